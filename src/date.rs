@@ -1,0 +1,170 @@
+//! Calendar dates as Unix seconds, UTC, both ways: the few layouts that Azure sends, and one to print.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Unix seconds now.
+pub fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
+}
+
+/// `2026-01-31 23:59:59 UTC`.
+pub fn format(unix: i64) -> String {
+    let (days, seconds) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
+    // Days since 0000-03-01, so that the leap day is a year's last
+    // (https://howardhinnant.github.io/date_algorithms.html#civil_from_days).
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// An HTTP date, `Thu, 31 Dec 2020 23:59:50 GMT` (RFC 9110, IMF-fixdate).
+pub fn parse_http(text: &str) -> Option<i64> {
+    let (_weekday, rest) = text.split_once(", ")?;
+    let mut parts = rest.split(' ');
+    let day = number(parts.next()?)?;
+    let month = parts.next()?;
+    let month = 1 + "JanFebMarAprMayJunJulAugSepOctNovDec"
+        .match_indices(month)
+        .next()?
+        .0
+        / 3;
+    let year = number(parts.next()?)?;
+    let time = parse_time(parts.next()?)?;
+    (parts.next()? == "GMT" && parts.next().is_none()).then_some(())?;
+    Some(days(year, month as i64, day)? * 86_400 + time)
+}
+
+/// The dates that token answers carry in `expires_on`: `12/31/2024 23:59:59`, the same with ` +00:00`,
+/// `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, and RFC 3339. UTC where no offset is written.
+pub fn parse_expiry(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_once([' ', 'T'])?;
+    let (year, month, day) = match date.split_once('/') {
+        Some((month, rest)) => {
+            let (day, year) = rest.split_once('/')?;
+            (year, month, day)
+        }
+        None => {
+            let (year, rest) = date.split_once('-')?;
+            let (month, day) = rest.split_once('-')?;
+            (year, month, day)
+        }
+    };
+    let (rest, offset) = split_offset(rest.trim_end())?;
+    let (clock, half) = match rest.trim_end().split_once(' ') {
+        Some((clock, half)) => (clock, Some(half)),
+        None => (rest.trim_end(), None),
+    };
+    let clock = clock
+        .split_once('.')
+        .map_or(clock, |(whole, _fraction)| whole);
+    let mut time = parse_time(clock)?;
+    if let Some(half) = half {
+        let hour = time / 3_600;
+        time = match half {
+            "AM" if (1..=12).contains(&hour) => time - if hour == 12 { 43_200 } else { 0 },
+            "PM" if (1..=12).contains(&hour) => time + if hour == 12 { 0 } else { 43_200 },
+            _ => return None,
+        };
+    }
+    Some(days(number(year)?, number(month)?, number(day)?)? * 86_400 + time - offset)
+}
+
+/// Splits `…Z` or `…±hh:mm` into what stands before and the offset in seconds.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(rest) = text.strip_suffix('Z') {
+        return Some((rest, 0));
+    }
+    let Some(at) = text.rfind(['+', '-']) else {
+        return Some((text, 0));
+    };
+    let (hours, minutes) = text[at + 1..].split_once(':')?;
+    let offset = number(hours)? * 3_600 + number(minutes)? * 60;
+    let sign = if text.as_bytes()[at] == b'-' { -1 } else { 1 };
+    Some((&text[..at], sign * offset))
+}
+
+/// `hh:mm:ss` as seconds of the day.
+fn parse_time(text: &str) -> Option<i64> {
+    let mut parts = text.split(':').map(number);
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    (parts.next().is_none() && hour < 24 && minute < 60 && second < 61)
+        .then_some(hour * 3_600 + minute * 60 + second)
+}
+
+/// Days since 1970-01-01 (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    ((1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day))
+        .then_some(())?;
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * 146_097 + day_of_era - 719_468)
+}
+
+fn number(text: &str) -> Option<i64> {
+    (!text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit()))
+        .then_some(())?;
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layout_of_a_token_answer_is_read() {
+        for (text, unix) in [
+            ("12/31/2024 23:59:59", 1_735_689_599),
+            ("2024-12-31 23:59:59", 1_735_689_599),
+            ("2024-12-31T23:59:59Z", 1_735_689_599),
+            ("2024-12-31T23:59:59.123Z", 1_735_689_599),
+            ("2025-01-01T01:59:59+02:00", 1_735_689_599),
+            ("01/01/1970 00:00:42 +00:00", 42),
+            ("05/22/2021 17:18:21 +00:00", 1_621_703_901),
+            ("1/16/2020 5:24:12 AM +00:00", 1_579_152_252),
+            ("1/16/2020 5:24:12 PM +00:00", 1_579_195_452),
+            ("1/16/2020 12:00:01 AM +00:00", 1_579_132_801),
+        ] {
+            assert_eq!(parse_expiry(text), Some(unix), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_date_is_not_read_as_one() {
+        for text in [
+            "invalid-date-format",
+            "15609740s28",
+            "2024-13-01 00:00:00",
+            "1/16/2020 13:00:00 PM",
+            "",
+        ] {
+            assert_eq!(parse_expiry(text), None, "{text}");
+        }
+        assert_eq!(parse_http("01 Jan 2021 00:00:00 GMT"), None);
+    }
+
+    #[test]
+    fn an_http_date_is_read_and_a_date_is_printed() {
+        let unix = parse_http("Thu, 31 Dec 2020 23:59:50 GMT").unwrap();
+        assert_eq!(unix, 1_609_459_190);
+        assert_eq!(format(unix), "2020-12-31 23:59:50 UTC");
+        assert_eq!(format(1_709_164_800), "2024-02-29 00:00:00 UTC");
+    }
+}

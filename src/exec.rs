@@ -1,0 +1,239 @@
+//! Find COMMAND, and become it.
+//!
+//! The search is the shell's: a name with a slash is a path, any other is looked for in the caller's `PATH`, never in
+//! one that a secret could have changed. std's `Command::exec` is not used: it searches the new `PATH`, and it resets
+//! SIGPIPE. Failures are 126 and 127 as a shell has them, with what to do
+//! (<https://man7.org/linux/man-pages/man2/execve.2.html>, section ERRORS).
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, execve};
+
+use crate::env::Environment;
+use crate::failure::{Cause, Failure};
+use crate::os;
+
+/// Where a shell looks when there is no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+
+/// A program that was found.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    /// COMMAND as typed, and its arguments.
+    argv: Vec<CString>,
+}
+
+/// Looks COMMAND up, before anything is asked of anyone: a typo costs no request.
+pub fn find(command: &[OsString], env: &Environment) -> Result<Program, Failure> {
+    let name = &command[0];
+    let path = if name.as_bytes().contains(&b'/') {
+        PathBuf::from(name)
+    } else {
+        search(name, env)?
+    };
+    check(&path)?;
+    let argv = command
+        .iter()
+        .map(|word| CString::new(word.as_bytes()).expect("argv holds no NUL"))
+        .collect();
+    Ok(Program { path, argv })
+}
+
+impl Program {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// argv as the program will get it.
+    pub fn argv(&self) -> &[CString] {
+        &self.argv
+    }
+
+    /// Becomes the program. Only comes back if that failed.
+    pub fn replace_process(&self, environment: &[CString]) -> Result<Infallible, Failure> {
+        let path = CString::new(self.path.as_os_str().as_bytes())
+            .expect("a path that was found holds no NUL");
+        os::undo_std_for_exec();
+        let Err(errno) = execve(&path, &self.argv, environment);
+        Err(explain(&self.path, errno))
+    }
+}
+
+fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Failure> {
+    let path = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
+    let mut candidate = None;
+    for directory in path
+        .as_bytes()
+        .split(|b| *b == b':')
+        .filter(|_| !name.is_empty())
+    {
+        // An empty element is the working directory (POSIX, "PATH").
+        let directory = if directory.is_empty() {
+            b".".as_slice()
+        } else {
+            directory
+        };
+        let file = Path::new(OsStr::from_bytes(directory)).join(name);
+        if file.is_file() {
+            if access(&file, AccessFlags::X_OK).is_ok() {
+                return Ok(file);
+            }
+            candidate.get_or_insert(file);
+        }
+    }
+    // A file that is there and not executable is a better answer than "not found", as in a shell.
+    candidate.ok_or_else(|| {
+        Failure::new(
+            Cause::CommandNotFound,
+            format!("COMMAND `{}`: not found on PATH", name.display()),
+        )
+        .hint(format!(
+            "PATH is {}; an image without a shell needs the program's full path",
+            path.display()
+        ))
+    })
+}
+
+/// What can be known before the fetch; whatever else execve objects to comes out of [`explain`].
+fn check(path: &Path) -> Result<(), Failure> {
+    match fs::metadata(path) {
+        Err(error) => Err(explain(
+            path,
+            Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+        )),
+        Ok(file) if file.is_dir() => Err(explain(path, Errno::EISDIR)),
+        Ok(_) => access(path, AccessFlags::X_OK).map_err(|errno| explain(path, errno)),
+    }
+}
+
+fn explain(path: &Path, errno: Errno) -> Failure {
+    let exists = path.exists();
+    let cause = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => Cause::CommandNotFound,
+        _ => Cause::NotExecutable,
+    };
+    let why = match errno {
+        Errno::EISDIR => "is a directory".to_owned(),
+        Errno::ENOENT if !exists => "not found".to_owned(),
+        Errno::ENOENT => "its interpreter or dynamic loader is not found".to_owned(),
+        errno => format!("cannot be executed: {}", errno.desc()),
+    };
+    let hint = match errno {
+        Errno::ENOENT if exists => missing_interpreter(path),
+        Errno::ENOEXEC => Some(wrong_format(path)),
+        Errno::EACCES => Some(no_access(path)),
+        Errno::EPERM => missing_capability(path),
+        Errno::E2BIG => {
+            Some("arguments and environment together are over the kernel's limit".to_owned())
+        }
+        _ => None,
+    };
+    Failure::new(cause, format!("COMMAND `{}`: {why}", path.display())).maybe_hint(hint)
+}
+
+fn missing_interpreter(path: &Path) -> Option<String> {
+    let head = head(path);
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
+        let interpreter = String::from_utf8_lossy(line).trim().to_owned();
+        let carriage_return = if line.ends_with(b"\r") {
+            "; the file has Windows line ends"
+        } else {
+            ""
+        };
+        return Some(format!(
+            "its first line names `{interpreter}`, which is not in this image{carriage_return}"
+        ));
+    }
+    Some(
+        "it is linked dynamically and its loader is not in this image: a program for glibc in a musl or scratch image?"
+            .to_owned(),
+    )
+}
+
+fn wrong_format(path: &Path) -> String {
+    let head = head(path);
+    if head.starts_with(b"\x7fELF") {
+        return "it is a program for another kind of machine: build the image for this node's architecture".to_owned();
+    }
+    if head.is_empty() {
+        return "the file is empty".to_owned();
+    }
+    format!(
+        "a script needs a first line such as `#!/bin/sh`; or start it with its shell: akv-init exec -- /bin/sh {}",
+        path.display()
+    )
+}
+
+fn no_access(path: &Path) -> String {
+    match fs::metadata(path) {
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+            "it has no execute permission: COPY --chmod=0755 it, or chmod +x in the image".to_owned()
+        }
+        _ => "this user may not execute it or enter its directory, or its file system is mounted noexec".to_owned(),
+    }
+}
+
+/// execve(2) refuses with EPERM a file whose effective capabilities cannot all be granted. Layout of the attribute:
+/// `struct vfs_cap_data`, little-endian: a word with the revision and, in bit 0, "effective"; permitted 0–31,
+/// inheritable 0–31, permitted 32–63, inheritable 32–63.
+fn missing_capability(path: &Path) -> Option<String> {
+    let attribute = os::file_capabilities(path)?;
+    let word = |at: usize| {
+        attribute
+            .get(at..at + 4)?
+            .try_into()
+            .ok()
+            .map(u32::from_le_bytes)
+    };
+    let permitted = u64::from(word(4)?) | u64::from(word(12).unwrap_or(0)) << 32;
+    let missing: Vec<String> = (0..64)
+        .filter(|bit| permitted & (1 << bit) != 0 && !os::is_in_bounding_set(*bit))
+        .map(capability_name)
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let missing = missing.join(", ");
+    Some(format!(
+        "the file has a capability that this container may not have: {missing}; add it: \
+         securityContext.capabilities.add: [{missing}], or --cap-add {missing}"
+    ))
+}
+
+/// A capability as Kubernetes and Docker write it. Those that server programs carry; any other by its number.
+fn capability_name(number: u32) -> String {
+    match number {
+        1 => "DAC_OVERRIDE".to_owned(),
+        2 => "DAC_READ_SEARCH".to_owned(),
+        6 => "SETGID".to_owned(),
+        7 => "SETUID".to_owned(),
+        10 => "NET_BIND_SERVICE".to_owned(),
+        12 => "NET_ADMIN".to_owned(),
+        13 => "NET_RAW".to_owned(),
+        14 => "IPC_LOCK".to_owned(),
+        19 => "SYS_PTRACE".to_owned(),
+        21 => "SYS_ADMIN".to_owned(),
+        23 => "SYS_NICE".to_owned(),
+        24 => "SYS_RESOURCE".to_owned(),
+        other => format!("capability {other} of capabilities(7)"),
+    }
+}
+
+/// The first bytes of a file: as many as the kernel looks at (BINPRM_BUF_SIZE). Empty if it cannot be read.
+fn head(path: &Path) -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    if let Ok(file) = File::open(path) {
+        let _ = file.take(256).read_to_end(&mut head);
+    }
+    head
+}

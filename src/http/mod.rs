@@ -1,0 +1,355 @@
+//! The one HTTP client: HTTP/1.1 by ureq over our own connector, with one deadline, no redirects, and a proxy only
+//! where one is meant.
+//!
+//! A [`Service`] is one origin. Its connections can be opened before there is anything to send, so that the way to an
+//! access token hides the handshakes with the vault. [`Service::send`] makes one try; [`retry::persist`] decides
+//! whether there is another. No header and no body of a request is ever printed, and of an answer only what the rooms
+//! above choose.
+
+mod connect;
+mod names;
+mod proxy;
+pub mod retry;
+mod tls;
+pub mod trouble;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::{HeaderMap, StatusCode, Uri};
+
+use crate::env::Environment;
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::log;
+use crate::settings::Settings;
+
+use connect::{Connections, Door};
+use proxy::Proxies;
+use retry::{Kind, Patience};
+use trouble::Trouble;
+
+/// The largest answer that is read. A secret has at most 25 KB, a token a few.
+const ANSWER_LIMIT: usize = 256 * 1024;
+
+const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
+
+/// What every connection has in common.
+pub struct Http {
+    tls: Arc<ClientConfig>,
+    proxies: Proxies,
+    /// The one deadline.
+    pub patience: Patience,
+}
+
+impl Http {
+    /// Reads the trust store and the proxies that the environment names.
+    pub fn build(env: &Environment, settings: &Settings) -> Result<Http, Failure> {
+        Ok(Http {
+            tls: tls::client_config(env, settings.ca_file.as_deref())?,
+            proxies: Proxies::from(env)?,
+            patience: Patience::start(settings.timeout, settings.wait_for_access),
+        })
+    }
+
+    /// A service on the internet, over https, through a proxy where one is configured for its host.
+    pub fn internet(&self, host: &Host) -> Service {
+        let proxy = self.proxies.for_host(host);
+        self.service(&format!("https://{host}"), proxy, true)
+    }
+
+    /// An identity endpoint of this machine: never through a proxy, which would answer for another machine.
+    pub fn local(&self, base: &str) -> Service {
+        self.service(base, None, false)
+    }
+
+    fn service(&self, base: &str, proxy: Option<ureq::Proxy>, https_only: bool) -> Service {
+        let config = Agent::config_builder()
+            .proxy(proxy)
+            .https_only(https_only)
+            // A redirect would take the token, the assertion or the header elsewhere.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The body of a refusal is its useful part.
+            .http_status_as_error(false)
+            .user_agent(USER_AGENT)
+            .accept("application/json")
+            // The defaults are 128 KiB each way for every connection; these are for one request and one answer.
+            .input_buffer_size(connect::INPUT_BUFFER)
+            .output_buffer_size(connect::OUTPUT_BUFFER)
+            .max_idle_connections(64)
+            .max_idle_connections_per_host(64)
+            .build();
+        let origin = base
+            .parse()
+            .expect("a base URL was checked when it was read");
+        let connections = Arc::new(Connections::new(origin, self.tls.clone()));
+        Service {
+            agent: Agent::with_parts(config, Door(connections.clone()), connections.names.clone()),
+            connections,
+            base: base.to_owned(),
+        }
+    }
+}
+
+/// One origin, and the connections to it.
+pub struct Service {
+    agent: Agent,
+    connections: Arc<Connections>,
+    base: String,
+}
+
+/// One request.
+pub struct Request<'a> {
+    /// Path and query, percent-encoded.
+    pub target: &'a str,
+    /// Headers besides `User-Agent` and `Accept`.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// A form to POST, `application/x-www-form-urlencoded`; without one it is a GET.
+    pub form: Option<&'a str>,
+    /// How long a try may take.
+    pub limits: Limits,
+}
+
+/// How long the parts of one try may take.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// TCP, a proxy's tunnel and TLS.
+    pub connect: Duration,
+    /// From the request sent to the answer's head.
+    pub response: Duration,
+}
+
+/// One answer, read to its end. No `Debug`: the body may be a secret.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Service {
+    /// Opens one connection and keeps it for the first request that needs one. What goes wrong here goes wrong again,
+    /// and is reported, when a request is made.
+    pub fn open_early(&self, limits: Limits) {
+        let started = Instant::now();
+        let opened = self.connections.open_early(&self.agent, limits.connect);
+        log::debug(|| match &opened {
+            Ok(()) => format!(
+                "connected to {} in {} ms",
+                self.base,
+                started.elapsed().as_millis()
+            ),
+            Err(error) => format!(
+                "connecting to {}: {}",
+                self.base,
+                Trouble::from_ureq(error, limits).message
+            ),
+        });
+    }
+
+    /// Makes one try. Every status of 200 and above but redirects is an answer.
+    pub fn send(&self, request: &Request<'_>, patience: &Patience) -> Result<Answer, Trouble> {
+        let (mut answer, mut reused) = self.exchange(request, patience);
+        // A server may close a connection that waited at any moment, also between our look at it and our write. That
+        // is no attempt: all our requests can be repeated, and a fresh connection settles it.
+        while reused && matches!(&answer, Err(trouble) if trouble.kind == Kind::Dropped) {
+            (answer, reused) = self.exchange(request, patience);
+        }
+        answer
+    }
+
+    fn exchange(
+        &self,
+        request: &Request<'_>,
+        patience: &Patience,
+    ) -> (Result<Answer, Trouble>, bool) {
+        let started = Instant::now();
+        connect::forget_how_connected();
+        let answer = self.call(request, patience);
+        let reused = !connect::connected_anew();
+        log::debug(|| {
+            let path = request.target.split('?').next().unwrap_or_default();
+            let verb = if request.form.is_some() {
+                "POST"
+            } else {
+                "GET"
+            };
+            let outcome = match &answer {
+                Ok(answer) => answer.status.to_string(),
+                Err(trouble) => trouble.message.clone(),
+            };
+            format!(
+                "{verb} {}{path}: {outcome}, {} ms",
+                self.base,
+                started.elapsed().as_millis()
+            )
+        });
+        (answer, reused)
+    }
+
+    fn call(&self, request: &Request<'_>, patience: &Patience) -> Result<Answer, Trouble> {
+        let limits = request.limits;
+        let url = format!("{}{}", self.base, request.target);
+        let within = patience.remaining();
+        let response = match request.form {
+            None => {
+                let mut builder = self.agent.get(&url);
+                for (name, value) in request.headers {
+                    builder = builder.header(*name, *value);
+                }
+                builder
+                    .config()
+                    .timeout_connect(Some(limits.connect))
+                    .timeout_recv_response(Some(limits.response))
+                    .timeout_recv_body(Some(limits.response))
+                    .timeout_global(within)
+                    .build()
+                    .call()
+            }
+            Some(form) => {
+                let mut builder = self.agent.post(&url);
+                for (name, value) in request.headers {
+                    builder = builder.header(*name, *value);
+                }
+                builder
+                    .config()
+                    .timeout_connect(Some(limits.connect))
+                    .timeout_recv_response(Some(limits.response))
+                    .timeout_recv_body(Some(limits.response))
+                    .timeout_global(within)
+                    .build()
+                    .content_type("application/x-www-form-urlencoded")
+                    .send(form)
+            }
+        };
+        let (parts, body) = response
+            .map_err(|error| Trouble::from_ureq(&error, limits))?
+            .into_parts();
+        if parts.status.is_redirection() {
+            return Err(Trouble::new(
+                Kind::Foreign,
+                format!(
+                    "{}: a redirect, which Azure never sends here",
+                    status_text(parts.status)
+                ),
+            ));
+        }
+        let mut bytes = Vec::new();
+        body.into_reader()
+            .take(ANSWER_LIMIT as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Trouble::from_ureq(&ureq::Error::from(error), limits))?;
+        if bytes.len() > ANSWER_LIMIT {
+            return Err(Trouble::new(
+                Kind::Foreign,
+                format!(
+                    "{}: an answer of more than {} KiB",
+                    status_text(parts.status),
+                    ANSWER_LIMIT / 1024
+                ),
+            ));
+        }
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: bytes,
+        })
+    }
+}
+
+impl Answer {
+    /// A header's value, if it is there and plain text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON, whatever the Content-Type says: not every service labels it.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// `404 Not Found`.
+    pub fn status_text(&self) -> String {
+        status_text(self.status)
+    }
+
+    /// How long the service asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry::retry_after(|name| self.header(name))
+    }
+}
+
+fn status_text(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// Percent-encodes a value of a query or a form: everything but unreserved characters (RFC 3986, 2.3).
+pub fn encode(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into())
+            }
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                encoded.extend([
+                    '%',
+                    HEX[usize::from(byte >> 4)].into(),
+                    HEX[usize::from(byte & 15)].into(),
+                ]);
+            }
+        }
+    }
+    encoded
+}
+
+/// Whether a text is an `http://` or `https://` URL that a request can go to.
+pub fn is_base_url(text: &str) -> bool {
+    let scheme = text.starts_with("http://") || text.starts_with("https://");
+    scheme
+        && !text.contains(['@', '?', '#', '\\'])
+        && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())
+}
+
+/// A random UUID, to be found again in the logs of the service that got it (RFC 9562, version 4).
+pub fn request_id() -> String {
+    let mut bytes: [u8; 16] = random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = |part: &[u8]| {
+        part.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    format!(
+        "{}-{}-{}-{}-{}",
+        hex(&bytes[..4]),
+        hex(&bytes[4..6]),
+        hex(&bytes[6..8]),
+        hex(&bytes[8..10]),
+        hex(&bytes[10..])
+    )
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // The kernel's generator does not fail once it is seeded; if it did, TLS would fail next.
+    let _ = rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes);
+    bytes
+}

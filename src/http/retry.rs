@@ -1,0 +1,314 @@
+//! What can go wrong in one try, and for each whether there is another: one table.
+//!
+//! What can get better by itself is tried again until the deadline: after 0.25 s, doubling to 8 s, each with full
+//! jitter, or as long as the service asks for if that fits the deadline. What cannot is an error at once. Only what is
+//! known to flicker while it will perhaps never heal is counted instead.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::random;
+use super::trouble::Trouble;
+use crate::failure::{Cause, Failure};
+use crate::{date, log, progress};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// What a last try needs before the deadline to be worth making.
+const LAST_TRY: Duration = Duration::from_millis(300);
+
+/// Everything that can go wrong with a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    // The way to a service.
+    /// The name does not exist.
+    NameUnknown,
+    /// The name servers do not answer.
+    NameServer,
+    /// Nobody listens there, yet.
+    Refused,
+    /// No route.
+    Unreachable,
+    /// No connection, or no answer, in time.
+    TimedOut,
+    /// The connection broke before the answer was whole.
+    Dropped,
+    /// The proxy does not let us through.
+    ProxyRefused,
+    /// The proxy does not get through.
+    ProxyFailed,
+    /// The certificate is not one for this host from a root that is trusted.
+    Certificate,
+    /// Not TLS, not HTTP, a redirect, too long, not JSON: not Azure.
+    Foreign,
+    // Any service.
+    /// 429.
+    Throttled,
+    /// 408 and 5xx.
+    Busy,
+    // Identity endpoints.
+    /// IMDS: 404 and 410 while it is being updated.
+    EndpointUpdating,
+    /// NMI: 403 and 404 while it assigns the identity to the pod.
+    NotYetAssigned,
+    /// The identity is not there, or it is not clear which one is meant.
+    NoSuchIdentity,
+    /// No managed identity can be had where this runs.
+    NotOnAzure,
+    // Entra.
+    /// The assertion fits no federated credential: seen at random with a correct set-up, and for minutes after it.
+    FederationMismatch,
+    /// The assertion is outside its validity: the file may have been replaced meanwhile.
+    AssertionExpired,
+    /// The credential, or the client, is refused.
+    CredentialRefused,
+    /// The tenant, resource or client that was asked for does not exist.
+    BadSettings,
+    // The vault.
+    /// 403 for want of a role or an access policy, which may be on its way.
+    NoAccessYet,
+    /// 401 AKV10046: the vault could not fetch Entra's signing keys.
+    KeysNotResolved,
+    /// Any other 401 or 403.
+    AccessRefused,
+    /// No such secret or version, or disabled.
+    NoSuchSecret,
+}
+
+/// Whether there is another try.
+enum Retry {
+    /// Until the deadline.
+    UntilDeadline,
+    /// For so long, if the deadline is not sooner.
+    For(Duration),
+    /// So many tries in all.
+    Tries(u32),
+    /// Only with `--wait-for-access`, which moves the deadline.
+    WithAccess,
+    /// It cannot get better by itself.
+    Never,
+}
+
+impl Kind {
+    /// The table: whether there is another try, and who has to act when there is none.
+    fn row(self) -> (Retry, Cause) {
+        match self {
+            // A vault's name exists or does not, but a pod's DNS may not be ready when the pod is.
+            Kind::NameUnknown => (Retry::For(Duration::from_secs(10)), Cause::Unavailable),
+            Kind::NameServer => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::Refused => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::Unreachable => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::TimedOut => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::Dropped => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::ProxyRefused => (Retry::Never, Cause::Config),
+            Kind::ProxyFailed => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::Certificate => (Retry::Never, Cause::Protocol),
+            Kind::Foreign => (Retry::Never, Cause::Protocol),
+            Kind::Throttled => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::Busy => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::EndpointUpdating => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::NotYetAssigned => (Retry::UntilDeadline, Cause::Denied),
+            Kind::NoSuchIdentity => (Retry::Never, Cause::Denied),
+            Kind::NotOnAzure => (Retry::Never, Cause::Unavailable),
+            Kind::FederationMismatch => (Retry::Tries(5), Cause::Denied),
+            Kind::AssertionExpired => (Retry::Tries(2), Cause::Denied),
+            Kind::CredentialRefused => (Retry::Never, Cause::Denied),
+            Kind::BadSettings => (Retry::Never, Cause::Config),
+            Kind::NoAccessYet => (Retry::WithAccess, Cause::Denied),
+            Kind::KeysNotResolved => (Retry::Tries(5), Cause::Unavailable),
+            Kind::AccessRefused => (Retry::Never, Cause::Denied),
+            Kind::NoSuchSecret => (Retry::Never, Cause::NotFound),
+        }
+    }
+}
+
+/// The one deadline, and what can move it.
+pub struct Patience {
+    started: Instant,
+    timeout: Duration,
+    access: Duration,
+    /// A vault said "not yet", and that is worth waiting for.
+    extended: AtomicBool,
+    /// Something else failed for good: no more tries.
+    given_up: AtomicBool,
+}
+
+impl Patience {
+    /// Starts the clock. A timeout of zero is one try each.
+    pub fn start(timeout: Duration, access: Duration) -> Self {
+        Patience {
+            started: Instant::now(),
+            timeout,
+            access,
+            extended: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// What is left; none means that only the limits of one try count.
+    pub fn remaining(&self) -> Option<Duration> {
+        if self.timeout.is_zero() && !self.extended.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut whole = self.timeout;
+        if self.extended.load(Ordering::Relaxed) {
+            whole += self.access;
+        }
+        Some(whole.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Lets every loop end after its present try.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// How long to pause before another try; none if there is none.
+    fn pause(&self, trouble: &Trouble, tries: u32, run: &Run) -> Option<Duration> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (retry, _) = trouble.kind.row();
+        if let Retry::WithAccess = retry {
+            if self.access.is_zero() {
+                return None;
+            }
+            self.extended.store(true, Ordering::Relaxed);
+        }
+        let mut remaining = self.remaining()?;
+        match retry {
+            Retry::UntilDeadline | Retry::WithAccess => {}
+            Retry::For(limit) => {
+                remaining = remaining.min(limit.saturating_sub(run.since.elapsed()))
+            }
+            Retry::Tries(limit) if run.tries < limit => {}
+            Retry::Tries(_) | Retry::Never => return None,
+        }
+        match trouble.retry_after {
+            Some(asked) => (asked < remaining).then_some(asked),
+            None => {
+                let ceiling = FIRST_PAUSE
+                    .saturating_mul(1 << (tries - 1).min(10))
+                    .min(LONGEST_PAUSE);
+                let pause =
+                    ceiling.mul_f64(f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX));
+                (remaining > LAST_TRY).then(|| pause.min(remaining - LAST_TRY))
+            }
+        }
+    }
+}
+
+/// Tries in a row that had the same trouble: what is counted is counted by itself, not with what came before.
+struct Run {
+    kind: Kind,
+    tries: u32,
+    since: Instant,
+}
+
+/// Tries until it works, cannot work, or time is up. `doing` is for whoever waits: "getting …", "reading …".
+///
+/// The last error is the last real answer: a final try that the deadline cut off says nothing.
+pub fn persist<T>(
+    patience: &Patience,
+    doing: &str,
+    mut one_try: impl FnMut() -> Result<T, Trouble>,
+) -> Result<T, Failure> {
+    let since = Instant::now();
+    let mut real: Option<Trouble> = None;
+    let mut run: Option<Run> = None;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        progress::waiting(
+            doing,
+            tries,
+            real.as_ref().map(|trouble| trouble.message.as_str()),
+        );
+        let trouble = match one_try() {
+            Ok(found) => return Ok(found),
+            Err(trouble) => trouble,
+        };
+        let run = match &mut run {
+            Some(run) if run.kind == trouble.kind => {
+                run.tries += 1;
+                run
+            }
+            other => other.insert(Run {
+                kind: trouble.kind,
+                tries: 1,
+                since: Instant::now(),
+            }),
+        };
+        let pause = patience.pause(&trouble, tries, run);
+        if trouble.kind != Kind::TimedOut || real.is_none() {
+            real = Some(trouble);
+        }
+        match (pause, real.take()) {
+            (Some(pause), last) => {
+                let message = last.as_ref().map_or("", |trouble| trouble.message.as_str());
+                progress::waiting(doing, tries, Some(message));
+                log::debug(|| format!("try {tries}: {message}; next in {} ms", pause.as_millis()));
+                real = last;
+                std::thread::sleep(pause);
+            }
+            (None, Some(last)) => return Err(final_failure(last, tries, since.elapsed())),
+            (None, None) => {
+                unreachable!("the trouble of this try, or an earlier one, was kept above")
+            }
+        }
+    }
+}
+
+/// What the last real answer was, how often it was asked for, and for how long.
+fn final_failure(trouble: Trouble, tries: u32, elapsed: Duration) -> Failure {
+    let (_, cause) = trouble.kind.row();
+    let message = match tries {
+        1 => trouble.message,
+        _ => format!(
+            "{}, after {tries} tries in {} s",
+            trouble.message,
+            elapsed.as_secs()
+        ),
+    };
+    Failure::new(cause, message).maybe_hint(trouble.hint)
+}
+
+/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. What cannot
+/// be read is as good as absent.
+pub fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
+    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+        if let Some(millis) = header(name).and_then(|value| value.trim().parse::<u32>().ok()) {
+            return Some(Duration::from_millis(millis.into()));
+        }
+    }
+    let value = header("retry-after")?.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let seconds = date::parse_http(value)?.saturating_sub(date::now());
+    Some(Duration::from_secs(seconds.max(0).unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &'static str, value: &'static str) -> Option<Duration> {
+        retry_after(|asked| (asked == name).then_some(value))
+    }
+
+    #[test]
+    fn retry_after_is_seconds_milliseconds_or_a_date() {
+        assert_eq!(read("retry-after", "123"), Some(Duration::from_secs(123)));
+        assert_eq!(
+            read("x-ms-retry-after-ms", "1500"),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(
+            read("retry-after", "Thu, 31 Dec 2020 23:59:50 GMT"),
+            Some(Duration::ZERO)
+        );
+        for nonsense in ["invalid", "01 Jan 2021 00:00:00 GMT", "-5", ""] {
+            assert_eq!(read("retry-after", nonsense), None, "{nonsense}");
+        }
+    }
+}

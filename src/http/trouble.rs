@@ -1,0 +1,175 @@
+//! Why one try failed: what ureq, the connector, the resolver or TLS reported, as a [`Kind`] and a sentence.
+
+use std::io;
+
+use rustls::{CertificateError, Error as TlsError};
+use ureq::{Error, Timeout};
+
+use super::Limits;
+use super::names::NameError;
+use super::retry::Kind;
+use crate::date;
+use crate::os::LookupError;
+use std::time::Duration;
+
+/// Why one try did not give what was asked for.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The row of the table.
+    pub kind: Kind,
+    /// What happened, without a secret.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// How long the service asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Trouble {
+    /// A trouble without a hint.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Trouble {
+            kind,
+            message: message.into(),
+            hint: None,
+            retry_after: None,
+        }
+    }
+
+    /// The same with what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a hint for its kind, where it has none yet.
+    pub fn hint_for(mut self, hint: impl Fn(Kind) -> Option<String>) -> Self {
+        if self.hint.is_none() {
+            self.hint = hint(self.kind);
+        }
+        self
+    }
+
+    /// What ureq, our connector or our resolver could not do.
+    pub(super) fn from_ureq(error: &Error, limits: Limits) -> Self {
+        match error {
+            Error::Timeout(Timeout::Connect | Timeout::Resolve) => Trouble::new(
+                Kind::TimedOut,
+                format!("no connection within {} s", limits.connect.as_secs()),
+            ),
+            Error::Timeout(_) => Trouble::new(Kind::TimedOut, "no answer in time"),
+            Error::ConnectProxyFailed(reason) => from_proxy(reason),
+            Error::Io(error) => from_io(error),
+            Error::Other(error) => {
+                if let Some(NameError(error)) = error.downcast_ref() {
+                    let kind = match error {
+                        LookupError::NoSuchName => Kind::NameUnknown,
+                        LookupError::NoAnswer => Kind::NameServer,
+                    };
+                    Trouble::new(kind, NameError(*error).to_string())
+                } else if let Some(error) = error.downcast_ref() {
+                    from_tls(error)
+                } else {
+                    Trouble::new(Kind::Foreign, error.to_string())
+                }
+            }
+            Error::LargeResponseHeader(..) => {
+                Trouble::new(Kind::Foreign, "the answer's head is too long")
+            }
+            Error::Protocol(_) => Trouble::new(Kind::Foreign, "the answer is not HTTP"),
+            // A variant of another feature, or a request that we built wrongly: no retry makes it better.
+            other => Trouble::new(Kind::Foreign, other.to_string()),
+        }
+    }
+}
+
+fn from_io(error: &io::Error) -> Trouble {
+    if let Some(error) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<TlsError>())
+    {
+        return from_tls(error);
+    }
+    let (kind, what) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => (Kind::Refused, "connection refused".to_owned()),
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable => {
+            (Kind::Unreachable, "no route to the address".to_owned())
+        }
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            (Kind::TimedOut, "no answer in time".to_owned())
+        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => (Kind::Dropped, "the connection was reset".to_owned()),
+        io::ErrorKind::UnexpectedEof => (
+            Kind::Dropped,
+            "the connection was closed before the answer was whole".to_owned(),
+        ),
+        _ => (Kind::Unreachable, error.to_string()),
+    };
+    Trouble::new(kind, what)
+}
+
+fn from_proxy(reason: &str) -> Trouble {
+    let status: Option<u16> = reason
+        .split(' ')
+        .next_back()
+        .and_then(|last| last.split('/').next()?.parse().ok());
+    match status {
+        Some(407) => Trouble::new(Kind::ProxyRefused, "the proxy wants other credentials: 407")
+            .hint("put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT"),
+        Some(status) if status < 500 => Trouble::new(
+            Kind::ProxyRefused,
+            format!("the proxy refuses the tunnel: {status}"),
+        )
+        .hint("allow the host in the proxy, or name it in NO_PROXY"),
+        Some(status) => Trouble::new(
+            Kind::ProxyFailed,
+            format!("the proxy does not reach the host: {status}"),
+        ),
+        None => Trouble::new(Kind::ProxyFailed, "the proxy does not answer"),
+    }
+}
+
+fn from_tls(error: &TlsError) -> Trouble {
+    let trust = "behind a proxy that intercepts TLS, give its CA with SSL_CERT_FILE or --ca-file";
+    let (what, hint) = match error {
+        TlsError::InvalidCertificate(error) => match error {
+            CertificateError::UnknownIssuer => (
+                "the certificate is signed by nobody who is trusted here".to_owned(),
+                trust.to_owned(),
+            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                (
+                    "the certificate is for another name".to_owned(),
+                    "something else answers at this address: look at DNS and at proxies on the way"
+                        .to_owned(),
+                )
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                ("the certificate has expired".to_owned(), clock_hint())
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                ("the certificate is not valid yet".to_owned(), clock_hint())
+            }
+            other => (
+                format!("the certificate is refused: {other:?}"),
+                trust.to_owned(),
+            ),
+        },
+        TlsError::InvalidMessage(_) => {
+            return Trouble::new(Kind::Foreign, "what answers there does not speak TLS");
+        }
+        other => return Trouble::new(Kind::Foreign, format!("TLS: {other}")),
+    };
+    Trouble::new(Kind::Certificate, what).hint(hint)
+}
+
+fn clock_hint() -> String {
+    format!(
+        "is this machine's clock right? It says {}",
+        date::format(date::now())
+    )
+}

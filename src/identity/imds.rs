@@ -1,0 +1,196 @@
+//! IMDS: the managed identity of a virtual machine, a scale set, a node, a container group; and NMI, which stands in
+//! its place in clusters with aad-pod-identity.
+//!
+//! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>. There is no
+//! probe: it would only delay those for whom the endpoint comes up seconds after the container.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{AccessToken, answer};
+use crate::env::Environment;
+use crate::failure::{Cause, Failure};
+use crate::http::retry::{Kind, persist};
+use crate::http::trouble::Trouble;
+use crate::http::{Answer, Http, Limits, Request, encode, is_base_url, request_id};
+use crate::log;
+use crate::settings::Selector;
+
+/// Link-local, plain http; never leaves the host.
+const DEFAULT_BASE: &str = "http://169.254.169.254";
+/// Moves the endpoint; the SDK for Python knows it too.
+const BASE_VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+/// What every current SDK but one sends.
+const API_VERSION: &str = "2018-02-01";
+/// NMI holds a request for up to 100 s while it assigns the identity. It looks at once when asked again, so giving up
+/// earlier loses nothing.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(3),
+    response: Duration::from_secs(15),
+};
+
+/// The source.
+#[derive(Debug)]
+pub struct Imds {
+    base: String,
+    selector: Option<Selector>,
+    in_kubernetes: bool,
+}
+
+impl Imds {
+    /// Reads its one setting.
+    pub fn build(env: &Environment, selector: Option<Selector>) -> Result<Imds, Failure> {
+        let base = env.setting(BASE_VARIABLE)?.unwrap_or(DEFAULT_BASE);
+        if !is_base_url(base) {
+            return Err(Failure::new(
+                Cause::Config,
+                format!("{BASE_VARIABLE}: `{base}` is not a URL like {DEFAULT_BASE}"),
+            ));
+        }
+        Ok(Imds {
+            base: base.trim_end_matches('/').to_owned(),
+            selector,
+            in_kubernetes: env.setting("KUBERNETES_SERVICE_HOST")?.is_some(),
+        })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let which = match &self.selector {
+            None => "managed identity".to_owned(),
+            Some(Selector::Client(id)) => format!("managed identity with client id {id}"),
+            Some(Selector::Object(id)) => format!("managed identity with object id {id}"),
+            Some(Selector::Resource(id)) => format!("managed identity {id}"),
+        };
+        format!("IMDS ({}, {which})", self.base)
+    }
+
+    pub(super) fn token(&self, http: &Http, resource: &str) -> Result<AccessToken, Failure> {
+        let mut target = format!(
+            "/metadata/identity/oauth2/token?api-version={API_VERSION}&resource={}",
+            encode(resource)
+        );
+        let selector = match &self.selector {
+            None => None,
+            Some(Selector::Client(id)) => Some(("client_id", id)),
+            Some(Selector::Object(id)) => Some(("object_id", id)),
+            Some(Selector::Resource(id)) => Some(("msi_res_id", id)),
+        };
+        if let Some((name, id)) = selector {
+            target.push_str(&format!("&{name}={}", encode(id)));
+        }
+        let id = request_id();
+        let headers = [("Metadata", "true"), ("x-ms-client-request-id", &id)];
+        let request = Request {
+            target: &target,
+            headers: &headers,
+            form: None,
+            limits: LIMITS,
+        };
+        let service = http.local(&self.base);
+        let doing = format!("getting an access token from {}", self.describe());
+        persist(&http.patience, &doing, || {
+            let answer = service
+                .send(&request, &http.patience)
+                .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
+            match answer.status.as_u16() {
+                200..=202 => answer::read(&answer),
+                _ => Err(self.refusal(&answer)),
+            }
+        })
+        .map_err(|failure| failure.about(&doing))
+    }
+
+    /// What a status other than success means
+    /// (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>).
+    /// An NMI is known by plain text where IMDS sends JSON.
+    fn refusal(&self, answer: &Answer) -> Trouble {
+        let body = answer.json();
+        let field = |name: &str| body.as_ref()?.get(name).and_then(Value::as_str);
+        let code = field("error").unwrap_or_default();
+        let description = field("error_description").map(str::to_owned);
+        let text = description
+            .or_else(|| field("error").map(str::to_owned))
+            .unwrap_or_else(|| match &body {
+                Some(_) => String::new(),
+                None => answer.text(),
+            });
+        let text = log::excerpt(&text, &[]);
+        let plain = body.is_none();
+        let (kind, hint) = match answer.status.as_u16() {
+            403 if text.contains("unreachable") => (
+                Kind::NotOnAzure,
+                Some("Docker Desktop answers in place of IMDS: there is no managed identity on this machine".to_owned()),
+            ),
+            403 | 404 if plain && (text.contains("pod") || text.contains("token")) => (
+                Kind::NotYetAssigned,
+                Some(
+                    "aad-pod-identity answers here: look at the aadpodidbinding label, the AzureIdentityBinding and \
+                     the NMI's logs; a client id must be written as in the AzureIdentity, case included"
+                        .to_owned(),
+                ),
+            ),
+            403 if plain => (Kind::NotYetAssigned, None),
+            404 | 410 => (Kind::EndpointUpdating, None),
+            429 => (Kind::Throttled, None),
+            408 | 500..=599 => (Kind::Busy, None),
+            400 if text.contains("Multiple user assigned identities") => (
+                Kind::NoSuchIdentity,
+                Some("name the one that is meant: --client-id ID or AKV_INIT_CLIENT_ID".to_owned()),
+            ),
+            400 if text.contains("Identity not found") => (Kind::NoSuchIdentity, Some(self.assign_hint())),
+            400 if text.contains("client_id parameter") => (
+                Kind::NoSuchIdentity,
+                Some("the workload identity proxy answers here and wants --client-id or AZURE_CLIENT_ID".to_owned()),
+            ),
+            400 if code == "invalid_resource" => (
+                Kind::BadSettings,
+                Some("the resource is not known in this tenant: look at --vault-resource and --cloud".to_owned()),
+            ),
+            400 if text.contains("metadata header") => (
+                Kind::Foreign,
+                Some("something between here and IMDS takes headers away: a proxy, a service mesh".to_owned()),
+            ),
+            400 | 401 if !plain => (Kind::NoSuchIdentity, None),
+            _ => (Kind::Foreign, None),
+        };
+        let said = match (code, text.as_str()) {
+            ("", "") => String::new(),
+            ("", text) => format!(": {text}"),
+            (code, text) if text == code => format!(" ({code})"),
+            (code, text) => format!(" ({code}): {text}"),
+        };
+        Trouble {
+            kind,
+            message: format!("{}{said}", answer.status_text()),
+            hint,
+            retry_after: answer.retry_after(),
+        }
+    }
+
+    fn assign_hint(&self) -> String {
+        let which = match self.selector {
+            Some(_) => {
+                "assign this user-assigned identity to the machine, or name one that is assigned"
+            }
+            None => "give this machine a system-assigned identity, or assign a user-assigned one",
+        };
+        match self.in_kubernetes {
+            true => format!(
+                "{which}; a pod's own identity is workload identity: label azure.workload.identity/use: \"true\""
+            ),
+            false => which.to_owned(),
+        }
+    }
+
+    fn unreachable(&self, kind: Kind) -> Option<String> {
+        match kind {
+            Kind::TimedOut | Kind::Refused | Kind::Unreachable => Some(
+                "not on Azure, or a network policy blocks 169.254.169.254, or this is an init container on a platform \
+                 that gives those no identity (Container Instances, Consumption-only Container Apps)"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}

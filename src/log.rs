@@ -1,0 +1,109 @@
+//! The only writer of standard error, and of standard output where a command prints.
+//!
+//! The rules of this voice:
+//!
+//! * Every line starts with `akv-init: `; then `error: `, `hint: `, `warning: ` or `debug: `, or nothing for the two
+//!   lines that show patience. Lower case, no full stop at the end.
+//! * Silent on success. `--verbose` adds one `debug:` line a step: names, hosts, status codes, tries, milliseconds.
+//! * Never a value, a value's length, a token, a header, a body, a query string or a whole environment. What is
+//!   printed was chosen; it is not what remained after hiding something.
+//! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Text of a server may
+//!   hold anything: control characters are replaced, so that an answer can neither forge a line nor steer a terminal.
+//! * A closed or full standard error must not keep a database down: write errors are ignored.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Turns `debug:` lines on.
+pub fn set_verbose() {
+    VERBOSE.store(true, Ordering::Relaxed);
+}
+
+/// Why the process ends.
+pub fn error(text: &str) {
+    write_line("error: ", text);
+}
+
+/// What to do about it.
+pub fn hint(text: &str) {
+    write_line("hint: ", text);
+}
+
+/// What is odd and was done nevertheless.
+pub fn warning(text: &str) {
+    write_line("warning: ", text);
+}
+
+/// What is being waited for, and that it came.
+pub fn note(text: &str) {
+    write_line("", text);
+}
+
+/// One step, for `--verbose`. The text is only made when it is wanted.
+pub fn debug(text: impl FnOnce() -> String) {
+    if VERBOSE.load(Ordering::Relaxed) {
+        write_line("debug: ", &text());
+    }
+}
+
+/// What a command prints, as it is: help, version, a plan.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn write_line(kind: &str, text: &str) {
+    let mut line = String::with_capacity(16 + kind.len() + text.len());
+    line.push_str("akv-init: ");
+    line.push_str(kind);
+    line.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// The first line of a server's text, at most 300 characters, without the strings of `hidden` and without anything
+/// that is shaped like a JWT: some servers echo the request that they refuse.
+pub fn excerpt(text: &str, hidden: &[&str]) -> String {
+    let mut line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("")
+        .to_owned();
+    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
+        line = line.replace(secret, "[hidden]");
+    }
+    while let Some(start) = line.find("eyJ") {
+        let end = line[start..]
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
+            .map_or(line.len(), |length| start + length);
+        line.replace_range(start..end, "[hidden]");
+    }
+    match line.char_indices().nth(300) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_the_first_line_without_what_was_sent_and_without_a_jwt() {
+        let text = "\r\n bad secret s3cr3t and eyJhbGciOi.J9-_x.sig, sorry\nsecond line";
+        assert_eq!(
+            excerpt(text, &["s3cr3t", ""]),
+            "bad secret [hidden] and [hidden], sorry"
+        );
+    }
+
+    #[test]
+    fn an_excerpt_is_cut_between_characters() {
+        assert_eq!(
+            excerpt(&"é".repeat(301), &[]),
+            format!("{}…", "é".repeat(300))
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! akv-init: starts a container's real process with its Azure Key Vault secrets.
+//!
+//! The story: read argv and the environment as values; make a plan; find COMMAND; without a reference become it at
+//! once; else choose the identity, fetch every secret, build the environment, become COMMAND.
+
+mod cli;
+mod cloud;
+mod date;
+mod env;
+mod exec;
+mod failure;
+mod fetch;
+mod host;
+mod http;
+mod identity;
+mod log;
+mod os;
+mod plan;
+mod progress;
+mod secret;
+mod secret_ref;
+mod settings;
+mod vault;
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::cli::{Action, Exec};
+use crate::env::{Assignment, Environment};
+use crate::exec::Program;
+use crate::fetch::Fetched;
+use crate::http::Http;
+use crate::identity::Source;
+use crate::plan::Plan;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(say_where_and_exit));
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error(&format!("{error:#}"));
+            if let Some(hint) = failure::hint(&error) {
+                log::hint(hint);
+            }
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let env = Environment::new(os::environ());
+    match cli::parse(std::env::args_os().skip(1).collect())? {
+        Action::Help => log::print(cli::HELP),
+        Action::Version => log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n")),
+        Action::Exec(exec) if exec.dry_run => show(&exec, &env)?,
+        Action::Exec(exec) => match start(&exec, &env)? {},
+    }
+    Ok(())
+}
+
+/// Becomes COMMAND, with its secrets.
+fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
+    let plan = Plan::build(exec, env)?;
+    let program = exec::find(&exec.command, env)?;
+    if plan.settings.verbose {
+        log::set_verbose();
+    }
+    if plan.targets.is_empty() {
+        return Ok(program.replace_process(&env.child(&[], &plan.unset)?)?);
+    }
+    progress::start().context("installing signal handlers")?;
+    let source = Source::select(env, &plan.settings)?;
+    let http = Http::build(env, &plan.settings)?;
+    let fetched = fetch::fetch(plan, http, source)?;
+    let environment = build_environment(env, &fetched, &program)?;
+    Ok(program.replace_process(&environment)?)
+}
+
+fn build_environment(
+    env: &Environment,
+    fetched: &Fetched,
+    program: &Program,
+) -> Result<Vec<CString>> {
+    let plan = fetched.plan();
+    let assignments: Vec<Assignment<'_>> = plan
+        .targets
+        .iter()
+        .map(|target| Assignment {
+            name: &target.name,
+            value: &fetched.secrets[target.secret],
+            trim: target.trim,
+        })
+        .collect();
+    for assignment in assignments
+        .iter()
+        .filter(|assignment| assignment.ends_in_line_end())
+    {
+        log::warning(&format!(
+            "{}: the secret ends in a line end, which becomes part of the value; `?trim` behind the reference drops it",
+            assignment.name.display()
+        ));
+    }
+    let environment = env.child(&assignments, &plan.unset)?;
+    let names: Vec<&OsStr> = plan
+        .targets
+        .iter()
+        .map(|target| target.name.as_os_str())
+        .collect();
+    env::check_total(program.argv(), &environment, os::stack_limit(), &names)?;
+    Ok(environment)
+}
+
+/// `--dry-run`: the plan, and who would be asked for what.
+fn show(exec: &Exec, env: &Environment) -> Result<()> {
+    let plan = Plan::build(exec, env)?;
+    let program = exec::find(&exec.command, env)?;
+    let mut text = String::new();
+    if !plan.targets.is_empty() {
+        text.push_str(&format!(
+            "identity  {}\n",
+            Source::select(env, &plan.settings)?.describe()
+        ));
+    }
+    text.push_str(&plan.to_string());
+    text.push_str(&format!("become    {}\n", program.path().display()));
+    log::print(&text);
+    Ok(())
+}
+
+/// A panic is a bug of ours, also in a thread. Its message is not printed: it may hold anything.
+fn say_where_and_exit(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    log::error(&format!("internal error{place}"));
+    log::hint("this is a bug of akv-init: please report it with this line and the version");
+    os::exit_from_handler(failure::INTERNAL.into());
+}

@@ -1,0 +1,256 @@
+//! The few calls that nix lacks or marks unsafe, each behind a safe function. The only room with `unsafe`.
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// Whether SIGPIPE was ignored when the process started, before std ignored it.
+static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+/// Bit N: descriptor N (0 to 2) was closed when the process started, before std opened /dev/null there.
+static CLOSED_STANDARD: AtomicU8 = AtomicU8::new(0);
+
+/// Runs before std's start-up code, the only moment at which the caller's SIGPIPE and closed descriptors can still be
+/// seen. `#![no_main]` would also be early enough, but then std has no argv on musl.
+// SAFETY: the linker collects pointers to functions in `.init_array`; this is one, with C's calling convention, and it
+// calls nothing that depends on std's initialisation.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_STD: extern "C" fn() = remember_what_was_inherited;
+
+extern "C" fn remember_what_was_inherited() {
+    // SAFETY: all-zero bytes are a valid `sigaction`, a C struct of integers and an optional pointer.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action the call only writes `old`, which lives until it returns.
+    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut old) };
+    SIGPIPE_IGNORED.store(
+        asked == 0 && old.sa_sigaction == libc::SIG_IGN,
+        Ordering::Relaxed,
+    );
+    for fd in 0..3 {
+        // SAFETY: F_GETFD takes any number and changes nothing.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            CLOSED_STANDARD.fetch_or(1 << fd, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Gives the next program what std changed at start: SIGPIPE's disposition, and standard descriptors that were closed.
+/// Signal handlers are execve's to reset: taking them off here would make a moment without any.
+pub fn undo_std_for_exec() {
+    let pipe = match SIGPIPE_IGNORED.load(Ordering::Relaxed) {
+        true => SigHandler::SigIgn,
+        false => SigHandler::SigDfl,
+    };
+    let action = SigAction::new(pipe, SaFlags::empty(), SigSet::empty());
+    // SAFETY: neither ignoring nor the default action runs any code of ours. It cannot fail for SIGPIPE.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+    let closed = CLOSED_STANDARD.load(Ordering::Relaxed);
+    for fd in (0..3).filter(|fd| closed & (1 << fd) != 0) {
+        // Closed by the execve, not before: if that fails there is still something to say, and perhaps somewhere.
+        // SAFETY: sets a flag of a descriptor; an invalid one is refused.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// Runs `handler` on each of `signals` that is not ignored. Masks stay as they are, so a blocked one stays blocked.
+///
+/// `handler` must be async-signal-safe (signal-safety(7)): no allocation, no lock.
+pub fn catch(signals: &[Signal], handler: extern "C" fn(libc::c_int)) -> nix::Result<()> {
+    let ours = SigAction::new(
+        SigHandler::Handler(handler),
+        SaFlags::SA_RESTART,
+        SigSet::all(),
+    );
+    for signal in signals {
+        // SAFETY: the caller promises a handler that is async-signal-safe.
+        let old = unsafe { sigaction(*signal, &ours) }?;
+        if matches!(old.handler(), SigHandler::SigIgn) {
+            // SAFETY: puts back what was there a moment ago.
+            unsafe { sigaction(*signal, &old) }?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the process from a signal handler: no destructors, no atexit, no locks.
+pub fn exit_from_handler(code: i32) -> ! {
+    // SAFETY: `_exit` is async-signal-safe and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// One `write` to standard error, from a signal handler.
+pub fn write_from_handler(line: &[u8]) {
+    // SAFETY: `write` is async-signal-safe; pointer and length are those of a live slice.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}
+
+/// A value that a signal handler can read, since that takes no lock: an atomic pointer to something immutable. What
+/// was replaced is never freed, for a handler may be reading it.
+pub struct Published<T: Send + Sync + 'static>(AtomicPtr<T>);
+
+impl<T: Send + Sync + 'static> Published<T> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Published(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: T) {
+        self.0.store(Box::leak(Box::new(value)), Ordering::Release);
+    }
+
+    /// The value, if there is one.
+    pub fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or from `Box::leak` above, and never freed or changed since.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+}
+
+/// The entries of `environ`, as they are.
+pub fn environ() -> Vec<OsString> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut entries = Vec::new();
+    // SAFETY: read once, before any thread exists and while nobody changes the environment; nothing here ever does.
+    let mut next = unsafe { environ };
+    if next.is_null() {
+        return entries;
+    }
+    loop {
+        // SAFETY: `environ` is an array of pointers that a null pointer ends; we have not passed that yet.
+        let entry = unsafe { *next };
+        if entry.is_null() {
+            return entries;
+        }
+        // SAFETY: each pointer before the null one leads to a NUL-terminated string that lives as long as the process.
+        let entry = unsafe { CStr::from_ptr(entry) };
+        entries.push(OsStr::from_bytes(entry.to_bytes()).to_owned());
+        // SAFETY: at most one past the last string, where the null pointer stands.
+        next = unsafe { next.add(1) };
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy)]
+pub enum Family {
+    /// A records.
+    V4,
+    /// AAAA records.
+    V6,
+}
+
+/// Why a name has no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupError {
+    /// The name, or an address of this family for it, does not exist.
+    NoSuchName,
+    /// The name servers did not say.
+    NoAnswer,
+}
+
+/// The addresses of a name in one family. std asks for both at once, and then musl and glibc let a failure of either
+/// spoil the other.
+pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError> {
+    let Ok(name) = CString::new(name) else {
+        return Err(LookupError::NoSuchName);
+    };
+    // SAFETY: all-zero bytes are valid hints: any protocol, no flags, null pointers.
+    let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+    hints.ai_socktype = libc::SOCK_STREAM;
+    hints.ai_family = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    };
+    let mut list: *mut libc::addrinfo = std::ptr::null_mut();
+    // SAFETY: name and hints live until the call returns; `list` is written only on success.
+    let status = unsafe {
+        libc::getaddrinfo(
+            name.as_ptr(),
+            std::ptr::null(),
+            &raw const hints,
+            &raw mut list,
+        )
+    };
+    match status {
+        0 => {}
+        // No record of this family: EAI_NODATA, which only some C libraries have, and only under this number.
+        libc::EAI_NONAME | -5 => return Err(LookupError::NoSuchName),
+        _ => return Err(LookupError::NoAnswer),
+    }
+    let mut found = Vec::new();
+    let mut next = list;
+    while !next.is_null() {
+        // SAFETY: getaddrinfo made a list of valid entries that a null pointer ends.
+        let entry = unsafe { &*next };
+        match entry.ai_family {
+            libc::AF_INET => {
+                // SAFETY: an AF_INET entry's address is a `sockaddr_in`.
+                let address = unsafe { &*entry.ai_addr.cast::<libc::sockaddr_in>() };
+                found.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(
+                    address.sin_addr.s_addr,
+                ))));
+            }
+            libc::AF_INET6 => {
+                // SAFETY: an AF_INET6 entry's address is a `sockaddr_in6`.
+                let address = unsafe { &*entry.ai_addr.cast::<libc::sockaddr_in6>() };
+                found.push(IpAddr::V6(Ipv6Addr::from(address.sin6_addr.s6_addr)));
+            }
+            _ => {}
+        }
+        next = entry.ai_next;
+    }
+    // SAFETY: the list is getaddrinfo's, and nothing refers to it any more.
+    unsafe { libc::freeaddrinfo(list) };
+    Ok(found)
+}
+
+/// A file's capabilities as the kernel stores them (`security.capability`, capabilities(7)), if it has any.
+pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut value = vec![0_u8; 64];
+    // SAFETY: both strings are NUL-terminated; the buffer is as long as it is said to be.
+    let length = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            c"security.capability".as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    };
+    value.truncate(usize::try_from(length).ok()?);
+    Some(value)
+}
+
+/// Whether a capability, by its number, is in the bounding set.
+pub fn is_in_bounding_set(capability: u32) -> bool {
+    // SAFETY: PR_CAPBSET_READ only looks.
+    let answer = unsafe {
+        libc::prctl(
+            libc::PR_CAPBSET_READ,
+            libc::c_ulong::from(capability),
+            0,
+            0,
+            0,
+        )
+    };
+    answer == 1
+}
+
+/// The soft limit of the stack in bytes, of which a quarter is for arguments and environment.
+pub fn stack_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: writes `limit`, which lives until the call returns.
+    match unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
+    }
+}

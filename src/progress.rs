@@ -1,0 +1,122 @@
+//! What is being waited for: for the line after five seconds, and for the line when a signal ends the wait.
+//!
+//! A signal handler may not allocate or lock, so the present state is published as a whole. What it replaces is never
+//! freed: some hundred bytes a try, until execve or exit takes it all.
+
+use std::fmt::{self, Write};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::os::{self, Published};
+
+/// The signals that end a wait.
+pub const SIGNALS: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
+
+/// One wait and how it goes.
+pub struct Waiting {
+    /// What is being done, as in "while getting an access token from …".
+    pub doing: String,
+    /// Tries so far, the present one included.
+    pub tries: u32,
+    /// Why the last try did not do.
+    pub last: Option<String>,
+}
+
+static CURRENT: Published<Waiting> = Published::new();
+static STARTED: OnceLock<Instant> = OnceLock::new();
+
+/// Starts the clock and lets signals end the wait.
+pub fn start() -> nix::Result<()> {
+    STARTED.get_or_init(Instant::now);
+    os::catch(&SIGNALS, end_at_once)
+}
+
+/// How long ago [`start`] was.
+pub fn elapsed() -> Duration {
+    STARTED.get().map(Instant::elapsed).unwrap_or_default()
+}
+
+/// Says what is being waited for now.
+pub fn waiting(doing: &str, tries: u32, last: Option<&str>) {
+    let waiting = Waiting {
+        doing: doing.to_owned(),
+        tries,
+        last: last.map(str::to_owned),
+    };
+    CURRENT.set(waiting);
+}
+
+/// What is being waited for now.
+pub fn current() -> Option<&'static Waiting> {
+    CURRENT.get()
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tries = if self.tries == 1 { "try" } else { "tries" };
+        write!(f, "{} ({} {tries}", self.doing, self.tries)?;
+        if let Some(last) = &self.last {
+            write!(f, ", last: {last}")?;
+        }
+        f.write_char(')')
+    }
+}
+
+/// The handler. Everything that it calls is async-signal-safe: atomics, clock_gettime, formatting into the stack,
+/// write, _exit.
+extern "C" fn end_at_once(number: i32) {
+    let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
+    let mut line = Line::new();
+    // A line that is too long is cut; nothing else can fail.
+    let _ = write!(
+        line,
+        "akv-init: error: stopped by {name} after {} s",
+        elapsed().as_secs()
+    );
+    if let Some(waiting) = current() {
+        let _ = write!(line, ", while {waiting}");
+    }
+    os::write_from_handler(line.finish());
+    os::exit_from_handler(128 + number);
+}
+
+/// One line of text on the stack: shorter than a handler's smallest stack, longer than any of our messages.
+struct Line {
+    bytes: [u8; 1024],
+    length: usize,
+}
+
+impl Line {
+    fn new() -> Self {
+        Line {
+            bytes: [0; 1024],
+            length: 0,
+        }
+    }
+
+    fn finish(&mut self) -> &[u8] {
+        self.bytes[self.length] = b'\n';
+        &self.bytes[..=self.length]
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            // The last byte is for the line end. Control characters as in `log`: a server's text may hold some.
+            if self.length == self.bytes.len() - 1 {
+                return Err(fmt::Error);
+            }
+            self.bytes[self.length] = if byte.is_ascii_control() { b' ' } else { byte };
+            self.length += 1;
+        }
+        Ok(())
+    }
+}

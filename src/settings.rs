@@ -1,0 +1,247 @@
+//! What several commands share: options, completed by their twins in the environment.
+//!
+//! An option beats `AKV_INIT_…`, which beats `AZURE_…`; an empty variable is unset. Pure: no file and no network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cloud::Cloud;
+use crate::env::Environment;
+use crate::failure::{Cause, Failure};
+use crate::host::{Host, VaultName};
+use crate::secret_ref::SecretRef;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What was typed of the options that have a twin in the environment. None of them is completed here.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// `--secret NAME=REF`.
+    pub secrets: Vec<(String, SecretRef)>,
+    /// `--vault`.
+    pub vault: Option<VaultName>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
+    /// `--wait-for-access`.
+    pub wait_for_access: Option<Duration>,
+    /// `--identity`.
+    pub identity: Option<IdentityName>,
+    /// `--client-id`.
+    pub client_id: Option<String>,
+    /// `--object-id`.
+    pub object_id: Option<String>,
+    /// `--resource-id`.
+    pub resource_id: Option<String>,
+    /// `--cloud`.
+    pub cloud: Option<Cloud>,
+    /// `--allow-vault`.
+    pub allow_vault: Vec<Host>,
+    /// `--vault-resource`.
+    pub vault_resource: Option<String>,
+    /// `--ca-file`.
+    pub ca_file: Option<PathBuf>,
+    /// `--verbose`.
+    pub verbose: bool,
+}
+
+/// What `--identity` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityName {
+    /// A managed identity, from wherever this platform serves it.
+    Managed,
+    /// Workload identity: a federated token.
+    Workload,
+}
+
+/// Everything that several commands share, completed from options and environment.
+#[derive(Debug)]
+pub struct Settings {
+    /// From the start to the end of everything; zero is one try each.
+    pub timeout: Duration,
+    /// By how much a vault's 403 may extend it.
+    pub wait_for_access: Duration,
+    /// What `--identity` names.
+    pub identity: Option<IdentityName>,
+    /// Which of several identities.
+    pub selector: Option<Selector>,
+    /// Entra's authority, always over https.
+    pub authority: Host,
+    /// What completes a vault's short name.
+    pub cloud: Cloud,
+    /// What replaces all other roots.
+    pub ca_file: Option<PathBuf>,
+    /// `--verbose`.
+    pub verbose: bool,
+}
+
+/// Which of several identities, as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// An application's or a user-assigned managed identity's client id.
+    Client(String),
+    /// A managed identity's object (principal) id.
+    Object(String),
+    /// A managed identity's ARM resource id.
+    Resource(String),
+}
+
+impl Settings {
+    /// Completes the options from the environment.
+    pub fn build(shared: &Shared, env: &Environment) -> Result<Settings, Failure> {
+        let authority = authority(env)?;
+        let cloud = setting(env, shared.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
+        let cloud = cloud
+            .or_else(|| Cloud::of_authority(&authority.as_ref()?.name))
+            .unwrap_or(Cloud::Public);
+        let duration = |option, twin| setting(env, option, twin, parse_duration, DURATION);
+        let names = IdentityName::NAMES;
+        Ok(Settings {
+            timeout: duration(shared.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(DEFAULT_TIMEOUT),
+            wait_for_access: duration(shared.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?
+                .unwrap_or_default(),
+            identity: setting(
+                env,
+                shared.identity,
+                "AKV_INIT_IDENTITY",
+                IdentityName::parse,
+                names,
+            )?,
+            selector: selector(shared, env)?,
+            authority: authority.unwrap_or_else(|| Host {
+                name: cloud.authority().to_owned(),
+                port: 443,
+            }),
+            cloud,
+            ca_file: match &shared.ca_file {
+                Some(path) => Some(path.clone()),
+                None => env
+                    .get("AKV_INIT_CA_FILE")
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from),
+            },
+            verbose: shared.verbose || truth(env, "AKV_INIT_VERBOSE")?,
+        })
+    }
+}
+
+/// What a duration looks like, for error messages.
+pub const DURATION: &str = "a duration like 90, 90s or 2m";
+/// What a cloud is called, for error messages.
+pub const CLOUDS: &str = "public, usgov or china";
+
+/// `90`, `90s`, `2m`, `1h`; `0` is no time at all.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, factor) = match text.as_bytes().last()? {
+        b's' => (&text[..text.len() - 1], 1),
+        b'm' => (&text[..text.len() - 1], 60),
+        b'h' => (&text[..text.len() - 1], 3_600),
+        _ => (text, 1),
+    };
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // 32 bits of seconds: 136 years, and no overflow wherever it is added to a clock.
+    let seconds = number.parse::<u32>().ok()?.checked_mul(factor)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+impl IdentityName {
+    /// The names, for error messages.
+    pub const NAMES: &str = "workload or managed";
+
+    /// The name that `--identity` takes.
+    pub fn parse(name: &str) -> Option<IdentityName> {
+        match name {
+            "managed" => Some(IdentityName::Managed),
+            "workload" => Some(IdentityName::Workload),
+            _ => None,
+        }
+    }
+}
+
+/// An option, else its twin in the environment.
+fn setting<T>(
+    env: &Environment,
+    option: Option<T>,
+    twin: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    expected: &str,
+) -> Result<Option<T>, Failure> {
+    if option.is_some() {
+        return Ok(option);
+    }
+    let Some(text) = env.setting(twin)? else {
+        return Ok(None);
+    };
+    match parse(text) {
+        Some(value) => Ok(Some(value)),
+        None => Err(Failure::new(
+            Cause::Config,
+            format!("{twin}: `{text}` is not {expected}"),
+        )),
+    }
+}
+
+/// A variable that is `true` or `false`.
+pub fn truth(env: &Environment, name: &str) -> Result<bool, Failure> {
+    let parse = |text: &str| text.parse().ok();
+    Ok(setting(env, None, name, parse, "true or false")?.unwrap_or(false))
+}
+
+/// The selector of the highest rank that has one: options, then `AKV_INIT_…`, then `AZURE_CLIENT_ID`.
+fn selector(shared: &Shared, env: &Environment) -> Result<Option<Selector>, Failure> {
+    let options = [
+        shared.client_id.clone().map(Selector::Client),
+        shared.object_id.clone().map(Selector::Object),
+        shared.resource_id.clone().map(Selector::Resource),
+    ];
+    let twin = |name: &str| env.setting(name).map(|value| value.map(str::to_owned));
+    let twins = [
+        twin("AKV_INIT_CLIENT_ID")?.map(Selector::Client),
+        twin("AKV_INIT_OBJECT_ID")?.map(Selector::Object),
+        twin("AKV_INIT_RESOURCE_ID")?.map(Selector::Resource),
+    ];
+    for (rank, cause, names) in [
+        (
+            options,
+            Cause::Usage,
+            "--client-id, --object-id and --resource-id",
+        ),
+        (
+            twins,
+            Cause::Config,
+            "AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID",
+        ),
+    ] {
+        let mut given = rank.into_iter().flatten();
+        let first = given.next();
+        if given.next().is_some() {
+            return Err(Failure::new(
+                cause,
+                format!("of {names} only one can be given"),
+            ));
+        }
+        if first.is_some() {
+            return Ok(first);
+        }
+    }
+    Ok(twin("AZURE_CLIENT_ID")?.map(Selector::Client))
+}
+
+/// `AZURE_AUTHORITY_HOST`, as the workload identity webhook sets it: https, perhaps with a slash at its end.
+fn authority(env: &Environment) -> Result<Option<Host>, Failure> {
+    const NAME: &str = "AZURE_AUTHORITY_HOST";
+    let Some(text) = env.setting(NAME)? else {
+        return Ok(None);
+    };
+    let refuse = |why: &str| Failure::new(Cause::Config, format!("{NAME}: `{text}` {why}"));
+    let host = match text.split_once("://") {
+        None => text,
+        Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => host,
+        Some(_) => return Err(refuse("does not start with https://")),
+    };
+    match Host::parse(host.trim_end_matches('/')) {
+        Ok(host) => Ok(Some(host)),
+        Err(_) => Err(refuse("is not https:// and a host")),
+    }
+}
