@@ -1,0 +1,220 @@
+//! The stand-in for Azure as a process: for shell scripts, other languages' SDKs and benchmarks.
+//!
+//! Prints one line for each door (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`), then
+//! `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it is a pipe, reaches its end: whoever started it
+//! need not clean up. See `USAGE` for the flags.
+
+#[path = "../tests/azure/mod.rs"]
+mod azure;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+use azure::{Answer, Azure, Builder, Door, Identity};
+
+const USAGE: &str = "\
+usage: standin [FLAGS]
+  --imds|--login|--vault|--proxy ADDR:PORT  doors to open; none given: all, on loopback with free ports
+  --name HOST                one more name in the certificates (repeatable)
+  --dir DIR                  write ca.pem, leaf.pem, leaf.key, token.jwt, workload.env and requests.jsonl into DIR
+  --secret NAME=VALUE        put a secret into every vault (repeatable)
+  --disabled NAME            put a disabled secret into every vault (repeatable)
+  --identity CLIENT_ID       attach a user-assigned identity (repeatable); none: a system-assigned one
+  --delay MS                 wait before each answer of the vault
+  --race A,B,C               as a deployment has it: the identity endpoint refuses connections for A seconds, answers
+                             404, 429 and 500 for B, then the vault says 403 ForbiddenByRbac for C, then all is well
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A process that starts this one reads the reason here.
+            let _ = write!(io::stderr(), "standin: {error:#}\n{USAGE}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<String>) -> Result<()> {
+    // Before any thread: all of them inherit the mask, and only the wait below takes the signals.
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    signals.thread_block()?;
+    let setup = Setup::parse(arguments)?;
+    let azure = Arc::new(setup.start());
+    announce(&azure)?;
+    if let Some(race) = setup.race {
+        let azure = Arc::clone(&azure);
+        let delay = setup.delay;
+        thread::spawn(move || run_race(&azure, race, delay));
+    }
+    end_with_stdin()?;
+    signals.wait()?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Setup {
+    doors: Vec<(Door, String)>,
+    names: Vec<String>,
+    dir: Option<PathBuf>,
+    secrets: Vec<azure::Stored>,
+    identities: Vec<Identity>,
+    delay: Duration,
+    race: Option<[Duration; 3]>,
+}
+
+impl Setup {
+    fn parse(arguments: Vec<String>) -> Result<Setup> {
+        let mut setup = Setup::default();
+        let mut arguments = arguments.into_iter();
+        while let Some(flag) = arguments.next() {
+            let value = arguments
+                .next()
+                .with_context(|| format!("`{flag}` wants a value"))?;
+            match flag.as_str() {
+                "--imds" => setup.doors.push((Door::Imds, value)),
+                "--login" => setup.doors.push((Door::Login, value)),
+                "--vault" => setup.doors.push((Door::Vault, value)),
+                "--proxy" => setup.doors.push((Door::Proxy, value)),
+                "--name" => setup.names.push(value),
+                "--dir" => setup.dir = Some(value.into()),
+                "--secret" => {
+                    let (name, value) = value
+                        .split_once('=')
+                        .context("`--secret` wants NAME=VALUE")?;
+                    setup.secrets.push(azure::Stored::new(name, value));
+                }
+                "--disabled" => {
+                    let secret = azure::Stored::new(&value, "");
+                    setup.secrets.push(azure::Stored {
+                        enabled: false,
+                        ..secret
+                    });
+                }
+                "--identity" => setup.identities.push(Identity::user(&value)),
+                "--delay" => setup.delay = Duration::from_millis(value.parse().context("--delay")?),
+                "--race" => setup.race = Some(parse_race(&value)?),
+                _ => bail!("unknown flag `{flag}`"),
+            }
+        }
+        Ok(setup)
+    }
+
+    fn start(&self) -> Azure {
+        let mut builder: Builder = Azure::builder();
+        if !self.doors.is_empty() {
+            builder = self
+                .doors
+                .iter()
+                .fold(builder.only(), |builder, (door, at)| builder.at(*door, at));
+        }
+        builder = self
+            .names
+            .iter()
+            .fold(builder, |builder, name| builder.name(name));
+        if let Some(dir) = &self.dir {
+            builder = builder.dir(dir);
+        }
+        if self.race.is_some() {
+            builder = builder.closed(Door::Imds);
+        }
+        let azure = builder.start();
+        self.secrets
+            .iter()
+            .for_each(|secret| azure.put(secret.clone()));
+        if !self.identities.is_empty() {
+            azure.identities(&self.identities);
+        }
+        slow_down(&azure, self.delay);
+        azure
+    }
+}
+
+fn parse_race(text: &str) -> Result<[Duration; 3]> {
+    let seconds: Vec<f64> = text
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .context("--race")?;
+    ensure!(seconds.iter().all(|s| *s >= 0.0), "`--race` wants seconds");
+    let [a, b, c] = seconds[..] else {
+        bail!("`--race` wants A,B,C")
+    };
+    Ok([a, b, c].map(Duration::from_secs_f64))
+}
+
+fn run_race(azure: &Azure, [refused, failing, denied]: [Duration; 3], delay: Duration) {
+    thread::sleep(refused);
+    azure.cycle(
+        Door::Imds,
+        vec![
+            Answer::status(404),
+            Answer::status(429),
+            Answer::imds_failed(),
+        ],
+    );
+    azure.always(Door::Vault, Answer::rbac().delay(delay));
+    azure.open(Door::Imds);
+    thread::sleep(failing);
+    azure.clear(Door::Imds);
+    thread::sleep(denied);
+    azure.clear(Door::Vault);
+    slow_down(azure, delay);
+}
+
+fn slow_down(azure: &Azure, delay: Duration) {
+    if !delay.is_zero() {
+        azure.always(Door::Vault, Answer::usual().delay(delay));
+    }
+}
+
+fn announce(azure: &Azure) -> Result<()> {
+    let mut lines = String::new();
+    for door in Door::ALL.into_iter().filter(|door| azure.has(*door)) {
+        let address = match door {
+            Door::Imds => azure.imds(),
+            Door::Login => azure.login(),
+            Door::Proxy => azure.proxy(),
+            Door::Vault => azure.vault(),
+        };
+        lines += &format!("{} {address}\n", door.name());
+    }
+    if azure.has(Door::Login) {
+        let environment = azure.workload_environment();
+        let text: String = environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        fs::write(azure.dir().join("workload.env"), text)?;
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(lines.as_bytes())?;
+    stdout.write_all(b"ready\n")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// A shell gives its background jobs /dev/null, whose end means nothing; the end of a pipe means that its writer is
+/// gone.
+fn end_with_stdin() -> Result<()> {
+    let kind = fs::metadata("/proc/self/fd/0").map(|metadata| metadata.file_type());
+    if kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket()) {
+        thread::spawn(|| {
+            let _ = io::stdin().read_to_end(&mut Vec::new());
+            // Not `raise`: that one is for the calling thread, and `wait` is in another.
+            kill(Pid::this(), Signal::SIGTERM)
+        });
+    }
+    Ok(())
+}

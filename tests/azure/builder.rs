@@ -1,0 +1,167 @@
+//! How a stand-in is set up when the defaults will not do: other addresses, more names, certificates that a client must
+//! refuse, one TLS version only, doors that are closed at first.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::json;
+
+use super::door::Listening;
+use super::shared::Shared;
+use super::tls::Authority;
+use super::{Azure, Certificate, Door, Versions, tls, token};
+
+pub struct Builder {
+    addresses: HashMap<Door, String>,
+    closed: Vec<Door>,
+    names: Vec<String>,
+    certificates: HashMap<Door, Certificate>,
+    versions: Versions,
+    vault_resource: String,
+    proxy_credentials: Option<String>,
+    dir: Option<PathBuf>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            addresses: Door::ALL
+                .map(|door| (door, "127.0.0.1:0".to_owned()))
+                .into(),
+            closed: Vec::new(),
+            names: Vec::new(),
+            certificates: HashMap::new(),
+            versions: Versions::Both,
+            vault_resource: "https://vault.azure.net".to_owned(),
+            proxy_credentials: None,
+            dir: None,
+        }
+    }
+
+    /// No doors but those that `at` names.
+    pub fn only(mut self) -> Builder {
+        self.addresses.clear();
+        self
+    }
+
+    /// The address of a door; port 0 is a free port.
+    pub fn at(mut self, door: Door, address: &str) -> Builder {
+        self.addresses.insert(door, address.to_owned());
+        self
+    }
+
+    /// Has its port but refuses connections until `Azure::open`.
+    pub fn closed(mut self, door: Door) -> Builder {
+        self.closed.push(door);
+        self
+    }
+
+    /// One more name that the good certificate is for.
+    pub fn name(mut self, name: &str) -> Builder {
+        self.names.push(name.to_owned());
+        self
+    }
+
+    /// What the door shows in the handshake.
+    pub fn certificate(mut self, door: Door, certificate: Certificate) -> Builder {
+        self.certificates.insert(door, certificate);
+        self
+    }
+
+    /// The TLS versions of both https doors.
+    pub fn versions(mut self, versions: Versions) -> Builder {
+        self.versions = versions;
+        self
+    }
+
+    /// The resource that vaults expect whose host has none of Azure's suffixes.
+    pub fn vault_resource(mut self, resource: &str) -> Builder {
+        resource.clone_into(&mut self.vault_resource);
+        self
+    }
+
+    /// `user:password` without which the proxy answers 407.
+    pub fn proxy_credentials(mut self, credentials: &str) -> Builder {
+        self.proxy_credentials = Some(credentials.to_owned());
+        self
+    }
+
+    /// Keeps the files, and a record of every request (`requests.jsonl`, a line before each answer), in this directory.
+    pub fn dir(mut self, dir: &Path) -> Builder {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// Opens the doors.
+    ///
+    /// # Panics
+    ///
+    /// When an address cannot be had or a file cannot be written: a test has nothing to go on with then.
+    pub fn start(self) -> Azure {
+        let keep_dir = self.dir.is_some();
+        let dir = self.dir.clone().unwrap_or_else(fresh_dir);
+        fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let log = keep_dir.then(|| {
+            let path = dir.join("requests.jsonl");
+            File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        });
+        // The names are those of the addresses asked for; which port was free does not matter to a certificate.
+        let ips: Vec<IpAddr> = self.addresses.values().filter_map(|a| ip_of(a)).collect();
+        let authority = Authority::new(&self.names, &ips);
+        authority
+            .write_to(&dir)
+            .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let tls = [Door::Login, Door::Vault].map(|door| {
+            let certificate = self
+                .certificates
+                .get(&door)
+                .copied()
+                .unwrap_or(Certificate::Good);
+            (door, authority.server(certificate, self.versions))
+        });
+        let shared = Shared::new(tls.into(), self.vault_resource, self.proxy_credentials, log);
+        let shared = Arc::new(shared);
+        let mut doors = Vec::new();
+        for door in Door::ALL {
+            if let Some(address) = self.addresses.get(&door) {
+                let listening = Listening::start(&shared, door, address).unwrap_or_else(|error| {
+                    panic!("the {} door at {address}: {error}", door.name())
+                });
+                doors.push(listening);
+            }
+        }
+        let azure = Azure {
+            shared,
+            doors,
+            ca_file: dir.join(tls::CA_FILE),
+            token_file: dir.join("token.jwt"),
+            dir,
+            keep_dir,
+        };
+        azure.assertion(&json!({}));
+        self.closed.into_iter().for_each(|door| azure.close(door));
+        azure
+    }
+}
+
+fn ip_of(address: &str) -> Option<IpAddr> {
+    let (host, _) = address.rsplit_once(':')?;
+    host.trim_matches(['[', ']']).parse().ok()
+}
+
+/// A directory of our own; several stand-ins of one process, and of several, run side by side.
+fn fresh_dir() -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!(
+        "akv-init-azure-{}-{}-{count}",
+        process::id(),
+        token::unix_now()
+    );
+    std::env::temp_dir().join(name)
+}

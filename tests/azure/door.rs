@@ -1,0 +1,265 @@
+//! A door: the listener, its thread, and one thread for each connection, which reads requests, records them and sends
+//! what the script or the faithful service says.
+//!
+//! A closed door must refuse connections and still own its port, or a neighbour's test could be bound to it when it
+//! opens again. `shutdown` on the listening socket does both on Linux (connections are refused, the thread in `accept`
+//! wakes up, the explicitly bound port stays taken), so the socket is kept until there is another.
+
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::answer::{Content, Delivery};
+use super::request::{Origin, Reader};
+use super::shared::{Arrival, Shared};
+use super::wire::Wire;
+use super::{Answer, Door, proxy, service};
+
+pub struct Listening {
+    door: Door,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Closed(TcpListener),
+    Open(TcpListener, JoinHandle<()>),
+}
+
+impl Listening {
+    /// Takes an address (port 0: a free port) and begins to accept.
+    pub fn start(shared: &Arc<Shared>, door: Door, address: &str) -> io::Result<Listening> {
+        let listener = bind(address)?;
+        let address = listener.local_addr()?;
+        let state = Mutex::new(State::Closed(listener));
+        let listening = Listening {
+            door,
+            address,
+            shared: Arc::clone(shared),
+            state,
+        };
+        listening.accept()?;
+        Ok(listening)
+    }
+
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
+    /// `host:port` for a client on this machine: a name where a certificate is to be checked.
+    pub fn authority(&self) -> String {
+        let secure = matches!(self.door, Door::Login | Door::Vault);
+        let local =
+            self.address.ip().is_unspecified() || self.address.ip() == IpAddr::from([127, 0, 0, 1]);
+        let port = self.address.port();
+        match (local, secure) {
+            (true, true) => format!("localhost:{port}"),
+            (true, false) => format!("127.0.0.1:{port}"),
+            (false, _) => self.address.to_string(),
+        }
+    }
+
+    /// Refuses connections, and ends the open ones.
+    pub fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Open(listener, _) = &*state else {
+            return;
+        };
+        self.shared.lock().listening.remove(&self.door);
+        let kept = listener.try_clone().expect("a descriptor is left");
+        shut(&kept);
+        let State::Open(_, thread) = std::mem::replace(&mut *state, State::Closed(kept)) else {
+            unreachable!("it was open a moment ago, and the lock was held since")
+        };
+        thread.join().expect("the accepting thread does not panic");
+        self.shared.cut(self.door);
+    }
+
+    /// Accepts connections again.
+    pub fn open(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Closed(_) = &*state {
+            *state = State::Closed(self.bind_again().expect("the port is still ours"));
+            drop(state);
+            self.accept().expect("threads can be started");
+        }
+    }
+
+    /// The closed socket holds the port against others; ours may join it, since neither listens at that moment.
+    fn bind_again(&self) -> io::Result<TcpListener> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            match TcpListener::bind(self.address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline =>
+                {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn accept(&self) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Closed(listener) = &*state else {
+            return Ok(());
+        };
+        let (mine, threads) = (listener.try_clone()?, listener.try_clone()?);
+        let (door, shared) = (self.door, Arc::clone(&self.shared));
+        self.shared.lock().listening.insert(door);
+        let thread = thread::Builder::new()
+            .name(door.name().to_owned())
+            .spawn(move || {
+                while let Ok((stream, _)) = threads.accept() {
+                    // Without it, the small writes of a faulty answer would wait for the client's acknowledgement.
+                    if stream.set_nodelay(true).is_ok() {
+                        welcome(&shared, door, Arc::new(stream));
+                    }
+                }
+            })?;
+        *state = State::Open(mine, thread);
+        Ok(())
+    }
+}
+
+/// A port that the kernel chose is given back by `shutdown`; only one that was asked for stays ours. So a free port is
+/// found first and then asked for, anew when a neighbour was quicker.
+fn bind(address: &str) -> io::Result<TcpListener> {
+    let chosen_by_kernel = address.ends_with(":0");
+    loop {
+        let listener = TcpListener::bind(address)?;
+        if !chosen_by_kernel {
+            return Ok(listener);
+        }
+        let found = listener.local_addr()?;
+        drop(listener);
+        match TcpListener::bind(found) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+}
+
+fn shut(listener: &TcpListener) {
+    // std has no `shutdown` for listeners; the descriptor does not mind what we call it.
+    let socket: TcpStream =
+        OwnedFd::from(listener.try_clone().expect("a descriptor is left")).into();
+    socket
+        .shutdown(Shutdown::Both)
+        .expect("a listening socket can be shut down");
+}
+
+fn welcome(shared: &Arc<Shared>, door: Door, stream: Arc<TcpStream>) {
+    let Some(number) = shared.enter(door, &stream) else {
+        return;
+    };
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        // Errors are those of clients that broke off, which is their right and often the point of the test.
+        let _ = serve(&shared, door, number, stream);
+        shared.leave(number);
+    });
+}
+
+fn serve(shared: &Shared, door: Door, number: u64, stream: Arc<TcpStream>) -> io::Result<()> {
+    if shared.lock().muted.contains(&door) {
+        shared.wait_while_mute(door);
+        return Ok(());
+    }
+    let mut wire = match shared.tls.get(&door) {
+        Some(config) => Wire::tls(Arc::clone(&stream), Arc::clone(config))?,
+        None => Wire::plain(Arc::clone(&stream)),
+    };
+    let origin = Origin {
+        door,
+        connection: number,
+        tls: wire.version(),
+        sni: wire.sni(),
+    };
+    let mut reader = Reader::new();
+    while let Some(request) = reader.next(&mut wire, &origin)? {
+        let mut arrival = shared.arrive(request);
+        let scripted = arrival.scripted.is_some();
+        let mut answer = arrival.scripted.take().unwrap_or_else(Answer::usual);
+        shared.pause(answer.delay);
+        if answer.held {
+            shared.wait_for_release(&arrival);
+        }
+        if door == Door::Proxy && matches!(answer.content, Content::Usual) {
+            match proxy::lead(shared, &arrival.request) {
+                Ok(behind) if reader.is_empty() && shared.pass(number, behind) => {
+                    io::Write::write_all(
+                        &mut wire,
+                        b"HTTP/1.1 200 Connection established\r\n\r\n",
+                    )?;
+                    drop(wire);
+                    return serve(shared, behind, number, stream);
+                }
+                Ok(_) => answer = Answer::text(502, "no connection to that host"),
+                Err(refusal) => answer = refusal,
+            }
+        }
+        let asked_to_close = arrival
+            .request
+            .header("connection")
+            .is_some_and(|v| v.eq_ignore_ascii_case("close"));
+        match deliver(shared, &arrival, answer, scripted, wire)? {
+            Some(same) if asked_to_close => {
+                same.finish();
+                return Ok(());
+            }
+            Some(same) => wire = same,
+            None => return Ok(()),
+        }
+    }
+    wire.finish();
+    Ok(())
+}
+
+/// Sends the answer. Gives the wire back if it can carry another.
+fn deliver(
+    shared: &Shared,
+    arrival: &Arrival,
+    answer: Answer,
+    scripted: bool,
+    mut wire: Wire,
+) -> io::Result<Option<Wire>> {
+    let request = &arrival.request;
+    let delivery = answer.delivery;
+    if let Content::Raw(bytes) = &answer.content {
+        io::Write::write_all(&mut wire, bytes)?;
+        wire.drop_silently();
+        return Ok(None);
+    }
+    let message = service::message(shared, request, answer, scripted);
+    match delivery {
+        Delivery::Whole => {
+            wire.send(&message)?;
+            return Ok(Some(wire));
+        }
+        Delivery::Drip(interval) => {
+            wire.drip(&message, interval, shared)?;
+            return Ok(Some(wire));
+        }
+        Delivery::Endless => wire.send_endless(&message)?,
+        Delivery::Fin => wire.drop_silently(),
+        Delivery::Half => {
+            wire.send_half(&message)?;
+            wire.drop_silently();
+        }
+        Delivery::Reset => {
+            shared.leave(request.connection);
+            wire.reset()?;
+        }
+    }
+    Ok(None)
+}

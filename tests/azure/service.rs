@@ -1,0 +1,109 @@
+//! Which service stands behind a door, and what makes an answer complete: the faithful body where the script left it
+//! to the service, the request's own names in scripted texts, and the headers that everything from that service has.
+
+use super::answer::Content;
+use super::shared::Shared;
+use super::wire::Message;
+use super::{Answer, Door, Request, imds, login, token, vault};
+
+/// Decides everything that an answer leaves open.
+pub fn message(shared: &Shared, request: &Request, answer: Answer, scripted: bool) -> Message {
+    let Answer {
+        content,
+        mut headers,
+        bare,
+        ..
+    } = answer;
+    let (status, body) = match content {
+        Content::Usual => {
+            let usual = usual(shared, request);
+            let Content::Whole(status, body) = usual.content else {
+                unreachable!("the services answer with whole bodies")
+            };
+            headers.extend(usual.headers);
+            (status, body)
+        }
+        Content::Whole(status, body) if scripted => (status, fill(shared, request, body)),
+        Content::Whole(status, body) => (status, body),
+        Content::Token(status, mut fields) => {
+            token::fill(shared, request, &mut fields);
+            (status, fields.to_string().into_bytes())
+        }
+        Content::Raw(_) => unreachable!("raw bytes are no message"),
+    };
+    if !bare {
+        for (name, value) in signature(request) {
+            if !headers
+                .iter()
+                .any(|(had, _)| had.eq_ignore_ascii_case(name))
+            {
+                headers.push((name.to_owned(), value));
+            }
+        }
+    }
+    Message {
+        status,
+        headers,
+        body,
+    }
+}
+
+fn usual(shared: &Shared, request: &Request) -> Answer {
+    match request.door {
+        Door::Imds => imds::answer(shared, request),
+        Door::Login => login::answer(shared, request),
+        Door::Vault => vault::answer(shared, request),
+        Door::Proxy => unreachable!("the proxy has answered by leading on or by refusing"),
+    }
+}
+
+/// The headers that every answer of a service carries.
+fn signature(request: &Request) -> Vec<(&'static str, String)> {
+    let id = ("x-ms-request-id", request.request_id.clone());
+    match request.door {
+        Door::Imds => vec![("Server", "IMDS/150.870.65.528".to_owned())],
+        Door::Login => vec![
+            ("Cache-Control", "no-store, no-cache".to_owned()),
+            id,
+            (
+                "x-ms-ests-server",
+                "2.1.20000.0 - WEULR1 ProdSlices".to_owned(),
+            ),
+        ],
+        Door::Proxy => Vec::new(),
+        Door::Vault => {
+            let mut headers = vec![
+                ("Cache-Control", "no-cache".to_owned()),
+                ("x-ms-keyvault-region", "westeurope".to_owned()),
+                id,
+                ("x-ms-keyvault-service-version", "1.9.1713.1".to_owned()),
+                (
+                    "x-ms-keyvault-network-info",
+                    "conn_type=Ipv4;addr=203.0.113.5;act_addr_fam=InterNetwork;".to_owned(),
+                ),
+            ];
+            headers.extend(
+                request
+                    .header("x-ms-client-request-id")
+                    .map(|v| ("x-ms-client-request-id", v.to_owned())),
+            );
+            headers
+        }
+    }
+}
+
+fn fill(shared: &Shared, request: &Request, body: Vec<u8>) -> Vec<u8> {
+    if !body.contains(&b'{') {
+        return body;
+    }
+    // A body that is not UTF-8 is somebody's deliberate nonsense.
+    let text = match String::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return error.into_bytes(),
+    };
+    text.replace("{caller}", &vault::caller(shared, request))
+        .replace("{host}", &request.host)
+        .replace("{secret}", vault::secret_name(request))
+        .replace("{vault}", vault::vault_name(&request.host))
+        .into_bytes()
+}

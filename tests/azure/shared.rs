@@ -1,0 +1,236 @@
+//! What all threads of a stand-in share, behind one lock: the record, the scripts, what is in the vault, which tokens
+//! were issued, and which connections are open, so that they can be ended. One condition variable tells of every
+//! change; nothing here polls.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+
+use super::script::Script;
+use super::token::{Identity, Issued};
+use super::vault::Stored;
+use super::{Answer, Door, Request};
+
+pub struct Shared {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    /// The TLS of the doors that have one.
+    pub tls: HashMap<Door, Arc<ServerConfig>>,
+    /// The resource of hosts that have none of Azure's suffixes.
+    pub vault_resource: String,
+    /// `user:password` that the proxy asks for.
+    pub proxy_credentials: Option<String>,
+}
+
+#[derive(Default)]
+pub struct Inner {
+    pub requests: Vec<Arc<Request>>,
+    pub secrets: Vec<Stored>,
+    pub identities: Vec<Identity>,
+    pub tokens: HashMap<String, Issued>,
+    pub accepted: HashMap<Door, u64>,
+    pub muted: HashSet<Door>,
+    pub listening: HashSet<Door>,
+    scripts: HashMap<Door, Script>,
+    open: HashMap<u64, (Door, Arc<TcpStream>)>,
+    connections: u64,
+    releases: u64,
+    stopping: bool,
+    log: Option<File>,
+}
+
+impl Inner {
+    pub fn script(&mut self, door: Door) -> &mut Script {
+        self.scripts.entry(door).or_default()
+    }
+}
+
+/// A request that was recorded, and what the script says to it.
+pub struct Arrival {
+    pub request: Arc<Request>,
+    pub scripted: Option<Answer>,
+    /// How often answers had been released when it arrived. Read under the record's lock: a test that saw the request
+    /// and releases at once must not find it still on its way to waiting.
+    releases: u64,
+}
+
+impl Shared {
+    pub fn new(
+        tls: HashMap<Door, Arc<ServerConfig>>,
+        vault_resource: String,
+        proxy_credentials: Option<String>,
+        log: Option<File>,
+    ) -> Shared {
+        let inner = Inner {
+            identities: vec![Identity::system()],
+            log,
+            ..Inner::default()
+        };
+        Shared {
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+            tls,
+            vault_resource,
+            proxy_credentials,
+        }
+    }
+
+    /// A thread that panicked has told its own story; the others go on.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a request, and finds its scripted answer.
+    pub fn arrive(&self, mut request: Request) -> Arrival {
+        let mut inner = self.lock();
+        request.request_id = format!("5d0c0ffe-0000-4000-8000-{:012x}", inner.requests.len() + 1);
+        let scripted = inner.script(request.door).take(&request.target);
+        if let Some(log) = &mut inner.log {
+            let line = format!("{}\n", request.to_json());
+            log.write_all(line.as_bytes())
+                .expect("the record of requests is writable");
+        }
+        let request = Arc::new(request);
+        inner.requests.push(Arc::clone(&request));
+        let releases = inner.releases;
+        drop(inner);
+        self.changed.notify_all();
+        Arrival {
+            request,
+            scripted,
+            releases,
+        }
+    }
+
+    /// Counts a new connection, and keeps hold of it so that it can be ended. None when all is ending anyway.
+    pub fn enter(&self, door: Door, stream: &Arc<TcpStream>) -> Option<u64> {
+        let mut inner = self.lock();
+        if inner.stopping {
+            return None;
+        }
+        inner.connections += 1;
+        let number = inner.connections;
+        inner.open.insert(number, (door, Arc::clone(stream)));
+        *inner.accepted.entry(door).or_default() += 1;
+        drop(inner);
+        self.changed.notify_all();
+        Some(number)
+    }
+
+    /// A connection that came through the proxy is at another door now; not if that door is closed.
+    pub fn pass(&self, number: u64, door: Door) -> bool {
+        let mut inner = self.lock();
+        if !inner.listening.contains(&door) {
+            return false;
+        }
+        if let Some((at, _)) = inner.open.get_mut(&number) {
+            *at = door;
+        }
+        *inner.accepted.entry(door).or_default() += 1;
+        drop(inner);
+        self.changed.notify_all();
+        true
+    }
+
+    /// Lets go of a connection that ended.
+    pub fn leave(&self, number: u64) {
+        self.lock().open.remove(&number);
+    }
+
+    /// Ends the open connections of a door.
+    pub fn cut(&self, door: Door) {
+        let inner = self.lock();
+        for (_, stream) in inner.open.values().filter(|(at, _)| *at == door) {
+            // It may have ended by itself in this moment.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ends everything: threads that wait wake up, threads that read find the end.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+        Door::ALL.into_iter().for_each(|door| self.cut(door));
+    }
+
+    pub fn release(&self) {
+        self.lock().releases += 1;
+        self.changed.notify_all();
+    }
+
+    pub fn unmute(&self, door: Door) {
+        self.lock().muted.remove(&door);
+        self.changed.notify_all();
+    }
+
+    /// Waits, unless all is ending.
+    pub fn pause(&self, time: Duration) {
+        if !time.is_zero() {
+            drop(self.wait(Some(time), |_| false));
+        }
+    }
+
+    /// Waits for the release that follows the arrival.
+    pub fn wait_for_release(&self, arrival: &Arrival) {
+        drop(self.wait(None, |inner| inner.releases > arrival.releases));
+    }
+
+    /// Waits while the door is mute.
+    pub fn wait_while_mute(&self, door: Door) {
+        drop(self.wait(None, |inner| !inner.muted.contains(&door)));
+    }
+
+    pub fn wait_for_requests(&self, door: Door, count: usize, limit: Duration) {
+        let arrived = |inner: &Inner| inner.requests.iter().filter(|r| r.door == door).count();
+        let inner = self.wait(Some(limit), |inner| arrived(inner) >= count);
+        let seen = arrived(&inner);
+        drop(inner);
+        assert!(
+            seen >= count,
+            "{seen} of {count} requests arrived at the {} door in {limit:?}",
+            door.name()
+        );
+    }
+
+    pub fn wait_for_connections(&self, door: Door, count: u64, limit: Duration) {
+        let accepted = |inner: &Inner| inner.accepted.get(&door).copied().unwrap_or(0);
+        let inner = self.wait(Some(limit), |inner| accepted(inner) >= count);
+        let seen = accepted(&inner);
+        drop(inner);
+        assert!(
+            seen >= count,
+            "{seen} of {count} connections came to the {} door in {limit:?}",
+            door.name()
+        );
+    }
+
+    fn wait(
+        &self,
+        limit: Option<Duration>,
+        done: impl Fn(&Inner) -> bool,
+    ) -> MutexGuard<'_, Inner> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut inner = self.lock();
+        while !inner.stopping && !done(&inner) {
+            let Some(deadline) = deadline else {
+                inner = self
+                    .changed
+                    .wait(inner)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.changed.wait_timeout(inner, left);
+            inner = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        inner
+    }
+}

@@ -1,0 +1,153 @@
+//! The throw-away certificate authority, the leaf certificates it signs (and those that a client must refuse), and the
+//! servers' TLS settings. Keys are ECDSA P-256, made at start; nothing outlives the directory they are written to.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+
+pub const CA_FILE: &str = "ca.pem";
+
+/// The certificate that a door shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Certificate {
+    /// Its time is over.
+    Expired,
+    /// For every name and address of the stand-in, from the authority in `ca.pem`.
+    Good,
+    /// For a name that nobody asks for.
+    OtherName,
+    /// From an authority that is not in `ca.pem`.
+    UnknownAuthority,
+}
+
+/// The TLS versions that a door speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Versions {
+    Both,
+    Only12,
+    Only13,
+}
+
+impl Versions {
+    fn list(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Versions::Both => vec![&version::TLS13, &version::TLS12],
+            Versions::Only12 => vec![&version::TLS12],
+            Versions::Only13 => vec![&version::TLS13],
+        }
+    }
+}
+
+/// One authority and the good certificate of a stand-in.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    names: Vec<String>,
+}
+
+impl Authority {
+    /// For these names in addition to those of Azure that the proxy leads here.
+    pub fn new(names: &[String], addresses: &[IpAddr]) -> Authority {
+        let mut all: Vec<String> = AZURE_NAMES.iter().map(|name| (*name).to_owned()).collect();
+        all.extend(addresses.iter().map(ToString::to_string));
+        all.extend_from_slice(names);
+        all.sort();
+        all.dedup();
+        let (issuer, pem) = issuer("akv-init stand-in for Azure");
+        Authority {
+            issuer,
+            pem,
+            names: all,
+        }
+    }
+
+    /// Writes the authority's certificate, and the good leaf with its key for servers of one's own.
+    pub fn write_to(&self, dir: &Path) -> std::io::Result<()> {
+        let (leaf, key) = self.leaf(Certificate::Good);
+        fs::write(dir.join(CA_FILE), &self.pem)?;
+        fs::write(dir.join("leaf.pem"), leaf.pem())?;
+        fs::write(dir.join("leaf.key"), key.serialize_pem())
+    }
+
+    /// The settings of a door that shows such a certificate.
+    pub fn server(&self, certificate: Certificate, versions: Versions) -> Arc<ServerConfig> {
+        let (leaf, key) = self.leaf(certificate);
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&versions.list())
+            .expect("ring has suites for both versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("the key belongs to the certificate");
+        Arc::new(config)
+    }
+
+    fn leaf(&self, certificate: Certificate) -> (rcgen::Certificate, KeyPair) {
+        let names = match certificate {
+            Certificate::OtherName => vec!["another.example.com".to_owned()],
+            Certificate::Expired | Certificate::Good | Certificate::UnknownAuthority => {
+                self.names.clone()
+            }
+        };
+        let mut params = CertificateParams::new(names).expect("names are DNS names or addresses");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "akv-init stand-in");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        let last_year = if certificate == Certificate::Expired {
+            2021
+        } else {
+            2049
+        };
+        params.not_after = date_time_ymd(last_year, 1, 1);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // Python 3.13 checks strictly: without it, every certificate below an authority is refused.
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().expect("ring makes P-256 keys");
+        let stranger;
+        let issuer = if certificate == Certificate::UnknownAuthority {
+            stranger = issuer("an authority that nobody knows").0;
+            &stranger
+        } else {
+            &self.issuer
+        };
+        let leaf = params.signed_by(&key, issuer).expect("the authority signs");
+        (leaf, key)
+    }
+}
+
+fn issuer(name: &str) -> (Issuer<'static, KeyPair>, String) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2049, 1, 1);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate().expect("ring makes P-256 keys");
+    let pem = params
+        .self_signed(&key)
+        .expect("the authority signs itself")
+        .pem();
+    (Issuer::new(params, key), pem)
+}
+
+const AZURE_NAMES: &[&str] = &[
+    "127.0.0.1",
+    "localhost",
+    "login.chinacloudapi.cn",
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "*.vault.azure.cn",
+    "*.vault.azure.net",
+    "*.vault.usgovcloudapi.net",
+];

@@ -1,0 +1,219 @@
+//! Key Vault's secrets API as far as it is read: who may ask is told by the token's audience, which vault is asked by
+//! the `Host` header, and each refusal has the code and the text of the real one.
+//!
+//! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::shared::Shared;
+use super::token::{self, TENANT};
+use super::{Answer, Request};
+
+/// A secret, one version of it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub name: String,
+    /// 32 hex digits; from the name and the value when made by `new`.
+    pub version: String,
+    pub value: String,
+    pub content_type: Option<String>,
+    pub enabled: bool,
+    /// Unix seconds.
+    pub not_before: Option<u64>,
+    /// Unix seconds.
+    pub expires: Option<u64>,
+    /// The vault that holds it, by its short name; none: every vault does.
+    pub vault: Option<String>,
+    /// Members of the answer that a secret usually has not (`kid`, `managed`, `tags`).
+    pub extra: Value,
+}
+
+impl Stored {
+    pub fn new(name: &str, value: &str) -> Stored {
+        let part = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (name, value, salt).hash(&mut hasher);
+            format!("{:016x}", hasher.finish())
+        };
+        Stored {
+            name: name.to_owned(),
+            version: part(0) + &part(1),
+            value: value.to_owned(),
+            content_type: None,
+            enabled: true,
+            not_before: None,
+            expires: None,
+            vault: None,
+            extra: json!({}),
+        }
+    }
+
+    fn is_in(&self, vault: &str) -> bool {
+        self.vault
+            .as_deref()
+            .is_none_or(|held_by| held_by.eq_ignore_ascii_case(vault))
+    }
+
+    fn bundle(&self, host: &str) -> Value {
+        let Stored { name, version, .. } = self;
+        let created = 1_700_000_000;
+        let mut bundle = json!({
+            "value": self.value,
+            "id": format!("https://{host}/secrets/{name}/{version}"),
+            "attributes": {
+                "enabled": self.enabled, "created": created, "updated": created,
+                "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90,
+            },
+            "tags": {},
+        });
+        let optional = [("nbf", self.not_before), ("exp", self.expires)];
+        for (name, value) in optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+        {
+            bundle["attributes"][name] = json!(value);
+        }
+        if let Some(kind) = &self.content_type {
+            bundle["contentType"] = json!(kind);
+        }
+        for (name, value) in self.extra.as_object().into_iter().flatten() {
+            bundle[name] = value.clone();
+        }
+        bundle
+    }
+}
+
+pub fn answer(shared: &Shared, request: &Request) -> Answer {
+    if let Err(refusal) = check_token(shared, request) {
+        return refusal;
+    }
+    if request.method != "GET" {
+        return Answer::vault_error(
+            405,
+            "BadParameter",
+            None,
+            "The request method is not allowed.",
+        );
+    }
+    let version = request.query("api-version").unwrap_or_default();
+    if !API_VERSIONS.contains(&version.as_str()) {
+        return Answer::api_version(&version);
+    }
+    let path = percent_decode_str(request.path())
+        .decode_utf8_lossy()
+        .into_owned();
+    let words: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
+    let (name, version) = match words[..] {
+        ["secrets", name] => (name, None),
+        ["secrets", name, version] => (name, Some(version)),
+        _ => return Answer::status(404),
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if name.is_empty() || name.len() > 127 || !name.chars().all(good) {
+        let text = format!("The request URI contains an invalid name: {name}");
+        return Answer::vault_error(400, "BadParameter", None, &text);
+    }
+    let inner = shared.lock();
+    // Names are case-insensitive; the last one put is the latest version.
+    let found = inner.secrets.iter().rev().find(|secret| {
+        secret.is_in(vault_name(&request.host))
+            && secret.name.eq_ignore_ascii_case(name)
+            && version.is_none_or(|version| secret.version == version)
+    });
+    match (found, version) {
+        (Some(secret), _) if secret.enabled => Answer::json(200, &secret.bundle(&request.host)),
+        (Some(_), _) => Answer::disabled(),
+        (None, Some(version)) => Answer::not_found(&format!("{name}/{version}")),
+        (None, None) => Answer::not_found(name),
+    }
+}
+
+fn check_token(shared: &Shared, request: &Request) -> Result<(), Answer> {
+    let expected = resource_of(shared, &request.host);
+    let challenge = format!(
+        "Bearer authorization=\"https://{}/{TENANT}\", resource=\"{expected}\"",
+        authority_of(expected)
+    );
+    let Some(token) = request.bearer() else {
+        return Err(Answer::akv10000().header("WWW-Authenticate", &challenge));
+    };
+    let audience = shared
+        .lock()
+        .tokens
+        .get(token)
+        .map(|issued| issued.audience.clone());
+    match audience {
+        Some(audience) if audience == expected => Ok(()),
+        Some(audience) => {
+            Err(Answer::akv10022(expected, &audience).header("WWW-Authenticate", &challenge))
+        }
+        None => Err(Answer::akv10046().header("WWW-Authenticate", &challenge)),
+    }
+}
+
+/// The resource that a vault of this host expects in a token.
+pub fn resource_of<'a>(shared: &'a Shared, host: &str) -> &'a str {
+    let host = host.split(':').next().unwrap_or("").to_ascii_lowercase();
+    let known = RESOURCES
+        .iter()
+        .find(|(suffix, _, _)| host.ends_with(suffix));
+    known.map_or(&shared.vault_resource, |(_, resource, _)| resource)
+}
+
+/// The short name of a vault, from the `Host` header.
+pub fn vault_name(host: &str) -> &str {
+    host.split([':', '.']).next().unwrap_or("")
+}
+
+/// The secret that a request is about.
+pub fn secret_name(request: &Request) -> &str {
+    request.path().split('/').nth(2).unwrap_or("")
+}
+
+/// The caller as the vault prints it.
+pub fn caller(shared: &Shared, request: &Request) -> String {
+    let inner = shared.lock();
+    let issued = request.bearer().and_then(|token| inner.tokens.get(token));
+    issued.map_or_else(|| "(unknown)".to_owned(), token::Issued::caller)
+}
+
+fn authority_of(resource: &str) -> &'static str {
+    let known = RESOURCES.iter().find(|(_, of, _)| *of == resource);
+    known.map_or("login.microsoftonline.com", |(_, _, authority)| authority)
+}
+
+/// Suffix, resource and authority of each cloud.
+const RESOURCES: [(&str, &str, &str); 3] = [
+    (
+        ".vault.azure.net",
+        "https://vault.azure.net",
+        "login.microsoftonline.com",
+    ),
+    (
+        ".vault.usgovcloudapi.net",
+        "https://vault.usgovcloudapi.net",
+        "login.microsoftonline.us",
+    ),
+    (
+        ".vault.azure.cn",
+        "https://vault.azure.cn",
+        "login.chinacloudapi.cn",
+    ),
+];
+
+/// <https://github.com/Azure/azure-rest-api-specs/tree/main/specification/keyvault>
+const API_VERSIONS: [&str; 10] = [
+    "2016-10-01",
+    "7.0",
+    "7.1",
+    "7.2",
+    "7.3",
+    "7.4",
+    "7.5",
+    "7.6",
+    "2025-07-01",
+    "2026-04-01",
+];
