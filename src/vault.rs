@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cloud::Cloud;
 use crate::date;
 use crate::failure::Failure;
 use crate::host::Host;
@@ -109,6 +110,12 @@ impl KeyVault {
             inner = error["code"].as_str().unwrap_or(inner);
         }
         let message = log::excerpt(full, &[token.expose()]);
+        // What follows is a link; the sentence before it is the reason.
+        let message = message
+            .split(" For help resolving")
+            .next()
+            .unwrap_or_default();
+        let message = message.trim_end_matches('.').to_owned();
         let (kind, hint) = self.classify(answer, code, inner, full, &message);
         let name = log::excerpt(if inner.is_empty() { code } else { inner }, &[]);
         let mut text = match (name.as_str(), message.as_str()) {
@@ -179,7 +186,8 @@ impl KeyVault {
                 Kind::AccessRefused,
                 some(format!(
                     "the vault only answers through its private endpoint, and {host} led to its public address: link \
-                     the private DNS zone privatelink.vaultcore.azure.net to this network"
+                     the private DNS zone {} to this network",
+                    self.private_zone()
                 )),
             ),
             (_, "SecretDisabled") => (
@@ -213,12 +221,23 @@ impl KeyVault {
         }
     }
 
+    /// The private DNS zone that leads a vault's name to its private endpoint
+    /// (<https://learn.microsoft.com/azure/private-link/private-endpoint-dns>).
+    fn private_zone(&self) -> String {
+        let suffix = self.host.cloud().unwrap_or(Cloud::Public).vault_suffix();
+        format!(
+            "privatelink.vaultcore.{}",
+            suffix.trim_start_matches("vault.")
+        )
+    }
+
     fn unreachable(&self, kind: Kind) -> Option<String> {
         let host = &self.host;
         match kind {
             Kind::NameUnknown => Some(format!(
                 "is the vault's name right? With a private endpoint: does the private DNS zone \
-                 privatelink.vaultcore.azure.net have a record for {host}, and is it linked to this network?"
+                 {} have a record for {host}, and is it linked to this network?",
+                self.private_zone()
             )),
             Kind::NameServer => {
                 Some("the cluster's DNS does not answer: a network policy, or CoreDNS".to_owned())

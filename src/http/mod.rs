@@ -9,9 +9,11 @@
 mod connect;
 mod names;
 mod proxy;
+mod random;
 pub mod retry;
 mod tls;
 pub mod trouble;
+mod url;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -20,13 +22,16 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::{HeaderMap, StatusCode, Uri};
+use ureq::http::{HeaderMap, StatusCode};
 
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::log;
 use crate::settings::Settings;
+
+pub use random::request_id;
+pub use url::{encode, is_base_url};
 
 use connect::{Connections, Door};
 use proxy::Proxies;
@@ -294,62 +299,4 @@ fn status_text(status: StatusCode) -> String {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
     }
-}
-
-/// Percent-encodes a value of a query or a form: everything but unreserved characters (RFC 3986, 2.3).
-pub fn encode(value: &str) -> String {
-    let mut encoded = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(byte.into())
-            }
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                encoded.extend([
-                    '%',
-                    HEX[usize::from(byte >> 4)].into(),
-                    HEX[usize::from(byte & 15)].into(),
-                ]);
-            }
-        }
-    }
-    encoded
-}
-
-/// Whether a text is an `http://` or `https://` URL that a request can go to.
-pub fn is_base_url(text: &str) -> bool {
-    let scheme = text.starts_with("http://") || text.starts_with("https://");
-    scheme
-        && !text.contains(['@', '?', '#', '\\'])
-        && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())
-}
-
-/// A random UUID, to be found again in the logs of the service that got it (RFC 9562, version 4).
-pub fn request_id() -> String {
-    let mut bytes: [u8; 16] = random();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = |part: &[u8]| {
-        part.iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
-    format!(
-        "{}-{}-{}-{}-{}",
-        hex(&bytes[..4]),
-        hex(&bytes[4..6]),
-        hex(&bytes[6..8]),
-        hex(&bytes[8..10]),
-        hex(&bytes[10..])
-    )
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // The kernel's generator does not fail once it is seeded; if it did, TLS would fail next.
-    let _ = rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes);
-    bytes
 }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::random;
+use super::random::random;
 use super::trouble::Trouble;
 use crate::failure::{Cause, Failure};
 use crate::{date, log, progress};

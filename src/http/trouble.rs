@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use ureq::{Error, Timeout};
 
 use super::Limits;
@@ -57,7 +57,11 @@ impl Trouble {
                 Kind::TimedOut,
                 format!("no connection within {} s", limits.connect.as_secs()),
             ),
-            Error::Timeout(_) => Trouble::new(Kind::TimedOut, "no answer in time"),
+            Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => Trouble::new(
+                Kind::TimedOut,
+                format!("no answer within {} s", limits.response.as_secs()),
+            ),
+            Error::Timeout(_) => Trouble::new(Kind::TimedOut, "no answer before the deadline"),
             Error::ConnectProxyFailed(reason) => from_proxy(reason),
             Error::Io(error) => from_io(error),
             Error::Other(error) => {
@@ -161,6 +165,11 @@ fn from_tls(error: &TlsError) -> Trouble {
         },
         TlsError::InvalidMessage(_) => {
             return Trouble::new(Kind::Foreign, "what answers there does not speak TLS");
+        }
+        TlsError::AlertReceived(
+            AlertDescription::InternalError | AlertDescription::UserCanceled,
+        ) => {
+            return Trouble::new(Kind::Dropped, "the TLS handshake was broken off");
         }
         other => return Trouble::new(Kind::Foreign, format!("TLS: {other}")),
     };

@@ -10,8 +10,6 @@ mod workload;
 
 use std::path::Path;
 
-use anyhow::Result;
-
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::http::Http;

@@ -170,8 +170,9 @@ impl WorkloadIdentity {
         // Newer texts separate their trailing parts by spaces, older ones by line ends.
         let description = description.split("Trace ID:").next().unwrap_or_default();
         let description = log::excerpt(description, &[assertion.expose()]);
+        let description = description.trim_end_matches('.');
         let kind = classify(answer.status.as_u16(), error, &codes);
-        let mut message = match (error, description.as_str()) {
+        let mut message = match (error, description) {
             ("", "") => answer.status_text(),
             ("", text) => format!("{}: {text}", answer.status_text()),
             (error, text) => format!(
