@@ -1,0 +1,503 @@
+#!/bin/bash
+# Tests the release binary as its users run it: in containers, with its built-in addresses.
+#
+#   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/container.sh
+#
+# It builds the two images that this repository tells people to build (docker/, examples/mssql/), the latter on a
+# stand-in for Microsoft's image, and runs them by the settings of examples/mssql/compose.yaml and kubernetes.yaml. They
+# share a network namespace where 169.254.169.254, login.microsoftonline.com and *.vault.azure.net are the stand-in for
+# Azure.
+#
+# Needs root, podman with runc, and the programs that are asked for below. podman's storage, state and network are
+# those of a mount namespace of its own, so that the machine's containers are neither seen nor touched. Every check
+# prints a sentence; the exit code is 0 if and only if all of them hold.
+
+set -euo pipefail
+
+cannot() {
+    echo "tests/container.sh cannot run: $*" >&2
+    exit 2
+}
+
+[ -n "${AKV_INIT_TEST_BINARY:-}" ] || cannot "AKV_INIT_TEST_BINARY does not name the static binary to test"
+binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
+[ "$(id -u)" = 0 ] || cannot "it must be root, for namespaces and file capabilities"
+for program in cargo gcc ip nsenter podman runc setcap tar unshare; do
+    command -v "$program" >/dev/null || cannot "there is no $program"
+done
+for python in python3 /usr/bin/python3 ''; do
+    ! "$python" -c 'import yaml' 2>/dev/null || break
+done
+[ -n "$python" ] || cannot "no python3 has the module yaml (Debian: python3-yaml)"
+
+repository=$(realpath "$(dirname "$0")/..")
+ours=$repository/tests/container
+example=$repository/examples/mssql
+target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
+
+if [ "${1-}" != --in-its-own-mounts ]; then
+    # Out here, since cargo may have to fetch crates, and there is nobody to ask for their addresses without /run.
+    CARGO_TARGET_DIR=$target cargo build --quiet --manifest-path "$repository/Cargo.toml" --example standin
+    exec unshare --mount --propagation private -- "$0" --in-its-own-mounts
+fi
+
+tmp=$(mktemp -d)
+# conmon leaves a file called `oom` in the directory that it was started in when a container runs out of memory.
+cd "$tmp"
+azure=
+own_podman=()
+cgroups_before=$(find /sys/fs/cgroup -maxdepth 2 -name libpod_parent)
+
+clean_up() {
+    set +e
+    # Not before it is podman for itself alone.
+    if [ ${#own_podman[@]} != 0 ]; then
+        "${own_podman[@]}" rm --all --force --time 0
+        "${own_podman[@]}" pod rm --all --force
+        "${own_podman[@]}" image unmount --all
+    fi
+    if [ -n "$azure" ]; then
+        kill "$azure"
+        wait "$azure"
+    fi
+    # podman never removes the group that it puts its containers' groups in.
+    if [ -z "$cgroups_before" ]; then
+        find /sys/fs/cgroup -depth -path '*/libpod_parent*' -type d -exec rmdir {} +
+    fi
+    cd /
+    umount /var/lib/containers
+    rm -rf --one-file-system "$tmp"
+} >/dev/null 2>&1
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# ---------------------------------------------------------------------------------------------------------------------
+# podman, for itself alone
+# ---------------------------------------------------------------------------------------------------------------------
+
+mkdir -p /var/lib/containers "$tmp/storage" "$tmp/networks" "$tmp/home" "$tmp/tmp"
+mount --bind "$tmp/storage" /var/lib/containers
+mount -t tmpfs -o mode=755 tmpfs /run
+
+cat >"$tmp/hosts" <<END
+127.0.0.1 localhost
+127.0.0.10 kv1.vault.azure.net prod-kv.vault.azure.net
+127.0.0.11 login.microsoftonline.com
+127.0.0.12 nobody-home.vault.azure.net
+END
+
+cat >"$tmp/containers.conf" <<END
+[containers]
+# What a runtime under Kubernetes gives a process that is not root for {drop: [ALL], add: [NET_BIND_SERVICE]}: the
+# capability is in the bounding set and nowhere else. podman's own --cap-add would make it ambient, too.
+default_capabilities = ["NET_BIND_SERVICE"]
+# podman's defaults are above what a root without CAP_SYS_RESOURCE may set; the soft limit equals the hard one because
+# \`kube play\` swaps them.
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
+base_hosts_file = "$tmp/hosts"
+http_proxy = false
+[engine]
+# crun refuses a machine with cgroup v1 and v2 side by side.
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+# podman's other kind of lock is shared memory, which a mount namespace does not keep apart.
+lock_type = "file"
+[network]
+network_backend = "netavark"
+network_config_dir = "$tmp/networks"
+END
+
+own_podman=(env -i PATH="$PATH" HOME="$tmp/home" TMPDIR="$tmp/tmp" CONTAINERS_CONF="$tmp/containers.conf"
+    podman --root /var/lib/containers/storage --runroot /run/containers/storage)
+podman() {
+    "${own_podman[@]}" "$@"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checks
+# ---------------------------------------------------------------------------------------------------------------------
+
+checks=0
+failures=0
+
+# check SENTENCE COMMAND...: the sentence holds if the command succeeds; what it prints is shown if not.
+check() {
+    local sentence=$1 output
+    shift
+    checks=$((checks + 1))
+    if output=$("$@" 2>&1); then
+        printf 'ok      %s\n' "$sentence"
+    else
+        failures=$((failures + 1))
+        printf 'FAILED  %s\n' "$sentence"
+        printf '        | %s\n' "${output//$'\n'/$'\n        | '}"
+    fi
+}
+
+equal() { # equal EXPECTED FOUND
+    [ "$1" = "$2" ] || { printf 'expected: %s\nfound:    %s\n' "$1" "$2"; false; }
+}
+
+at_most() { # at_most LIMIT FOUND
+    [ "$2" -le "$1" ] || { printf 'at most: %s\nfound:   %s\n' "$1" "$2"; false; }
+}
+
+has() { # has TEXT PATTERN...: every fixed string is in the text
+    local text=$1 pattern
+    shift
+    for pattern; do
+        grep -qF -- "$pattern" <<<"$text" || { printf 'no "%s" in:\n%s\n' "$pattern" "$text"; return 1; }
+    done
+}
+
+has_not() { # has_not TEXT PATTERN...
+    local text=$1 pattern
+    shift
+    for pattern; do
+        ! grep -qF -- "$pattern" <<<"$text" || { printf 'there is "%s" in:\n%s\n' "$pattern" "$text"; return 1; }
+    done
+}
+
+# attempt COMMAND...: leaves its exit code in $code, what it printed in $output and the milliseconds in $took.
+attempt() {
+    local start
+    start=$(date +%s%N)
+    code=0
+    output=$("$@" 2>&1 | tr '\0' '\n') || code=$?
+    took=$((($(date +%s%N) - start) / 1000000))
+}
+
+went_well() { # the last attempt
+    [ "$code" = 0 ] || { printf 'exit code %s:\n%s\n' "$code" "$output"; false; }
+}
+
+# until_true COMMAND...: tries ten times a second, for 20 s.
+until_true() {
+    local try
+    for try in {1..200}; do
+        ! "$@" >/dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    echo "not within 20 s ($try tries): $*" >&2
+    return 1
+}
+
+requests() { # requests DOOR: how many came to that door so far
+    "$python" -c '
+import json, sys
+with open(sys.argv[1]) as file:
+    print(sum(json.loads(line)["door"] == sys.argv[2] for line in file))' "$tmp/azure/requests.jsonl" "$1"
+}
+
+status() { # status CONTAINER FIELD: of /proc/PID/status, as the machine sees the container's process
+    awk -v field="$2:" '$1 == field { print $2 }' "/proc/$(podman inspect --format '{{.State.Pid}}' "$1")/status"
+}
+
+exit_code() {
+    podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$1"
+}
+
+volume() {
+    podman volume inspect --format '{{.Mountpoint}}' "$1"
+}
+
+login() { # login PASSWORD: at the database that listens in the containers' network
+    env -i SQLCMDPASSWORD="$1" nsenter --net="$net" "$tmp/image/sqlcmd" -S localhost -U sa -C
+}
+
+listening() {
+    # 2 is sqlcmd's answer when there is nobody to log in at.
+    local code=0
+    login nobody || code=$?
+    [ "$code" != 2 ]
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The stand-in for Azure
+# ---------------------------------------------------------------------------------------------------------------------
+
+standin=$target/debug/examples/standin
+
+# Upper and lower case, digits and a symbol, and in no other file of this machine.
+password="First-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')"
+rotated="Second-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')"
+weak="w-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')"
+# Two managed identities, so that one has to be named.
+client=11111111-2222-4333-8444-555555555555
+other_client=99999999-8888-4777-8666-555555555555
+
+mkdir "$tmp/azure"
+mkfifo "$tmp/azure/stdin"
+# The stand-in ends when its standard input does, and so with this script, however that ends.
+exec 9<>"$tmp/azure/stdin"
+env -i PATH="$PATH" unshare --net -- sh -c \
+    'ip link set lo up && ip address add 169.254.169.254/32 dev lo && exec "$@"' sh \
+    "$standin" --dir "$tmp/azure" \
+    --imds 169.254.169.254:80 --login 127.0.0.11:443 --vault 127.0.0.10:443 \
+    --name login.microsoftonline.com --name kv1.vault.azure.net --name prod-kv.vault.azure.net \
+    --identity "$client" --identity "$other_client" \
+    --secret "sql-sa-password=$password" --secret "sql-sa-rotated=$rotated" --secret "sql-sa-weak=$weak" \
+    <"$tmp/azure/stdin" >"$tmp/azure/stdout" 2>"$tmp/azure/stderr" 9>&- &
+azure=$!
+until_true grep -qx ready "$tmp/azure/stdout" || cannot "the stand-in for Azure: $(cat "$tmp/azure/stderr")"
+net=/proc/$azure/ns/net
+chmod 0444 "$tmp/azure/ca.pem"
+# The identity that the service account's token is good for, and its tenant.
+federated_client=$(sed -n 's/^AZURE_CLIENT_ID=//p' "$tmp/azure/workload.env")
+tenant=$(sed -n 's/^AZURE_TENANT_ID=//p' "$tmp/azure/workload.env")
+# As the kubelet projects it for a pod with one user.
+install -m 0600 -o 10001 -g 0 "$tmp/azure/token.jwt" "$tmp/token"
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The images
+# ---------------------------------------------------------------------------------------------------------------------
+
+mkdir "$tmp/image"
+install -m 0755 "$binary" "$tmp/image/akv-init"
+gcc -O1 -Wall -Wextra -Werror -static -o "$tmp/image/tiny" "$ours/tiny.c"
+gcc -O1 -Wall -Wextra -Werror -o "$tmp/image/sqlcmd" "$ours/sqlcmd.c"
+
+rootfs=$tmp/image/rootfs
+mkdir -p "$rootfs"/{bin,etc,opt/mssql/bin,opt/mssql-tools18/bin,proc,sys,dev}
+gcc -O1 -Wall -Wextra -Werror -o "$rootfs/opt/mssql/bin/sqlservr" "$ours/sqlservr.c"
+setcap cap_net_bind_service+ep "$rootfs/opt/mssql/bin/sqlservr"
+install -m 0755 "$ours/launch_sqlservr.sh" "$rootfs/opt/mssql/bin/"
+install -m 0755 "$tmp/image/sqlcmd" "$rootfs/opt/mssql-tools18/bin/"
+install -m 0755 /bin/bash "$rootfs/bin/bash"
+for library in $(ldd /bin/bash "$tmp/image/sqlcmd" | grep -o '/[^ )]*' | grep '\.so' | sort -u); do
+    install -D -m 0755 "$library" "$rootfs/$library"
+done
+install -d -m 1777 "$rootfs/tmp"
+install -d -m 0770 -o 10001 -g 0 "$rootfs/var/opt/mssql"
+printf 'root:x:0:0::/:/bin/bash\nmssql:x:10001:0::/:/bin/bash\n' >"$rootfs/etc/passwd"
+printf 'root:x:0:\n' >"$rootfs/etc/group"
+tar --xattrs --xattrs-include='*' -C "$rootfs" -cf "$tmp/image/rootfs.tar" .
+
+build() { # build DOCKERFILE CONTEXT NAME [OPTION...]
+    local output
+    output=$(podman build --quiet --pull=never --network none -f "$1" -t "localhost/$3" "${@:4}" "$2" 2>&1) ||
+        cannot "podman build -f $1: $output"
+}
+build "$repository/docker/Dockerfile.binary" "$tmp/image" akv-init
+build "$ours/Dockerfile.tiny" "$tmp/image" tiny
+build "$ours/Dockerfile.mssql" "$tmp/image" mssql:2022-latest
+build "$example/Dockerfile" "$example" mssql-akv:2022 \
+    --build-arg AKV_INIT_IMAGE=localhost/akv-init --build-arg MSSQL_IMAGE=localhost/mssql
+
+echo "# The image from docker/"
+
+# The stage that compiles wants an image from a registry. What can be wrong in it without one is what it copies.
+mkdir "$tmp/source"
+while read -r -a words; do
+    for word in "${words[@]:1:${#words[@]}-2}"; do
+        cp -r "$repository/$word" "$tmp/source/"
+    done
+done < <(sed '/^FROM scratch/,$d' "$repository/docker/Dockerfile" | grep ^COPY)
+check "what docker/Dockerfile copies is enough to compile" \
+    env CARGO_TARGET_DIR="$target" cargo check --quiet --locked --bin akv-init --manifest-path "$tmp/source/Cargo.toml"
+
+image=$(podman image mount localhost/akv-init)
+check "it holds one file, /akv-init" equal ./akv-init "$(cd "$image" && find . -mindepth 1)"
+check "that file is the binary under test" cmp "$binary" "$image/akv-init"
+check "it is executable for everybody and writable for root only" equal "755 0:0" \
+    "$(stat -c '%a %u:%g' "$image/akv-init")"
+
+attempt podman run --rm --network none --read-only --cap-drop all --security-opt no-new-privileges \
+    localhost/akv-init --version
+check "it runs with nothing around it: --version" equal "0 $(env -i "$binary" --version)" "$code $output"
+
+# Everything that a container can be denied, and 8 MiB.
+frugal=(--rm --network "ns:$net" --read-only --cap-drop all --security-opt no-new-privileges
+    --memory 8m --memory-swap 8m --volume "$tmp/azure/ca.pem:/ca.pem:ro"
+    --env SSL_CERT_FILE=/ca.pem --env "AKV_INIT_CLIENT_ID=$client" --env SECRET=akv://kv1/sql-sa-password)
+attempt podman run "${frugal[@]}" localhost/tiny /tiny SECRET
+check "with 8 MiB of memory it fetches a secret as 65532:65532 and becomes the program as process 1" \
+    equal "0 pid 1 uid 65532 gid 65532 SECRET=$password" "$code $output"
+check "that cost one token request and one secret request" equal "1 1" "$(requests imds) $(requests vault)"
+attempt podman run "${frugal[@]}" --entrypoint /tiny localhost/tiny SECRET 16
+check "the 8 MiB are really a limit: a program that writes to 16 MiB is killed in them" equal 137 "$code"
+
+echo "# SQL Server by examples/mssql/compose.yaml"
+
+AKV_INIT_CLIENT_ID=$client "$python" "$ours/manifests.py" run "$example/compose.yaml" \
+    --ca "$tmp/azure/ca.pem" >"$tmp/compose.args"
+"$python" "$ours/manifests.py" health "$example/compose.yaml" >"$tmp/compose.health"
+mapfile -t compose <"$tmp/compose.args"
+mapfile -t health <"$tmp/compose.health"
+
+# sql VOLUME [OPTION...] [-- COMMAND...]: runs the example's image on that volume; later options beat the file's, and
+# the file's options that match $without are left out.
+without='^$'
+sql() {
+    local volume=$1 options=() setting
+    shift
+    for setting in "${compose[@]/#--volume=data:/--volume=$volume:}"; do
+        [[ $setting =~ $without ]] || options+=("$setting")
+    done
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    podman run --network "ns:$net" "${options[@]}" localhost/mssql-akv:2022 "${@:2}"
+}
+
+remove() {
+    podman rm --force --ignore --time 10 "$1" >/dev/null
+}
+
+check "the image keeps the user of the base image, and its CMD is the server itself" \
+    equal "mssql [/akv-init exec --] [/opt/mssql/bin/sqlservr]" \
+    "$(podman image inspect --format '{{.Config.User}} {{.Config.Entrypoint}} {{.Config.Cmd}}' mssql-akv:2022)"
+
+attempt podman run --rm --network none --env ACCEPT_EULA=Y --env MSSQL_SA_PASSWORD=akv://prod-kv/sql-sa-password \
+    localhost/mssql:2022-latest
+check "without akv-init the reference is no password" has "$code $output" "1 ERROR" "password policy"
+
+attempt sql data --name sql --detach
+check "the container starts" went_well
+check "the database comes up" until_true listening
+check "the secret is the sa password" login "$password"
+check "another password is not" has "$(login "$rotated" 2>&1 || true)" "Login failed"
+check "one process is left, and it is the server as process 1" equal "1 /opt/mssql/bin/sqlservr" \
+    "$(podman top sql pid args | tail -n +2 | sed 's/  */ /; s/ *$//')"
+check "it runs as user 10001" equal 10001 "$(status sql Uid)"
+check "its root file system is read-only" \
+    has "$(podman exec sql /bin/bash -c ': >/opt/mssql/test' 2>&1 || true)" "Read-only file system"
+attempt cat "/proc/$(podman inspect --format '{{.State.Pid}}' sql)/environ"
+check "its environment holds the secret" has "$output" "MSSQL_SA_PASSWORD=$password"
+check "its environment holds nothing of akv-init's" has_not "$output" AKV_INIT_ akv://
+attempt podman inspect sql localhost/mssql-akv:2022
+check "podman inspect shows the reference" has "$output" "MSSQL_SA_PASSWORD=akv://prod-kv/sql-sa-password"
+check "podman inspect does not show the secret" has_not "$output" "$password"
+check "the secret is nowhere in podman's storage and state" equal "" \
+    "$(grep -rlF -- "$password" "$tmp/storage" /run || true)"
+check "the log is the server's alone" equal "sqlservr: the volume is new; the sa password is set
+sqlservr: SQL Server is now ready for client connections" "$(podman logs sql 2>&1)"
+check "podman exec sees the reference, not the secret" equal akv://prod-kv/sql-sa-password \
+    "$(podman exec sql /bin/bash -c 'echo "$MSSQL_SA_PASSWORD"')"
+check "the health check of compose.yaml passes" podman exec sql "${health[@]}"
+
+# The README's way to log in from inside; the line there is the line that is run.
+readme=()
+VAULT=prod-kv eval "readme=($(sed -n 's/^kubectl exec mssql-0 -- //p' "$example/README.md"))"
+check "README.md's login by kubectl exec works" equal "login succeeded" "$(podman exec sql "${readme[@]}" 2>&1)"
+
+attempt podman stop --time 30 sql
+check "podman stop reaches it: it is gone within 5 s" at_most 5000 "$took"
+check "its exit code is 0" equal "exited 0" "$(exit_code sql)"
+check "it has shut down cleanly" test -e "$(volume data)/data/clean-shutdown"
+check "the health check fails now" equal no "$(podman exec sql "${health[@]}" >/dev/null 2>&1 && echo yes || echo no)"
+
+attempt podman start sql
+check "it starts again on its volume" until_true listening
+check "the same password is good" login "$password"
+check "it found its volume shut down cleanly" has "$(podman logs sql 2>&1)" "it was shut down cleanly"
+attempt podman stop --time 30 sql
+check "it stops cleanly again" equal "exited 0" "$(exit_code sql)"
+remove sql
+
+attempt sql data --name sql --detach --env MSSQL_SA_PASSWORD=akv://prod-kv/sql-sa-rotated
+check "with another secret it starts on the old volume" until_true listening
+check "the old password still counts" login "$password"
+check "the new one does not, as README.md says of rotation" has "$(login "$rotated" 2>&1 || true)" "Login failed"
+remove sql
+
+attempt sql weak --rm --env MSSQL_SA_PASSWORD=akv://prod-kv/sql-sa-weak
+check "the server's own exit code and message come through: a weak password" \
+    has "$code $output" "1 ERROR" "too short"
+check "nobody printed that password" has_not "$output" "$weak"
+
+attempt sql missing --rm --env MSSQL_SA_PASSWORD=akv://prod-kv/no-such-secret
+check "a secret that is not there: 66, and its name" has "$code $output" "66 akv-init: error: " "no-such-secret"
+check "then the server is not started at all" equal "" "$(ls -A "$(volume missing)")"
+
+token_requests=$(requests imds)
+attempt sql fetching --name sql --detach --env MSSQL_SA_PASSWORD=akv://nobody-home/sql-sa-password
+more_token_requests() { [ "$(requests imds)" -gt "$token_requests" ]; }
+check "while the vault refuses connections it has its token" until_true more_token_requests
+sleep 0.5
+attempt podman stop --time 30 sql
+check "podman stop while it is fetching, as process 1: gone within 2 s" at_most 2000 "$took"
+check "its exit code is 143" equal "exited 143" "$(exit_code sql)"
+check "it says what it was waiting for" has "$(podman logs sql 2>&1)" \
+    "akv-init: error: stopped by SIGTERM" nobody-home.vault.azure.net tries
+remove sql
+
+attempt sql script --name sql --detach -- /opt/mssql/bin/launch_sqlservr.sh /opt/mssql/bin/sqlservr
+check "through launch_sqlservr.sh the server comes up" until_true listening
+attempt podman stop --time 2 sql
+check "but podman stop has to kill it there, which is why the example does without" \
+    equal "exited 137" "$(exit_code sql)"
+check "and it is not shut down cleanly" test ! -e "$(volume script)/data/clean-shutdown"
+remove sql
+
+echo "# SQL Server's file capability"
+
+for kept in '' '|security-opt'; do
+    without="^--(cap-add$kept)" attempt sql capability --rm
+    check "outside the bounding set ${kept:+and without no-new-privileges }it stops the start: 126 and the hint" \
+        has "$code $output" "126 akv-init: error: " "akv-init: hint: " NET_BIND_SERVICE
+done
+# In the bounding set and nowhere else (containers.conf), which is what `add` means under Kubernetes.
+without='^--cap-' attempt sql capability --name sql --detach
+check "in the bounding set, with no-new-privileges, the server comes up" until_true listening
+check "and has not gained the capability" equal "1 0000000000000000" "$(status sql NoNewPrivs) $(status sql CapEff)"
+remove sql
+without='^--(cap-|security-opt)' attempt sql capability --name sql --detach
+check "without no-new-privileges it comes up, too" until_true listening
+check "and has gained the capability: akv-init takes nothing away" equal "0 0000000000000400" \
+    "$(status sql NoNewPrivs) $(status sql CapEff)"
+remove sql
+
+echo "# SQL Server by examples/mssql/kubernetes.yaml"
+
+# pod FILE: the pod that a cluster would make of the manifest.
+pod() {
+    sed -e "s/CLIENT_ID/$federated_client/" -e 's,REGISTRY,localhost,' |
+        "$python" "$ours/manifests.py" pod /dev/stdin --ca "$tmp/azure/ca.pem" --token "$tmp/token" --tenant "$tenant" \
+            >"$1"
+}
+kube() {
+    nsenter --net="$net" "${own_podman[@]}" kube "$@"
+}
+
+grep -v azure.workload.identity/use "$example/kubernetes.yaml" | pod "$tmp/pod-without-label.json"
+before="$(requests imds) $(requests login) $(requests vault)"
+attempt kube play "$tmp/pod-without-label.json"
+exited() { [[ $(exit_code mssql-0-mssql) == exited* ]]; }
+check "without the label on the pod it ends" until_true exited
+check "with 78" equal "exited 78" "$(exit_code mssql-0-mssql)"
+check "and a hint that names the label" \
+    has "$(podman logs mssql-0-mssql 2>&1)" "akv-init: hint: " azure.workload.identity/use
+check "and no request, although the node's identity was there to be had" equal "$before" \
+    "$(requests imds) $(requests login) $(requests vault)"
+attempt kube down "$tmp/pod-without-label.json"
+
+token_requests=$(requests imds)
+federated_requests=$(requests login)
+pod "$tmp/pod.json" <"$example/kubernetes.yaml"
+attempt kube play "$tmp/pod.json"
+check "the pod starts" went_well
+check "the database comes up" until_true listening
+check "the secret is the sa password" login "$password"
+check "the token came from the service account's: one request to Entra, none to the node's endpoint" \
+    equal "$((federated_requests + 1)) $token_requests" "$(requests login) $(requests imds)"
+check "one process is left, and it is the server as process 1" equal "1 /opt/mssql/bin/sqlservr" \
+    "$(podman top mssql-0-mssql pid args | tail -n +2 | sed 's/  */ /; s/ *$//')"
+check "the pod's security context is in force: user, bounding set, no new privileges, read-only root" \
+    equal "10001 0000000000000400 1 true" \
+    "$(status mssql-0-mssql Uid) $(status mssql-0-mssql CapBnd) $(status mssql-0-mssql NoNewPrivs) $(
+        podman inspect --format '{{.HostConfig.ReadonlyRootfs}}' mssql-0-mssql
+    )"
+check "podman inspect does not show the secret" has_not "$(podman inspect mssql-0-mssql)" "$password"
+check "nor does the log" has_not "$(podman logs mssql-0-mssql 2>&1)" "$password"
+attempt podman stop --time 30 mssql-0-mssql
+check "it stops within 5 s" at_most 5000 "$took"
+check "its exit code is 0" equal "exited 0" "$(exit_code mssql-0-mssql)"
+check "it has shut down cleanly" test -e "$(volume data-mssql-0)/data/clean-shutdown"
+attempt kube down "$tmp/pod.json"
+
+echo "$checks checks, $failures failed, in $SECONDS s"
+[ "$failures" = 0 ]
