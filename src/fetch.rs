@@ -197,7 +197,7 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
     let mut last_words: Option<Instant> = None;
     let mut shown = false;
     while missing > 0 {
-        let deadline = patience.remaining().map(|remaining| remaining + GRACE);
+        let deadline = patience.remaining_with(GRACE);
         let until_shown = (!shown).then(|| PATIENCE_SHOWN.saturating_sub(progress::elapsed()));
         let until_end = last_words.map(|at| at.saturating_duration_since(Instant::now()));
         let wait = [deadline, until_shown, until_end]
@@ -220,7 +220,9 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
                 break;
             }
             Err(RecvTimeoutError::Timeout)
-                if patience.remaining().is_some_and(|left| left.is_zero()) =>
+                if patience
+                    .remaining_with(GRACE)
+                    .is_some_and(|left| left.is_zero()) =>
             {
                 break;
             }
@@ -240,11 +242,13 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
     }
     let secrets: Option<Vec<Secret>> = found.into_iter().collect();
     let Some(secrets) = secrets else {
-        let doing = progress::current().map_or_else(String::new, |waiting| format!("{waiting}: "));
-        return Err(Failure::new(
-            Cause::Unavailable,
-            format!("{doing}no answer before the deadline"),
-        ));
+        let failure = Failure::new(Cause::Unavailable, "no answer before the deadline");
+        return Err(match progress::current() {
+            None => failure,
+            Some(waiting) => failure
+                .about(&waiting.to_string())
+                .maybe_hint(waiting.hint.clone()),
+        });
     };
     if shown {
         log::note(&format!(

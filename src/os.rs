@@ -99,9 +99,27 @@ impl<T: Send + Sync + 'static> Published<T> {
         Published(AtomicPtr::new(std::ptr::null_mut()))
     }
 
+    /// Puts a value where there is none; whether that was so.
+    pub fn take_if_empty(&self, value: T) -> bool {
+        let empty = std::ptr::null_mut();
+        if !self.0.load(Ordering::Relaxed).is_null() {
+            return false;
+        }
+        let new = Box::leak(Box::new(value));
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        self.0
+            .compare_exchange(empty, new, order.0, order.1)
+            .is_ok()
+    }
+
     /// Replaces the value.
     pub fn set(&self, value: T) {
         self.0.store(Box::leak(Box::new(value)), Ordering::Release);
+    }
+
+    /// Takes the value away.
+    pub fn clear(&self) {
+        self.0.store(std::ptr::null_mut(), Ordering::Release);
     }
 
     /// The value, if there is one.

@@ -1,7 +1,8 @@
 //! What is being waited for: for the line after five seconds, and for the line when a signal ends the wait.
 //!
-//! A signal handler may not allocate or lock, so the present state is published as a whole. What it replaces is never
-//! freed: some hundred bytes a try, until execve or exit takes it all.
+//! Several threads wait at once; what is said is the wait that began first and still goes on. A signal handler may not
+//! allocate or lock, so each wait publishes its state as a whole. What it replaces is never freed: some hundred bytes a
+//! try, until execve or exit takes it all.
 
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
@@ -19,18 +20,63 @@ pub const SIGNALS: [Signal; 4] = [
     Signal::SIGTERM,
 ];
 
-/// One wait and how it goes.
+/// How one wait goes.
+#[derive(Clone)]
 pub struct Waiting {
+    began: Instant,
     /// What is being done, as in "while getting an access token from …".
-    pub doing: String,
+    doing: String,
     /// Tries so far, the present one included.
-    pub tries: u32,
+    tries: u32,
     /// Why the last try did not do.
-    pub last: Option<String>,
+    last: Option<String>,
+    /// What to do if it never ends.
+    pub hint: Option<String>,
 }
 
-static CURRENT: Published<Waiting> = Published::new();
+/// A wait that goes on until this is dropped.
+pub struct Wait {
+    /// None where there are more waits than anyone would read of.
+    slot: Option<&'static Published<Waiting>>,
+    state: Waiting,
+}
+
+static WAITS: [Published<Waiting>; 64] = [const { Published::new() }; 64];
 static STARTED: OnceLock<Instant> = OnceLock::new();
+
+impl Wait {
+    /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
+    pub fn begin(doing: &str, hint: Option<String>) -> Wait {
+        let state = Waiting {
+            began: Instant::now(),
+            doing: doing.to_owned(),
+            tries: 1,
+            last: None,
+            hint,
+        };
+        Wait {
+            slot: WAITS.iter().find(|slot| slot.take_if_empty(state.clone())),
+            state,
+        }
+    }
+
+    /// The present try, and why the one before did not do.
+    pub fn update(&mut self, tries: u32, last: Option<&str>) {
+        self.state.tries = tries;
+        self.state.last = last.map(str::to_owned);
+        if let Some(slot) = self.slot {
+            slot.set(self.state.clone());
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            slot.clear();
+        }
+    }
+}
 
 /// Starts the clock and lets signals end the wait.
 pub fn start() -> nix::Result<()> {
@@ -43,19 +89,12 @@ pub fn elapsed() -> Duration {
     STARTED.get().map(Instant::elapsed).unwrap_or_default()
 }
 
-/// Says what is being waited for now.
-pub fn waiting(doing: &str, tries: u32, last: Option<&str>) {
-    let waiting = Waiting {
-        doing: doing.to_owned(),
-        tries,
-        last: last.map(str::to_owned),
-    };
-    CURRENT.set(waiting);
-}
-
-/// What is being waited for now.
+/// What is being waited for now: of all waits the one that began first.
 pub fn current() -> Option<&'static Waiting> {
-    CURRENT.get()
+    WAITS
+        .iter()
+        .filter_map(Published::get)
+        .min_by_key(|waiting| waiting.began)
 }
 
 impl fmt::Display for Waiting {

@@ -17,6 +17,7 @@ use crate::http::trouble::Trouble;
 use crate::http::{Answer, Http, Limits, Request, Service, request_id};
 use crate::identity::AccessToken;
 use crate::log;
+use crate::progress::Wait;
 use crate::secret::Secret;
 
 /// Stable, and known to every cloud's vaults. Reading a secret is the same in all later ones.
@@ -56,6 +57,8 @@ impl KeyVault {
 
     /// Opens one connection ahead of the first request.
     pub fn open_early(&self) {
+        let doing = format!("connecting to {}", self.host);
+        let _wait = Wait::begin(&doing, self.unreachable(Kind::TimedOut));
         self.service.open_early(LIMITS);
     }
 
@@ -86,7 +89,8 @@ impl KeyVault {
             limits: LIMITS,
         };
         let doing = format!("reading {shown} from {} for {targets}", self.host);
-        persist(&http.patience, &doing, || {
+        let wait = Wait::begin(&doing, self.unreachable(Kind::TimedOut));
+        persist(&http.patience, wait, || {
             let answer = self
                 .service
                 .send(&request, &http.patience)

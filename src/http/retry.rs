@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::random::random;
 use super::trouble::Trouble;
 use crate::failure::{Cause, Failure};
-use crate::{date, log, progress};
+use crate::progress::Wait;
+use crate::{date, log};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -147,14 +148,24 @@ impl Patience {
 
     /// What is left; none means that only the limits of one try count.
     pub fn remaining(&self) -> Option<Duration> {
-        if self.timeout.is_zero() && !self.extended.load(Ordering::Relaxed) {
-            return None;
+        self.remaining_with(Duration::ZERO)
+    }
+
+    fn whole(&self) -> Option<Duration> {
+        match (
+            self.extended.load(Ordering::Relaxed),
+            self.timeout.is_zero(),
+        ) {
+            (true, _) => Some(self.timeout + self.access),
+            (false, true) => None,
+            (false, false) => Some(self.timeout),
         }
-        let mut whole = self.timeout;
-        if self.extended.load(Ordering::Relaxed) {
-            whole += self.access;
-        }
-        Some(whole.saturating_sub(self.started.elapsed()))
+    }
+
+    /// What is left until so long after the deadline; none where there is no deadline.
+    pub fn remaining_with(&self, grace: Duration) -> Option<Duration> {
+        let whole = self.whole()?;
+        Some((whole + grace).saturating_sub(self.started.elapsed()))
     }
 
     /// Lets every loop end after its present try.
@@ -204,12 +215,12 @@ struct Run {
     since: Instant,
 }
 
-/// Tries until it works, cannot work, or time is up. `doing` is for whoever waits: "getting …", "reading …".
+/// Tries until it works, cannot work, or time is up. `wait` says to whoever asks what is being done.
 ///
 /// The last error is the last real answer: a final try that the deadline cut off says nothing.
 pub fn persist<T>(
     patience: &Patience,
-    doing: &str,
+    mut wait: Wait,
     mut one_try: impl FnMut() -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
     let since = Instant::now();
@@ -218,11 +229,6 @@ pub fn persist<T>(
     let mut tries = 0;
     loop {
         tries += 1;
-        progress::waiting(
-            doing,
-            tries,
-            real.as_ref().map(|trouble| trouble.message.as_str()),
-        );
         let trouble = match one_try() {
             Ok(found) => return Ok(found),
             Err(trouble) => trouble,
@@ -239,22 +245,24 @@ pub fn persist<T>(
             }),
         };
         let pause = patience.pause(&trouble, tries, run);
-        if trouble.kind != Kind::TimedOut || real.is_none() {
-            real = Some(trouble);
-        }
-        match (pause, real.take()) {
-            (Some(pause), last) => {
-                let message = last.as_ref().map_or("", |trouble| trouble.message.as_str());
-                progress::waiting(doing, tries, Some(message));
-                log::debug(|| format!("try {tries}: {message}; next in {} ms", pause.as_millis()));
-                real = last;
-                std::thread::sleep(pause);
-            }
-            (None, Some(last)) => return Err(final_failure(last, tries, since.elapsed())),
-            (None, None) => {
-                unreachable!("the trouble of this try, or an earlier one, was kept above")
-            }
-        }
+        let last = match real.take() {
+            Some(earlier) if trouble.kind == Kind::TimedOut => earlier,
+            _ => trouble,
+        };
+        let Some(pause) = pause else {
+            return Err(final_failure(last, tries, since.elapsed()));
+        };
+        wait.update(tries, Some(&last.message));
+        log::debug(|| {
+            format!(
+                "try {tries}: {}; next in {} ms",
+                last.message,
+                pause.as_millis()
+            )
+        });
+        std::thread::sleep(pause);
+        wait.update(tries + 1, Some(&last.message));
+        real = Some(last);
     }
 }
 

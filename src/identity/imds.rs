@@ -15,6 +15,7 @@ use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
 use crate::http::{Answer, Http, Limits, Request, encode, is_base_url, request_id};
 use crate::log;
+use crate::progress::Wait;
 use crate::settings::Selector;
 
 /// Link-local, plain http; never leaves the host.
@@ -89,7 +90,8 @@ impl Imds {
         };
         let service = http.local(&self.base);
         let doing = format!("getting an access token from {}", self.describe());
-        persist(&http.patience, &doing, || {
+        let wait = Wait::begin(&doing, self.unreachable(Kind::TimedOut));
+        persist(&http.patience, wait, || {
             let answer = service
                 .send(&request, &http.patience)
                 .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
@@ -115,7 +117,7 @@ impl Imds {
                 Some(_) => String::new(),
                 None => answer.text(),
             });
-        let text = log::excerpt(&text, &[]);
+        let text = log::excerpt(&text, &[]).trim_end_matches('.').to_owned();
         let plain = body.is_none();
         let (kind, hint) = match answer.status.as_u16() {
             403 if text.contains("unreachable") => (

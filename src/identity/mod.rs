@@ -132,5 +132,8 @@ fn not_built(source: &str, because: &str) -> Failure {
         Cause::Config,
         format!("the environment names {source} ({because}), which this version cannot use"),
     )
-    .hint("this version knows workload identity and IMDS: choose with --identity workload or --identity managed")
+    .hint(
+        "this version knows workload identity and IMDS only; --identity workload needs AZURE_FEDERATED_TOKEN_FILE, \
+         AZURE_TENANT_ID and AZURE_CLIENT_ID",
+    )
 }

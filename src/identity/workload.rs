@@ -21,6 +21,7 @@ use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
 use crate::http::{Answer, Http, Limits, Request, encode, request_id};
 use crate::log;
+use crate::progress::Wait;
 use crate::secret::Secret;
 use crate::settings::{Selector, Settings};
 
@@ -108,7 +109,8 @@ impl WorkloadIdentity {
         let id = request_id();
         let headers = [("client-request-id", id.as_str())];
         let doing = format!("getting an access token from {}", self.describe());
-        persist(&http.patience, &doing, || {
+        let wait = Wait::begin(&doing, self.unreachable(Kind::TimedOut));
+        persist(&http.patience, wait, || {
             let assertion = self.read_assertion()?;
             let form = format!(
                 "client_id={}&grant_type=client_credentials\
@@ -175,6 +177,7 @@ impl WorkloadIdentity {
         let mut message = match (error, description) {
             ("", "") => answer.status_text(),
             ("", text) => format!("{}: {text}", answer.status_text()),
+            (error, "") => format!("{} ({})", answer.status_text(), log::excerpt(error, &[])),
             (error, text) => format!(
                 "{} ({}): {text}",
                 answer.status_text(),
