@@ -64,6 +64,7 @@ impl Program {
             .expect("a path that was found holds no NUL");
         os::undo_std_for_exec();
         let Err(errno) = execve(&path, &self.argv, environment);
+        os::ignore_sigpipe();
         Err(explain(&self.path, errno))
     }
 }
@@ -71,11 +72,7 @@ impl Program {
 fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Failure> {
     let path = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut candidate = None;
-    for directory in path
-        .as_bytes()
-        .split(|b| *b == b':')
-        .filter(|_| !name.is_empty())
-    {
+    for directory in path.as_bytes().split(|b| *b == b':') {
         // An empty element is the working directory (POSIX, "PATH").
         let directory = if directory.is_empty() {
             b".".as_slice()
@@ -133,7 +130,7 @@ fn explain(path: &Path, errno: Errno) -> Failure {
         Errno::EACCES => Some(no_access(path)),
         Errno::EPERM => missing_capability(path),
         Errno::E2BIG => {
-            Some("arguments and environment together are over the kernel's limit".to_owned())
+            Some("give it fewer or shorter arguments and variables, or raise the stack limit (ulimit -s)".to_owned())
         }
         _ => None,
     };

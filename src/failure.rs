@@ -45,6 +45,22 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// Its name in the table of exit codes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::CommandNotFound => "command not found",
+            Cause::Config => "config",
+            Cause::Denied => "denied",
+            Cause::NotFound => "not found",
+            Cause::NotExecutable => "not executable",
+            Cause::Protocol => "protocol",
+            Cause::Unavailable => "unavailable",
+            Cause::Usage => "usage",
+        }
+    }
+}
+
 /// Our own bug: a panic, or an error that nobody classified.
 pub const INTERNAL: u8 = 70;
 

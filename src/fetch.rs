@@ -215,7 +215,8 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
                 missing -= 1;
                 last_words.get_or_insert(Instant::now() + LAST_WORDS);
             }
-            Ok(Event::NoToken(failure)) => return Err(failure),
+            // Without a token nothing else can fail any more, but a vault may have refused before.
+            Ok(Event::NoToken(failure)) => return Err(combine(shared, failures).unwrap_or(failure)),
             Err(RecvTimeoutError::Timeout) if last_words.is_some_and(|at| at <= Instant::now()) => {
                 break;
             }
@@ -264,7 +265,13 @@ fn combine(shared: &Shared, failures: BTreeMap<usize, Failure>) -> Option<Failur
     let mut failures = failures.into_iter();
     let (_, first) = failures.next()?;
     let others: Vec<String> = failures
-        .map(|(index, _)| format!("`{}`", shared.plan.secrets[index].name))
+        .map(|(index, failure)| {
+            format!(
+                "`{}` ({})",
+                shared.plan.secrets[index].name,
+                failure.cause.name()
+            )
+        })
         .collect();
     if others.is_empty() {
         return Some(first);

@@ -9,7 +9,7 @@
 //!   printed was chosen; it is not what remained after hiding something.
 //! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Text of a server may
 //!   hold anything: control characters are replaced, so that an answer can neither forge a line nor steer a terminal.
-//! * A closed or full standard error must not keep a database down: write errors are ignored.
+//! * A closed standard error must not keep a database down: write errors are ignored.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,32 +57,50 @@ fn write_line(kind: &str, text: &str) {
     let mut line = String::with_capacity(16 + kind.len() + text.len());
     line.push_str("akv-init: ");
     line.push_str(kind);
-    line.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    line.push_str(&plain(text));
     line.push('\n');
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// The first line of a server's text, at most 300 characters, without the strings of `hidden` and without anything
-/// that is shaped like a JWT: some servers echo the request that they refuse.
+/// A text as it can stand in one line: without control characters, and without those that turn the direction of
+/// writing.
+pub fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| if steers(c) { ' ' } else { c })
+        .collect()
+}
+
+/// A text without the strings of `hidden` and without anything that is shaped like a JWT: some servers echo the
+/// request that they refuse.
+pub fn without(text: &str, hidden: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "[hidden]");
+    }
+    while let Some(start) = text.find("eyJ") {
+        let end = text[start..]
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
+            .map_or(text.len(), |length| start + length);
+        text.replace_range(start..end, "[hidden]");
+    }
+    text
+}
+
+/// The first line of such a text, at most 300 characters of it.
 pub fn excerpt(text: &str, hidden: &[&str]) -> String {
-    let mut line = text
+    let line = without(text, hidden);
+    let line = line
         .lines()
         .map(str::trim)
         .find(|line| !line.is_empty())
-        .unwrap_or("")
-        .to_owned();
-    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
-        line = line.replace(secret, "[hidden]");
-    }
-    while let Some(start) = line.find("eyJ") {
-        let end = line[start..]
-            .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
-            .map_or(line.len(), |length| start + length);
-        line.replace_range(start..end, "[hidden]");
-    }
+        .unwrap_or_default();
     match line.char_indices().nth(300) {
         Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
+        None => line.to_owned(),
     }
 }
 

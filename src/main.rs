@@ -94,14 +94,17 @@ fn build_environment(
             trim: target.trim,
         })
         .collect();
-    for assignment in assignments
-        .iter()
-        .filter(|assignment| assignment.ends_in_line_end())
-    {
-        log::warning(&format!(
-            "{}: the secret ends in a line end, which becomes part of the value; `?trim` behind the reference drops it",
-            assignment.name.display()
-        ));
+    for (assignment, target) in assignments.iter().zip(&plan.targets) {
+        if assignment.ends_in_line_end() {
+            let secret = &plan.secrets[target.secret];
+            log::warning(&format!(
+                "{}: the secret ends in a line end, which becomes part of the value; to drop it, write \
+                 akv://{}/{}?trim",
+                assignment.name.display(),
+                secret.host,
+                secret.shown()
+            ));
+        }
     }
     let environment = env.child(&assignments, &plan.unset)?;
     let names: Vec<&OsStr> = plan
@@ -125,7 +128,8 @@ fn show(exec: &Exec, env: &Environment) -> Result<()> {
         ));
     }
     text.push_str(&plan.to_string());
-    text.push_str(&format!("become    {}\n", program.path().display()));
+    let path = program.path().display().to_string();
+    text.push_str(&format!("become    {}\n", log::plain(&path)));
     log::print(&text);
     Ok(())
 }
@@ -137,5 +141,5 @@ fn say_where_and_exit(panic: &std::panic::PanicHookInfo<'_>) {
         .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     log::error(&format!("internal error{place}"));
     log::hint("this is a bug of akv-init: please report it with this line and the version");
-    os::exit_from_handler(failure::INTERNAL.into());
+    os::exit_at_once(failure::INTERNAL.into());
 }

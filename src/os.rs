@@ -57,6 +57,13 @@ pub fn undo_std_for_exec() {
     }
 }
 
+/// After an execve that failed: a standard error without a reader must not end us before the exit code is given.
+pub fn ignore_sigpipe() {
+    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code of ours. It cannot fail for SIGPIPE.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+}
+
 /// Runs `handler` on each of `signals` that is not ignored. Masks stay as they are, so a blocked one stays blocked.
 ///
 /// `handler` must be async-signal-safe (signal-safety(7)): no allocation, no lock.
@@ -67,18 +74,22 @@ pub fn catch(signals: &[Signal], handler: extern "C" fn(libc::c_int)) -> nix::Re
         SigSet::all(),
     );
     for signal in signals {
-        // SAFETY: the caller promises a handler that is async-signal-safe.
-        let old = unsafe { sigaction(*signal, &ours) }?;
-        if matches!(old.handler(), SigHandler::SigIgn) {
-            // SAFETY: puts back what was there a moment ago.
-            unsafe { sigaction(*signal, &old) }?;
+        // SAFETY: all-zero bytes are a valid `sigaction`, a C struct of integers and an optional pointer.
+        let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+        // Asked first: an ignored signal that was caught for a moment could end us in that moment.
+        // SAFETY: without a new action the call only writes `old`, which lives until it returns.
+        let asked =
+            unsafe { libc::sigaction(*signal as libc::c_int, std::ptr::null(), &raw mut old) };
+        if asked == 0 && old.sa_sigaction != libc::SIG_IGN {
+            // SAFETY: the handler is async-signal-safe; see above.
+            unsafe { sigaction(*signal, &ours) }?;
         }
     }
     Ok(())
 }
 
-/// Ends the process from a signal handler: no destructors, no atexit, no locks.
-pub fn exit_from_handler(code: i32) -> ! {
+/// Ends the process, also from a signal handler: no destructors, no atexit, no locks.
+pub fn exit_at_once(code: i32) -> ! {
     // SAFETY: `_exit` is async-signal-safe and does not return.
     unsafe { libc::_exit(code) }
 }

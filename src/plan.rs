@@ -12,6 +12,7 @@ use crate::cloud::Cloud;
 use crate::env::{Environment, OWN_PREFIX, check_reserved, check_target};
 use crate::failure::{Cause, Failure};
 use crate::host::{Host, VaultName, parse_vault};
+use crate::log;
 use crate::secret_ref::{Found, SecretRef};
 use crate::settings::{Settings, Shared, truth};
 use crate::vault::Wanted;
@@ -159,7 +160,9 @@ impl Plan {
     /// The variables that one secret is for, as text for messages.
     pub fn targets_of(&self, secret: usize) -> String {
         let names = self.targets.iter().filter(|target| target.secret == secret);
-        let names: Vec<_> = names.map(|target| target.name.to_string_lossy()).collect();
+        let names: Vec<_> = names
+            .map(|target| log::plain(&target.name.to_string_lossy()))
+            .collect();
         names.join(", ")
     }
 }
@@ -168,24 +171,16 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, wanted) in self.secrets.iter().enumerate() {
-            let Wanted {
-                host,
-                resource,
-                name,
-                ..
-            } = wanted;
-            let version = wanted
-                .version
-                .as_ref()
-                .map_or_else(String::new, |version| format!("/{version}"));
+            let Wanted { host, resource, .. } = wanted;
             let targets = self.targets_of(index);
             writeln!(
                 f,
-                "secret    {targets} <- https://{host}/secrets/{name}{version} (resource {resource})"
+                "secret    {targets} <- https://{host}/secrets/{} (resource {resource})",
+                wanted.shown()
             )?;
         }
         for name in &self.unset {
-            writeln!(f, "unset     {}", name.display())?;
+            writeln!(f, "unset     {}", log::plain(&name.to_string_lossy()))?;
         }
         if !self.targets.is_empty() {
             match self.settings.timeout.as_secs() {

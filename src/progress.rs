@@ -1,15 +1,17 @@
 //! What is being waited for: for the line after five seconds, and for the line when a signal ends the wait.
 //!
 //! Several threads wait at once; what is said is the wait that began first and still goes on. A signal handler may not
-//! allocate or lock, so each wait publishes its state as a whole. What it replaces is never freed: some hundred bytes a
-//! try, until execve or exit takes it all.
+//! allocate or lock, so each wait publishes its state as a whole. What it replaces is never freed until execve or exit
+//! takes it all.
 
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::log;
 use crate::os::{self, Published};
 
 /// The signals that end a wait.
@@ -20,14 +22,14 @@ pub const SIGNALS: [Signal; 4] = [
     Signal::SIGTERM,
 ];
 
-/// How one wait goes.
+/// How one wait goes. Texts are made fit for a line here: the handler cannot do it.
 #[derive(Clone)]
 pub struct Waiting {
     began: Instant,
     /// What is being done, as in "while getting an access token from …".
     doing: String,
     /// Tries so far, the present one included.
-    tries: u32,
+    tries: &'static AtomicU32,
     /// Why the last try did not do.
     last: Option<String>,
     /// What to do if it never ends.
@@ -42,30 +44,49 @@ pub struct Wait {
 }
 
 static WAITS: [Published<Waiting>; 64] = [const { Published::new() }; 64];
+static TRIES: [AtomicU32; 64] = [const { AtomicU32::new(1) }; 64];
+/// Counted and not shown: the tries of a wait without a slot.
+static MORE_TRIES: AtomicU32 = AtomicU32::new(1);
 static STARTED: OnceLock<Instant> = OnceLock::new();
 
 impl Wait {
     /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
     pub fn begin(doing: &str, hint: Option<String>) -> Wait {
-        let state = Waiting {
+        let mut state = Waiting {
             began: Instant::now(),
-            doing: doing.to_owned(),
-            tries: 1,
+            doing: log::plain(doing),
+            tries: &MORE_TRIES,
             last: None,
             hint,
         };
+        let slots = WAITS.iter().zip(&TRIES);
+        let slot = slots.into_iter().find_map(|(slot, tries)| {
+            let mine = Waiting {
+                tries,
+                ..state.clone()
+            };
+            slot.take_if_empty(mine).then_some((slot, tries))
+        });
+        if let Some((_, tries)) = slot {
+            tries.store(1, Ordering::Relaxed);
+            state.tries = tries;
+        }
         Wait {
-            slot: WAITS.iter().find(|slot| slot.take_if_empty(state.clone())),
+            slot: slot.map(|(slot, _)| slot),
             state,
         }
     }
 
-    /// The present try, and why the one before did not do.
-    pub fn update(&mut self, tries: u32, last: Option<&str>) {
-        self.state.tries = tries;
-        self.state.last = last.map(str::to_owned);
-        if let Some(slot) = self.slot {
-            slot.set(self.state.clone());
+    /// The present try, and why the one before did not do. Only a new reason is published, without its ids, which are
+    /// new each time: what is published is never freed.
+    pub fn update(&mut self, tries: u32, last: &str) {
+        self.state.tries.store(tries, Ordering::Relaxed);
+        let reason = log::plain(last.split("; ").next().unwrap_or_default());
+        if self.state.last.as_ref() != Some(&reason) {
+            self.state.last = Some(reason);
+            if let Some(slot) = self.slot {
+                slot.set(self.state.clone());
+            }
         }
     }
 }
@@ -99,8 +120,9 @@ pub fn current() -> Option<&'static Waiting> {
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tries = if self.tries == 1 { "try" } else { "tries" };
-        write!(f, "{} ({} {tries}", self.doing, self.tries)?;
+        let number = self.tries.load(Ordering::Relaxed);
+        let tries = if number == 1 { "try" } else { "tries" };
+        write!(f, "{} ({number} {tries}", self.doing)?;
         if let Some(last) = &self.last {
             write!(f, ", last: {last}")?;
         }
@@ -123,7 +145,7 @@ extern "C" fn end_at_once(number: i32) {
         let _ = write!(line, ", while {waiting}");
     }
     os::write_from_handler(line.finish());
-    os::exit_from_handler(128 + number);
+    os::exit_at_once(128 + number);
 }
 
 /// One line of text on the stack: shorter than a handler's smallest stack, longer than any of our messages.
@@ -149,7 +171,7 @@ impl Line {
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            // The last byte is for the line end. Control characters as in `log`: a server's text may hold some.
+            // The last byte is for the line end.
             if self.length == self.bytes.len() - 1 {
                 return Err(fmt::Error);
             }

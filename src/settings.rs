@@ -13,7 +13,7 @@ use crate::secret_ref::SecretRef;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What was typed of the options that have a twin in the environment. None of them is completed here.
+/// What was typed. None of it is completed here.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// `--secret NAME=REF`.
@@ -64,9 +64,7 @@ pub struct Settings {
     pub identity: Option<IdentityName>,
     /// Which of several identities.
     pub selector: Option<Selector>,
-    /// Entra's authority, always over https.
-    pub authority: Host,
-    /// What completes a vault's short name.
+    /// What completes a vault's short name, and where Entra is.
     pub cloud: Cloud,
     /// What replaces all other roots.
     pub ca_file: Option<PathBuf>,
@@ -88,11 +86,7 @@ pub enum Selector {
 impl Settings {
     /// Completes the options from the environment.
     pub fn build(shared: &Shared, env: &Environment) -> Result<Settings, Failure> {
-        let authority = authority(env)?;
         let cloud = setting(env, shared.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
-        let cloud = cloud
-            .or_else(|| Cloud::of_authority(&authority.as_ref()?.name))
-            .unwrap_or(Cloud::Public);
         let duration = |option, twin| setting(env, option, twin, parse_duration, DURATION);
         let names = IdentityName::NAMES;
         Ok(Settings {
@@ -107,11 +101,7 @@ impl Settings {
                 names,
             )?,
             selector: selector(shared, env)?,
-            authority: authority.unwrap_or_else(|| Host {
-                name: cloud.authority().to_owned(),
-                port: 443,
-            }),
-            cloud,
+            cloud: cloud.unwrap_or_else(|| cloud_of_authority(env)),
             ca_file: match &shared.ca_file {
                 Some(path) => Some(path.clone()),
                 None => env
@@ -125,7 +115,7 @@ impl Settings {
 }
 
 /// What a duration looks like, for error messages.
-pub const DURATION: &str = "a duration like 90, 90s or 2m";
+pub const DURATION: &str = "a duration like 90, 90s, 2m or 1h";
 /// What a cloud is called, for error messages.
 pub const CLOUDS: &str = "public, usgov or china";
 
@@ -228,20 +218,28 @@ fn selector(shared: &Shared, env: &Environment) -> Result<Option<Selector>, Fail
     Ok(twin("AZURE_CLIENT_ID")?.map(Selector::Client))
 }
 
-/// `AZURE_AUTHORITY_HOST`, as the workload identity webhook sets it: https, perhaps with a slash at its end.
-fn authority(env: &Environment) -> Result<Option<Host>, Failure> {
+/// Entra's host: `AZURE_AUTHORITY_HOST`, as the workload identity webhook sets it (https, perhaps with a slash at its
+/// end), else the cloud's. Asked for by those who ask Entra: a managed identity never looks at it.
+pub fn authority(env: &Environment, cloud: Cloud) -> Result<Host, Failure> {
     const NAME: &str = "AZURE_AUTHORITY_HOST";
     let Some(text) = env.setting(NAME)? else {
-        return Ok(None);
+        return Ok(Host {
+            name: cloud.authority().to_owned(),
+            port: 443,
+        });
     };
-    let refuse = |why: &str| Failure::new(Cause::Config, format!("{NAME}: `{text}` {why}"));
+    let refuse = |why: &str| Failure::new(Cause::Config, format!("{NAME} {why}"));
     let host = match text.split_once("://") {
         None => text,
         Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => host,
         Some(_) => return Err(refuse("does not start with https://")),
     };
-    match Host::parse(host.trim_end_matches('/')) {
-        Ok(host) => Ok(Some(host)),
-        Err(_) => Err(refuse("is not https:// and a host")),
-    }
+    Host::parse(host.trim_end_matches('/')).map_err(|_| refuse("is not https:// and a host"))
+}
+
+/// A cluster in another cloud needs no `--cloud`: its webhook names that cloud's authority.
+fn cloud_of_authority(env: &Environment) -> Cloud {
+    let host = authority(env, Cloud::Public).ok();
+    host.and_then(|host| Cloud::of_authority(&host.name))
+        .unwrap_or(Cloud::Public)
 }

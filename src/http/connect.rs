@@ -21,6 +21,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use super::names::Names;
+use crate::host::without_brackets;
 
 /// For the head of an answer; bodies are read in pieces. Entra's heads have about 3 KiB.
 pub const INPUT_BUFFER: usize = 16 * 1024;
@@ -132,9 +133,9 @@ impl Connector for Door {
         if to_origin && let Some(waiting) = self.0.lock().pop() {
             return Ok(Some(waiting));
         }
-        let opened = self.0.open(details)?;
+        // Before it is open: a handshake that breaks off was on a connection of our own, too.
         CONNECTED_ANEW.set(true);
-        Ok(Some(opened))
+        Ok(Some(self.0.open(details)?))
     }
 }
 
@@ -162,7 +163,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
             return Ok(Some(Either::A(transport)));
         }
         let host = details.uri.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let bare = without_brackets(host);
         let name =
             ServerName::try_from(bare.to_owned()).map_err(|_| Error::BadUri(host.to_owned()))?;
         let mut connection = ClientConnection::new(self.0.clone(), name)

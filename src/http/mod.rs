@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode};
+use ureq::{Agent, RequestBuilder};
 
 use crate::env::Environment;
 use crate::failure::Failure;
@@ -73,6 +73,9 @@ impl Http {
     }
 
     fn service(&self, base: &str, proxy: Option<ureq::Proxy>, https_only: bool) -> Service {
+        let through = proxy
+            .as_ref()
+            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let config = Agent::config_builder()
             .proxy(proxy)
             .https_only(https_only)
@@ -97,6 +100,7 @@ impl Http {
             agent: Agent::with_parts(config, Door(connections.clone()), connections.names.clone()),
             connections,
             base: base.to_owned(),
+            proxy: through,
         }
     }
 }
@@ -106,6 +110,8 @@ pub struct Service {
     agent: Agent,
     connections: Arc<Connections>,
     base: String,
+    /// The proxy on the way, as host and port: never its credentials.
+    proxy: Option<String>,
 }
 
 /// One request.
@@ -202,38 +208,15 @@ impl Service {
         let url = format!("{}{}", self.base, request.target);
         let within = patience.remaining();
         let response = match request.form {
-            None => {
-                let mut builder = self.agent.get(&url);
-                for (name, value) in request.headers {
-                    builder = builder.header(*name, *value);
-                }
-                builder
-                    .config()
-                    .timeout_connect(Some(limits.connect))
-                    .timeout_recv_response(Some(limits.response))
-                    .timeout_recv_body(Some(limits.response))
-                    .timeout_global(within)
-                    .build()
-                    .call()
-            }
-            Some(form) => {
-                let mut builder = self.agent.post(&url);
-                for (name, value) in request.headers {
-                    builder = builder.header(*name, *value);
-                }
-                builder
-                    .config()
-                    .timeout_connect(Some(limits.connect))
-                    .timeout_recv_response(Some(limits.response))
-                    .timeout_recv_body(Some(limits.response))
-                    .timeout_global(within)
-                    .build()
-                    .content_type("application/x-www-form-urlencoded")
-                    .send(form)
-            }
+            None => limited(self.agent.get(&url), request, within).call(),
+            Some(form) => limited(self.agent.post(&url), request, within)
+                .content_type("application/x-www-form-urlencoded")
+                .send(form),
         };
         let (parts, body) = response
-            .map_err(|error| Trouble::from_ureq(&error, limits))?
+            .map_err(|error| {
+                Trouble::from_ureq(&error, limits).on_the_way_through(self.proxy.as_deref())
+            })?
             .into_parts();
         if parts.status.is_redirection() {
             return Err(Trouble::new(
@@ -267,6 +250,24 @@ impl Service {
     }
 }
 
+/// A request's headers, and how long it may take.
+fn limited<B>(
+    mut builder: RequestBuilder<B>,
+    request: &Request<'_>,
+    within: Option<Duration>,
+) -> RequestBuilder<B> {
+    for (name, value) in request.headers {
+        builder = builder.header(*name, *value);
+    }
+    builder
+        .config()
+        .timeout_connect(Some(request.limits.connect))
+        .timeout_recv_response(Some(request.limits.response))
+        .timeout_recv_body(Some(request.limits.response))
+        .timeout_global(within)
+        .build()
+}
+
 impl Answer {
     /// A header's value, if it is there and plain text.
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -286,6 +287,14 @@ impl Answer {
     /// `404 Not Found`.
     pub fn status_text(&self) -> String {
         status_text(self.status)
+    }
+
+    /// What support asks for: the service's id of the request, and ours.
+    pub fn ids(&self, ours: &str) -> String {
+        let theirs = self
+            .header("x-ms-request-id")
+            .map(|id| format!("; request id {}", log::excerpt(id, &[])));
+        format!("{}; client request id {ours}", theirs.unwrap_or_default())
     }
 
     /// How long the service asks to be left alone.

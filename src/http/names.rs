@@ -17,6 +17,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::host::without_brackets;
 use crate::os::{Family, LookupError, addresses};
 
 /// So many addresses of one name are tried.
@@ -56,14 +57,15 @@ impl Resolver for Names {
 
 impl Names {
     fn addresses_of(&self, host: &str) -> Answer {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = bare.parse() {
+        if let Ok(address) = without_brackets(host).parse() {
             return Ok(vec![address]);
         }
+        let asked = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, name, answer)) = &*last
             && name == host
-            && at.elapsed() < REMEMBERED
+            // A failure only serves those who waited for it: a later try is made to ask again.
+            && (*at >= asked || answer.is_ok() && at.elapsed() < REMEMBERED)
         {
             return answer.clone();
         }

@@ -7,7 +7,7 @@ use ureq::Proxy;
 
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
-use crate::host::Host;
+use crate::host::{Host, without_brackets};
 
 /// Which hosts are reached through which proxy.
 pub struct Proxies {
@@ -70,7 +70,7 @@ impl Proxies {
 
     /// The proxy for a host, if it is to be reached through one.
     pub fn for_host(&self, host: &Host) -> Option<Proxy> {
-        let bare = host.name.trim_start_matches('[').trim_end_matches(']');
+        let bare = without_brackets(&host.name);
         let address: Option<IpAddr> = bare.parse().ok();
         let loopback = bare == "localhost" || address.is_some_and(|address| address.is_loopback());
         let excepted = || {
@@ -103,7 +103,7 @@ impl Exception {
             Some((name, port)) => (name.to_owned(), Some(port.parse().ok()?)),
             None => (entry, None),
         };
-        if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse() {
+        if let Ok(address) = without_brackets(&name).parse() {
             return Some(Exception::Address(address, port));
         }
         let below = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));

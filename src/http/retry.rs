@@ -30,8 +30,12 @@ pub enum Kind {
     Refused,
     /// No route.
     Unreachable,
-    /// No connection, or no answer, in time.
-    TimedOut,
+    /// No connection in time.
+    NoConnection,
+    /// A connection, and no answer in time.
+    NoAnswer,
+    /// The deadline came first: says nothing about the service.
+    CutOff,
     /// The connection broke before the answer was whole.
     Dropped,
     /// The proxy does not let us through.
@@ -99,7 +103,9 @@ impl Kind {
             Kind::NameServer => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::Refused => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::Unreachable => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::TimedOut => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::NoConnection => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::NoAnswer => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::CutOff => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::Dropped => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::ProxyRefused => (Retry::Never, Cause::Config),
             Kind::ProxyFailed => (Retry::UntilDeadline, Cause::Unavailable),
@@ -173,39 +179,51 @@ impl Patience {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// How long to pause before another try; none if there is none.
-    fn pause(&self, trouble: &Trouble, tries: u32, run: &Run) -> Option<Duration> {
-        if self.given_up.load(Ordering::Relaxed) {
-            return None;
-        }
+    /// Whether a vault's 403 is waited for.
+    pub fn waits_for_access(&self) -> bool {
+        !self.access.is_zero()
+    }
+
+    /// How long to pause before another try, or why there is none.
+    fn pause(&self, trouble: &Trouble, tries: u32, run: &Run) -> Result<Duration, End> {
         let (retry, _) = trouble.kind.row();
-        if let Retry::WithAccess = retry {
-            if self.access.is_zero() {
-                return None;
+        let limit = match retry {
+            Retry::UntilDeadline => Duration::MAX,
+            Retry::For(limit) => limit.saturating_sub(run.since.elapsed()),
+            Retry::Tries(limit) if run.tries < limit => Duration::MAX,
+            Retry::WithAccess if self.waits_for_access() => {
+                self.extended.store(true, Ordering::Relaxed);
+                Duration::MAX
             }
-            self.extended.store(true, Ordering::Relaxed);
+            Retry::Tries(_) | Retry::WithAccess | Retry::Never => return Err(End::Verdict),
+        };
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(End::GivenUp);
         }
-        let mut remaining = self.remaining()?;
-        match retry {
-            Retry::UntilDeadline | Retry::WithAccess => {}
-            Retry::For(limit) => {
-                remaining = remaining.min(limit.saturating_sub(run.since.elapsed()))
-            }
-            Retry::Tries(limit) if run.tries < limit => {}
-            Retry::Tries(_) | Retry::Never => return None,
-        }
+        let remaining = self.remaining().ok_or(End::Verdict)?.min(limit);
+        let ceiling = FIRST_PAUSE
+            .saturating_mul(1 << (tries - 1).min(10))
+            .min(LONGEST_PAUSE);
+        let jitter = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
+        let backoff = ceiling.mul_f64(jitter);
         match trouble.retry_after {
-            Some(asked) => (asked < remaining).then_some(asked),
-            None => {
-                let ceiling = FIRST_PAUSE
-                    .saturating_mul(1 << (tries - 1).min(10))
-                    .min(LONGEST_PAUSE);
-                let pause =
-                    ceiling.mul_f64(f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX));
-                (remaining > LAST_TRY).then(|| pause.min(remaining - LAST_TRY))
-            }
+            Some(asked) if asked >= remaining => Err(End::AskedForTooMuch(asked)),
+            // A service that says "at once", or whose clock is behind, does not mean a thousand times a second.
+            Some(asked) => Ok(asked.max(backoff).max(FIRST_PAUSE).min(remaining)),
+            None if remaining > LAST_TRY => Ok(backoff.min(remaining - LAST_TRY)),
+            None => Err(End::Verdict),
         }
     }
+}
+
+/// Why there is no other try.
+enum End {
+    /// It cannot get better, or time is up.
+    Verdict,
+    /// The service asks to be left alone for longer than there is time.
+    AskedForTooMuch(Duration),
+    /// Something else failed for good meanwhile.
+    GivenUp,
 }
 
 /// Tries in a row that had the same trouble: what is counted is counted by itself, not with what came before.
@@ -246,13 +264,25 @@ pub fn persist<T>(
         };
         let pause = patience.pause(&trouble, tries, run);
         let last = match real.take() {
-            Some(earlier) if trouble.kind == Kind::TimedOut => earlier,
+            Some(earlier) if trouble.kind == Kind::CutOff => earlier,
             _ => trouble,
         };
-        let Some(pause) = pause else {
-            return Err(final_failure(last, tries, since.elapsed()));
+        let pause = match pause {
+            Ok(pause) => pause,
+            Err(End::Verdict) => return Err(final_failure(last, tries, since.elapsed())),
+            Err(End::AskedForTooMuch(asked)) => {
+                let asked = format!(
+                    "it asks for {} s without a request, which is past the deadline",
+                    asked.as_secs()
+                );
+                return Err(final_failure(last, tries, since.elapsed()).and(&asked));
+            }
+            // This might have healed, so it is no verdict; the one that there is ends the process in a moment.
+            Err(End::GivenUp) => loop {
+                std::thread::park();
+            },
         };
-        wait.update(tries, Some(&last.message));
+        wait.update(tries, &last.message);
         log::debug(|| {
             format!(
                 "try {tries}: {}; next in {} ms",
@@ -261,7 +291,7 @@ pub fn persist<T>(
             )
         });
         std::thread::sleep(pause);
-        wait.update(tries + 1, Some(&last.message));
+        wait.update(tries + 1, &last.message);
         real = Some(last);
     }
 }

@@ -32,7 +32,7 @@ pub fn client_config(
             add_file(&mut roots, Path::new(file), "SSL_CERT_FILE")?;
         }
         if let Some(directories) = env.get("SSL_CERT_DIR").filter(|list| !list.is_empty()) {
-            for directory in split_paths(directories) {
+            for directory in split_paths(directories).filter(|path| !path.as_os_str().is_empty()) {
                 add_directory(&mut roots, &directory)?;
             }
         }

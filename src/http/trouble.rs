@@ -1,6 +1,7 @@
 //! Why one try failed: what ureq, the connector, the resolver or TLS reported, as a [`Kind`] and a sentence.
 
 use std::io;
+use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use ureq::{Error, Timeout};
@@ -10,7 +11,6 @@ use super::names::NameError;
 use super::retry::Kind;
 use crate::date;
 use crate::os::LookupError;
-use std::time::Duration;
 
 /// Why one try did not give what was asked for.
 #[derive(Debug)]
@@ -50,18 +50,32 @@ impl Trouble {
         self
     }
 
+    /// What keeps one from a service behind a proxy is, before the tunnel, about the way to the proxy.
+    pub(super) fn on_the_way_through(mut self, proxy: Option<&str>) -> Self {
+        if let Some(proxy) = proxy
+            && matches!(
+                self.kind,
+                Kind::NameUnknown | Kind::NameServer | Kind::Refused | Kind::Unreachable
+            )
+        {
+            self.message = format!("the proxy {proxy}: {}", self.message);
+            self.hint = Some("look at HTTPS_PROXY, or name the host in NO_PROXY".to_owned());
+        }
+        self
+    }
+
     /// What ureq, our connector or our resolver could not do.
     pub(super) fn from_ureq(error: &Error, limits: Limits) -> Self {
         match error {
             Error::Timeout(Timeout::Connect | Timeout::Resolve) => Trouble::new(
-                Kind::TimedOut,
+                Kind::NoConnection,
                 format!("no connection within {} s", limits.connect.as_secs()),
             ),
             Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => Trouble::new(
-                Kind::TimedOut,
+                Kind::NoAnswer,
                 format!("no answer within {} s", limits.response.as_secs()),
             ),
-            Error::Timeout(_) => Trouble::new(Kind::TimedOut, "no answer before the deadline"),
+            Error::Timeout(_) => Trouble::new(Kind::CutOff, "no answer before the deadline"),
             Error::ConnectProxyFailed(reason) => from_proxy(reason),
             Error::Io(error) => from_io(error),
             Error::Other(error) => {
@@ -102,7 +116,7 @@ fn from_io(error: &io::Error) -> Trouble {
             (Kind::Unreachable, "no route to the address".to_owned())
         }
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            (Kind::TimedOut, "no answer in time".to_owned())
+            (Kind::NoAnswer, "no answer in time".to_owned())
         }
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted

@@ -46,7 +46,7 @@ impl Imds {
         if !is_base_url(base) {
             return Err(Failure::new(
                 Cause::Config,
-                format!("{BASE_VARIABLE}: `{base}` is not a URL like {DEFAULT_BASE}"),
+                format!("{BASE_VARIABLE} is not a URL like {DEFAULT_BASE}"),
             ));
         }
         Ok(Imds {
@@ -90,14 +90,14 @@ impl Imds {
         };
         let service = http.local(&self.base);
         let doing = format!("getting an access token from {}", self.describe());
-        let wait = Wait::begin(&doing, self.unreachable(Kind::TimedOut));
+        let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
         persist(&http.patience, wait, || {
             let answer = service
                 .send(&request, &http.patience)
                 .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
             match answer.status.as_u16() {
                 200..=202 => answer::read(&answer),
-                _ => Err(self.refusal(&answer)),
+                _ => Err(self.refusal(&answer, &id)),
             }
         })
         .map_err(|failure| failure.about(&doing))
@@ -106,7 +106,7 @@ impl Imds {
     /// What a status other than success means
     /// (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>).
     /// An NMI is known by plain text where IMDS sends JSON.
-    fn refusal(&self, answer: &Answer) -> Trouble {
+    fn refusal(&self, answer: &Answer, id: &str) -> Trouble {
         let body = answer.json();
         let field = |name: &str| body.as_ref()?.get(name).and_then(Value::as_str);
         let code = field("error").unwrap_or_default();
@@ -124,7 +124,7 @@ impl Imds {
                 Kind::NotOnAzure,
                 Some("Docker Desktop answers in place of IMDS: there is no managed identity on this machine".to_owned()),
             ),
-            403 | 404 if plain && (text.contains("pod") || text.contains("token")) => (
+            403 | 404 if plain && ["pod", "token", "identit"].iter().any(|word| text.contains(word)) => (
                 Kind::NotYetAssigned,
                 Some(
                     "aad-pod-identity answers here: look at the aadpodidbinding label, the AzureIdentityBinding and \
@@ -145,10 +145,11 @@ impl Imds {
                 Kind::NoSuchIdentity,
                 Some("the workload identity proxy answers here and wants --client-id or AZURE_CLIENT_ID".to_owned()),
             ),
-            400 if code == "invalid_resource" => (
+            400 | 401 if code == "invalid_resource" || code == "unknown_source" => (
                 Kind::BadSettings,
                 Some("the resource is not known in this tenant: look at --vault-resource and --cloud".to_owned()),
             ),
+            400 if text.contains("api-version") => (Kind::Foreign, None),
             400 if text.contains("metadata header") => (
                 Kind::Foreign,
                 Some("something between here and IMDS takes headers away: a proxy, a service mesh".to_owned()),
@@ -164,7 +165,7 @@ impl Imds {
         };
         Trouble {
             kind,
-            message: format!("{}{said}", answer.status_text()),
+            message: format!("{}{said}{}", answer.status_text(), answer.ids(id)),
             hint,
             retry_after: answer.retry_after(),
         }
@@ -187,10 +188,13 @@ impl Imds {
 
     fn unreachable(&self, kind: Kind) -> Option<String> {
         match kind {
-            Kind::TimedOut | Kind::Refused | Kind::Unreachable => Some(
-                "not on Azure, or a network policy blocks 169.254.169.254, or this is an init container on a platform \
-                 that gives those no identity (Container Instances, Consumption-only Container Apps)"
-                    .to_owned(),
+            Kind::NoConnection | Kind::Refused | Kind::Unreachable => Some(format!(
+                "not on Azure, or a network policy blocks {}, or this is an init container on a platform that gives \
+                 those no identity (Container Instances, Consumption-only Container Apps)",
+                self.base
+            )),
+            Kind::NoAnswer if self.in_kubernetes => Some(
+                "aad-pod-identity, where it is in use, may still be assigning the identity: up to 100 s".to_owned(),
             ),
             _ => None,
         }

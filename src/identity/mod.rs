@@ -114,7 +114,7 @@ impl Source {
         }
     }
 
-    /// What it is, for messages: "IMDS (http://169.254.169.254)".
+    /// What it is, for messages: "IMDS (http://169.254.169.254, managed identity)".
     pub fn describe(&self) -> String {
         match self {
             Source::Imds(source) => source.describe(),

@@ -6,6 +6,7 @@
 //! here they decide about another try and about hints, never about success.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::http::{Answer, Http, Limits, Request, encode, request_id};
 use crate::log;
 use crate::progress::Wait;
 use crate::secret::Secret;
-use crate::settings::{Selector, Settings};
+use crate::settings::{self, Selector, Settings};
 
 const FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
@@ -89,7 +90,7 @@ impl WorkloadIdentity {
             ));
         }
         Ok(WorkloadIdentity {
-            authority: settings.authority.clone(),
+            authority: settings::authority(env, settings.cloud)?,
             tenant: tenant.to_owned(),
             client_id,
             token_file,
@@ -109,7 +110,7 @@ impl WorkloadIdentity {
         let id = request_id();
         let headers = [("client-request-id", id.as_str())];
         let doing = format!("getting an access token from {}", self.describe());
-        let wait = Wait::begin(&doing, self.unreachable(Kind::TimedOut));
+        let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
         persist(&http.patience, wait, || {
             let assertion = self.read_assertion()?;
             let form = format!(
@@ -131,7 +132,7 @@ impl WorkloadIdentity {
                 .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
             match answer.status.as_u16() {
                 200 | 201 => answer::read(&answer),
-                _ => Err(self.refusal(&answer, &assertion)),
+                _ => Err(self.refusal(&answer, &assertion, &id)),
             }
         })
         .map_err(|failure| failure.about(&doing))
@@ -140,26 +141,30 @@ impl WorkloadIdentity {
     /// The file as it is now, byte for byte but for white space at its ends, which no JWT has.
     fn read_assertion(&self) -> Result<Secret, Trouble> {
         let path = self.token_file.display();
-        let hint =
-            "the projected token must be readable by this user: look at fsGroup and runAsUser";
+        let unusable = |what: String, hint: &str| Trouble::new(Kind::BadSettings, what).hint(hint);
         match fs::read_to_string(&self.token_file) {
-            Ok(text) if text.trim().is_empty() => Err(Trouble::new(
-                Kind::BadSettings,
+            Ok(text) if text.trim().is_empty() => Err(unusable(
                 format!("the token file `{path}` is empty"),
-            )
-            .hint(hint)),
+                "the kubelet writes it before the container starts: is this the projected token?",
+            )),
             Ok(text) => Ok(Secret::new(text.trim().to_owned())),
-            Err(error) => Err(Trouble::new(
-                Kind::BadSettings,
+            Err(error) => Err(unusable(
                 format!("reading the token file `{path}`: {error}"),
-            )
-            .hint(hint)),
+                match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        "is the pod labelled azure.workload.identity/use: \"true\", and this container not skipped?"
+                    }
+                    _ => {
+                        "the projected token must be readable by this user: look at fsGroup and runAsUser"
+                    }
+                },
+            )),
         }
     }
 
     /// What Entra's refusal means
     /// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>).
-    fn refusal(&self, answer: &Answer, assertion: &Secret) -> Trouble {
+    fn refusal(&self, answer: &Answer, assertion: &Secret, id: &str) -> Trouble {
         let body = answer.json().unwrap_or_default();
         let error = body["error"].as_str().unwrap_or_default();
         let codes: Vec<i64> = body["error_codes"]
@@ -177,11 +182,15 @@ impl WorkloadIdentity {
         let mut message = match (error, description) {
             ("", "") => answer.status_text(),
             ("", text) => format!("{}: {text}", answer.status_text()),
-            (error, "") => format!("{} ({})", answer.status_text(), log::excerpt(error, &[])),
+            (error, "") => format!(
+                "{} ({})",
+                answer.status_text(),
+                log::excerpt(error, &[assertion.expose()])
+            ),
             (error, text) => format!(
                 "{} ({}): {text}",
                 answer.status_text(),
-                log::excerpt(error, &[])
+                log::excerpt(error, &[assertion.expose()])
             ),
         };
         if !codes.is_empty() && !description.contains("AADSTS") {
@@ -194,8 +203,15 @@ impl WorkloadIdentity {
             ("timestamp", "at"),
         ] {
             if let Some(value) = body[name].as_str() {
-                message.push_str(&format!("; {label} {}", log::excerpt(value, &[])));
+                message.push_str(&format!(
+                    "; {label} {}",
+                    log::excerpt(value, &[assertion.expose()])
+                ));
             }
+        }
+        // Where Entra names the correlation, that is the id that we sent.
+        if body["correlation_id"].as_str().is_none() {
+            message.push_str(&answer.ids(id));
         }
         Trouble {
             kind,
@@ -232,7 +248,7 @@ impl WorkloadIdentity {
         match kind {
             Kind::NameUnknown
             | Kind::NameServer
-            | Kind::TimedOut
+            | Kind::NoConnection
             | Kind::Refused
             | Kind::Unreachable => Some(format!(
                 "this pod must reach https://{} (egress rule, or HTTPS_PROXY)",

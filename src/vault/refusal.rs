@@ -1,0 +1,266 @@
+//! What a vault's refusal means: the row of the retry table, the sentence, and what to do about it.
+//!
+//! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>. The inner error code decides before the
+//! status: a disabled secret is a 403 and still not a question of access.
+
+use super::KeyVault;
+use crate::cloud::Cloud;
+use crate::http::retry::Kind;
+use crate::http::trouble::Trouble;
+use crate::http::{Answer, Http};
+use crate::log;
+use crate::secret::Secret;
+
+/// The texts of a refusal, without the token, which some servers echo.
+struct Said {
+    /// `error.code`.
+    code: String,
+    /// The innermost `innererror.code`.
+    inner: String,
+    /// `error.message`, all lines of it.
+    message: String,
+}
+
+impl Said {
+    fn read(answer: &Answer, token: &Secret) -> Said {
+        let body = answer.json().unwrap_or_default();
+        let mut error = &body["error"];
+        let text = |value: &serde_json::Value| {
+            log::without(value.as_str().unwrap_or_default(), &[token.expose()])
+        };
+        let code = text(&error["code"]);
+        let message = text(&error["message"]);
+        let mut inner = String::new();
+        while error["innererror"].is_object() {
+            error = &error["innererror"];
+            inner = text(&error["code"]);
+        }
+        if inner.is_empty() {
+            inner = inner_code_of(&message).to_owned();
+        }
+        Said {
+            code,
+            inner,
+            message,
+        }
+    }
+
+    /// The reason: the first line, without the link that follows it.
+    fn reason(&self) -> String {
+        let line = log::excerpt(&self.message, &[]);
+        let reason = line.split(" For help resolving").next().unwrap_or_default();
+        reason.trim_end_matches('.').to_owned()
+    }
+
+    /// What follows a label in the message's lines.
+    fn line_of(&self, label: &str) -> Option<String> {
+        let rest = &self.message[self.message.find(label)? + label.len()..];
+        let line = rest.lines().next()?.trim().trim_matches('\'');
+        (!line.is_empty()).then(|| log::excerpt(line, &[]))
+    }
+
+    /// `appid=…;oid=…` as the vault prints it, without the issuer.
+    fn caller(&self) -> Option<String> {
+        let from = &self.message[self.message.find("appid=")?..];
+        let end = from
+            .find([' ', '\'', '"', '\r', '\n'])
+            .unwrap_or(from.len());
+        let parts = from[..end].trim_end_matches(';').split(';');
+        let kept: Vec<&str> = parts.filter(|part| !part.starts_with("iss=")).collect();
+        Some(log::excerpt(&kept.join(";"), &[]))
+    }
+
+    /// The address that the vault saw, on a refusal by network.
+    fn client_address(&self, answer: &Answer) -> Option<String> {
+        if !matches!(
+            self.inner.as_str(),
+            "ForbiddenByFirewall" | "ForbiddenByConnection"
+        ) {
+            return None;
+        }
+        self.line_of("Client address:").or_else(|| {
+            let info = answer.header("x-ms-keyvault-network-info")?;
+            let address = info
+                .split(';')
+                .find_map(|part| part.trim().strip_prefix("addr="))?;
+            Some(log::excerpt(address, &[]))
+        })
+    }
+}
+
+/// The inner code by the message: `innererror` is optional.
+fn inner_code_of(message: &str) -> &'static str {
+    [
+        ("is not authorized to perform action", "ForbiddenByRbac"),
+        ("does not have secrets get permission", "AccessDenied"),
+        ("Client address is not authorized", "ForbiddenByFirewall"),
+        ("Public network access is disabled", "ForbiddenByConnection"),
+        ("on a disabled secret", "SecretDisabled"),
+    ]
+    .into_iter()
+    .find_map(|(text, code)| message.contains(text).then_some(code))
+    .unwrap_or_default()
+}
+
+impl KeyVault {
+    /// Reads a refusal. `id` is the request id that we sent.
+    pub(super) fn refusal(
+        &self,
+        http: &Http,
+        answer: &Answer,
+        token: &Secret,
+        id: &str,
+    ) -> Trouble {
+        let said = Said::read(answer, token);
+        let reason = said.reason();
+        let (kind, hint) = self.classify(http, answer, &said, &reason);
+        let name = log::excerpt(
+            if said.inner.is_empty() {
+                &said.code
+            } else {
+                &said.inner
+            },
+            &[],
+        );
+        let mut message = match (name.as_str(), reason.as_str()) {
+            ("", "") => format!("{}, without a reason", answer.status_text()),
+            (name, "") => format!("{} ({name})", answer.status_text()),
+            (name, reason) => format!("{} ({name}): {reason}", answer.status_text()),
+        };
+        for (label, found) in [
+            ("caller", said.caller()),
+            ("client address", said.client_address(answer)),
+        ] {
+            // It may stand in the reason already.
+            if let Some(found) = found.filter(|found| !reason.contains(found.as_str())) {
+                message.push_str(&format!("; {label} {found}"));
+            }
+        }
+        message.push_str(&answer.ids(id));
+        Trouble {
+            kind,
+            message,
+            hint,
+            retry_after: answer.retry_after(),
+        }
+    }
+
+    /// The row of the retry table for a refusal, and what to do about it.
+    fn classify(
+        &self,
+        http: &Http,
+        answer: &Answer,
+        said: &Said,
+        reason: &str,
+    ) -> (Kind, Option<String>) {
+        let host = &self.host;
+        let wait = |what: &str| match http.patience.waits_for_access() {
+            true => String::new(),
+            false => format!("; {what} in the last 10 minutes? --wait-for-access 10m"),
+        };
+        match (answer.status.as_u16(), said.inner.as_str()) {
+            (_, "ForbiddenByRbac") => {
+                let scope = said.line_of("Resource:").unwrap_or_else(|| format!("the vault {host}"));
+                let role = "grant the caller the role \"Key Vault Secrets User\" at the scope";
+                (Kind::NoAccessYet, Some(format!("{role} {scope}{}", wait("assigned"))))
+            }
+            (_, "AccessDenied") if !reason.contains("first party") => (
+                Kind::NoAccessYet,
+                Some(format!(
+                    "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get \
+                     --object-id OID{}",
+                    host.name.split('.').next().unwrap_or_default(),
+                    wait("done")
+                )),
+            ),
+            (_, "ForbiddenByFirewall") => (
+                Kind::AccessRefused,
+                Some("allow the client address in the vault's firewall, or its subnet by a service endpoint".to_owned()),
+            ),
+            (_, "ForbiddenByConnection") => (
+                Kind::AccessRefused,
+                Some(format!(
+                    "the vault only answers through its private endpoint, and {host} led to its public address: link \
+                     the private DNS zone {} to this network",
+                    self.private_zone()
+                )),
+            ),
+            (_, "SecretDisabled") => (
+                Kind::NoSuchSecret,
+                Some("enable the secret or its current version; a pending certificate's secret is disabled too".to_owned()),
+            ),
+            (404, _) if said.code == "SecretNotFound" => (
+                Kind::NoSuchSecret,
+                Some("look at the name, the version and the vault; a deleted secret can be recovered".to_owned()),
+            ),
+            (401, _) if reason.contains("AKV10046") => (Kind::KeysNotResolved, None),
+            (401, _) if reason.contains("not yet valid") => (Kind::Busy, None),
+            (401, _) if reason.contains("AKV10022") => (Kind::AccessRefused, Some(audience_hint(reason))),
+            (401, _) if reason.contains("AKV10032") => (
+                Kind::AccessRefused,
+                Some(
+                    "the vault trusts another tenant than the token's: was its subscription moved? Look at \
+                     AZURE_TENANT_ID, or move the vault's tenant id"
+                        .to_owned(),
+                ),
+            ),
+            (401 | 403, _) if !said.code.is_empty() => (Kind::AccessRefused, None),
+            (400, _) if !said.code.is_empty() => (Kind::BadSettings, None),
+            (429, _) => (Kind::Throttled, None),
+            (408 | 500..=599, _) => (Kind::Busy, None),
+            _ => (
+                Kind::Foreign,
+                Some(format!(
+                    "this is not an answer of a vault to its client: does something else answer as {host}?"
+                )),
+            ),
+        }
+    }
+
+    /// What to do when the vault cannot be reached, or does not answer.
+    pub(super) fn unreachable(&self, kind: Kind) -> Option<String> {
+        let host = &self.host;
+        match kind {
+            Kind::NameUnknown => Some(format!(
+                "is the vault's name right? With a private endpoint: does the private DNS zone {} have a record for \
+                 {host}, and is it linked to this network?",
+                self.private_zone()
+            )),
+            Kind::NameServer => {
+                Some("the cluster's DNS does not answer: a network policy, or CoreDNS".to_owned())
+            }
+            Kind::NoConnection | Kind::Refused | Kind::Unreachable => Some(format!(
+                "this network does not lead to {host}: DNS, an egress rule, a route, the private endpoint's approval, \
+                 or HTTPS_PROXY"
+            )),
+            _ => None,
+        }
+    }
+
+    /// The private DNS zone that leads a vault's name to its private endpoint
+    /// (<https://learn.microsoft.com/azure/private-link/private-endpoint-dns>).
+    fn private_zone(&self) -> String {
+        let suffix = self.host.cloud().unwrap_or(Cloud::Public).vault_suffix();
+        format!(
+            "privatelink.vaultcore.{}",
+            suffix.trim_start_matches("vault.")
+        )
+    }
+}
+
+/// `AKV10022: Invalid audience. Expected X, found: Y`
+fn audience_hint(reason: &str) -> String {
+    let between = |from: &str, to: &str| {
+        let rest = &reason[reason.find(from)? + from.len()..];
+        Some(
+            rest[..rest.find(to).unwrap_or(rest.len())]
+                .trim_end_matches('.')
+                .to_owned(),
+        )
+    };
+    let expected = between("Expected ", ", found").unwrap_or_else(|| "another".to_owned());
+    let found = between("found: ", " ").unwrap_or_else(|| "none".to_owned());
+    format!(
+        "the token is for {found}, the vault expects {expected}: look at --vault-resource and --cloud"
+    )
+}
