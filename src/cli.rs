@@ -91,15 +91,12 @@ pub fn parse(words: Vec<OsString>) -> Result<Action, Failure> {
 }
 
 fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
+    // Before anything that can fail, so that help is there for whoever has just made a mistake.
+    if let Some(answer) = asked_for_help(&words) {
+        return Ok(answer);
+    }
     let (options, command) = split_at_command(words)?;
     let mut options = Arguments::from_vec(options);
-    // Before anything that can fail, so that help is there for whoever has just made a mistake.
-    if options.contains(["-h", "--help"]) {
-        return Ok(Action::Help);
-    }
-    if options.contains(["-V", "--version"]) {
-        return Ok(Action::Version);
-    }
     let shared = parse_shared(&mut options)?;
     let exec = Exec {
         shared,
@@ -121,7 +118,7 @@ fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
 fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
     let mut shared = Shared {
         vault: one(options, "--vault")?
-            .map(|text| parse_vault(&text))
+            .map(|text| parse_vault(&text).map_err(|failure| mistyped("--vault", failure)))
             .transpose()?,
         timeout: parsed(options, "--timeout", parse_duration, DURATION)?,
         wait_for_access: parsed(options, "--wait-for-access", parse_duration, DURATION)?,
@@ -136,12 +133,15 @@ fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
         resource_id: one(options, "--resource-id")?,
         cloud: parsed(options, "--cloud", Cloud::parse, CLOUDS)?,
         vault_resource: one(options, "--vault-resource")?,
-        ca_file: names(options, "--ca-file")?.pop().map(PathBuf::from),
+        ca_file: one_path(options, "--ca-file")?,
         verbose: options.contains(["-v", "--verbose"]),
         ..Shared::default()
     };
     while let Some(host) = one(options, "--allow-vault")? {
-        shared.allow_vault.push(Host::parse(&host)?);
+        let parsed = Host::parse(&host);
+        let parsed = parsed
+            .map_err(|failure| mistyped("--allow-vault", failure.about(&format!("`{host}`"))))?;
+        shared.allow_vault.push(parsed);
     }
     while let Some(pair) = one(options, "--secret")? {
         let Some((name, reference)) = pair.split_once('=') else {
@@ -153,6 +153,29 @@ fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
         shared.secrets.push((name.to_owned(), reference));
     }
     Ok(shared)
+}
+
+/// Whether help or the version is asked for before COMMAND, whatever else is wrong there.
+fn asked_for_help(words: &[OsString]) -> Option<Action> {
+    let mut words = words.iter();
+    while let Some(word) = words.next().filter(|word| *word != "--") {
+        match word.to_str().unwrap_or_default() {
+            "-h" | "--help" => return Some(Action::Help),
+            "-V" | "--version" => return Some(Action::Version),
+            option if VALUES.contains(&option) => {
+                let mut ahead = words.clone();
+                if ahead
+                    .next()
+                    .is_some_and(|value| !value.as_bytes().starts_with(b"-"))
+                {
+                    words = ahead;
+                }
+            }
+            option if option.starts_with('-') => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Splits at COMMAND. A word that looks like an option is never taken as another option's value: `--timeout --verbose`
@@ -235,6 +258,16 @@ fn names(options: &mut Arguments, name: &'static str) -> Result<Vec<OsString>, F
     }
 }
 
+/// The value of an option that takes a path, once.
+fn one_path(options: &mut Arguments, name: &'static str) -> Result<Option<PathBuf>, Failure> {
+    let mut paths = names(options, name)?;
+    let path = paths.pop().map(PathBuf::from);
+    if paths.is_empty() {
+        return Ok(path);
+    }
+    Err(usage(&format!("{name} is given twice")))
+}
+
 /// Whatever nobody asked for was given twice: everything else was refused before.
 fn refuse_leftovers(options: Arguments) -> Result<(), Failure> {
     match options.finish().first() {
@@ -245,6 +278,11 @@ fn refuse_leftovers(options: Arguments) -> Result<(), Failure> {
             Err(usage(&format!("{name} is given twice")))
         }
     }
+}
+
+/// A value that was typed wrongly is the business of whoever typed it, whoever else uses the same words.
+fn mistyped(option: &str, failure: Failure) -> Failure {
+    usage(&failure.about(option).to_string())
 }
 
 fn usage(message: &str) -> Failure {

@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use crate::failure::{Cause, Failure};
 use crate::secret::Secret;
@@ -146,20 +147,24 @@ pub fn check_reserved(name: &str) -> Result<(), Failure> {
 }
 
 /// Refuses what execve(2) would refuse with E2BIG, while it is still known which target is to blame. `stack` is the
-/// soft limit of the stack in bytes: a quarter of it, and at most 6 MiB, holds argv, the environment and a pointer to
-/// each string.
+/// soft limit of the stack in bytes: a quarter of it, and at most 6 MiB, holds argv, the environment, a pointer to each
+/// string and what the kernel adds: the path of the program, for a script once more, and its interpreter.
 pub fn check_total(
+    path: &Path,
     argv: &[CString],
     environment: &[CString],
     stack: u64,
     targets: &[&OsStr],
 ) -> Result<(), Failure> {
     const POINTER: usize = size_of::<usize>();
+    /// The longest first line of a script (BINPRM_BUF_SIZE).
+    const INTERPRETER: usize = 256;
     let limit = (stack / 4).clamp(STRING_LIMIT as u64, 6 * 1024 * 1024);
     let strings = argv.iter().chain(environment);
-    let total: usize = strings
+    let ours: usize = strings
         .map(|string| string.as_bytes_with_nul().len() + POINTER)
         .sum();
+    let total = ours + 2 * (path.as_os_str().len() + 1) + INTERPRETER + POINTER;
     if total as u64 <= limit {
         return Ok(());
     }

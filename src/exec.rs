@@ -93,10 +93,15 @@ fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Failure> {
             Cause::CommandNotFound,
             format!("COMMAND `{}`: not found on PATH", name.display()),
         )
-        .hint(format!(
-            "PATH is {}; an image without a shell needs the program's full path",
-            path.display()
-        ))
+        .hint(match env.get("PATH") {
+            Some(path) => format!(
+                "PATH is {}; an image without a shell needs the program's full path",
+                path.display()
+            ),
+            None => format!(
+                "PATH is not set, so only {DEFAULT_PATH} was searched; give the program's full path"
+            ),
+        })
     })
 }
 
@@ -121,6 +126,7 @@ fn explain(path: &Path, errno: Errno) -> Failure {
     let why = match errno {
         Errno::EISDIR => "is a directory".to_owned(),
         Errno::ENOENT if !exists => "not found".to_owned(),
+        Errno::ENOTDIR => "not found".to_owned(),
         Errno::ENOENT => "its interpreter or dynamic loader is not found".to_owned(),
         errno => format!("cannot be executed: {}", errno.desc()),
     };
@@ -142,14 +148,13 @@ fn missing_interpreter(path: &Path) -> Option<String> {
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
         let interpreter = String::from_utf8_lossy(line).trim().to_owned();
-        let carriage_return = if line.ends_with(b"\r") {
-            "; the file has Windows line ends"
-        } else {
-            ""
-        };
-        return Some(format!(
-            "its first line names `{interpreter}`, which is not in this image{carriage_return}"
-        ));
+        return Some(match line.ends_with(b"\r") {
+            true => format!(
+                "its first line ends in a carriage return, which the kernel takes for a part of the name \
+                 `{interpreter}`: give the file Unix line ends"
+            ),
+            false => format!("its first line names `{interpreter}`, which is not in this image"),
+        });
     }
     Some(
         "it is linked dynamically and its loader is not in this image: a program for glibc in a musl or scratch image?"

@@ -61,7 +61,7 @@ impl Host {
             }
         };
         if !good {
-            return Err(refuse(format!("`{text}` is not a host name")));
+            return Err(refuse("this is not a host name"));
         }
         Ok(Host { name, port })
     }

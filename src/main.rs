@@ -112,7 +112,13 @@ fn build_environment(
         .iter()
         .map(|target| target.name.as_os_str())
         .collect();
-    env::check_total(program.argv(), &environment, os::stack_limit(), &names)?;
+    env::check_total(
+        program.path(),
+        program.argv(),
+        &environment,
+        os::stack_limit(),
+        &names,
+    )?;
     Ok(environment)
 }
 

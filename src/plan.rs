@@ -3,7 +3,7 @@
 //! Pure: no clock, no file, no network; and no secret in it, so that it can be printed. Whatever the manifest got wrong
 //! is found here, before anything is asked of anyone.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
@@ -130,7 +130,9 @@ impl Plan {
                     false => config("it is given twice"),
                 });
             }
-            if !overwrite && env.get(name).is_some_and(|value| !value.is_empty()) {
+            let has_value =
+                |(other, value): (&OsStr, &OsStr)| other == name.as_str() && !value.is_empty();
+            if !overwrite && env.variables().any(has_value) {
                 return Err(config("the variable has a value already").hint(
                     "remove it from the environment, or let the secret win with --override",
                 ));

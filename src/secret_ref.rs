@@ -127,10 +127,14 @@ fn parse_any(text: &str) -> Result<SecretRef, Failure> {
         Some((name, version)) if is_version(version) => {
             SecretRef::new(VaultName::Default, name, Some(version))
         }
-        Some(_) => Err(
-            malformed("what follows NAME/ is not a version of 32 hexadecimal digits")
-                .hint(format!("for a vault and a name, write akv://{text}")),
-        ),
+        Some((first, second)) => {
+            let failure = malformed("what follows NAME/ is not a version of 32 hexadecimal digits");
+            let names = [first, second]
+                .iter()
+                .all(|name| check_secret_name(name).is_ok());
+            Err(failure
+                .maybe_hint(names.then(|| format!("for a vault and a name, write akv://{text}"))))
+        }
     }
 }
 
@@ -252,7 +256,7 @@ fn check_secret_name(name: &str) -> Result<(), Failure> {
     else {
         return Ok(());
     };
-    let why = format!("Key Vault names cannot hold {bad:?}");
+    let why = format!("Key Vault names cannot hold {:?}", bad.to_string());
     let likely = name.replace(['_', '.'], "-");
     if likely
         .chars()
@@ -270,11 +274,24 @@ fn is_version(text: &str) -> bool {
 /// What an error is about. The text is shown only as far as it looks like a reference: a connection string that starts
 /// with one may hold a password further on.
 fn subject(text: &str) -> String {
+    let start = match strip_prefix_ignore_case(text, SCHEME) {
+        Some(_) => SCHEME.len(),
+        None => 0,
+    };
+    let odd = |(at, c): &(usize, char)| match c {
+        // A port, and nothing else: what follows a colon may be a password.
+        ':' => {
+            let rest = text[start + at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+            !(rest.is_empty() || rest.starts_with('/'))
+        }
+        c => !(c.is_ascii_alphanumeric() || "/._-".contains(*c)),
+    };
     let end = match strip_prefix_ignore_case(text, APP_SERVICE) {
         Some(_) => APP_SERVICE.len(),
-        None => text
-            .find(|c: char| !(c.is_ascii_alphanumeric() || ":/._-[]".contains(c)))
-            .unwrap_or(text.len()),
+        None => text[start..]
+            .char_indices()
+            .find(odd)
+            .map_or(text.len(), |(at, _)| start + at),
     };
     let rest = if end < text.len() { "…" } else { "" };
     format!("malformed reference `{}{rest}`", &text[..end])

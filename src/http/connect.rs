@@ -23,10 +23,17 @@ use ureq::{Agent, Error, Timeout};
 use super::names::Names;
 use crate::host::without_brackets;
 
-/// For the head of an answer; bodies are read in pieces. Entra's heads have about 3 KiB.
+/// The longest header value that we send: Azure's front ends take about as much of a token.
+pub const LONGEST_HEADER: usize = 16 * 1024;
+/// ureq wants the whole head of an answer in its buffer; Entra's has about 3 KiB. A little less than that is the limit, so
+/// that a longer head is an error and not a buffer without room, which looks like the end of the stream.
 pub const INPUT_BUFFER: usize = 16 * 1024;
-/// For the head of a request with its token, and pieces of a form.
-pub const OUTPUT_BUFFER: usize = 4 * 1024;
+/// The longest head of an answer.
+pub const LONGEST_HEAD: usize = INPUT_BUFFER - 1024;
+/// ureq wants each header of a request whole in its buffer.
+const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
+/// Below TLS nothing has to be whole, but for what a proxy says. Every buffer is filled with zeros, so it is memory.
+pub const STREAM_BUFFER: usize = 4 * 1024;
 
 type Tunnel = ChainedConnector<(), (), ConnectProxyConnector>;
 type Stream = ChainedConnector<(), Tunnel, TcpConnector>;
@@ -175,10 +182,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         stream.set_timeout(details.timeout);
         connection.complete_io(&mut stream)?;
         Ok(Some(Either::B(TlsTransport {
-            buffers: LazyBuffers::new(
-                details.config.input_buffer_size(),
-                details.config.output_buffer_size(),
-            ),
+            buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
             stream: StreamOwned::new(connection, stream),
         })))
     }

@@ -33,6 +33,7 @@ use crate::settings::Settings;
 pub use random::request_id;
 pub use url::{encode, is_base_url};
 
+pub use connect::LONGEST_HEADER;
 use connect::{Connections, Door};
 use proxy::Proxies;
 use retry::{Kind, Patience};
@@ -86,9 +87,14 @@ impl Http {
             .http_status_as_error(false)
             .user_agent(USER_AGENT)
             .accept("application/json")
-            // The defaults are 128 KiB each way for every connection; these are for one request and one answer.
-            .input_buffer_size(connect::INPUT_BUFFER)
-            .output_buffer_size(connect::OUTPUT_BUFFER)
+            // The defaults are 128 KiB each way for every connection. These are TCP's, on top of which TLS has its own.
+            .input_buffer_size(if https_only {
+                connect::STREAM_BUFFER
+            } else {
+                connect::INPUT_BUFFER
+            })
+            .output_buffer_size(connect::STREAM_BUFFER)
+            .max_response_header_size(connect::LONGEST_HEAD)
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
             .build();

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::AccessToken;
 use crate::date;
-use crate::http::Answer;
 use crate::http::retry::Kind;
 use crate::http::trouble::Trouble;
+use crate::http::{Answer, LONGEST_HEADER};
 use crate::secret::Secret;
 
 /// Reads the access token out of a successful answer. Nothing of the body is ever part of an error.
@@ -29,6 +29,13 @@ pub fn read(answer: &Answer) -> Result<AccessToken, Trouble> {
         body = list.swap_remove(0);
     }
     let token = match body.get_mut("access_token").map(Value::take) {
+        Some(Value::String(token)) if token.len() > LONGEST_HEADER - "Bearer ".len() => {
+            return Err(
+                foreign("the access token is longer than a request can carry").hint(
+                    "give the identity fewer groups and roles: each of them is part of its tokens",
+                ),
+            );
+        }
         Some(Value::String(token)) if is_header_value(&token) => Secret::new(token),
         _ => return Err(foreign("the answer holds no access token")),
     };
