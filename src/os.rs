@@ -94,10 +94,20 @@ pub fn exit_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// One `write` to standard error, from a signal handler.
+/// One `write` to standard error, from a signal handler; none where nobody makes room for it, since a handler that
+/// blocks would keep the process from ending. The line is shorter than PIPE_BUF, so it fits whole or not at all.
 pub fn write_from_handler(line: &[u8]) {
-    // SAFETY: `write` is async-signal-safe; pointer and length are those of a live slice.
-    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    let mut room = libc::pollfd {
+        fd: 2,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: `poll` is async-signal-safe; one entry, which lives until it returns.
+    let ready = unsafe { libc::poll(&raw mut room, 1, 0) };
+    if ready == 1 && room.revents & libc::POLLOUT != 0 {
+        // SAFETY: `write` is async-signal-safe; pointer and length are those of a live slice.
+        unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    }
 }
 
 /// A value that a signal handler can read, since that takes no lock: an atomic pointer to something immutable. What

@@ -25,6 +25,8 @@ pub const SIGNALS: [Signal; 4] = [
 /// How one wait goes. Texts are made fit for a line here: the handler cannot do it.
 #[derive(Clone)]
 pub struct Waiting {
+    /// Whether it is only named while nothing else is waited for.
+    aside: bool,
     began: Instant,
     /// What is being done, as in "while getting an access token from …".
     doing: String,
@@ -52,7 +54,17 @@ static STARTED: OnceLock<Instant> = OnceLock::new();
 impl Wait {
     /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
     pub fn begin(doing: &str, hint: Option<String>) -> Wait {
+        Wait::new(doing, hint, false)
+    }
+
+    /// Begins something ahead of its time, which nobody waits for as long as there is something else to wait for.
+    pub fn begin_aside(doing: &str, hint: Option<String>) -> Wait {
+        Wait::new(doing, hint, true)
+    }
+
+    fn new(doing: &str, hint: Option<String>, aside: bool) -> Wait {
         let mut state = Waiting {
+            aside,
             began: Instant::now(),
             doing: log::plain(doing),
             tries: &MORE_TRIES,
@@ -115,7 +127,7 @@ pub fn current() -> Option<&'static Waiting> {
     WAITS
         .iter()
         .filter_map(Published::get)
-        .min_by_key(|waiting| waiting.began)
+        .min_by_key(|waiting| (waiting.aside, waiting.began))
 }
 
 impl fmt::Display for Waiting {

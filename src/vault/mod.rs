@@ -68,7 +68,7 @@ impl KeyVault {
     /// Opens one connection ahead of the first request.
     pub fn open_early(&self) {
         let doing = format!("connecting to {}", self.host);
-        let _wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
+        let _wait = Wait::begin_aside(&doing, self.unreachable(Kind::NoConnection));
         self.service.open_early(LIMITS);
     }
 
