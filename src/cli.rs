@@ -144,7 +144,8 @@ fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
         shared.allow_vault.push(parsed);
     }
     while let Some(pair) = one(options, "--secret")? {
-        let Some((name, reference)) = pair.split_once('=') else {
+        let Some((name, reference)) = pair.split_once('=').filter(|(name, _)| !name.is_empty())
+        else {
             return Err(usage(
                 "--secret takes NAME=REF: a variable, `=`, a reference",
             ));
@@ -171,7 +172,7 @@ fn asked_for_help(words: &[OsString]) -> Option<Action> {
                     words = ahead;
                 }
             }
-            option if option.starts_with('-') => {}
+            option if option.starts_with('-') && option != "-" => {}
             _ => return None,
         }
     }

@@ -89,6 +89,9 @@ impl fmt::Display for Host {
 /// Parses what `--vault` takes: a short name, a host, or a vault's URL.
 pub fn parse_vault(text: &str) -> Result<VaultName, Failure> {
     let text = text.trim();
+    if strip_prefix_ignore_case(text, "http://").is_some() {
+        return Err(refuse("a vault is only asked over https"));
+    }
     let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
     let host = host.strip_suffix('/').unwrap_or(host);
     parse_vault_part(host)

@@ -9,12 +9,22 @@
 //!   printed was chosen; it is not what remained after hiding something.
 //! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Text of a server may
 //!   hold anything: control characters are replaced, so that an answer can neither forge a line nor steer a terminal.
-//! * A closed standard error must not keep a database down: write errors are ignored.
+//! * A standard error that is closed, or full and read by nobody, must not keep a database down: what cannot be written
+//!   is lost.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::os;
+
+/// So much fits into a pipe at once (PIPE_BUF), with its line end.
+const LONGEST_LINE: usize = 4095;
+/// So long, in milliseconds, the reader of a full pipe may take.
+const READER_PATIENCE: i32 = 500;
+
 static VERBOSE: AtomicBool = AtomicBool::new(false);
+/// The reader took too long once: it is not waited for again.
+static UNREAD: AtomicBool = AtomicBool::new(false);
 
 /// Turns `debug:` lines on.
 pub fn set_verbose() {
@@ -58,8 +68,17 @@ fn write_line(kind: &str, text: &str) {
     line.push_str("akv-init: ");
     line.push_str(kind);
     line.push_str(&plain(text));
+    let end = line.floor_char_boundary(LONGEST_LINE);
+    line.truncate(end);
     line.push('\n');
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let patience = if UNREAD.load(Ordering::Relaxed) {
+        0
+    } else {
+        READER_PATIENCE
+    };
+    if !os::write_to_stderr(line.as_bytes(), patience) {
+        UNREAD.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A text as it can stand in one line: without control characters, and without those that turn the direction of

@@ -68,6 +68,11 @@ fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
     if plan.settings.verbose {
         log::set_verbose();
     }
+    for name in &plan.unknown {
+        log::warning(&format!(
+            "{name} is not a setting of akv-init; COMMAND does not get it"
+        ));
+    }
     if plan.targets.is_empty() {
         return Ok(program.replace_process(&env.child(&[], &plan.unset)?)?);
     }
@@ -97,12 +102,11 @@ fn build_environment(
     for (assignment, target) in assignments.iter().zip(&plan.targets) {
         if assignment.ends_in_line_end() {
             let secret = &plan.secrets[target.secret];
+            let mut reference = secret.reference();
+            reference.trim = true;
             log::warning(&format!(
-                "{}: the secret ends in a line end, which becomes part of the value; to drop it, write \
-                 akv://{}/{}?trim",
-                assignment.name.display(),
-                secret.host,
-                secret.shown()
+                "{}: the secret ends in a line end, which becomes part of the value; to drop it, write {reference}",
+                assignment.name.display()
             ));
         }
     }

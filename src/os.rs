@@ -94,19 +94,29 @@ pub fn exit_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// One `write` to standard error, from a signal handler; none where nobody makes room for it, since a handler that
-/// blocks would keep the process from ending. The line is shorter than PIPE_BUF, so it fits whole or not at all.
-pub fn write_from_handler(line: &[u8]) {
+/// One `write` to standard error, if there is room for it within `patience` milliseconds; whether there was. A line of
+/// at most PIPE_BUF bytes then fits whole and does not block. Not O_NONBLOCK: COMMAND has the same file description.
+/// Async-signal-safe.
+pub fn write_to_stderr(line: &[u8], patience: i32) -> bool {
     let mut room = libc::pollfd {
         fd: 2,
         events: libc::POLLOUT,
         revents: 0,
     };
     // SAFETY: `poll` is async-signal-safe; one entry, which lives until it returns.
-    let ready = unsafe { libc::poll(&raw mut room, 1, 0) };
+    let ready = unsafe { libc::poll(&raw mut room, 1, patience) };
     if ready == 1 && room.revents & libc::POLLOUT != 0 {
         // SAFETY: `write` is async-signal-safe; pointer and length are those of a live slice.
         unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    }
+    ready == 1
+}
+
+/// Sleeps until the process ends, in a handler that has nothing to say.
+pub fn sleep_for_ever() -> ! {
+    loop {
+        // SAFETY: `pause` is async-signal-safe and takes nothing.
+        unsafe { libc::pause() };
     }
 }
 
@@ -174,6 +184,8 @@ pub fn environ() -> Vec<OsString> {
         next = unsafe { next.add(1) };
     }
 }
+
+pub use libc::{EMFILE, ENFILE};
 
 /// An address family.
 #[derive(Clone, Copy)]

@@ -14,7 +14,7 @@ use crate::failure::{Cause, Failure};
 use crate::host::{Host, VaultName, parse_vault};
 use crate::log;
 use crate::secret_ref::{Found, SecretRef};
-use crate::settings::{Settings, Shared, truth};
+use crate::settings::{Settings, Shared, truth, unknown_settings};
 use crate::vault::Wanted;
 
 /// What is to be done.
@@ -26,6 +26,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// Variables that COMMAND does not get.
     pub unset: Vec<OsString>,
+    /// Variables that look like settings of ours and are none.
+    pub unknown: Vec<String>,
     /// How to reach Azure.
     pub settings: Settings,
 }
@@ -51,6 +53,7 @@ impl Plan {
             secrets: Vec::new(),
             targets: Vec::new(),
             unset: exec.unset.clone(),
+            unknown: unknown_settings(env),
             settings,
         };
         let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
@@ -180,15 +183,28 @@ impl fmt::Display for Plan {
                 "secret    {targets} <- https://{host}/secrets/{} (resource {resource})",
                 wanted.shown()
             )?;
+            for target in self
+                .targets
+                .iter()
+                .filter(|target| target.secret == index && target.trim)
+            {
+                let name = log::plain(&target.name.to_string_lossy());
+                writeln!(f, "trim      {name}, without line ends at its end")?;
+            }
         }
         for name in &self.unset {
             writeln!(f, "unset     {}", log::plain(&name.to_string_lossy()))?;
         }
         if !self.targets.is_empty() {
-            match self.settings.timeout.as_secs() {
-                0 => writeln!(f, "deadline  one try each")?,
-                seconds => writeln!(f, "deadline  {seconds} s")?,
-            }
+            let deadline = match self.settings.timeout.as_secs() {
+                0 => "one try each".to_owned(),
+                seconds => format!("{seconds} s"),
+            };
+            let more = match self.settings.wait_for_access.as_secs() {
+                0 => String::new(),
+                seconds => format!(", and {seconds} s more while access is not granted"),
+            };
+            writeln!(f, "deadline  {deadline}{more}")?;
         }
         Ok(())
     }

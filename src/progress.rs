@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -50,6 +50,7 @@ static TRIES: [AtomicU32; 64] = [const { AtomicU32::new(1) }; 64];
 /// Counted and not shown: the tries of a wait without a slot.
 static MORE_TRIES: AtomicU32 = AtomicU32::new(1);
 static STARTED: OnceLock<Instant> = OnceLock::new();
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 impl Wait {
     /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
@@ -145,6 +146,10 @@ impl fmt::Display for Waiting {
 /// The handler. Everything that it calls is async-signal-safe: atomics, clock_gettime, formatting into the stack,
 /// write, _exit.
 extern "C" fn end_at_once(number: i32) {
+    // Two signals at once, on two threads: one says it and ends the process.
+    if ENDING.swap(true, Ordering::Relaxed) {
+        os::sleep_for_ever();
+    }
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
     let mut line = Line::new();
     // A line that is too long is cut; nothing else can fail.
@@ -156,7 +161,7 @@ extern "C" fn end_at_once(number: i32) {
     if let Some(waiting) = current() {
         let _ = write!(line, ", while {waiting}");
     }
-    os::write_from_handler(line.finish());
+    os::write_to_stderr(line.finish(), 0);
     os::exit_at_once(128 + number);
 }
 

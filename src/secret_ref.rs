@@ -93,6 +93,10 @@ impl fmt::Display for SecretRef {
         match &self.vault {
             VaultName::Default => {}
             VaultName::Short(name) => f.write_str(name)?,
+            // Without a dot or a port it would be read as a short name.
+            VaultName::Host(host) if !host.name.contains(['.', '[']) => {
+                write!(f, "{}:{}", host.name, host.port)?
+            }
             VaultName::Host(host) => write!(f, "{host}")?,
         }
         write!(f, "/{}", self.name)?;
@@ -279,10 +283,11 @@ fn subject(text: &str) -> String {
         None => 0,
     };
     let odd = |(at, c): &(usize, char)| match c {
-        // A port, and nothing else: what follows a colon may be a password.
+        // A port in the host's part, and nothing else: what follows a colon may be a password.
         ':' => {
-            let rest = text[start + at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
-            !(rest.is_empty() || rest.starts_with('/'))
+            let (before, rest) = text[start..].split_at(*at);
+            let rest = rest[1..].trim_start_matches(|c: char| c.is_ascii_digit());
+            before.contains('/') || !(rest.is_empty() || rest.starts_with('/'))
         }
         c => !(c.is_ascii_alphanumeric() || "/._-".contains(*c)),
     };
@@ -299,4 +304,34 @@ fn subject(text: &str) -> String {
 
 fn malformed(why: impl Into<String>) -> Failure {
     Failure::new(Cause::Config, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_displayed_is_parsed_to_the_same_reference() {
+        for text in [
+            "sql-sa",
+            "sql-sa/0123456789abcdef0123456789abcdef",
+            "akv://prod-kv/sql-sa",
+            "akv:///sql-sa?trim",
+            "akv://prod-kv.vault.azure.net/sql-sa/1f?trim",
+            "akv://vault:443/a",
+            "akv://localhost:8443/a",
+            "akv://[::1]:8443/a",
+            "https://PROD-kv.vault.azure.net:443/secrets/sql-sa/",
+            "@Microsoft.KeyVault(VaultName=prod-kv;SecretName=sql-sa;SecretVersion=)",
+            "@Microsoft.KeyVault(SecretUri=https://prod-kv.vault.azure.net/secrets/sql-sa/1f)",
+        ] {
+            let reference = SecretRef::parse(text).unwrap();
+            let displayed = reference.to_string();
+            assert_eq!(
+                SecretRef::parse(&displayed).unwrap(),
+                reference,
+                "{text} as {displayed}"
+            );
+        }
+    }
 }

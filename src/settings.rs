@@ -6,12 +6,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cloud::Cloud;
-use crate::env::Environment;
+use crate::env::{Environment, OWN_PREFIX};
 use crate::failure::{Cause, Failure};
 use crate::host::{Host, VaultName};
 use crate::secret_ref::SecretRef;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The settings' names behind [`OWN_PREFIX`].
+const TWINS: [&str; 13] = [
+    "ALLOW_VAULT",
+    "CA_FILE",
+    "CLIENT_ID",
+    "CLOUD",
+    "IDENTITY",
+    "OBJECT_ID",
+    "OVERRIDE",
+    "RESOURCE_ID",
+    "TIMEOUT",
+    "VAULT",
+    "VAULT_RESOURCE",
+    "VERBOSE",
+    "WAIT_FOR_ACCESS",
+];
 
 /// What was typed. None of it is completed here.
 #[derive(Debug, Default)]
@@ -242,4 +259,16 @@ fn cloud_of_authority(env: &Environment) -> Cloud {
     let host = authority(env, Cloud::Public).ok();
     host.and_then(|host| Cloud::of_authority(&host.name))
         .unwrap_or(Cloud::Public)
+}
+
+/// Variables with our prefix that are no settings: a slip that would otherwise go unnoticed. A Service that is called
+/// akv-init makes Kubernetes set some with this prefix in every pod of its namespace.
+pub fn unknown_settings(env: &Environment) -> Vec<String> {
+    let names = env.variables().filter_map(|(name, _)| name.to_str());
+    let ours = names.filter_map(|name| Some((name, name.strip_prefix(OWN_PREFIX)?)));
+    ours.filter(|(_, rest)| {
+        !(TWINS.contains(rest) || rest.starts_with("SERVICE_") || rest.starts_with("PORT"))
+    })
+    .map(|(name, _)| name.to_owned())
+    .collect()
 }

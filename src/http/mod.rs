@@ -295,11 +295,13 @@ impl Answer {
         status_text(self.status)
     }
 
-    /// What support asks for: the service's id of the request, and ours.
+    /// What support asks for: the service's id of the request, and ours. Only what has the form of an id is shown: a
+    /// header may hold anything.
     pub fn ids(&self, ours: &str) -> String {
-        let theirs = self
-            .header("x-ms-request-id")
-            .map(|id| format!("; request id {}", log::excerpt(id, &[])));
+        let is_id =
+            |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let theirs = self.header("x-ms-request-id").filter(is_id);
+        let theirs = theirs.map(|id| format!("; request id {id}"));
         format!("{}; client request id {ours}", theirs.unwrap_or_default())
     }
 

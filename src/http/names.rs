@@ -97,7 +97,11 @@ impl fmt::Display for NameError {
 impl std::error::Error for NameError {}
 
 fn look_up(host: &str) -> Answer {
-    let listed = in_hosts_file(&fs::read_to_string("/etc/hosts").unwrap_or_default(), host);
+    let listed = in_hosts_file(
+        // Lossy: one odd byte in a comment must not hide the file.
+        &String::from_utf8_lossy(&fs::read("/etc/hosts").unwrap_or_default()),
+        host,
+    );
     if !listed.is_empty() {
         return Ok(listed);
     }

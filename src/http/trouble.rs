@@ -10,7 +10,7 @@ use super::Limits;
 use super::names::NameError;
 use super::retry::Kind;
 use crate::date;
-use crate::os::LookupError;
+use crate::os::{self, LookupError};
 
 /// Why one try did not give what was asked for.
 #[derive(Debug)]
@@ -108,6 +108,10 @@ fn from_io(error: &io::Error) -> Trouble {
     {
         return from_tls(error);
     }
+    if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
+        return Trouble::new(Kind::Unreachable, error.to_string())
+            .hint("raise the limit on open files (ulimit -n)");
+    }
     let (kind, what) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (Kind::Refused, "connection refused".to_owned()),
         io::ErrorKind::HostUnreachable
@@ -155,7 +159,7 @@ fn from_tls(error: &TlsError) -> Trouble {
     let trust = "behind a proxy that intercepts TLS, give its CA with SSL_CERT_FILE or --ca-file";
     let (what, hint) = match error {
         TlsError::InvalidCertificate(error) => match error {
-            CertificateError::UnknownIssuer => (
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 "the certificate is signed by nobody who is trusted here".to_owned(),
                 trust.to_owned(),
             ),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::date;
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{Host, VaultName};
 use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
 use crate::http::{Answer, Http, Limits, Request, Service, request_id};
@@ -19,6 +19,7 @@ use crate::identity::AccessToken;
 use crate::log;
 use crate::progress::Wait;
 use crate::secret::Secret;
+use crate::secret_ref::SecretRef;
 
 /// Stable, and known to every cloud's vaults. Reading a secret is the same in all later ones.
 const API_VERSION: &str = "7.4";
@@ -46,6 +47,16 @@ impl Wanted {
         match &self.version {
             None => self.name.clone(),
             Some(version) => format!("{}/{version}", self.name),
+        }
+    }
+
+    /// As one writes it.
+    pub fn reference(&self) -> SecretRef {
+        SecretRef {
+            vault: VaultName::Host(self.host.clone()),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            trim: false,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>. The inner error code decides before the
 //! status: a disabled secret is a 403 and still not a question of access.
 
+use std::net::IpAddr;
+
 use super::KeyVault;
 use crate::cloud::Cloud;
 use crate::http::retry::Kind;
@@ -78,13 +80,19 @@ impl Said {
         ) {
             return None;
         }
-        self.line_of("Client address:").or_else(|| {
-            let info = answer.header("x-ms-keyvault-network-info")?;
-            let address = info
-                .split(';')
-                .find_map(|part| part.trim().strip_prefix("addr="))?;
-            Some(log::excerpt(address, &[]))
-        })
+        let header = answer
+            .header("x-ms-keyvault-network-info")
+            .unwrap_or_default();
+        let seen = header
+            .split(';')
+            .find_map(|part| part.trim().strip_prefix("addr="));
+        let said = self.line_of("Client address:");
+        let address = said
+            .as_deref()
+            .into_iter()
+            .chain(seen)
+            .find_map(|text| text.parse::<IpAddr>().ok());
+        address.map(|address| address.to_string())
     }
 }
 
