@@ -68,11 +68,7 @@ fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
     if plan.settings.verbose {
         log::set_verbose();
     }
-    for name in &plan.unknown {
-        log::warning(&format!(
-            "{name} is not a setting of akv-init; COMMAND does not get it"
-        ));
-    }
+    warn_of_unknown_settings(&plan);
     if plan.targets.is_empty() {
         return Ok(program.replace_process(&env.child(&[], &plan.unset)?)?);
     }
@@ -126,9 +122,18 @@ fn build_environment(
     Ok(environment)
 }
 
+fn warn_of_unknown_settings(plan: &Plan) {
+    for name in &plan.unknown {
+        log::warning(&format!(
+            "{name} is not a setting of akv-init; COMMAND does not get it"
+        ));
+    }
+}
+
 /// `--dry-run`: the plan, and who would be asked for what.
 fn show(exec: &Exec, env: &Environment) -> Result<()> {
     let plan = Plan::build(exec, env)?;
+    warn_of_unknown_settings(&plan);
     let program = exec::find(&exec.command, env)?;
     let mut text = String::new();
     if !plan.targets.is_empty() {
