@@ -221,7 +221,14 @@ impl Service {
         };
         let (parts, body) = response
             .map_err(|error| {
-                Trouble::from_ureq(&error, limits).on_the_way_through(self.proxy.as_deref())
+                let mut trouble = Trouble::from_ureq(&error, limits);
+                // ureq says of every connection that came too late that its own limit was over.
+                if trouble.kind == Kind::NoConnection
+                    && patience.remaining().is_some_and(|left| left.is_zero())
+                {
+                    trouble.message = "no connection before the deadline".to_owned();
+                }
+                trouble.on_the_way_through(self.proxy.as_deref())
             })?
             .into_parts();
         if parts.status.is_redirection() {

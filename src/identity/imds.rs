@@ -110,7 +110,7 @@ impl Imds {
         let body = answer.json();
         let field = |name: &str| body.as_ref()?.get(name).and_then(Value::as_str);
         let code = log::excerpt(field("error").unwrap_or_default(), &[]);
-        let code = code.as_str();
+        let code = code.trim_end_matches('.');
         let description = field("error_description").map(str::to_owned);
         let text = description
             .or_else(|| field("error").map(str::to_owned))
