@@ -224,7 +224,7 @@ impl Service {
                 let mut trouble = Trouble::from_ureq(&error, limits);
                 // ureq says of every connection that came too late that its own limit was over.
                 if trouble.kind == Kind::NoConnection
-                    && patience.remaining().is_some_and(|left| left.is_zero())
+                    && within.is_some_and(|left| left <= limits.connect)
                 {
                     trouble.message = "no connection before the deadline".to_owned();
                 }
