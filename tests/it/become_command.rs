@@ -1,0 +1,299 @@
+//! Becoming COMMAND: the process that was started is COMMAND in the end, and all that it finds is what its caller left
+//! it, with and without a secret that was fetched on the way.
+
+mod descriptors;
+mod failures;
+pub mod inherited;
+mod search;
+
+use std::process::{Command, Stdio};
+
+use nix::sys::resource::Resource;
+use nix::sys::signal::Signal;
+
+use crate::azure::{Azure, Door};
+use crate::support::{Outcome, exec};
+
+/// What procfs tells of a process that its parent decides: identity, signals, limits, scheduling.
+const STATE: [&str; 8] = [
+    "/bin/cat",
+    "/proc/self/stat",
+    "/proc/self/status",
+    "/proc/self/limits",
+    "/proc/self/cgroup",
+    "/proc/self/coredump_filter",
+    "/proc/self/oom_score_adj",
+    "/proc/self/personality",
+];
+
+/// A process that `akv-init exec` has become: after a fetch, and at once for want of a reference.
+struct Become {
+    azure: Azure,
+    secret: String,
+}
+
+impl Become {
+    fn new() -> Become {
+        let azure = Azure::start();
+        azure.secret("sa", "s3cret");
+        let secret = format!("S=akv://{}/sa", azure.vault());
+        Become { azure, secret }
+    }
+
+    /// Starts the command in three ways, each prepared alike: by itself, and by us without and with a secret. All
+    /// three must come to the same, which is returned.
+    #[track_caller]
+    fn compare(&self, words: &[&str], prepare: impl Fn(&mut Command)) -> Outcome {
+        let mut alone = Command::new(words[0]);
+        alone.args(&words[1..]).env_clear().stdin(Stdio::null());
+        prepare(&mut alone);
+        let alone = lasting(alone.output().expect("the command starts").into());
+        let at_once = exec(&self.azure, ["--"]).args(words).with(&prepare);
+        assert_eq!(lasting(at_once.outcome()), alone, "without a reference");
+        assert_eq!(self.azure.connections(Door::Imds), 0);
+        let fetched = exec(&self.azure, ["--secret", &self.secret, "--"]);
+        let fetched = fetched.args(words).with(&prepare);
+        assert_eq!(lasting(fetched.outcome()), alone, "after a fetch");
+        assert_eq!(self.azure.requests_at(Door::Vault).len(), 1);
+        alone
+    }
+
+    /// What the command says when it is started after a fetch.
+    #[track_caller]
+    fn said(&self, words: &[&str], prepare: impl FnOnce(&mut Command)) -> String {
+        let run = exec(&self.azure, ["--secret", &self.secret, "--"]).args(words);
+        run.with(prepare).outcome().stdout_alone().to_owned()
+    }
+}
+
+/// An outcome without what no two processes have in common: ids, memory, accounting.
+fn lasting(mut outcome: Outcome) -> Outcome {
+    const FLEETING: [&str; 12] = [
+        "Hugetlb", "NSpid", "NStgid", "Ngid", "Pid", "Rss", "SigQ", "State", "Tgid", "Vm",
+        "nonvol", "volun",
+    ];
+    let lasting = |line: &str| match line.rsplit_once(") ") {
+        Some((_, fields)) if line.contains("(cat)") => {
+            let fields: Vec<&str> = fields.split(' ').collect();
+            // proc_pid_stat(5), counted from the state, which is the third field: parent, group, session, terminal,
+            // its foreground group; priority, nice, threads; exit signal, real-time priority, policy.
+            [1, 2, 3, 4, 5, 15, 16, 17, 35, 37, 38]
+                .map(|at| fields[at])
+                .join(" ")
+        }
+        _ => match line.strip_prefix("SigIgn:\t") {
+            // 32 to 34 belong to the C library: glibc's first thread takes 33 for itself, even if it was ignored.
+            Some(set) => {
+                let set = u64::from_str_radix(set, 16).expect("a set of signals is in hexadecimal");
+                format!("SigIgn:\t{:016x}", set & !(0b111 << 31))
+            }
+            None => line.to_owned(),
+        },
+    };
+    outcome.stdout = outcome
+        .stdout
+        .lines()
+        .filter(|line| !FLEETING.iter().any(|name| line.starts_with(name)))
+        .map(|line| lasting(line) + "\n")
+        .collect();
+    outcome
+}
+
+/// A line of `/proc/self/status`.
+#[track_caller]
+fn field<'a>(outcome: &'a Outcome, name: &str) -> &'a str {
+    let mut lines = outcome.stdout.lines();
+    lines
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"))
+        .unwrap_or_else(|| panic!("no {name} in: {outcome:?}"))
+}
+
+fn bit(signal: Signal) -> u64 {
+    1 << (signal as u64 - 1)
+}
+
+/// A set of signals of `/proc/self/status`.
+#[track_caller]
+fn signals(outcome: &Outcome, name: &str) -> u64 {
+    u64::from_str_radix(field(outcome, name), 16).expect("a set of signals is in hexadecimal")
+}
+
+#[test]
+fn it_is_the_same_process() {
+    let process = Become::new();
+    for options in [&["--"][..], &["--secret", &process.secret, "--"]] {
+        let run = exec(&process.azure, options).args(["/bin/sh", "-c", "echo $$; read line"]);
+        let mut running = run
+            .with(|command| {
+                command.stdin(Stdio::piped());
+            })
+            .spawn();
+        let pid = running.pid();
+        running.say("that will do\n");
+        assert_eq!(running.outcome().stdout_alone(), format!("{pid}\n"));
+    }
+}
+
+#[test]
+fn it_ends_as_the_command_ends() {
+    let process = Become::new();
+    let outcome = process.compare(&["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], |_| {});
+    assert_eq!(
+        (
+            outcome.code,
+            outcome.stdout.as_str(),
+            outcome.stderr.as_str()
+        ),
+        (Some(3), "out\n", "err\n")
+    );
+    let outcome = Become::new().compare(&["/bin/sh", "-c", "kill -KILL $$"], |_| {});
+    assert_eq!((outcome.code, outcome.signal), (None, Some(9)));
+}
+
+#[test]
+fn argv_is_as_typed() {
+    let process = Become::new();
+    let path = |command: &mut Command| {
+        command.env("PATH", "/nowhere:/bin:/usr/bin");
+    };
+    assert_eq!(
+        process.said(&["cat", "/proc/self/cmdline"], path),
+        "cat\0/proc/self/cmdline\0"
+    );
+    let in_root = |command: &mut Command| {
+        command.current_dir("/");
+    };
+    let words = ["./bin/cat", "--", "proc/self/cmdline", "/dev/null"];
+    assert_eq!(
+        process.said(&words, in_root),
+        "./bin/cat\0--\0proc/self/cmdline\0/dev/null\0"
+    );
+    let words = [
+        "/bin/sh",
+        "-c",
+        "printf '[%s]' \"$@\"",
+        "sh",
+        "",
+        " two words ",
+        "\n",
+    ];
+    assert_eq!(process.said(&words, |_| {}), "[][ two words ][\n]");
+}
+
+#[test]
+fn what_its_parent_decides_is_as_it_was() {
+    let outcome = Become::new().compare(&STATE, |_| {});
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(field(&outcome, "Threads"), "1");
+}
+
+#[test]
+fn sigpipe_that_was_ignored_is_ignored() {
+    let outcome = Become::new().compare(&STATE, |command| {
+        inherited::ignore(command, &[Signal::SIGPIPE]);
+    });
+    assert_ne!(signals(&outcome, "SigIgn") & bit(Signal::SIGPIPE), 0);
+}
+
+#[test]
+fn sigpipe_that_was_not_ignored_is_not() {
+    let outcome = Become::new().compare(&STATE, |_| {});
+    assert_eq!(signals(&outcome, "SigIgn") & bit(Signal::SIGPIPE), 0);
+    // And not only by its number: a writer whose reader has gone ends by it, as in any shell.
+    let (reader, writer) = std::io::pipe().expect("there are descriptors");
+    drop(reader);
+    let process = Become::new();
+    let run = exec(
+        &process.azure,
+        ["--secret", &process.secret, "/bin/cat", "/proc/version"],
+    );
+    let mut running = run
+        .with(move |command| inherited::pass(command, writer.into(), 1))
+        .spawn();
+    let status = running.child_mut().wait().expect("it ends");
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(Signal::SIGPIPE as i32)
+    );
+}
+
+#[test]
+fn signals_stay_ignored_and_blocked() {
+    let outcome = Become::new().compare(&STATE, |command| {
+        let ignored = &[
+            Signal::SIGCHLD,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGUSR1,
+        ];
+        inherited::ignore(command, ignored);
+        let blocked = &[
+            Signal::SIGALRM,
+            Signal::SIGPIPE,
+            Signal::SIGTERM,
+            Signal::SIGUSR2,
+        ];
+        inherited::block(command, blocked);
+    });
+    let set = |signals: [Signal; 4]| signals.into_iter().map(bit).sum::<u64>();
+    let ignored = [
+        Signal::SIGCHLD,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGUSR1,
+    ];
+    let blocked = [
+        Signal::SIGALRM,
+        Signal::SIGPIPE,
+        Signal::SIGTERM,
+        Signal::SIGUSR2,
+    ];
+    assert_eq!(signals(&outcome, "SigIgn") & set(ignored), set(ignored));
+    assert_eq!(signals(&outcome, "SigBlk"), set(blocked));
+    assert_eq!(signals(&outcome, "SigCgt"), 0);
+}
+
+#[test]
+fn umask_and_limits_are_as_they_were() {
+    let outcome = Become::new().compare(&STATE, |command| {
+        inherited::mask_files(command, 0o137);
+        inherited::limit(command, Resource::RLIMIT_CORE, 0, 0);
+        inherited::limit(command, Resource::RLIMIT_NOFILE, 77, 99);
+        inherited::limit(command, Resource::RLIMIT_STACK, 4 << 20, 16 << 20);
+    });
+    assert_eq!(field(&outcome, "Umask"), "0137");
+    let files = outcome
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let files: Vec<&str> = files
+        .expect("a line of limits")
+        .split_whitespace()
+        .collect();
+    assert_eq!(files, ["Max", "open", "files", "77", "99", "files"]);
+}
+
+#[test]
+fn the_working_directory_is_as_it_was() {
+    let process = Become::new();
+    let directory = process.azure.dir().canonicalize().expect("it is there");
+    let outcome = process.compare(&["/bin/pwd"], |command| {
+        command.current_dir(&directory);
+    });
+    assert_eq!(outcome.stdout_alone(), format!("{}\n", directory.display()));
+}
+
+#[test]
+fn without_a_reference_nothing_is_asked_of_anyone() {
+    let azure = Azure::start();
+    let run = exec(&azure, ["--vault", "kv1", "/bin/echo", "akv://kv1/sa"]);
+    // Not even what an identity or a certificate would need is looked at.
+    let run = run
+        .env("SSL_CERT_FILE", "/nowhere/ca.pem")
+        .env("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token")
+        .env("URL", "https://kv1.vault.azure.net/secrets/sa");
+    assert_eq!(run.outcome().stdout_alone(), "akv://kv1/sa\n");
+    for door in Door::ALL {
+        assert_eq!(azure.connections(door), 0, "{door:?}");
+    }
+}

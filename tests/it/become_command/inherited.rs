@@ -1,0 +1,171 @@
+//! What a process inherits from whoever starts it: set up in the moment between fork and exec, where std's `Command`
+//! has done its own (it resets SIGPIPE). Here is all that is unsafe about it.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
+use nix::sys::stat::{Mode, umask};
+
+/// Ignores these signals.
+pub fn ignore(command: &mut Command, signals: &'static [Signal]) {
+    before_exec(command, move || {
+        let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        for signal in signals {
+            // SAFETY: ignoring a signal runs no code.
+            unsafe { sigaction(*signal, &ignored) }?;
+        }
+        Ok(())
+    });
+}
+
+/// Gives these signals their default action, whatever the one who runs the tests has done with them.
+pub fn restore(command: &mut Command, signals: &'static [Signal]) {
+    before_exec(command, move || {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        for signal in signals {
+            // SAFETY: the default action runs no code of ours.
+            unsafe { sigaction(*signal, &default) }?;
+        }
+        Ok(())
+    });
+}
+
+/// Blocks these signals and no others.
+pub fn block(command: &mut Command, signals: &'static [Signal]) {
+    before_exec(command, move || {
+        let blocked: SigSet = signals.iter().copied().collect();
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+        Ok(())
+    });
+}
+
+/// Closes these descriptors.
+pub fn close(command: &mut Command, descriptors: &'static [RawFd]) {
+    before_exec(command, move || {
+        for descriptor in descriptors {
+            // SAFETY: they are standard descriptors, which the new program alone is about to use.
+            Errno::result(unsafe { libc::close(*descriptor) })?;
+        }
+        Ok(())
+    });
+}
+
+/// Passes a descriptor on under this number.
+pub fn pass(command: &mut Command, descriptor: OwnedFd, number: RawFd) {
+    before_exec(command, move || {
+        // SAFETY: the number is far above any descriptor that is open in the child.
+        Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+        Ok(())
+    });
+}
+
+/// Sets the soft and the hard limit of a resource.
+pub fn limit(command: &mut Command, resource: Resource, soft: u64, hard: u64) {
+    before_exec(command, move || Ok(setrlimit(resource, soft, hard)?));
+}
+
+/// Sets the file mode creation mask.
+pub fn mask_files(command: &mut Command, mask: u32) {
+    before_exec(command, move || {
+        umask(Mode::from_bits_truncate(mask));
+        Ok(())
+    });
+}
+
+/// Takes from root what makes permissions of files meaningless to it; whoever is not root has nothing to lose.
+pub fn obey_permissions(command: &mut Command) {
+    const DAC_OVERRIDE: libc::c_ulong = 1;
+    const DAC_READ_SEARCH: libc::c_ulong = 2;
+    before_exec(command, move || {
+        for capability in [DAC_OVERRIDE, DAC_READ_SEARCH] {
+            // SAFETY: drops a capability at the next exec, or is refused.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        }
+        Ok(())
+    });
+}
+
+/// Says what is missing where a test needs namespaces of its own and may not have them.
+#[track_caller]
+pub fn need_namespaces(words: &[&str]) {
+    let unshare = Command::new("unshare").args(words).arg("true").output();
+    let unshare = unshare.expect("this test needs unshare, of util-linux");
+    assert!(
+        unshare.status.success(),
+        "this test needs namespaces ({}) and this machine does not permit them: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&unshare.stderr)
+    );
+}
+
+/// Runs as root of a user namespace of its own, where the file gets the capability to bind low ports and this process,
+/// like a container that drops it, may not have it.
+pub fn drop_the_capability_of(command: &mut Command, file: &str) {
+    const NET_BIND_SERVICE: u32 = 10;
+    let path = CString::new(file).expect("no NUL in a path");
+    let owner = std::fs::metadata(file).expect("it is there");
+    let maps = [owner.uid(), owner.gid()].map(|id| format!("0 {id} 1"));
+    // `struct vfs_cap_data`: revision 2, effective; permitted and inheritable of 0 to 31, then of 32 to 63.
+    let words: [u32; 5] = [0x0200_0001, 1 << NET_BIND_SERVICE, 0, 0, 0];
+    let capability: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    before_exec(command, move || {
+        // SAFETY: this child has one thread.
+        Errno::result(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", &maps[0])?;
+        std::fs::write("/proc/self/gid_map", &maps[1])?;
+        // SAFETY: both names end in NUL, and the bytes are as many as is said.
+        Errno::result(unsafe {
+            libc::setxattr(
+                path.as_ptr(),
+                c"security.capability".as_ptr(),
+                capability.as_ptr().cast(),
+                capability.len(),
+                0,
+            )
+        })?;
+        // SAFETY: drops a capability at the next exec.
+        Errno::result(unsafe {
+            libc::prctl(
+                libc::PR_CAPBSET_DROP,
+                libc::c_ulong::from(NET_BIND_SERVICE),
+                0,
+                0,
+                0,
+            )
+        })?;
+        Ok(())
+    });
+}
+
+/// Starts the program with exactly this `environ`: what std's `Command` cannot express are an order, entries without
+/// `=` and names that stand twice.
+pub fn environ(command: &mut Command, entries: &[impl AsRef<OsStr>]) {
+    let string = |text: &OsStr| CString::new(text.as_bytes()).expect("no NUL in a test's words");
+    let program = string(command.get_program());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<CString> = words.map(string).collect();
+    let entries: Vec<CString> = entries.iter().map(|entry| string(entry.as_ref())).collect();
+    before_exec(command, move || {
+        let Err(error) = nix::unistd::execve(&program, &words, &entries);
+        Err(error.into())
+    });
+}
+
+fn before_exec(
+    command: &mut Command,
+    change: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: every closure above makes system calls; the one that allocates as well, for the array of `execve`, may
+    // do so because glibc and musl leave their heap usable in the child of a process with threads.
+    unsafe { command.pre_exec(change) };
+}

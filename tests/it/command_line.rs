@@ -1,0 +1,333 @@
+//! argv: options by their arity, COMMAND and everything behind it untouched, usage errors, help and version.
+
+mod selectors;
+mod settings;
+mod usage;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::azure::{Azure, Door};
+use crate::support::{Outcome, Run, akv_init, exec};
+
+/// Where nobody listens.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// A dry run with these words before COMMAND.
+fn dry_run(words: &[&str]) -> Run {
+    let run = akv_init(["exec", "--dry-run"]).args(words);
+    run.args(["/bin/true"])
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NOBODY)
+}
+
+/// Settings that are all wrong: whatever is answered in spite of them was answered before they were looked at.
+fn with_wrong_settings(words: &[&str]) -> Outcome {
+    let names = [
+        "TIMEOUT",
+        "IDENTITY",
+        "CLOUD",
+        "VAULT",
+        "OVERRIDE",
+        "VERBOSE",
+        "ALLOW_VAULT",
+    ];
+    let run = akv_init(words).env("BROKEN", "see akv://kv1/sa");
+    let run = names
+        .iter()
+        .fold(run, |run, name| run.env(format!("AKV_INIT_{name}"), "!"));
+    run.env("AKV_INIT_CA_FILE", "/nowhere/ca.pem").outcome()
+}
+
+#[test]
+fn help_is_answered_before_anything_can_fail() {
+    let help = include_str!("../../src/help.txt");
+    let ways: [&[&str]; 12] = [
+        &["--help"],
+        &["-h"],
+        &["help"],
+        &["--help", "--bogus"],
+        &["exec", "--help"],
+        &["exec", "-h"],
+        &["exec", "--vault", "kv1", "--help", "--", "/bin/true"],
+        &["exec", "--help", "/bin/true"],
+        &["exec", "--timeout", "never", "--help"],
+        &["exec", "--secret", "S=http://kv1/sa", "-h"],
+        &["exec", "--client-id", "a", "--object-id", "b", "-h"],
+        &["exec", "--dry-run", "--help", "--dry-run", "absent"],
+    ];
+    for words in ways {
+        assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
+    }
+}
+
+#[test]
+fn help_is_there_for_whoever_has_just_made_a_mistake() {
+    let help = include_str!("../../src/help.txt");
+    let ways: [&[&str]; 6] = [
+        &["exec", "--bogus", "--help"],
+        &["exec", "--help", "--bogus"],
+        &["exec", "--timeout", "--help"],
+        &["exec", "--override=1", "-h"],
+        &["exec", "-x", "-h", "/bin/true"],
+        &["exec", "--timeout=", "--help"],
+    ];
+    for words in ways {
+        assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
+    }
+}
+
+#[test]
+fn the_version_is_answered_before_anything_can_fail() {
+    let version = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
+    let ways: [&[&str]; 6] = [
+        &["--version"],
+        &["-V"],
+        &["exec", "--version"],
+        &["exec", "-V"],
+        &["exec", "--timeout", "never", "--version", "/bin/true"],
+        &["exec", "--vault", "kv1", "-V"],
+    ];
+    for words in ways {
+        assert_eq!(
+            with_wrong_settings(words).stdout_alone(),
+            version,
+            "{words:?}"
+        );
+    }
+}
+
+/// A COMMAND that prints its arguments in brackets.
+const SHOW: [&str; 4] = ["/bin/sh", "-c", "[ $# = 0 ] || printf '[%s]' \"$@\"", "sh"];
+
+#[test]
+fn everything_from_command_on_is_the_commands() {
+    let arguments: [&[&str]; 7] = [
+        &[],
+        &["--help"],
+        &["-h", "-V", "--version", "help"],
+        &["--", "--", "-"],
+        &[
+            "--dry-run",
+            "--secret",
+            "S=akv://kv1/sa",
+            "--secret",
+            "--bogus",
+        ],
+        &["--verbose", "--unset=A", "exec", "--"],
+        &["", " ", "a b", "\t\n", "$HOME", "akv://kv1/sa", "-%s\\n"],
+    ];
+    for words in arguments {
+        let expected: String = words.iter().map(|word| format!("[{word}]")).collect();
+        for options in [
+            &["exec"][..],
+            &["exec", "--"],
+            &["exec", "--vault", "kv1", "--"],
+        ] {
+            let run = akv_init(options).args(SHOW).args(words);
+            assert_eq!(
+                run.outcome().stdout_alone(),
+                expected,
+                "{options:?} {words:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn arguments_need_not_be_text() {
+    let words = [&b"\xff"[..], b"--\xfe=\x80", b"\xc3\x28"].map(OsStr::from_bytes);
+    let script = [
+        "exec",
+        "/bin/sh",
+        "-c",
+        "printf '[%s]' \"$@\" | od -An -tx1 | tr -d ' \\n'",
+        "sh",
+    ];
+    let run = akv_init(script).args(words).env("PATH", "/bin:/usr/bin");
+    assert_eq!(run.outcome().stdout_alone(), "5bff5d5b2d2dfe3d805d5bc3285d");
+}
+
+#[test]
+fn the_first_word_that_is_no_option_is_command() {
+    // The value of an option is not COMMAND, whatever it looks like; what follows an option without a value is.
+    let outcome = akv_init([
+        "exec",
+        "--vault",
+        "exec",
+        "--override",
+        "echo",
+        "--override",
+    ]);
+    assert_eq!(
+        outcome
+            .env("PATH", "/bin:/usr/bin")
+            .outcome()
+            .stdout_alone(),
+        "--override\n"
+    );
+    let not_found = |words: &[&str], name: &str| {
+        let error = format!("error: COMMAND `{name}`: not found on PATH");
+        let hint = "hint: PATH is /bin; an image without a shell needs the program's full path";
+        let run = akv_init(["exec"]).args(words).env("PATH", "/bin");
+        run.outcome().failed(127, &[&error, hint]);
+    };
+    not_found(&["absent", "--help"], "absent");
+    not_found(&["-", "--help"], "-");
+    not_found(&["--", "--help"], "--help");
+    not_found(&["--", "--"], "--");
+    not_found(&["--vault", "kv1", "--", "--vault", "kv2"], "--vault");
+    not_found(&["--timeout=5", "5"], "5");
+}
+
+#[test]
+fn an_option_takes_its_value_behind_it_or_behind_an_equals_sign() {
+    let spaced = [
+        "--vault",
+        "kv2",
+        "--secret",
+        "A=sa",
+        "--timeout",
+        "7",
+        "--unset",
+        "B",
+    ];
+    let joined = ["--vault=kv2", "--secret=A=sa", "--timeout=7", "--unset=B"];
+    let expected = dry_run(&spaced).outcome();
+    assert_eq!(
+        expected.stdout_alone(),
+        format!(
+            "identity  IMDS ({NOBODY}, managed identity)\n\
+             secret    A <- https://kv2.vault.azure.net/secrets/sa (resource https://vault.azure.net)\n\
+             unset     B\n\
+             deadline  7 s\n\
+             become    /bin/true\n"
+        )
+    );
+    assert_eq!(dry_run(&joined).outcome(), expected);
+    assert_eq!(
+        dry_run(&[
+            "--timeout=7",
+            "--unset",
+            "B",
+            "--secret=A=sa",
+            "--vault",
+            "kv2"
+        ])
+        .outcome(),
+        expected
+    );
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_does_nothing() {
+    let azure = Azure::start();
+    azure.secret("sa", "s3cret");
+    let vault = azure.vault();
+    let marker = azure.dir().join("was-run");
+    let words = [
+        "--wait-for-access",
+        "10m",
+        "--dry-run",
+        "--secret",
+        "C=akv://kv1/other?trim",
+        "--unset",
+        "OLD",
+        "--unset",
+        "OLDER",
+        "--",
+    ];
+    let command = [
+        "touch",
+        marker.to_str().expect("a temporary directory is UTF-8"),
+    ];
+    let version = "0123456789abcdef0123456789abcdef";
+    let run = exec(&azure, words)
+        .args(command)
+        .env("PATH", "/nowhere:/bin:/usr/bin");
+    let run = run
+        .env("A", format!("akv://{vault}/sa"))
+        .env("B", format!("akv://{vault}/SA"))
+        .env("D", format!("akv://{vault}/sa/{version}"))
+        .env("E", "an ordinary value")
+        .env("OLD", "akv://kv1/never-asked-for");
+    let imds = azure.imds();
+    let expected = format!(
+        "identity  IMDS ({imds}, managed identity)\n\
+         secret    A, B <- https://{vault}/secrets/sa (resource https://vault.azure.net)\n\
+         secret    D <- https://{vault}/secrets/sa/{version} (resource https://vault.azure.net)\n\
+         secret    C <- https://kv1.vault.azure.net/secrets/other (resource https://vault.azure.net)\n\
+         trim      C, without line ends at its end\n\
+         unset     OLD\n\
+         unset     OLDER\n\
+         deadline  30 s, and 600 s more while access is not granted\n\
+         become    /bin/touch\n"
+    );
+    assert_eq!(run.outcome().stdout_alone(), expected);
+    assert!(!marker.exists());
+    for door in Door::ALL {
+        assert_eq!(azure.connections(door), 0, "{door:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_names_whom_it_would_ask_for_the_token() {
+    let workload = [
+        ("AZURE_CLIENT_ID", "client"),
+        ("AZURE_TENANT_ID", "tenant"),
+        // Which is not read: a dry run works on any machine.
+        ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token"),
+    ];
+    let run = dry_run(&[
+        "--timeout",
+        "0",
+        "--secret",
+        "A=akv://kv1.vault.azure.cn/sa",
+    ]);
+    let run = workload
+        .iter()
+        .fold(run, |run, (name, value)| run.env(name, value));
+    let expected = "identity  Entra (https://login.microsoftonline.com, workload identity with client id client, \
+                    tenant tenant)\n\
+                    secret    A <- https://kv1.vault.azure.cn/secrets/sa (resource https://vault.azure.cn)\n\
+                    deadline  one try each\n\
+                    become    /bin/true\n";
+    assert_eq!(run.outcome().stdout_alone(), expected);
+}
+
+#[test]
+fn a_dry_run_without_a_reference_says_what_it_would_become() {
+    let outcome = dry_run(&["--unset", "B", "--timeout", "5"]).outcome();
+    assert_eq!(outcome.stdout_alone(), "unset     B\nbecome    /bin/true\n");
+}
+
+#[test]
+fn a_dry_run_fails_as_the_run_would() {
+    let run = |dry: &[&str], words: &[&str]| {
+        let run = akv_init(["exec"]).args(dry).args(words).env("PATH", "/bin");
+        run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NOBODY)
+            .env("A", "a value")
+            .outcome()
+    };
+    let cases: [(&[&str], i32); 6] = [
+        (&["--secret", "A=akv://kv1/sa", "/bin/true"], 78),
+        (&["--secret", "B=akv://_/sa", "/bin/true"], 78),
+        (&["--secret", "B=akv://kv1/sa", "absent"], 127),
+        (&["--secret", "B=akv://kv1/sa", "/"], 126),
+        (
+            &[
+                "--secret",
+                "B=akv://kv1/sa",
+                "--identity",
+                "workload",
+                "/bin/true",
+            ],
+            78,
+        ),
+        (&["--unset"], 64),
+    ];
+    for (words, code) in cases {
+        let outcome = run(&["--dry-run"], words);
+        assert_eq!(outcome, run(&[], words));
+        assert_eq!(outcome.code, Some(code), "{outcome:?}");
+    }
+}

@@ -1,0 +1,188 @@
+//! README, `--help` and the code agree.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::akv_init;
+
+const HELP: &str = include_str!("../../src/help.txt");
+const README: &str = include_str!("../../README.md");
+
+fn source(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// Every word of a text that starts with `--`, without what is not part of an option's name.
+fn options_of(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| word.starts_with("--") && !word.ends_with('-'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn help_is_the_help_text_wherever_it_is_asked_for() {
+    for words in [
+        vec!["--help"],
+        vec!["-h"],
+        vec!["help"],
+        vec!["exec", "--help"],
+        vec!["exec", "--timeout", "never", "-h"],
+    ] {
+        assert_eq!(akv_init(&words).outcome().stdout_alone(), HELP, "{words:?}");
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let expected = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(akv_init(["--version"]).outcome().stdout_alone(), expected);
+    assert_eq!(akv_init(["exec", "-V"]).outcome().stdout_alone(), expected);
+}
+
+#[test]
+fn the_readme_carries_the_help_text_as_it_is() {
+    assert!(README.contains(&format!("```text\n{HELP}```\n")));
+}
+
+#[test]
+fn every_option_is_in_the_help_text_and_the_help_text_names_no_other() {
+    let parser = source("src/cli.rs");
+    let table = parser.split("const VALUES").nth(1).unwrap();
+    let table = table
+        .split("/// What the command line asks for.")
+        .next()
+        .unwrap();
+    assert_eq!(options_of(table), options_of(HELP));
+}
+
+#[test]
+fn the_readme_names_no_option_of_ours_that_does_not_exist() {
+    // Options of the programs that the README mentions beside ours.
+    let others = [
+        "--example",
+        "--release",
+        "--target",
+        "--init",
+        "--port",
+        "--from",
+    ];
+    let mut known = options_of(HELP);
+    known.extend(others.map(str::to_owned));
+    let unknown: Vec<String> = options_of(README).difference(&known).cloned().collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn every_variable_that_the_code_reads_is_in_the_help_text() {
+    let mut names = BTreeSet::new();
+    for file in [
+        "src/settings.rs",
+        "src/plan.rs",
+        "src/identity/imds.rs",
+        "src/identity/workload.rs",
+        "src/http/tls.rs",
+        "src/http/proxy.rs",
+    ] {
+        let text = source(file);
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for word in code.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
+            let ours = ["AKV_INIT_", "AZURE_", "SSL_CERT_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix));
+            if (ours || word.ends_with("S_PROXY") || word == "NO_PROXY") && !word.ends_with('_') {
+                names.insert(word.to_owned());
+            }
+        }
+    }
+    assert!(names.len() >= 20, "{names:?}");
+    let missing: Vec<&String> = names
+        .iter()
+        .filter(|name| {
+            let twin = name.strip_prefix("AKV_INIT").unwrap_or(name);
+            !HELP.contains(name.as_str())
+                && !HELP.contains(&format!("{twin},"))
+                && !HELP.contains(&format!("{twin} "))
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_exit_codes_of_help_readme_and_code_are_the_same() {
+    let numbers = |text: &str| -> BTreeSet<u32> {
+        text.split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok())
+            .collect()
+    };
+    let code = source("src/failure.rs");
+    let arms = code
+        .split("match self {")
+        .nth(1)
+        .unwrap()
+        .split('}')
+        .next()
+        .unwrap();
+    let mut in_code: BTreeSet<u32> = arms
+        .lines()
+        .filter_map(|line| numbers(line.split("=>").nth(1)?).pop_first())
+        .collect();
+    in_code.insert(
+        numbers(code.split("INTERNAL: u8 =").nth(1).unwrap())
+            .into_iter()
+            .find(|n| *n == 70)
+            .unwrap(),
+    );
+    in_code.insert(128);
+    let help = HELP
+        .split("Exit codes:\n")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+    assert_eq!(numbers(help), in_code);
+    let readme = README
+        .split("## Exit codes\n")
+        .nth(1)
+        .unwrap()
+        .split("\n\nAny other")
+        .next()
+        .unwrap();
+    let rows = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let in_readme: BTreeSet<u32> = rows.flat_map(numbers).collect();
+    assert_eq!(in_readme, in_code);
+}
+
+#[test]
+fn every_command_line_of_the_readme_is_one_that_exists() {
+    let section = README.split("## exec\n").nth(1).unwrap();
+    let block = section
+        .split("```sh\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let mut seen = 0;
+    for line in block.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(words[..2], ["akv-init", "exec"], "{line}");
+        // /bin/true stands for a program that this machine lacks; --dry-run keeps Azure out of it.
+        let at = words.iter().position(|word| *word == "--").unwrap();
+        let mut words = words[1..=at].to_vec();
+        words.retain(|word| *word != "--dry-run");
+        words.insert(1, "--dry-run");
+        words.push("/bin/true");
+        let outcome = akv_init(&words).outcome();
+        assert!(
+            outcome.stdout_alone().ends_with("become    /bin/true\n"),
+            "{line}"
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}

@@ -1,0 +1,221 @@
+//! One test for each row of the table of exit codes, each provoked by its real cause. 70 has none but a bug: a unit
+//! test beside the table keeps that.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+
+use crate::azure::{Answer, Azure, Certificate, Door, Identity, Stored};
+use crate::network::wire::{connections, one_secret, one_secret_federated};
+use crate::support::{Run, akv_init, exec};
+
+/// Fails with this code and says why.
+#[track_caller]
+fn assert_code(run: Run, code: i32) {
+    let outcome = run.outcome();
+    assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+    assert!(outcome.error().is_some(), "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "");
+}
+
+fn wanting(azure: &Azure, options: &[&str], reference: &str) -> Run {
+    let target = format!("S=akv://{}/{reference}", azure.vault());
+    exec(azure, options).args(["--secret", &target, "--", "true"])
+}
+
+#[test]
+fn any_code_of_the_command_is_its_own() {
+    let azure = Azure::start();
+    azure.secret("a", "value");
+    let target = format!("S=akv://{}/a", azure.vault());
+    for code in [0, 1, 64, 77, 127, 255] {
+        let script = format!("exit {code}");
+        let words = ["--secret", &target, "--", "/bin/sh", "-c", &script];
+        let outcome = exec(&azure, words).outcome();
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(code), ""));
+    }
+    let words = ["--secret", &target, "--", "/bin/sh", "-c", "kill -TERM $$"];
+    let outcome = exec(&azure, words).outcome();
+    assert_eq!(
+        (outcome.signal, outcome.stderr.as_str()),
+        (Some(Signal::SIGTERM as i32), "")
+    );
+}
+
+#[test]
+fn usage_is_64() {
+    assert_code(akv_init(["exec", "--no-such-option", "--", "true"]), 64);
+    assert_code(akv_init(["exec"]), 64);
+    assert_code(akv_init(["exec", "--timeout", "soon", "--", "true"]), 64);
+    assert_code(akv_init(["no-such-command"]), 64);
+    assert_code(akv_init([""; 0]), 64);
+}
+
+#[test]
+fn not_found_is_66() {
+    let azure = Azure::start();
+    azure.secret("a", "value");
+    azure.put(Stored {
+        enabled: false,
+        ..Stored::new("disabled", "value")
+    });
+    assert_code(wanting(&azure, &[], "missing"), 66);
+    assert_code(
+        wanting(&azure, &[], "a/0123456789abcdef0123456789abcdef"),
+        66,
+    );
+    assert_code(wanting(&azure, &[], "disabled"), 66);
+}
+
+#[test]
+fn unavailable_is_69() {
+    let azure = Azure::start();
+    let one_try = ["--timeout", "0"];
+    // The deadline.
+    azure.always(Door::Vault, Answer::usual().hold());
+    assert_code(wanting(&azure, &["--timeout", "1"], "a"), 69);
+    azure.clear(Door::Vault);
+    // 429, 5xx, and connections that break.
+    for answer in [
+        Answer::throttled(),
+        Answer::status(500),
+        Answer::status(503),
+    ] {
+        azure.next(Door::Vault, answer);
+        assert_code(wanting(&azure, &one_try, "a"), 69);
+    }
+    azure.next(Door::Imds, Answer::fin());
+    assert_code(wanting(&azure, &one_try, "a"), 69);
+    // DNS.
+    let run = exec(&azure, one_try)
+        .args(["--secret", "S=akv://vault.invalid/a", "--", "true"])
+        .env("AKV_INIT_ALLOW_VAULT", "vault.invalid");
+    assert_code(run, 69);
+    // No vault, no Entra, no identity endpoint.
+    azure.close(Door::Vault);
+    assert_code(wanting(&azure, &one_try, "a"), 69);
+    azure.close(Door::Login);
+    assert_code(one_secret_federated(&azure, &one_try), 69);
+    azure.close(Door::Imds);
+    assert_code(wanting(&azure, &one_try, "a"), 69);
+}
+
+#[test]
+fn protocol_is_76() {
+    let azure = Azure::start();
+    for door in [Door::Imds, Door::Vault] {
+        for answer in [
+            Answer::html(200, "<html>Please sign in</html>"),
+            Answer::redirect("https://sign-in.example.com/"),
+            Answer::garbage(),
+            Answer::endless(),
+        ] {
+            azure.next(door, answer);
+            assert_code(one_secret(&azure, &[]), 76);
+        }
+    }
+    assert_code(one_secret(&azure, &[]).without("SSL_CERT_FILE"), 76);
+    let azure = Azure::builder()
+        .certificate(Door::Vault, Certificate::OtherName)
+        .start();
+    assert_code(one_secret(&azure, &[]), 76);
+}
+
+#[test]
+fn denied_is_77() {
+    let azure = Azure::start();
+    for answer in [
+        Answer::rbac(),
+        Answer::access_policy(),
+        Answer::firewall(),
+        Answer::private_endpoint(),
+        Answer::akv10000(),
+        Answer::akv10032("11111111-2222-4333-8444-555555555555"),
+    ] {
+        azure.next(Door::Vault, answer);
+        assert_code(one_secret(&azure, &[]), 77);
+    }
+    // A token for another resource, which the stand-in refuses by itself.
+    let other = Azure::builder()
+        .vault_resource("https://vault.stack.example.com")
+        .start();
+    assert_code(one_secret(&other, &[]), 77);
+    // Nobody is assigned, or several and none is named.
+    azure.identities(&[]);
+    assert_code(one_secret(&azure, &[]), 77);
+    azure.identities(&[Identity::user("one"), Identity::user("two")]);
+    assert_code(one_secret(&azure, &[]), 77);
+    // No federated credential fits.
+    azure.assertion(&serde_json::json!({"sub": "system:serviceaccount:other:app"}));
+    assert_code(one_secret_federated(&azure, &["--timeout", "0"]), 77);
+}
+
+#[test]
+fn config_is_78() {
+    let azure = Azure::start();
+    let with = |name: &str, value: &str| one_secret(&azure, &[]).env(name, value);
+    // A malformed reference, two sources, half a credential, a setting that is none.
+    assert_code(with("T", "akv://prod-kv/sql_sa"), 78);
+    assert_code(with("S", "another value"), 78);
+    assert_code(with("AZURE_FEDERATED_TOKEN_FILE", "/no/such/file"), 78);
+    assert_code(with("AKV_INIT_TIMEOUT", "soon"), 78);
+    assert_code(with("SSL_CERT_FILE", "/no/such/file"), 78);
+    assert_code(with("HTTPS_PROXY", "socks5://127.0.0.1:1"), 78);
+    assert_code(with("KUBERNETES_SERVICE_HOST", "10.0.0.1"), 78);
+    assert_code(with("AZURE_CLIENT_SECRET", "x"), 78);
+    assert_eq!(connections(&azure), 0);
+    // What only Entra knows: no such tenant.
+    let run = one_secret_federated(&azure, &[]).env("AZURE_TENANT_ID", "other.example.com");
+    assert_code(run, 78);
+}
+
+/// What can be seen before costs no request; what only the kernel sees comes after.
+#[test]
+fn not_executable_is_126() {
+    let azure = Azure::start();
+    azure.secret("a", "value");
+    let file = azure.dir().join("file");
+    fs::write(&file, "no program\n").unwrap();
+    let path = file.to_str().unwrap();
+    let target = format!("S=akv://{}/a", azure.vault());
+    let run = |command: &str| exec(&azure, ["--secret", &target, "--", command]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_code(run(path), 126);
+    assert_code(run(azure.dir().to_str().unwrap()), 126);
+    assert_eq!(connections(&azure), 0);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_code(run(path), 126);
+}
+
+#[test]
+fn not_found_command_is_127() {
+    let azure = Azure::start();
+    let target = format!("S=akv://{}/a", azure.vault());
+    for command in ["no-such-program", "/no/such/program", "./no-such-program"] {
+        assert_code(exec(&azure, ["--secret", &target, "--", command]), 127);
+    }
+    assert_eq!(connections(&azure), 0);
+}
+
+#[test]
+fn a_signal_while_fetching_is_128_and_its_number() {
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+    ] {
+        let azure = Azure::start();
+        azure.next(Door::Imds, Answer::usual().hold());
+        let run = one_secret(&azure, &[]).spawn();
+        azure.wait_for(Door::Imds, 1);
+        run.signal(signal);
+        let outcome = run.outcome();
+        assert_eq!(
+            (outcome.code, outcome.signal),
+            (Some(128 + signal as i32), None)
+        );
+        assert!(outcome.error().is_some(), "{}", outcome.stderr);
+    }
+}

@@ -1,0 +1,105 @@
+//! What the tests of requests, refusals and retries have in common: one run that wants one secret, a request as
+//! something that can be compared whole, and outcomes without what differs from run to run.
+
+use std::thread;
+
+use crate::azure::{Azure, Door, Request};
+use crate::support::{Outcome, Run, exec, exec_federated};
+
+/// The name of the secret that [`one_secret`] wants.
+pub const NAME: &str = "sql-sa";
+/// Its value.
+pub const VALUE: &str = "pa$$w0rd of sa";
+
+/// A run with these options that puts one secret into `S` and prints it.
+pub fn one_secret(azure: &Azure, options: &[&str]) -> Run {
+    complete(azure, exec(azure, options))
+}
+
+/// The same in a pod with workload identity.
+pub fn one_secret_federated(azure: &Azure, options: &[&str]) -> Run {
+    complete(azure, exec_federated(azure, options))
+}
+
+fn complete(azure: &Azure, run: Run) -> Run {
+    azure.secret(NAME, VALUE);
+    let reference = format!("S=akv://{}/{NAME}", azure.vault());
+    run.args(["--secret", &reference, "--", "printenv", "S"])
+}
+
+/// Asserts that the run got the secret of [`one_secret`] and said nothing else.
+#[track_caller]
+pub fn assert_got_it(outcome: &Outcome) {
+    assert_eq!(outcome.stdout_alone(), format!("{VALUE}\n"));
+}
+
+/// All headers of a request, sorted, names in lower case. What is a random id is only checked to be one.
+pub fn headers(request: &Request) -> Vec<String> {
+    let mut lines: Vec<String> = request
+        .headers
+        .iter()
+        .map(|(name, value)| match is_uuid(value) {
+            true => format!("{}: UUID", name.to_ascii_lowercase()),
+            false => format!("{}: {value}", name.to_ascii_lowercase()),
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// All query parameters of a request, decoded and sorted.
+pub fn query(request: &Request) -> Vec<String> {
+    let pairs = request.query_pairs();
+    let mut lines: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    lines.sort();
+    lines
+}
+
+/// `User-Agent` as this version sends it.
+pub fn user_agent() -> String {
+    format!("user-agent: akv-init/{} (linux)", env!("CARGO_PKG_VERSION"))
+}
+
+/// Tests every row at the same time: rows that only wait for a retry or a deadline need not wait for each other.
+pub fn all_at_once<T: Send>(rows: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    thread::scope(|scope| {
+        for row in rows {
+            scope.spawn(move || test(row));
+        }
+    });
+}
+
+/// How often each of IMDS, Entra and the vault was asked.
+pub fn counts(azure: &Azure) -> [usize; 3] {
+    [Door::Imds, Door::Login, Door::Vault].map(|door| azure.requests_at(door).len())
+}
+
+/// How many connections came to all doors together: what must be none where no request is allowed.
+pub fn connections(azure: &Azure) -> u64 {
+    Door::ALL.iter().map(|door| azure.connections(*door)).sum()
+}
+
+/// Replaces the seconds of `in 3 s`, which no test can know.
+pub fn timeless(mut outcome: Outcome) -> Outcome {
+    let mut text = String::new();
+    let mut rest = outcome.stderr.as_str();
+    while let Some(at) = rest.find(" in ") {
+        let (before, after) = rest.split_at(at + " in ".len());
+        text.push_str(before);
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        rest = after;
+        if digits > 0 && after[digits..].starts_with(" s") {
+            text.push('N');
+            rest = &after[digits..];
+        }
+    }
+    text.push_str(rest);
+    outcome.stderr = text;
+    outcome
+}
+
+fn is_uuid(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}

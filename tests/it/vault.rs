@@ -1,0 +1,289 @@
+//! The vault: what it is asked, how often, over how many connections, and where a token may go. Refusals and bundles
+//! are in files of their own.
+
+mod bundles;
+mod others;
+mod refusals;
+mod row;
+
+use crate::azure::{Answer, Azure, Door, Stored};
+use crate::network::wire::{
+    NAME, VALUE, assert_got_it, connections, counts, headers, one_secret, user_agent,
+};
+use crate::support::exec;
+
+/// Words that put each of these secrets into `S0`, `S1`, … and print them all.
+fn several(vault: &str, references: &[&str]) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, reference) in references.iter().enumerate() {
+        words.extend([
+            "--secret".to_owned(),
+            format!("S{index}=akv://{vault}/{reference}"),
+        ]);
+    }
+    words.extend(["--", "printenv"].map(str::to_owned));
+    words.extend((0..references.len()).map(|index| format!("S{index}")));
+    words
+}
+
+#[test]
+fn the_request_is_this_and_nothing_else() {
+    let azure = Azure::start();
+    assert_got_it(&one_secret(&azure, &[]).outcome());
+    let requests = azure.requests_at(Door::Vault);
+    let [request] = &requests[..] else {
+        panic!("{} requests", requests.len());
+    };
+    assert_eq!(request.method, "GET");
+    assert_eq!(request.target, format!("/secrets/{NAME}?api-version=7.4"));
+    assert_eq!(
+        headers(request),
+        [
+            "accept: application/json",
+            &format!("authorization: Bearer {}", azure.tokens()[0]),
+            &format!("host: {}", azure.vault()),
+            &user_agent(),
+            "x-ms-client-request-id: UUID",
+        ]
+    );
+    assert_eq!(request.body, b"");
+    assert_eq!(request.sni.as_deref(), Some("localhost"));
+}
+
+#[test]
+fn a_version_is_one_more_part_of_the_path() {
+    let azure = Azure::start();
+    let old = Stored::new(NAME, "old");
+    let version = old.version.clone();
+    azure.put(old);
+    azure.put(Stored::new(NAME, "new"));
+    let with_version = format!("{NAME}/{version}");
+    let words = several(&azure.vault(), &[NAME, &with_version]);
+    assert_eq!(exec(&azure, words).outcome().stdout_alone(), "new\nold\n");
+    let mut targets: Vec<String> = azure
+        .requests_at(Door::Vault)
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    targets.sort();
+    assert_eq!(
+        targets,
+        [
+            format!("/secrets/{with_version}?api-version=7.4"),
+            format!("/secrets/{NAME}?api-version=7.4"),
+        ]
+    );
+}
+
+#[test]
+fn several_secrets_cost_one_token_and_one_request_each() {
+    let azure = Azure::start();
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        azure.secret(name, &format!("value of {name}"));
+    }
+    let outcome = exec(&azure, several(&azure.vault(), &names)).outcome();
+    let expected: String = names.map(|name| format!("value of {name}\n")).concat();
+    assert_eq!(outcome.stdout_alone(), expected);
+    assert_eq!(counts(&azure), [1, 0, 5]);
+    let mut ids: Vec<String> = azure
+        .requests_at(Door::Vault)
+        .iter()
+        .map(|request| request.header("x-ms-client-request-id").unwrap().to_owned())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5, "each request can be found by its own id");
+}
+
+#[test]
+fn a_second_reference_to_the_same_secret_costs_nothing() {
+    let azure = Azure::start();
+    azure.secret(NAME, VALUE);
+    let words = several(&azure.vault(), &[NAME, "SQL-SA", NAME]);
+    let run = exec(&azure, words).env("T", format!("akv://{}/{NAME}?trim", azure.vault()));
+    assert_eq!(
+        run.outcome().stdout_alone(),
+        format!("{VALUE}\n{VALUE}\n{VALUE}\n")
+    );
+    assert_eq!(counts(&azure), [1, 0, 1]);
+}
+
+#[test]
+fn two_vaults_of_one_cloud_share_one_token() {
+    let azure = Azure::start();
+    for vault in ["kv-one", "kv-two"] {
+        azure.put(Stored {
+            vault: Some(vault.to_owned()),
+            ..Stored::new(NAME, &format!("of {vault}"))
+        });
+    }
+    let words = [
+        "--secret",
+        "S0=akv://kv-one/sql-sa",
+        "--secret",
+        "S1=akv://kv-two/sql-sa",
+        "--",
+        "printenv",
+        "S0",
+        "S1",
+    ];
+    let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
+    assert_eq!(run.outcome().stdout_alone(), "of kv-one\nof kv-two\n");
+    assert_eq!(counts(&azure), [1, 0, 2]);
+}
+
+/// Each vault checks that the token is for itself.
+#[test]
+fn vaults_of_two_clouds_get_a_token_each() {
+    let azure = Azure::start();
+    azure.secret(NAME, VALUE);
+    let words = [
+        "--secret",
+        "S0=akv://kv-one.vault.azure.net/sql-sa",
+        "--secret",
+        "S1=akv://kv-one.vault.azure.cn/sql-sa",
+        "--",
+        "printenv",
+        "S0",
+        "S1",
+    ];
+    let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
+    assert_eq!(run.outcome().stdout_alone(), format!("{VALUE}\n{VALUE}\n"));
+    assert_eq!(counts(&azure), [2, 0, 2]);
+    let mut resources: Vec<_> = azure
+        .requests_at(Door::Imds)
+        .iter()
+        .map(|request| request.query("resource").unwrap())
+        .collect();
+    resources.sort();
+    assert_eq!(
+        resources,
+        ["https://vault.azure.cn", "https://vault.azure.net"]
+    );
+}
+
+#[test]
+fn a_host_that_no_cloud_knows_gets_a_token_for_the_resource_that_was_named() {
+    let azure = Azure::builder()
+        .vault_resource("https://vault.stack.example.com")
+        .start();
+    let resource = "https://vault.stack.example.com";
+    for run in [
+        one_secret(&azure, &["--vault-resource", resource]),
+        one_secret(&azure, &[]).env("AKV_INIT_VAULT_RESOURCE", resource),
+    ] {
+        assert_got_it(&run.outcome());
+        let asked = azure.requests_at(Door::Imds).pop().unwrap();
+        assert_eq!(asked.query("resource").as_deref(), Some(resource));
+    }
+}
+
+#[test]
+fn more_than_sixteen_secrets_are_read_over_sixteen_connections() {
+    let azure = Azure::start();
+    let names: Vec<String> = (0..40).map(|index| format!("secret-{index}")).collect();
+    for name in &names {
+        azure.secret(name, name);
+    }
+    azure.always(Door::Vault, Answer::usual().hold());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let run = exec(&azure, several(&azure.vault(), &names)).spawn();
+    let together = azure.wait_for(Door::Vault, 16);
+    let mut used: Vec<u64> = together.iter().map(|request| request.connection).collect();
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(used.len(), 16, "all at the same time");
+    azure.clear(Door::Vault);
+    azure.release();
+    let expected: String = names.iter().map(|name| format!("{name}\n")).collect();
+    assert_eq!(run.outcome().stdout_alone(), expected);
+    assert_eq!(counts(&azure), [1, 0, 40]);
+    assert_eq!(azure.connections(Door::Vault), 16);
+}
+
+#[test]
+fn a_host_that_is_no_vault_gets_nothing_at_all() {
+    let azure = Azure::start();
+    let port = azure.vault().trim_start_matches("localhost:").to_owned();
+    for host in [
+        // K7, K8.
+        "evilvault.azure.net".to_owned(),
+        "vault.evil.com".to_owned(),
+        "kv1.vault.azure.net.example.com".to_owned(),
+        "kv1.vault.azure.net:8443".to_owned(),
+        "a.kv1.vault.azure.net:8443".to_owned(),
+        "kv1.vault.azure.de".to_owned(),
+        format!("127.0.0.1:{port}"),
+        // Allowed is this name at this port only.
+        "localhost:1".to_owned(),
+        format!("localhost.localdomain:{port}"),
+    ] {
+        let words = ["--secret", &format!("S=akv://{host}/{NAME}"), "--", "true"];
+        let outcome = exec(&azure, words)
+            .env("HTTPS_PROXY", azure.proxy())
+            .outcome();
+        let line = format!(
+            "error: target `S`: `{host}` is not a host of Key Vault; an access token is not sent there"
+        );
+        let hint = format!("hint: if it is meant, name it: --allow-vault {host}");
+        outcome.failed(78, &[&line, &hint]);
+    }
+    // K9: a name with a dot at its end is another name to those who compare.
+    let words = [
+        "--secret",
+        "S=akv://kv1.vault.azure.net./sql-sa",
+        "--",
+        "true",
+    ];
+    let outcome = exec(&azure, words).outcome();
+    assert_eq!(outcome.code, Some(78), "{}", outcome.stderr);
+    assert_eq!(connections(&azure), 0);
+}
+
+#[test]
+fn a_redirect_is_refused_and_the_token_stays_here() {
+    let azure = Azure::start();
+    let another = Azure::start();
+    let line = format!(
+        "error: reading secret `{NAME}` from {} for S: 307 Temporary Redirect: a redirect, which Azure never sends here",
+        azure.vault()
+    );
+    for location in [
+        format!("https://{}/secrets/{NAME}", another.vault()),
+        format!("http://{}/secrets/{NAME}", another.vault()),
+        another.imds(),
+        format!("/secrets/{NAME}?api-version=7.4"),
+    ] {
+        azure.next(Door::Vault, Answer::redirect(&location));
+        one_secret(&azure, &[]).outcome().failed(76, &[&line]);
+    }
+    assert_eq!(counts(&azure), [4, 0, 4]);
+    assert_eq!(connections(&another), 0);
+}
+
+/// The token is in the requests to the vault, and nowhere else.
+#[test]
+fn the_token_goes_to_the_vault_only() {
+    let azure = Azure::start();
+    azure.secret(NAME, VALUE);
+    let words = ["--secret", "S=akv://kv-one/sql-sa", "--", "printenv", "S"];
+    let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
+    assert_got_it(&run.outcome());
+    let token = azure.tokens().pop().unwrap();
+    for request in azure.requests() {
+        let text = format!(
+            "{} {:?} {}",
+            request.target,
+            request.headers,
+            String::from_utf8_lossy(&request.body)
+        );
+        assert_eq!(
+            text.contains(&token),
+            request.door == Door::Vault,
+            "{:?}",
+            request.door
+        );
+    }
+    assert_eq!(azure.requests_at(Door::Proxy).len(), 1);
+}
