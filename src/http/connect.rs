@@ -39,18 +39,29 @@ type Tunnel = ChainedConnector<(), (), ConnectProxyConnector>;
 type Stream = ChainedConnector<(), Tunnel, TcpConnector>;
 type Chain = ChainedConnector<(), Stream, TlsConnector>;
 
+/// How a request of this thread came by its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// One that had waited, or ureq's own from an earlier request.
+    Reused,
+    /// Not yet: it is still being opened.
+    Opening,
+    /// One of its own.
+    Opened,
+}
+
 thread_local! {
-    static CONNECTED_ANEW: Cell<bool> = const { Cell::new(false) };
+    static HOW: Cell<How> = const { Cell::new(How::Reused) };
 }
 
 /// Before a request of this thread.
 pub fn forget_how_connected() {
-    CONNECTED_ANEW.set(false);
+    HOW.set(How::Reused);
 }
 
-/// After it: whether it got a connection of its own, rather than one that had waited.
-pub fn connected_anew() -> bool {
-    CONNECTED_ANEW.get()
+/// After it.
+pub fn how_connected() -> How {
+    HOW.get()
 }
 
 /// The connections to one origin that nobody uses yet, and how to make more.
@@ -141,8 +152,10 @@ impl Connector for Door {
             return Ok(Some(waiting));
         }
         // Before it is open: a handshake that breaks off was on a connection of our own, too.
-        CONNECTED_ANEW.set(true);
-        Ok(Some(self.0.open(details)?))
+        HOW.set(How::Opening);
+        let opened = self.0.open(details)?;
+        HOW.set(How::Opened);
+        Ok(Some(opened))
     }
 }
 

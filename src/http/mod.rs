@@ -34,7 +34,7 @@ pub use random::request_id;
 pub use url::{encode, is_base_url};
 
 pub use connect::LONGEST_HEADER;
-use connect::{Connections, Door};
+use connect::{Connections, Door, How};
 use proxy::Proxies;
 use retry::{Kind, Patience};
 use trouble::Trouble;
@@ -188,7 +188,7 @@ impl Service {
         let started = Instant::now();
         connect::forget_how_connected();
         let answer = self.call(request, patience);
-        let reused = !connect::connected_anew();
+        let reused = connect::how_connected() == How::Reused;
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
             let verb = if request.form.is_some() {
@@ -222,10 +222,13 @@ impl Service {
         let (parts, body) = response
             .map_err(|error| {
                 let mut trouble = Trouble::from_ureq(&error, limits);
-                // ureq says of every connection that came too late that its own limit was over.
-                if trouble.kind == Kind::NoConnection
-                    && within.is_some_and(|left| left <= limits.connect)
+                // ureq says by chance of a connection that came too late that its own limit was over or the deadline.
+                let too_late = trouble.kind == Kind::NoConnection
+                    && within.is_some_and(|left| left <= limits.connect);
+                if too_late
+                    || trouble.kind == Kind::CutOff && connect::how_connected() == How::Opening
                 {
+                    trouble.kind = Kind::CutOffConnecting;
                     trouble.message = "no connection before the deadline".to_owned();
                 }
                 trouble.on_the_way_through(self.proxy.as_deref())

@@ -34,8 +34,10 @@ pub enum Kind {
     NoConnection,
     /// A connection, and no answer in time.
     NoAnswer,
-    /// The deadline came first: says nothing about the service.
+    /// The deadline came before an answer: says nothing about the service.
     CutOff,
+    /// The deadline came before a connection.
+    CutOffConnecting,
     /// The connection broke before the answer was whole.
     Dropped,
     /// The proxy does not let us through.
@@ -106,6 +108,7 @@ impl Kind {
             Kind::NoConnection => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::NoAnswer => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::CutOff => (Retry::UntilDeadline, Cause::Unavailable),
+            Kind::CutOffConnecting => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::Dropped => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::ProxyRefused => (Retry::Never, Cause::Config),
             Kind::ProxyFailed => (Retry::UntilDeadline, Cause::Unavailable),
@@ -264,7 +267,9 @@ pub fn persist<T>(
         };
         let pause = patience.pause(&trouble, tries, run);
         let last = match real.take() {
-            Some(earlier) if trouble.kind == Kind::CutOff => earlier,
+            Some(earlier) if matches!(trouble.kind, Kind::CutOff | Kind::CutOffConnecting) => {
+                earlier
+            }
             _ => trouble,
         };
         let pause = match pause {

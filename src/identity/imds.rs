@@ -189,7 +189,7 @@ impl Imds {
 
     fn unreachable(&self, kind: Kind) -> Option<String> {
         match kind {
-            Kind::NoConnection | Kind::Refused | Kind::Unreachable => Some(format!(
+            Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => Some(format!(
                 "not on Azure, or a network policy blocks {}, or this is an init container on a platform that gives \
                  those no identity (Container Instances, Consumption-only Container Apps)",
                 self.base

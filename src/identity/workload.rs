@@ -249,6 +249,7 @@ impl WorkloadIdentity {
             Kind::NameUnknown
             | Kind::NameServer
             | Kind::NoConnection
+            | Kind::CutOffConnecting
             | Kind::Refused
             | Kind::Unreachable => Some(format!(
                 "this pod must reach https://{} (egress rule, or HTTPS_PROXY)",

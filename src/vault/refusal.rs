@@ -237,10 +237,12 @@ impl KeyVault {
             Kind::NameServer => {
                 Some("the cluster's DNS does not answer: a network policy, or CoreDNS".to_owned())
             }
-            Kind::NoConnection | Kind::Refused | Kind::Unreachable => Some(format!(
-                "this network does not lead to {host}: DNS, an egress rule, a route, the private endpoint's approval, \
+            Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => {
+                Some(format!(
+                    "this network does not lead to {host}: DNS, an egress rule, a route, the private endpoint's approval, \
                  or HTTPS_PROXY"
-            )),
+                ))
+            }
             _ => None,
         }
     }

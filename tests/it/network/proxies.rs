@@ -1,6 +1,6 @@
 //! Proxies: real names through a tunnel, who goes through it and who does not, and what is said when it does not open.
 
-use super::wire::{VALUE, counts};
+use super::wire::{VALUE, all_at_once, counts};
 use crate::azure::{Answer, Azure, Door, TENANT};
 use crate::support::{Run, exec, exec_federated};
 
@@ -177,14 +177,15 @@ fn exceptions_do_not_go_through_it() {
     let tunnels = azure.requests_at(Door::Proxy).len();
     assert!(tunnels > 0);
     // Go's own list of cases is a unit test beside the code.
-    for (name, exceptions) in [
+    let rows = [
         ("NO_PROXY", "*"),
         ("NO_PROXY", "example.com, KV1.INVALID"),
         ("no_proxy", ".invalid"),
-    ] {
+    ];
+    all_at_once(rows, |(name, exceptions)| {
         let outcome = run().env(name, exceptions).outcome();
         assert_eq!(outcome.code, Some(69), "{exceptions}: {}", outcome.stderr);
-    }
+    });
     assert_eq!(azure.requests_at(Door::Proxy).len(), tunnels);
     for others in [
         "example.com",

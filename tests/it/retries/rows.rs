@@ -6,7 +6,7 @@ use crate::network::listen::Listened;
 use crate::network::wire::{
     all_at_once, assert_got_it, counts, one_secret, one_secret_federated, timeless,
 };
-use crate::support::{Outcome, Run, exec};
+use crate::support::{Run, exec};
 
 /// A run that asks this door; for the login door in a pod with workload identity.
 fn asking(azure: &Azure, door: Door, options: &[&str]) -> Run {
@@ -50,20 +50,17 @@ fn assert_counted(door: Door, answer: &Answer, tries: usize, code: i32) {
 }
 
 /// A vault whose name no name server knows. Without any name server the outcome is the other one of the two.
-fn nowhere(azure: &Azure, options: &[&str]) -> (Outcome, bool) {
-    let words = ["--secret", "S=akv://vault.invalid/sql-sa", "--", "true"];
-    let run = exec(azure, options)
-        .args(words)
-        .env("AKV_INIT_ALLOW_VAULT", "vault.invalid");
-    let outcome = timeless(run.outcome());
-    let known = !outcome.stderr.contains("the name servers do not answer");
-    (outcome, known)
-}
-
 #[test]
 fn name_unknown_and_name_server() {
     let azure = Azure::start();
-    let (outcome, known) = nowhere(&azure, &["--timeout", "0"]);
+    let words = ["--secret", "S=akv://vault.invalid/sql-sa", "--", "true"];
+    let run = exec(&azure, ["--timeout", "0"]).args(words);
+    let mut outcome = run.env("AKV_INIT_ALLOW_VAULT", "vault.invalid").outcome();
+    // The C library may wait for a name server that is not there, and that is not what this is about.
+    let lines = outcome.stderr.lines();
+    let lines = lines.filter(|line| !line.starts_with("akv-init: still "));
+    outcome.stderr = lines.map(|line| format!("{line}\n")).collect();
+    let known = !outcome.stderr.contains("the name servers do not answer");
     let what = match known {
         true => "the name does not exist in DNS",
         false => "the name servers do not answer",
