@@ -214,10 +214,7 @@ queries() { # queries NAME: what that name server was asked, one query a line
 
 azure azure
 azure=$!
-azure race --race 10,10,20
-racing=$!
 until_it_says azure stdout '^ready$'
-until_it_says race stdout '^ready$'
 
 dns dns 127.0.0.53 --local=/net/ --local=/tools/ --host-record=kv1.tools.svc.cluster.local,127.0.0.10 \
     --host-record=kv1.privatelink.vaultcore.azure.net,127.0.0.10 \
@@ -317,9 +314,11 @@ part_names() {
     attempt "${here[@]}" "${akv[@]}" exec "${ten[@]}" -- printenv S{1..10}
     check "ten secrets arrive" equal "0 $ten_values" "$code $output"
     check "for one query, an A for the name as it is" equal "[A] kv1.vault.azure.net" "$(queries dns | tail -n +9)"
+    local before
+    before=$(queries dns | wc -l)
     enter "$azure" hosts resolv.dns
     attempt "${here[@]}" "${akv[@]}" exec "${secret[@]}" -- printenv SECRET
-    check "what the hosts file knows is not asked" equal "0 value 1 9" "$code $output $(queries dns | wc -l)"
+    check "what the hosts file knows is not asked" equal "0 value 1 $before" "$code $output $(queries dns | wc -l)"
     enter "$azure" hosts.none resolv.dns
     attempt "${here[@]}" "${akv[@]}" exec --allow-vault kv1.tools --secret SECRET=akv://kv1.tools/s1 -- printenv SECRET
     check "a name that only the search list completes is found, too" equal "0 value 1" "$code $output"
@@ -465,6 +464,9 @@ finish() {
 declare -A started
 race=(race_patient race_denied race_stopped)
 waiting=(no_such_name no_name_server silent_vault first_process no_identity_endpoint)
+azure race --race 10,10,20
+racing=$!
+until_it_says race stdout '^ready$'
 start "${race[@]}"
 # One after the other, and before any others: they count requests and queries.
 for part in requests identity certificate names; do
