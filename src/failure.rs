@@ -11,6 +11,8 @@ use std::fmt;
 /// Who has to act. Each cause is one exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
+    /// Whoever owns the place that is written to.
+    CannotCreate,
     /// COMMAND is not there.
     CommandNotFound,
     /// Whoever wrote the manifest: a malformed reference, a duplicate target, half a credential.
@@ -33,6 +35,7 @@ impl Cause {
     /// The process's exit code.
     pub fn exit_code(self) -> u8 {
         match self {
+            Cause::CannotCreate => 73,
             Cause::CommandNotFound => 127,
             Cause::Config => 78,
             Cause::Denied => 77,
@@ -49,6 +52,7 @@ impl Cause {
     /// Its name in the table of exit codes.
     pub fn name(self) -> &'static str {
         match self {
+            Cause::CannotCreate => "cannot create",
             Cause::CommandNotFound => "command not found",
             Cause::Config => "config",
             Cause::Denied => "denied",

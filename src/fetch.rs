@@ -1,23 +1,25 @@
 //! One access token for each resource and each distinct secret once, all at the same time.
 //!
-//! One thread gets the tokens. For each vault some threads open connections meanwhile, wait for their token, and read
-//! one secret after the other. The main thread only waits, so that neither a look-up in DNS nor a service that never
-//! answers can hold it beyond the deadline; whatever still works then ends with the process or at its execve.
+//! One thread gets the tokens that are known to be needed. For each vault some threads open connections meanwhile, wait
+//! for their token, and read one secret after the other. The main thread only waits, so that neither a look-up in DNS
+//! nor a service that never answers can hold it beyond the deadline; whatever still works then ends with the process or
+//! at its execve.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Cause, Failure};
 use crate::host::Host;
 use crate::http::Http;
-use crate::identity::{AccessToken, Source};
-use crate::plan::Plan;
+use crate::identity::{AccessToken, Ask, Source};
+use crate::plan::{Item, Plan};
 use crate::secret::Secret;
-use crate::vault::KeyVault;
+use crate::tokens::Tokens;
+use crate::vault::{KeyVault, NotRead, Wanted};
 use crate::{date, log, progress};
 
 /// Connections to one vault at most.
@@ -37,123 +39,168 @@ const GRACE: Duration = Duration::from_millis(400);
 
 /// What a thread has to say.
 enum Event {
-    /// One secret, by its index in the plan.
-    Secret(usize, Result<Secret, Failure>),
+    /// One item, by its index in the plan.
+    Value(usize, Result<Secret, Failure>),
     /// There is no access token.
     NoToken(Failure),
 }
 
+/// Why a secret is not there.
+enum Missed {
+    /// Because of itself, or its vault.
+    Secret(Failure),
+    /// Because of the token for it.
+    Token(Failure),
+}
+
 /// What the threads share.
-struct Shared {
+struct Job {
     plan: Plan,
     http: Http,
     source: Source,
-    /// One for each resource.
-    tokens: BTreeMap<String, Promise>,
+    tokens: Tokens,
 }
 
-/// A token that may not be there yet.
-#[derive(Default)]
-struct Promise {
-    token: Mutex<Option<Arc<AccessToken>>>,
-    kept: Condvar,
-}
-
-impl Promise {
-    fn keep(&self, token: AccessToken) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(token));
-        self.kept.notify_all();
+impl Job {
+    fn token(&self, ask: &Ask<'_>) -> Result<Arc<AccessToken>, Failure> {
+        self.tokens.get(&self.http, &self.source, ask)
     }
 
-    fn wait(&self) -> Arc<AccessToken> {
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(token) = &*token {
-                return token.clone();
+    /// Reads a secret, with the token that its vault wants.
+    fn read(&self, vault: &KeyVault, wanted: &Wanted, purpose: &str) -> Result<Secret, Missed> {
+        let asked = match &wanted.resource {
+            Some(_) => None,
+            None => Some(vault.ask(&self.http, wanted).map_err(Missed::Secret)?),
+        };
+        let ask = match (&wanted.resource, &asked) {
+            (Some(resource), _) => Ask {
+                resource,
+                tenant: None,
+            },
+            (None, Some(asked)) => Ask {
+                resource: &asked.resource,
+                tenant: asked
+                    .tenant
+                    .as_deref()
+                    .filter(|tenant| self.source.is_other_tenant(tenant)),
+            },
+            (None, None) => unreachable!("a vault that is not known was asked above"),
+        };
+        let token = self.token(&ask).map_err(Missed::Token)?;
+        match vault.read(&self.http, wanted, &token, purpose) {
+            Ok(secret) => Ok(secret),
+            Err(NotRead::Tenant(tenant, failure)) => {
+                let known = ask
+                    .tenant
+                    .is_some_and(|asked| asked.eq_ignore_ascii_case(&tenant));
+                if known || !self.source.is_other_tenant(&tenant) {
+                    return Err(Missed::Secret(failure));
+                }
+                log::debug(|| format!("the vault wants a token of tenant {tenant}"));
+                let tenant = Some(tenant.as_str());
+                let token = self.token(&Ask { tenant, ..ask }).map_err(Missed::Token)?;
+                match vault.read(&self.http, wanted, &token, purpose) {
+                    Ok(secret) => Ok(secret),
+                    Err(NotRead::Failed(failure) | NotRead::Tenant(_, failure)) => {
+                        Err(Missed::Secret(failure))
+                    }
+                }
             }
-            token = self
-                .kept
-                .wait(token)
-                .unwrap_or_else(PoisonError::into_inner);
+            Err(NotRead::Failed(failure)) => Err(Missed::Secret(failure)),
         }
     }
 }
 
-/// The secrets of a plan.
+/// The secrets of one vault, and who reads which.
+struct Queue {
+    vault: KeyVault,
+    /// Indices into the plan's items.
+    items: Vec<usize>,
+    next: AtomicUsize,
+}
+
+/// What a plan asked for.
 pub struct Fetched {
-    shared: Arc<Shared>,
-    /// In the order of [`Plan::secrets`].
-    pub secrets: Vec<Secret>,
+    job: Arc<Job>,
+    /// In the order of [`Plan::items`].
+    pub values: Vec<Secret>,
 }
 
 impl Fetched {
     /// The plan that was carried out.
     pub fn plan(&self) -> &Plan {
-        &self.shared.plan
+        &self.job.plan
     }
 }
 
-/// Fetches every secret of a plan, or none.
+/// Fetches every item of a plan, or none.
 pub fn fetch(plan: Plan, http: Http, source: Source) -> Result<Fetched, Failure> {
-    let tokens = plan
-        .secrets
-        .iter()
-        .map(|wanted| (wanted.resource.clone(), Promise::default()))
-        .collect();
-    let shared = Arc::new(Shared {
+    let job = Arc::new(Job {
         plan,
         http,
         source,
-        tokens,
+        tokens: Tokens::default(),
     });
     let (events, inbox) = mpsc::channel();
-    let getter = (shared.clone(), events.clone());
+    let getter = (job.clone(), events.clone());
     start("token", move || get_tokens(&getter.0, &getter.1))?;
-    start_readers(&shared, &events)?;
+    start_readers(&job, &events)?;
     drop(events);
-    let secrets = collect(&shared, &inbox)?;
-    Ok(Fetched { shared, secrets })
+    let values = collect(&job, &inbox)?;
+    Ok(Fetched { job, values })
 }
 
-fn get_tokens(shared: &Shared, events: &Sender<Event>) {
-    for (resource, promise) in &shared.tokens {
-        match shared.source.token(&shared.http, resource) {
-            Ok(token) => {
-                log::debug(|| {
-                    let until = date::format(token.expires_on);
-                    format!(
-                        "got an access token for {resource} from {}, good until {until}",
-                        shared.source.describe()
-                    )
-                });
-                promise.keep(token);
-            }
+/// Gets the tokens that are needed whatever a vault says, and hands out those that were asked for as such.
+fn get_tokens(job: &Job, events: &Sender<Event>) {
+    for (index, item) in job.plan.items.iter().enumerate() {
+        let resource = match item {
+            Item::Token(resource) => resource,
+            Item::Secret(wanted) => match &wanted.resource {
+                Some(resource) => resource,
+                None => continue,
+            },
+        };
+        let token = match job.token(&Ask {
+            resource,
+            tenant: None,
+        }) {
+            Ok(token) => token,
             Err(failure) => {
                 let _ = events.send(Event::NoToken(failure));
                 return;
             }
+        };
+        if let Item::Token(_) = item {
+            let targets = job.plan.targets_of(index);
+            log::debug(|| {
+                let until = date::format(token.expires_on);
+                format!(
+                    "{targets}: this token ends at {until}; a process that runs longer should get its own"
+                )
+            });
+            let value = Secret::new(token.token.expose().to_owned());
+            let _ = events.send(Event::Value(index, Ok(value)));
         }
     }
 }
 
-fn start_readers(shared: &Arc<Shared>, events: &Sender<Event>) -> Result<(), Failure> {
+fn start_readers(job: &Arc<Job>, events: &Sender<Event>) -> Result<(), Failure> {
     let mut of_host: BTreeMap<&Host, Vec<usize>> = BTreeMap::new();
-    for (index, wanted) in shared.plan.secrets.iter().enumerate() {
-        of_host.entry(&wanted.host).or_default().push(index);
+    for (index, item) in job.plan.items.iter().enumerate() {
+        if let Item::Secret(wanted) = item {
+            of_host.entry(&wanted.host).or_default().push(index);
+        }
     }
-    for (host, secrets) in of_host {
-        let readers = secrets.len().min(CONNECTIONS);
-        let work = Arc::new((
-            KeyVault::new(&shared.http, host),
-            secrets,
-            AtomicUsize::new(0),
-        ));
+    for (host, items) in of_host {
+        let readers = items.len().min(CONNECTIONS);
+        let queue = Arc::new(Queue {
+            vault: KeyVault::new(&job.http, host),
+            items,
+            next: AtomicUsize::new(0),
+        });
         for reader in 0..readers {
-            let (shared, events, work) = (shared.clone(), events.clone(), work.clone());
-            let started = start("vault", move || {
-                let (vault, secrets, next) = &*work;
-                read_secrets(&shared, &events, vault, secrets, next);
-            });
+            let (job, events, queue) = (job.clone(), events.clone(), queue.clone());
+            let started = start("vault", move || read_secrets(&job, &events, &queue));
             // A limit on processes may allow one thread where it forbids sixteen; one is enough, only slower.
             if let Err(failure) = started
                 && reader == 0
@@ -165,33 +212,27 @@ fn start_readers(shared: &Arc<Shared>, events: &Sender<Event>) -> Result<(), Fai
     Ok(())
 }
 
-fn read_secrets(
-    shared: &Shared,
-    events: &Sender<Event>,
-    vault: &KeyVault,
-    secrets: &[usize],
-    next: &AtomicUsize,
-) {
-    vault.open_early();
-    while let Some(index) = secrets.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let wanted = &shared.plan.secrets[*index];
-        let token = shared.tokens[&wanted.resource].wait();
-        let found = vault.read(
-            &shared.http,
-            wanted,
-            &token,
-            &shared.plan.targets_of(*index),
-        );
-        if events.send(Event::Secret(*index, found)).is_err() {
+fn read_secrets(job: &Job, events: &Sender<Event>, queue: &Queue) {
+    queue.vault.open_early();
+    while let Some(index) = queue.items.get(queue.next.fetch_add(1, Ordering::Relaxed)) {
+        let Item::Secret(wanted) = &job.plan.items[*index] else {
+            continue;
+        };
+        let event = match job.read(&queue.vault, wanted, &job.plan.targets_of(*index)) {
+            Ok(secret) => Event::Value(*index, Ok(secret)),
+            Err(Missed::Secret(failure)) => Event::Value(*index, Err(failure)),
+            Err(Missed::Token(failure)) => Event::NoToken(failure),
+        };
+        if events.send(event).is_err() {
             return;
         }
     }
 }
 
 /// Waits for every secret; at the first failure only for a moment more, so that what else is wrong is said too.
-fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Failure> {
-    let patience = &shared.http.patience;
-    let mut found: Vec<Option<Secret>> = shared.plan.secrets.iter().map(|_| None).collect();
+fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Failure> {
+    let patience = &job.http.patience;
+    let mut found: Vec<Option<Secret>> = job.plan.items.iter().map(|_| None).collect();
     let mut failures: BTreeMap<usize, Failure> = BTreeMap::new();
     let mut missing = found.len();
     let mut last_words: Option<Instant> = None;
@@ -205,18 +246,18 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
             .flatten()
             .min();
         match inbox.recv_timeout(wait.unwrap_or(Duration::from_secs(3_600))) {
-            Ok(Event::Secret(index, Ok(secret))) => {
+            Ok(Event::Value(index, Ok(secret))) => {
                 found[index] = Some(secret);
                 missing -= 1;
             }
-            Ok(Event::Secret(index, Err(failure))) => {
+            Ok(Event::Value(index, Err(failure))) => {
                 patience.give_up();
                 failures.insert(index, failure);
                 missing -= 1;
                 last_words.get_or_insert(Instant::now() + LAST_WORDS);
             }
             // Without a token nothing else can fail any more, but a vault may have refused before.
-            Ok(Event::NoToken(failure)) => return Err(combine(shared, failures).unwrap_or(failure)),
+            Ok(Event::NoToken(failure)) => return Err(combine(job, failures).unwrap_or(failure)),
             Err(RecvTimeoutError::Timeout) if last_words.is_some_and(|at| at <= Instant::now()) => {
                 break;
             }
@@ -238,7 +279,7 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    if let Some(failure) = combine(shared, failures) {
+    if let Some(failure) = combine(job, failures) {
         return Err(failure);
     }
     let secrets: Option<Vec<Secret>> = found.into_iter().collect();
@@ -261,17 +302,11 @@ fn collect(shared: &Shared, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>
 }
 
 /// The first failure in the order of the plan; the names of other secrets that failed are added to it.
-fn combine(shared: &Shared, failures: BTreeMap<usize, Failure>) -> Option<Failure> {
+fn combine(job: &Job, failures: BTreeMap<usize, Failure>) -> Option<Failure> {
     let mut failures = failures.into_iter();
     let (_, first) = failures.next()?;
     let others: Vec<String> = failures
-        .map(|(index, failure)| {
-            format!(
-                "`{}` ({})",
-                shared.plan.secrets[index].name,
-                failure.cause.name()
-            )
-        })
+        .map(|(index, failure)| format!("`{}` ({})", job.plan.items[index], failure.cause.name()))
         .collect();
     if others.is_empty() {
         return Some(first);

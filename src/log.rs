@@ -12,7 +12,7 @@
 //! * A standard error that is closed, or full and read by nobody, must not keep a database down: what cannot be written
 //!   is lost.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::os;
@@ -58,9 +58,21 @@ pub fn debug(text: impl FnOnce() -> String) {
     }
 }
 
-/// What a command prints, as it is: help, version, a plan.
+/// What a command prints, as it is: help, version, a plan. Whoever does not read it has seen enough.
 pub fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// What a command is for, as it is, with a line end only for somebody who looks at it. Whoever asked for it must learn
+/// that it did not arrive.
+pub fn hand_over(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if out.is_terminal() {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
 }
 
 fn write_line(kind: &str, text: &str) {

@@ -1,8 +1,9 @@
 //! akv-init: starts a container's real process with its Azure Key Vault secrets.
 //!
 //! The story: read argv and the environment as values; make a plan; find COMMAND; without a reference become it at
-//! once; else choose the identity, fetch every secret, build the environment, become COMMAND.
+//! once; else choose the identity, fetch every secret, build the environment, become COMMAND. Or print a token.
 
+mod challenge;
 mod cli;
 mod cloud;
 mod date;
@@ -20,6 +21,7 @@ mod progress;
 mod secret;
 mod secret_ref;
 mod settings;
+mod tokens;
 mod vault;
 
 use std::convert::Infallible;
@@ -28,13 +30,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Action, Exec};
+use crate::cli::{Action, Exec, Token};
 use crate::env::{Assignment, Environment};
 use crate::exec::Program;
+use crate::failure::{Cause, Failure};
 use crate::fetch::Fetched;
 use crate::http::Http;
 use crate::identity::Source;
-use crate::plan::Plan;
+use crate::plan::{Item, Plan};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where_and_exit));
@@ -55,6 +58,7 @@ fn run() -> Result<()> {
     match cli::parse(std::env::args_os().skip(1).collect())? {
         Action::Help => log::print(cli::HELP),
         Action::Version => log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n")),
+        Action::Token(token) => print_token(&token, &env)?,
         Action::Exec(exec) if exec.dry_run => show(&exec, &env)?,
         Action::Exec(exec) => match start(&exec, &env)? {},
     }
@@ -63,7 +67,7 @@ fn run() -> Result<()> {
 
 /// Becomes COMMAND, with its secrets.
 fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
-    let plan = Plan::build(exec, env)?;
+    let plan = Plan::exec(exec, env)?;
     let program = exec::find(&exec.command, env)?;
     if plan.settings.verbose {
         log::set_verbose();
@@ -72,12 +76,17 @@ fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
     if plan.targets.is_empty() {
         return Ok(program.replace_process(&env.child(&[], &plan.unset)?)?);
     }
+    let fetched = obtain(plan, env)?;
+    let environment = build_environment(env, &fetched, &program)?;
+    Ok(program.replace_process(&environment)?)
+}
+
+/// Proves who we are and fetches all that the plan names; from here on a signal ends the wait.
+fn obtain(plan: Plan, env: &Environment) -> Result<Fetched> {
     progress::start().context("installing signal handlers")?;
     let source = Source::select(env, &plan.settings)?;
     let http = Http::build(env, &plan.settings)?;
-    let fetched = fetch::fetch(plan, http, source)?;
-    let environment = build_environment(env, &fetched, &program)?;
-    Ok(program.replace_process(&environment)?)
+    Ok(fetch::fetch(plan, http, source)?)
 }
 
 fn build_environment(
@@ -91,13 +100,14 @@ fn build_environment(
         .iter()
         .map(|target| Assignment {
             name: &target.name,
-            value: &fetched.secrets[target.secret],
+            value: &fetched.values[target.item],
             trim: target.trim,
         })
         .collect();
     for (assignment, target) in assignments.iter().zip(&plan.targets) {
-        if assignment.ends_in_line_end() {
-            let secret = &plan.secrets[target.secret];
+        if assignment.ends_in_line_end()
+            && let Item::Secret(secret) = &plan.items[target.item]
+        {
             let mut reference = secret.reference();
             reference.trim = true;
             log::warning(&format!(
@@ -122,6 +132,23 @@ fn build_environment(
     Ok(environment)
 }
 
+/// `token`: an access token on standard output, with a line end only for somebody who looks at it.
+fn print_token(token: &Token, env: &Environment) -> Result<()> {
+    let plan = Plan::token(token, env)?;
+    if plan.settings.verbose {
+        log::set_verbose();
+    }
+    for value in &obtain(plan, env)?.values {
+        log::hand_over(value.expose()).map_err(|error| {
+            Failure::new(
+                Cause::CannotCreate,
+                format!("writing the access token to standard output: {error}"),
+            )
+        })?;
+    }
+    Ok(())
+}
+
 fn warn_of_unknown_settings(plan: &Plan) {
     for name in &plan.unknown {
         log::warning(&format!(
@@ -132,7 +159,7 @@ fn warn_of_unknown_settings(plan: &Plan) {
 
 /// `--dry-run`: the plan, and who would be asked for what.
 fn show(exec: &Exec, env: &Environment) -> Result<()> {
-    let plan = Plan::build(exec, env)?;
+    let plan = Plan::exec(exec, env)?;
     warn_of_unknown_settings(&plan);
     let program = exec::find(&exec.command, env)?;
     let mut text = String::new();

@@ -9,9 +9,7 @@ use crate::cloud::Cloud;
 use crate::env::{Environment, OWN_PREFIX};
 use crate::failure::{Cause, Failure};
 use crate::host::{Host, VaultName};
-use crate::secret_ref::SecretRef;
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+use crate::secret_ref::Reference;
 
 /// The settings' names behind [`OWN_PREFIX`].
 const TWINS: [&str; 13] = [
@@ -34,7 +32,7 @@ const TWINS: [&str; 13] = [
 #[derive(Debug, Default)]
 pub struct Shared {
     /// `--secret NAME=REF`.
-    pub secrets: Vec<(String, SecretRef)>,
+    pub secrets: Vec<(String, Reference)>,
     /// `--vault`.
     pub vault: Option<VaultName>,
     /// `--timeout`.
@@ -64,8 +62,12 @@ pub struct Shared {
 /// What `--identity` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityName {
+    /// The sign-in of the Azure CLI.
+    Cli,
     /// A managed identity, from wherever this platform serves it.
     Managed,
+    /// A service principal with a secret or a certificate.
+    Principal,
     /// Workload identity: a federated token.
     Workload,
 }
@@ -101,13 +103,17 @@ pub enum Selector {
 }
 
 impl Settings {
-    /// Completes the options from the environment.
-    pub fn build(shared: &Shared, env: &Environment) -> Result<Settings, Failure> {
+    /// Completes the options from the environment. `patience` is the deadline where none is given.
+    pub fn build(
+        shared: &Shared,
+        env: &Environment,
+        patience: Duration,
+    ) -> Result<Settings, Failure> {
         let cloud = setting(env, shared.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
         let duration = |option, twin| setting(env, option, twin, parse_duration, DURATION);
         let names = IdentityName::NAMES;
         Ok(Settings {
-            timeout: duration(shared.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(DEFAULT_TIMEOUT),
+            timeout: duration(shared.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(patience),
             wait_for_access: duration(shared.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?
                 .unwrap_or_default(),
             identity: setting(
@@ -154,12 +160,14 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 
 impl IdentityName {
     /// The names, for error messages.
-    pub const NAMES: &str = "workload or managed";
+    pub const NAMES: &str = "workload, managed, service-principal or cli";
 
     /// The name that `--identity` takes.
     pub fn parse(name: &str) -> Option<IdentityName> {
         match name {
+            "cli" => Some(IdentityName::Cli),
             "managed" => Some(IdentityName::Managed),
+            "service-principal" => Some(IdentityName::Principal),
             "workload" => Some(IdentityName::Workload),
             _ => None,
         }

@@ -31,7 +31,7 @@ pub const INPUT_BUFFER: usize = 16 * 1024;
 /// The longest head of an answer.
 pub const LONGEST_HEAD: usize = INPUT_BUFFER - 1024;
 /// ureq wants each header of a request whole in its buffer.
-const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
+pub const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
 /// Below TLS nothing has to be whole, but for what a proxy says. Every buffer is filled with zeros, so it is memory.
 pub const STREAM_BUFFER: usize = 4 * 1024;
 
@@ -75,10 +75,10 @@ pub struct Connections {
 
 impl Connections {
     /// None yet. `origin` has a scheme and a host.
-    pub fn new(origin: Uri, tls: Arc<ClientConfig>) -> Self {
+    pub fn new(origin: Uri, tls: Arc<ClientConfig>, names: Names) -> Self {
         Connections {
             origin,
-            names: Names::default(),
+            names,
             chain:
                 ().chain(ConnectProxyConnector::default())
                     .chain(TcpConnector::default())

@@ -6,6 +6,7 @@
 //! whether there is another. No header and no body of a request is ever printed, and of an answer only what the rooms
 //! above choose.
 
+mod answer;
 mod connect;
 mod names;
 mod proxy;
@@ -20,9 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use serde_json::Value;
-use ureq::http::{HeaderMap, StatusCode};
-use ureq::{Agent, RequestBuilder};
+use ureq::{Agent, Proxy, RequestBuilder};
 
 use crate::env::Environment;
 use crate::failure::Failure;
@@ -31,10 +30,13 @@ use crate::log;
 use crate::settings::Settings;
 
 pub use random::request_id;
-pub use url::{encode, is_base_url};
+pub use url::{encode, is_base_url, split_url};
 
+pub use answer::Answer;
+use answer::status_text;
 pub use connect::LONGEST_HEADER;
 use connect::{Connections, Door, How};
+use names::Names;
 use proxy::Proxies;
 use retry::{Kind, Patience};
 use trouble::Trouble;
@@ -65,49 +67,39 @@ impl Http {
     /// A service on the internet, over https, through a proxy where one is configured for its host.
     pub fn internet(&self, host: &Host) -> Service {
         let proxy = self.proxies.for_host(host);
-        self.service(&format!("https://{host}"), proxy, true)
+        Service::new(
+            &format!("https://{host}"),
+            proxy,
+            self.tls.clone(),
+            Names::default(),
+        )
     }
 
     /// An identity endpoint of this machine: never through a proxy, which would answer for another machine.
     pub fn local(&self, base: &str) -> Service {
-        self.service(base, None, false)
+        Service::new(base, None, self.tls.clone(), Names::default())
     }
 
-    fn service(&self, base: &str, proxy: Option<ureq::Proxy>, https_only: bool) -> Service {
-        let through = proxy
-            .as_ref()
-            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let config = Agent::config_builder()
-            .proxy(proxy)
-            .https_only(https_only)
-            // A redirect would take the token, the assertion or the header elsewhere.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // The body of a refusal is its useful part.
-            .http_status_as_error(false)
-            .user_agent(USER_AGENT)
-            .accept("application/json")
-            // The defaults are 128 KiB each way for every connection. These are TCP's, on top of which TLS has its own.
-            .input_buffer_size(if https_only {
-                connect::STREAM_BUFFER
-            } else {
-                connect::INPUT_BUFFER
-            })
-            .output_buffer_size(connect::STREAM_BUFFER)
-            .max_response_header_size(connect::LONGEST_HEAD)
-            .max_idle_connections(64)
-            .max_idle_connections_per_host(64)
-            .build();
-        let origin = base
-            .parse()
-            .expect("a base URL was checked when it was read");
-        let connections = Arc::new(Connections::new(origin, self.tls.clone()));
-        Service {
-            agent: Agent::with_parts(config, Door(connections.clone()), connections.names.clone()),
-            connections,
-            base: base.to_owned(),
-            proxy: through,
-        }
+    /// A service that is reached at one host and presents itself by another name, perhaps under roots (PEM) of its
+    /// own. Inside a cluster: without a proxy.
+    pub fn named(
+        &self,
+        host: &Host,
+        name: Option<&str>,
+        roots: Option<&[u8]>,
+    ) -> Result<Service, Failure> {
+        let tls = match roots {
+            None => self.tls.clone(),
+            Some(pem) => tls::only(pem)?,
+        };
+        let (host, names) = match name {
+            None => (host.clone(), Names::default()),
+            Some(name) => (
+                Host::parse(&format!("{name}:{}", host.port))?,
+                Names::leading_to(&host.name),
+            ),
+        };
+        Ok(Service::new(&format!("https://{host}"), None, tls, names))
     }
 }
 
@@ -141,15 +133,45 @@ pub struct Limits {
     pub response: Duration,
 }
 
-/// One answer, read to its end. No `Debug`: the body may be a secret.
-pub struct Answer {
-    /// The HTTP status.
-    pub status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl Service {
+    fn new(base: &str, proxy: Option<Proxy>, tls: Arc<ClientConfig>, names: Names) -> Service {
+        let through = proxy
+            .as_ref()
+            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        let https = base.starts_with("https://");
+        let (input, output) = match https {
+            true => (connect::STREAM_BUFFER, connect::STREAM_BUFFER),
+            false => (connect::INPUT_BUFFER, connect::OUTPUT_BUFFER),
+        };
+        let config = Agent::config_builder()
+            .proxy(proxy)
+            .https_only(https)
+            // A redirect would take the token, the assertion or the header elsewhere.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The body of a refusal is its useful part.
+            .http_status_as_error(false)
+            .user_agent(USER_AGENT)
+            .accept("application/json")
+            // The defaults are 128 KiB each way for every connection. These are TCP's, on top of which TLS has its own.
+            .input_buffer_size(input)
+            .output_buffer_size(output)
+            .max_response_header_size(connect::LONGEST_HEAD)
+            .max_idle_connections(64)
+            .max_idle_connections_per_host(64)
+            .build();
+        let origin = base
+            .parse()
+            .expect("a base URL was checked when it was read");
+        let connections = Arc::new(Connections::new(origin, tls, names));
+        Service {
+            agent: Agent::with_parts(config, Door(connections.clone()), connections.names.clone()),
+            connections,
+            base: base.to_owned(),
+            proxy: through,
+        }
+    }
+
     /// Opens one connection and keeps it for the first request that needs one. What goes wrong here goes wrong again,
     /// and is reported, when a request is made.
     pub fn open_early(&self, limits: Limits) {
@@ -282,48 +304,4 @@ fn limited<B>(
         .timeout_recv_body(Some(request.limits.response))
         .timeout_global(within)
         .build()
-}
-
-impl Answer {
-    /// A header's value, if it is there and plain text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body as JSON, whatever the Content-Type says: not every service labels it.
-    pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
-    }
-
-    /// The body as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// `404 Not Found`.
-    pub fn status_text(&self) -> String {
-        status_text(self.status)
-    }
-
-    /// What support asks for: the service's id of the request, and ours. Only what has the form of an id is shown: a
-    /// header may hold anything.
-    pub fn ids(&self, ours: &str) -> String {
-        let is_id =
-            |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        let theirs = self.header("x-ms-request-id").filter(is_id);
-        let theirs = theirs.map(|id| format!("; request id {id}"));
-        format!("{}; client request id {ours}", theirs.unwrap_or_default())
-    }
-
-    /// How long the service asks to be left alone.
-    pub fn retry_after(&self) -> Option<Duration> {
-        retry::retry_after(|name| self.header(name))
-    }
-}
-
-fn status_text(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
 }

@@ -1,5 +1,7 @@
 //! Random bytes, from the generator that TLS uses: for ids and for the jitter of pauses.
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 /// A random UUID, to be found again in the logs of the service that got it (RFC 9562, version 4).
 pub fn request_id() -> String {
     let mut bytes: [u8; 16] = random();
@@ -24,8 +26,6 @@ pub fn request_id() -> String {
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // The kernel's generator does not fail once it is seeded; if it did, TLS would fail next.
-    let _ = rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes);
+    let _ = SystemRandom::new().fill(&mut bytes);
     bytes
 }

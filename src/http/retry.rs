@@ -58,6 +58,8 @@ pub enum Kind {
     EndpointUpdating,
     /// NMI: 403 and 404 while it assigns the identity to the pod.
     NotYetAssigned,
+    /// App Service's endpoint: 500, for a moment or for a resource that does not exist.
+    PerhapsResource,
     /// The identity is not there, or it is not clear which one is meant.
     NoSuchIdentity,
     /// No managed identity can be had where this runs.
@@ -118,6 +120,7 @@ impl Kind {
             Kind::Busy => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::EndpointUpdating => (Retry::UntilDeadline, Cause::Unavailable),
             Kind::NotYetAssigned => (Retry::UntilDeadline, Cause::Denied),
+            Kind::PerhapsResource => (Retry::Tries(3), Cause::Unavailable),
             Kind::NoSuchIdentity => (Retry::Never, Cause::Denied),
             Kind::NotOnAzure => (Retry::Never, Cause::Unavailable),
             Kind::FederationMismatch => (Retry::Tries(5), Cause::Denied),

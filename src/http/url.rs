@@ -30,3 +30,14 @@ pub fn is_base_url(text: &str) -> bool {
         && !text.contains(['@', '?', '#', '\\'])
         && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())
 }
+
+/// Splits a URL into its origin and its path with what follows that.
+pub fn split_url(url: &str) -> Option<(&str, &str)> {
+    let authority = url.find("://")? + "://".len();
+    let at = url[authority..]
+        .find(['/', '?'])
+        .map_or(url.len(), |at| authority + at);
+    let (base, path) = url.split_at(at);
+    let usable = is_base_url(base) && !path.starts_with('?') && !path.contains(['#', '\\', ' ']);
+    usable.then_some((base, if path.is_empty() { "/" } else { path }))
+}

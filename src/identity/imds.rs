@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{AccessToken, answer};
+use super::{AccessToken, Ask, answer};
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::http::retry::{Kind, persist};
@@ -57,27 +57,16 @@ impl Imds {
     }
 
     pub(super) fn describe(&self) -> String {
-        let which = match &self.selector {
-            None => "managed identity".to_owned(),
-            Some(Selector::Client(id)) => format!("managed identity with client id {id}"),
-            Some(Selector::Object(id)) => format!("managed identity with object id {id}"),
-            Some(Selector::Resource(id)) => format!("managed identity {id}"),
-        };
+        let which = super::describe_selector(self.selector.as_ref());
         format!("IMDS ({}, {which})", self.base)
     }
 
-    pub(super) fn token(&self, http: &Http, resource: &str) -> Result<AccessToken, Failure> {
+    pub(super) fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
         let mut target = format!(
             "/metadata/identity/oauth2/token?api-version={API_VERSION}&resource={}",
-            encode(resource)
+            encode(ask.resource)
         );
-        let selector = match &self.selector {
-            None => None,
-            Some(Selector::Client(id)) => Some(("client_id", id)),
-            Some(Selector::Object(id)) => Some(("object_id", id)),
-            Some(Selector::Resource(id)) => Some(("msi_res_id", id)),
-        };
-        if let Some((name, id)) = selector {
+        if let Some((name, id)) = self.selector.as_ref().map(super::imds_selector) {
             target.push_str(&format!("&{name}={}", encode(id)));
         }
         let id = request_id();

@@ -5,7 +5,13 @@
 //! request, and a `token` that asks until it has one.
 
 mod answer;
+mod app_service;
+mod arc;
+mod az;
+mod entra;
 mod imds;
+mod legacy;
+mod principal;
 mod workload;
 
 use std::path::Path;
@@ -14,13 +20,15 @@ use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::http::Http;
 use crate::secret::Secret;
-use crate::settings::{IdentityName, Settings};
+use crate::settings::{IdentityName, Selector, Settings};
 
+use app_service::AppService;
+use arc::Arc;
+use az::AzureCli;
 use imds::Imds;
+use legacy::Legacy;
+use principal::Principal;
 use workload::WorkloadIdentity;
-
-/// Where the agent of Azure Arc is installed (azcmagent; the path that the SDKs look for).
-const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
 
 /// An access token for one resource.
 #[derive(Debug)]
@@ -31,11 +39,30 @@ pub struct AccessToken {
     pub expires_on: i64,
 }
 
+/// What an access token is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The resource; a scope is this and `/.default`.
+    pub resource: &'a str,
+    /// The tenant that a vault named, where that is not the configured one. Managed identities have no choice.
+    pub tenant: Option<&'a str>,
+}
+
 /// Where an access token comes from.
 #[derive(Debug)]
 pub enum Source {
+    /// App Service, Functions, Container Apps.
+    AppService(AppService),
+    /// Azure Arc's agent.
+    Arc(Arc),
+    /// The Azure CLI.
+    Cli(AzureCli),
     /// IMDS, or NMI in its place.
     Imds(Imds),
+    /// Azure ML, Cloud Shell, old App Service.
+    Legacy(Legacy),
+    /// A service principal's own secret or certificate.
+    Principal(Principal),
     /// A federated token, exchanged at Entra.
     Workload(WorkloadIdentity),
 }
@@ -44,55 +71,50 @@ impl Source {
     /// Chooses the source, or says why there is none. No request is made.
     pub fn select(env: &Environment, settings: &Settings) -> Result<Source, Failure> {
         let set = |name: &str| env.setting(name).map(|value| value.is_some());
-        match settings.identity {
-            Some(IdentityName::Workload) => return workload(env, settings),
-            Some(IdentityName::Managed) => {}
-            None if set("AZURE_FEDERATED_TOKEN_FILE")? => return workload(env, settings),
-            None if set("AZURE_CLIENT_SECRET")? => {
-                return Err(not_built(
-                    "a service principal with a secret",
-                    "AZURE_CLIENT_SECRET",
-                ));
+        let named = match settings.identity {
+            Some(name) => Some(name),
+            None => token_credentials(env)?,
+        };
+        match named {
+            Some(IdentityName::Cli) => {
+                let tenant = env.setting("AZURE_TENANT_ID")?.map(str::to_owned);
+                return Ok(Source::Cli(AzureCli::build(tenant)?));
             }
-            None if set("AZURE_CLIENT_CERTIFICATE_PATH")? => {
-                return Err(not_built(
-                    "a service principal with a certificate",
-                    "AZURE_CLIENT_CERTIFICATE_PATH",
-                ));
+            Some(IdentityName::Principal) => {
+                return Ok(Source::Principal(Principal::build(env, settings)?));
+            }
+            Some(IdentityName::Workload) => {
+                return Ok(Source::Workload(WorkloadIdentity::build(env, settings)?));
+            }
+            Some(IdentityName::Managed) => {}
+            None if set("AZURE_FEDERATED_TOKEN_FILE")? => {
+                return Ok(Source::Workload(WorkloadIdentity::build(env, settings)?));
+            }
+            None if Principal::is_named(env)? => {
+                return Ok(Source::Principal(Principal::build(env, settings)?));
             }
             None => {}
         }
+        let selector = settings.selector.clone();
         let endpoint = set("IDENTITY_ENDPOINT")?;
         if endpoint && set("IDENTITY_HEADER")? {
-            return Err(if set("IDENTITY_SERVER_THUMBPRINT")? {
-                not_built(
-                    "Service Fabric's managed identity",
-                    "IDENTITY_SERVER_THUMBPRINT",
+            if set("IDENTITY_SERVER_THUMBPRINT")? {
+                return Err(Failure::new(
+                    Cause::Config,
+                    "the environment names Service Fabric's managed identity (IDENTITY_SERVER_THUMBPRINT), which \
+                     akv-init does not use",
                 )
-            } else {
-                not_built(
-                    "the managed identity of App Service, Functions or Container Apps",
-                    "IDENTITY_ENDPOINT and IDENTITY_HEADER",
-                )
-            });
+                .hint("choose another with --identity, or leave the three IDENTITY_ variables out"));
+            }
+            return Ok(Source::AppService(AppService::build(env, selector)?));
         }
         if set("MSI_ENDPOINT")? {
-            return Err(not_built(
-                "the managed identity of Azure ML, Cloud Shell or the old App Service",
-                "MSI_ENDPOINT",
-            ));
+            return Ok(Source::Legacy(Legacy::build(env, selector)?));
         }
-        if endpoint && set("IMDS_ENDPOINT")? {
-            return Err(not_built(
-                "Azure Arc's managed identity",
-                "IDENTITY_ENDPOINT and IMDS_ENDPOINT",
-            ));
+        if endpoint && set("IMDS_ENDPOINT")? || Path::new(arc::AGENT).exists() {
+            return Ok(Source::Arc(Arc::build(env, selector)?));
         }
-        if Path::new(ARC_AGENT).exists() {
-            return Err(not_built("Azure Arc's managed identity", ARC_AGENT));
-        }
-        let named = settings.identity.is_some() || settings.selector.is_some();
-        if set("KUBERNETES_SERVICE_HOST")? && !named {
+        if set("KUBERNETES_SERVICE_HOST")? && named.is_none() && selector.is_none() {
             return Err(Failure::new(
                 Cause::Config,
                 "this pod has no identity of its own: it is in Kubernetes, and workload identity is not set up for it",
@@ -103,37 +125,103 @@ impl Source {
                  with --client-id, or --identity managed",
             ));
         }
-        Ok(Source::Imds(Imds::build(env, settings.selector.clone())?))
+        Ok(Source::Imds(Imds::build(env, selector)?))
     }
 
     /// Asks for an access token until there is one, there cannot be one, or time is up.
-    pub fn token(&self, http: &Http, resource: &str) -> Result<AccessToken, Failure> {
+    pub fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
         match self {
-            Source::Imds(source) => source.token(http, resource),
-            Source::Workload(source) => source.token(http, resource),
+            Source::AppService(source) => source.token(http, ask),
+            Source::Arc(source) => source.token(http, ask),
+            Source::Cli(source) => source.token(http, ask),
+            Source::Imds(source) => source.token(http, ask),
+            Source::Legacy(source) => source.token(http, ask),
+            Source::Principal(source) => source.token(http, ask),
+            Source::Workload(source) => source.token(http, ask),
         }
     }
 
     /// What it is, for messages: "IMDS (http://169.254.169.254, managed identity)".
     pub fn describe(&self) -> String {
         match self {
+            Source::AppService(source) => source.describe(),
+            Source::Arc(source) => source.describe(),
+            Source::Cli(source) => source.describe(),
             Source::Imds(source) => source.describe(),
+            Source::Legacy(source) => source.describe(),
+            Source::Principal(source) => source.describe(),
             Source::Workload(source) => source.describe(),
         }
     }
+
+    /// Whether this source can get a token from a tenant, and that is not the one that it is configured for anyway. A
+    /// managed identity has one tenant.
+    pub fn is_other_tenant(&self, tenant: &str) -> bool {
+        let configured = match self {
+            Source::Cli(source) => source.tenant(),
+            Source::Principal(source) => Some(source.tenant()),
+            Source::Workload(source) => Some(source.tenant()),
+            Source::AppService(_) | Source::Arc(_) | Source::Imds(_) | Source::Legacy(_) => {
+                return false;
+            }
+        };
+        configured.is_none_or(|configured| !configured.eq_ignore_ascii_case(tenant))
+    }
 }
 
-fn workload(env: &Environment, settings: &Settings) -> Result<Source, Failure> {
-    Ok(Source::Workload(WorkloadIdentity::build(env, settings)?))
+/// `AZURE_TOKEN_CREDENTIALS`, as the SDKs read it: `prod` and `dev`, or one credential's type
+/// (<https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains>).
+fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Failure> {
+    const NAME: &str = "AZURE_TOKEN_CREDENTIALS";
+    let Some(text) = env.setting(NAME)? else {
+        return Ok(None);
+    };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "prod" => Ok(None),
+        "dev" | "azureclicredential" => Ok(Some(IdentityName::Cli)),
+        "environmentcredential" => Ok(Some(IdentityName::Principal)),
+        "managedidentitycredential" => Ok(Some(IdentityName::Managed)),
+        "workloadidentitycredential" => Ok(Some(IdentityName::Workload)),
+        _ => Err(Failure::new(Cause::Config, format!("{NAME}: `{text}` is not a credential that akv-init has"))
+            .hint(
+                "prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \
+                 AzureCLICredential; --identity beats it",
+            )),
+    }
 }
 
-fn not_built(source: &str, because: &str) -> Failure {
-    Failure::new(
+/// A setting that is sent as a header, as a secret that no message shows.
+fn header_value(env: &Environment, name: &str) -> Result<Option<Secret>, Failure> {
+    let Some(value) = env.setting(name)? else {
+        return Ok(None);
+    };
+    if value
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    {
+        return Ok(Some(Secret::new(value.to_owned())));
+    }
+    Err(Failure::new(
         Cause::Config,
-        format!("the environment names {source} ({because}), which this version cannot use"),
-    )
-    .hint(
-        "this version knows workload identity and IMDS only; --identity workload needs AZURE_FEDERATED_TOKEN_FILE, \
-         AZURE_TENANT_ID and AZURE_CLIENT_ID",
-    )
+        format!("{name} holds what cannot stand in a header"),
+    ))
+}
+
+/// Which managed identity, for messages.
+fn describe_selector(selector: Option<&Selector>) -> String {
+    match selector {
+        None => "managed identity".to_owned(),
+        Some(Selector::Client(id)) => format!("managed identity with client id {id}"),
+        Some(Selector::Object(id)) => format!("managed identity with object id {id}"),
+        Some(Selector::Resource(id)) => format!("managed identity {id}"),
+    }
+}
+
+/// A selector as IMDS and the agent of Azure Arc take it.
+fn imds_selector(selector: &Selector) -> (&'static str, &str) {
+    match selector {
+        Selector::Client(id) => ("client_id", id),
+        Selector::Object(id) => ("object_id", id),
+        Selector::Resource(id) => ("msi_res_id", id),
+    }
 }

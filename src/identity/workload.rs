@@ -1,139 +1,127 @@
 //! Workload identity: the service account token of a pod, exchanged at Entra for an access token.
 //!
-//! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation> and
-//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow#third-case-access-token-request-with-a-federated-credential>.
-//! The token file is read just before each request, since the kubelet replaces it. Codes of Entra's errors may change;
-//! here they decide about another try and about hints, never about success.
+//! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>. The token file is read just before each
+//! request, since the kubelet replaces it. With identity bindings
+//! (<https://learn.microsoft.com/azure/aks/identity-bindings-concepts>) the exchange goes through the cluster's token
+//! proxy: the same request to another host, under a TLS name and a CA of its own.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{AccessToken, answer};
+use super::entra::{Client, Credential, Entra};
+use super::{AccessToken, Ask};
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::host::Host;
 use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
-use crate::http::{Answer, Http, Limits, Request, encode, request_id};
+use crate::http::{Http, split_url};
 use crate::log;
 use crate::progress::Wait;
 use crate::secret::Secret;
-use crate::settings::{self, Selector, Settings};
+use crate::settings::Settings;
 
 const FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(10),
-    response: Duration::from_secs(30),
-};
+const PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+const PROXY_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
+const PROXY_CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
+const PROXY_CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
 
 /// The source.
 #[derive(Debug)]
 pub struct WorkloadIdentity {
-    authority: Host,
-    tenant: String,
-    client_id: String,
+    entra: Entra,
     token_file: PathBuf,
+    proxy: Option<TokenProxy>,
+}
+
+/// The cluster's token proxy.
+#[derive(Debug)]
+struct TokenProxy {
+    host: Host,
+    /// Without a slash at its end.
+    path: String,
+    /// The name that TLS asks for and checks, where it is not the host's.
+    name: Option<String>,
+    ca: ProxyCa,
+}
+
+#[derive(Debug)]
+enum ProxyCa {
+    /// What everything else trusts.
+    Usual,
+    File(PathBuf),
+    Data(String),
 }
 
 impl WorkloadIdentity {
     /// Reads its settings; half of them is an error that names the other half.
     pub fn build(env: &Environment, settings: &Settings) -> Result<WorkloadIdentity, Failure> {
-        let client_id = match &settings.selector {
-            Some(Selector::Client(id)) => Some(id.clone()),
-            None => None,
-            Some(Selector::Object(_) | Selector::Resource(_)) => {
-                return Err(Failure::new(
-                    Cause::Config,
-                    "workload identity is chosen by client id; an object id or a resource id does not apply",
-                )
-                .hint("give --client-id, or --identity managed to use IMDS"));
-            }
-        };
+        let client = Client::of(env, settings, "workload identity")?;
         let token_file = env
             .get(FILE_VARIABLE)
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
-        let tenant = env.setting(TENANT_VARIABLE)?;
-        let missing: Vec<&str> = [
-            (token_file.is_none(), FILE_VARIABLE),
-            (tenant.is_none(), TENANT_VARIABLE),
-            (client_id.is_none(), "AZURE_CLIENT_ID"),
-        ]
-        .into_iter()
-        .filter_map(|(missing, name)| missing.then_some(name))
-        .collect();
-        let (Some(token_file), Some(tenant), Some(client_id)) = (token_file, tenant, client_id)
-        else {
-            return Err(Failure::new(
+        let complete = client.complete(&[(token_file.is_some(), FILE_VARIABLE)]);
+        match (complete, token_file) {
+            (Ok(entra), Some(token_file)) => Ok(WorkloadIdentity {
+                entra,
+                token_file,
+                proxy: TokenProxy::build(env)?,
+            }),
+            (Err(missing), _) => Err(Failure::new(
                 Cause::Config,
                 format!("workload identity is not complete: {} not set", missing.join(" and ")),
             )
             .hint(
                 "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
                  account is annotated with azure.workload.identity/client-id",
-            ));
-        };
-        if !tenant
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-        {
-            return Err(Failure::new(
-                Cause::Config,
-                format!("{TENANT_VARIABLE}: `{tenant}` is neither a GUID nor a domain"),
-            ));
+            )),
+            (Ok(_), None) => unreachable!("a missing token file was named above"),
         }
-        Ok(WorkloadIdentity {
-            authority: settings::authority(env, settings.cloud)?,
-            tenant: tenant.to_owned(),
-            client_id,
-            token_file,
-        })
+    }
+
+    pub(super) fn tenant(&self) -> &str {
+        &self.entra.tenant
     }
 
     pub(super) fn describe(&self) -> String {
+        let through = match &self.proxy {
+            None => String::new(),
+            Some(proxy) => format!(" through the token proxy https://{}", proxy.host),
+        };
         format!(
-            "Entra (https://{}, workload identity with client id {}, tenant {})",
-            self.authority, self.client_id, self.tenant
+            "Entra (https://{}, workload identity with {}){through}",
+            self.entra.authority,
+            self.entra.describe()
         )
     }
 
-    pub(super) fn token(&self, http: &Http, resource: &str) -> Result<AccessToken, Failure> {
-        let service = http.internet(&self.authority);
-        let target = format!("/{}/oauth2/v2.0/token", self.tenant);
-        let id = request_id();
-        let headers = [("client-request-id", id.as_str())];
+    pub(super) fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
         let doing = format!("getting an access token from {}", self.describe());
-        let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
+        let hint = |kind, credential: &Credential| self.hint(kind, credential);
+        let assertion = || self.read_assertion().map(Credential::Assertion);
+        let Some(proxy) = &self.proxy else {
+            return self.entra.token(http, ask, &doing, assertion, hint);
+        };
+        let path = format!("{}{}", proxy.path, self.entra.path(ask));
+        let wait = Wait::begin(&doing, None);
         persist(&http.patience, wait, || {
-            let assertion = self.read_assertion()?;
-            let form = format!(
-                "client_id={}&grant_type=client_credentials\
-                 &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer\
-                 &client_assertion={}&scope={}",
-                encode(&self.client_id),
-                encode(assertion.expose()),
-                encode(&format!("{resource}/.default"))
-            );
-            let request = Request {
-                target: &target,
-                headers: &headers,
-                form: Some(&form),
-                limits: LIMITS,
+            let name = proxy.name.as_deref();
+            let service = match proxy.roots()? {
+                None => http.named(&proxy.host, name, None),
+                // Replaced while the cluster's CA rotates: read anew for each try.
+                Some(pem) => http.named(&proxy.host, name, Some(&pem)),
             };
-            let answer = service
-                .send(&request, &http.patience)
-                .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
-            match answer.status.as_u16() {
-                200 | 201 => answer::read(&answer),
-                _ => Err(self.refusal(&answer, &assertion, &id)),
-            }
+            let service =
+                service.map_err(|failure| Trouble::new(Kind::BadSettings, failure.to_string()))?;
+            self.entra
+                .one_try(http, &service, &path, ask, assertion()?, &hint)
         })
         .map_err(|failure| failure.about(&doing))
     }
@@ -162,125 +150,84 @@ impl WorkloadIdentity {
         }
     }
 
-    /// What Entra's refusal means
-    /// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>).
-    fn refusal(&self, answer: &Answer, assertion: &Secret, id: &str) -> Trouble {
-        let body = answer.json().unwrap_or_default();
-        let error = body["error"].as_str().unwrap_or_default();
-        let codes: Vec<i64> = body["error_codes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_i64)
-            .collect();
-        let description = body["error_description"].as_str().unwrap_or_default();
-        // Newer texts separate their trailing parts by spaces, older ones by line ends.
-        let description = description.split("Trace ID:").next().unwrap_or_default();
-        let description = log::excerpt(description, &[assertion.expose()]);
-        let description = description.trim_end_matches('.');
-        let kind = classify(answer.status.as_u16(), error, &codes);
-        let mut message = match (error, description) {
-            ("", "") => answer.status_text(),
-            ("", text) => format!("{}: {text}", answer.status_text()),
-            (error, "") => format!(
-                "{} ({})",
-                answer.status_text(),
-                log::excerpt(error, &[assertion.expose()])
-            ),
-            (error, text) => format!(
-                "{} ({}): {text}",
-                answer.status_text(),
-                log::excerpt(error, &[assertion.expose()])
-            ),
-        };
-        if !codes.is_empty() && !description.contains("AADSTS") {
-            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
-            message.push_str(&format!(" (codes {})", codes.join(", ")));
-        }
-        for (name, label) in [
-            ("trace_id", "trace id"),
-            ("correlation_id", "correlation id"),
-            ("timestamp", "at"),
-        ] {
-            if let Some(value) = body[name].as_str() {
-                message.push_str(&format!(
-                    "; {label} {}",
-                    log::excerpt(value, &[assertion.expose()])
-                ));
-            }
-        }
-        // Where Entra names the correlation, that is the id that we sent.
-        if body["correlation_id"].as_str().is_none() {
-            message.push_str(&answer.ids(id));
-        }
-        Trouble {
-            kind,
-            message,
-            hint: self.hint(kind, &codes, assertion),
-            retry_after: answer.retry_after(),
-        }
-    }
-
-    fn hint(&self, kind: Kind, codes: &[i64], assertion: &Secret) -> Option<String> {
+    fn hint(&self, kind: Kind, credential: &Credential) -> Option<String> {
+        let (Credential::Assertion(sent) | Credential::ClientSecret(sent)) = credential;
         match kind {
             Kind::FederationMismatch => Some(format!(
                 "the federated credential of client id {} must have exactly what was presented: {}",
-                self.client_id,
-                presented(assertion)
+                self.entra.client_id,
+                presented(sent)
             )),
             Kind::AssertionExpired => Some(format!(
                 "the token file is stale, or a clock is wrong; presented: {}",
-                presented(assertion)
-            )),
-            Kind::CredentialRefused if codes.contains(&700_016) => Some(format!(
-                "no application or identity has client id {} in tenant {}: look at AZURE_CLIENT_ID and AZURE_TENANT_ID",
-                self.client_id, self.tenant
-            )),
-            Kind::BadSettings => Some(format!(
-                "look at AZURE_TENANT_ID ({}), AZURE_AUTHORITY_HOST and --cloud",
-                self.tenant
-            )),
-            _ => None,
-        }
-    }
-
-    fn unreachable(&self, kind: Kind) -> Option<String> {
-        match kind {
-            Kind::NameUnknown
-            | Kind::NameServer
-            | Kind::NoConnection
-            | Kind::CutOffConnecting
-            | Kind::Refused
-            | Kind::Unreachable => Some(format!(
-                "this pod must reach https://{} (egress rule, or HTTPS_PROXY)",
-                self.authority
+                presented(sent)
             )),
             _ => None,
         }
     }
 }
 
-/// The row of the retry table for a refusal: the codes that are known, then `error`, then the status.
-fn classify(status: u16, error: &str, codes: &[i64]) -> Kind {
-    for code in codes {
-        match code {
-            70_021 | 70_025 | 700_211 | 700_212 | 700_213 => return Kind::FederationMismatch,
-            700_024 => return Kind::AssertionExpired,
-            90_006 | 90_012 | 90_024 | 90_033 | 90_055 | 90_061 | 90_090 | 50_196 => {
-                return Kind::Busy;
+impl TokenProxy {
+    fn build(env: &Environment) -> Result<Option<TokenProxy>, Failure> {
+        let refuse = |name: &str, why: &str| Failure::new(Cause::Config, format!("{name}: {why}"));
+        let (name, file, data) = (
+            env.setting(PROXY_NAME)?,
+            env.setting(PROXY_CA_FILE)?,
+            env.setting(PROXY_CA_DATA)?,
+        );
+        let Some(url) = env.setting(PROXY)? else {
+            let stray = [
+                (name, PROXY_NAME),
+                (file, PROXY_CA_FILE),
+                (data, PROXY_CA_DATA),
+            ];
+            return match stray.iter().find_map(|(value, name)| value.map(|_| *name)) {
+                None => Ok(None),
+                Some(stray) => Err(refuse(stray, &format!("it is set, and {PROXY} is not"))),
+            };
+        };
+        let not_a_url = || refuse(PROXY, "this is not https://HOST[:PORT][/PATH]");
+        let (base, path) = split_url(url)
+            .filter(|_| !url.contains(['?', '%']))
+            .ok_or_else(not_a_url)?;
+        let host = base.strip_prefix("https://").ok_or_else(not_a_url)?;
+        let ca = match (file, data) {
+            (Some(_), Some(_)) => {
+                return Err(refuse(
+                    PROXY_CA_FILE,
+                    &format!("{PROXY_CA_DATA} is set, too"),
+                ));
             }
-            90_002 | 900_023 | 90_038 | 900_382 | 50_001 | 500_011 | 70_011 => {
-                return Kind::BadSettings;
-            }
-            _ => {}
-        }
+            (Some(file), None) => ProxyCa::File(PathBuf::from(file)),
+            (None, Some(data)) => ProxyCa::Data(data.to_owned()),
+            (None, None) => ProxyCa::Usual,
+        };
+        Ok(Some(TokenProxy {
+            host: Host::parse(host).map_err(|_| not_a_url())?,
+            path: path.trim_end_matches('/').to_owned(),
+            name: name.map(str::to_owned),
+            ca,
+        }))
     }
-    match (error, status) {
-        ("temporarily_unavailable" | "server_error", _) => Kind::Busy,
-        (_, 429) => Kind::Throttled,
-        (_, 408 | 500..=599) => Kind::Busy,
-        ("", _) if codes.is_empty() => Kind::Foreign,
-        _ => Kind::CredentialRefused,
+
+    /// The proxy's roots, PEM; none where it has the usual ones.
+    fn roots(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        match &self.ca {
+            ProxyCa::Usual => Ok(None),
+            ProxyCa::Data(pem) => Ok(Some(pem.clone().into_bytes())),
+            ProxyCa::File(path) => match fs::read(path) {
+                // Empty for a moment while it is replaced.
+                Ok(pem) if pem.is_empty() => Err(Trouble::new(
+                    Kind::EndpointUpdating,
+                    format!("{PROXY_CA_FILE}: `{}` is empty", path.display()),
+                )),
+                Ok(pem) => Ok(Some(pem)),
+                Err(error) => Err(Trouble::new(
+                    Kind::BadSettings,
+                    format!("{PROXY_CA_FILE}: `{}`: {error}", path.display()),
+                )),
+            },
+        }
     }
 }
 

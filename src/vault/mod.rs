@@ -1,14 +1,17 @@
 //! `KeyVault`: reading secrets.
 //!
-//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>. Where a token is needed it is there
-//! before the first request: the cloud's resource is known, and a challenge would say nothing new.
+//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>. Where the cloud is known, the token is
+//! there before the first request. A host that no cloud knows is asked once, without a token, what it wants.
 
 mod refusal;
 
+use std::cell::RefCell;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::challenge::Challenge;
 use crate::date;
 use crate::failure::Failure;
 use crate::host::{Host, VaultName};
@@ -33,8 +36,8 @@ const LIMITS: Limits = Limits {
 pub struct Wanted {
     /// The vault.
     pub host: Host,
-    /// What an access token for the vault is asked for.
-    pub resource: String,
+    /// What an access token for the vault is asked for; none where the vault has to say it.
+    pub resource: Option<String>,
     /// The secret's name.
     pub name: String,
     /// The secret version; none is the current one.
@@ -61,10 +64,30 @@ impl Wanted {
     }
 }
 
+/// What a vault that no cloud knows wants a token for, and from which tenant.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Verified: a parent domain of the vault's host.
+    pub resource: String,
+    /// As the challenge names it.
+    pub tenant: Option<String>,
+}
+
+/// Why a secret was not read.
+pub enum NotRead {
+    /// For good.
+    Failed(Failure),
+    /// The vault names a tenant of its own: worth one more read, with a token from there.
+    Tenant(String, Failure),
+}
+
 /// One vault.
 pub struct KeyVault {
     host: Host,
     service: Service,
+    /// The api-version that the service named when it did not know ours.
+    older: OnceLock<String>,
+    asked: Mutex<Option<Asked>>,
 }
 
 impl KeyVault {
@@ -73,6 +96,8 @@ impl KeyVault {
         KeyVault {
             host: host.clone(),
             service: http.internet(host),
+            older: OnceLock::new(),
+            asked: Mutex::new(None),
         }
     }
 
@@ -83,42 +108,139 @@ impl KeyVault {
         self.service.open_early(LIMITS);
     }
 
-    /// Reads one secret. `targets` are the variables that it is for, for messages.
+    /// Asks the vault what it wants a token for: one request, however many readers there are.
+    pub fn ask(&self, http: &Http, wanted: &Wanted) -> Result<Asked, Failure> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = &*asked {
+            return Ok(asked.clone());
+        }
+        let doing = format!("asking {} what it wants a token for", self.host);
+        let id = request_id();
+        let headers = [("x-ms-client-request-id", id.as_str())];
+        let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
+        let found = persist(&http.patience, wait, || {
+            let answer = self.get(http, wanted, &headers)?;
+            match (answer.status.as_u16(), answer.header("www-authenticate")) {
+                (401, Some(header)) => self.verify(header),
+                (401, None) => Err(Trouble::new(Kind::Foreign, "401 without a challenge")),
+                _ => Err(self.refusal(http, &answer, &Secret::new(String::new()), &id)),
+            }
+        })
+        .map_err(|failure| failure.about(&doing))?;
+        log::debug(|| format!("{} wants a token for {}", self.host, found.resource));
+        Ok(asked.insert(found).clone())
+    }
+
+    /// Reads one secret. `purpose` is what it is for, for messages.
     pub fn read(
         &self,
         http: &Http,
         wanted: &Wanted,
         token: &AccessToken,
-        targets: &str,
-    ) -> Result<Secret, Failure> {
+        purpose: &str,
+    ) -> Result<Secret, NotRead> {
         let shown = format!("secret `{}`", wanted.shown());
-        let target = format!("/secrets/{}?api-version={API_VERSION}", wanted.shown());
         let id = request_id();
         let bearer = Secret::new(format!("Bearer {}", token.token.expose()));
         let headers = [
             ("Authorization", bearer.expose()),
             ("x-ms-client-request-id", id.as_str()),
         ];
-        let request = Request {
-            target: &target,
-            headers: &headers,
-            form: None,
-            limits: LIMITS,
-        };
-        let doing = format!("reading {shown} from {} for {targets}", self.host);
+        let doing = format!("reading {shown} from {} for {purpose}", self.host);
+        let tenant = RefCell::new(None);
         let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
-        persist(&http.patience, wait, || {
-            let answer = self
-                .service
-                .send(&request, &http.patience)
-                .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
-            match answer.status.as_u16() {
-                200 => read_bundle(&answer, &shown),
-                _ => Err(self.refusal(http, &answer, &token.token, &id)),
+        let read = persist(&http.patience, wait, || {
+            let answer = self.get(http, wanted, &headers)?;
+            if answer.status.as_u16() == 200 {
+                return read_bundle(&answer, &shown);
+            }
+            let trouble = self.refusal(http, &answer, &token.token, &id);
+            if answer.status.as_u16() == 401 && trouble.kind == Kind::AccessRefused {
+                let challenge = answer.header("www-authenticate").and_then(Challenge::parse);
+                tenant.replace(challenge.and_then(|challenge| challenge.tenant));
+            }
+            Err(trouble)
+        });
+        read.map_err(|failure| {
+            let failure = failure.about(&doing);
+            match tenant.take() {
+                Some(tenant) => NotRead::Tenant(tenant, failure),
+                None => NotRead::Failed(failure),
             }
         })
-        .map_err(|failure| failure.about(&doing))
     }
+
+    /// One try, and a second one where the service does not know our api-version and names one that it does.
+    fn get(
+        &self,
+        http: &Http,
+        wanted: &Wanted,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Trouble> {
+        let send = |version: &str| {
+            let target = format!("/secrets/{}?api-version={version}", wanted.shown());
+            let request = Request {
+                target: &target,
+                headers,
+                form: None,
+                limits: LIMITS,
+            };
+            self.service
+                .send(&request, &http.patience)
+                .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))
+        };
+        if let Some(older) = self.older.get() {
+            return send(older);
+        }
+        let answer = send(API_VERSION)?;
+        match supported_version(&answer) {
+            Some(older) => send(self.older.get_or_init(|| older)),
+            None => Ok(answer),
+        }
+    }
+
+    fn verify(&self, header: &str) -> Result<Asked, Trouble> {
+        let Some(challenge) = Challenge::parse(header) else {
+            return Err(Trouble::new(
+                Kind::Foreign,
+                "401 with a challenge that is not Bearer",
+            ));
+        };
+        match challenge.resource_for(&self.host) {
+            Some(resource) => Ok(Asked {
+                resource: resource.to_owned(),
+                tenant: challenge.tenant.clone(),
+            }),
+            None => {
+                let claimed = log::excerpt(challenge.resource.as_deref().unwrap_or("nothing"), &[]);
+                Err(Trouble::new(
+                    Kind::Foreign,
+                    format!("it wants a token for `{claimed}`, which is not a parent domain of its own"),
+                )
+                .hint(format!(
+                    "if this host is meant, say what its token is for: --allow-vault {} --vault-resource URL",
+                    self.host
+                )))
+            }
+        }
+    }
+}
+
+/// The api-version that a service names when it does not know ours: "The specified version (7.4) is not recognized.
+/// Consider using the latest supported version (7.1)."
+fn supported_version(answer: &Answer) -> Option<String> {
+    if answer.status.as_u16() != 400 {
+        return None;
+    }
+    let body = answer.json()?;
+    let message = body["error"]["message"].as_str()?;
+    let (_, rest) = message.split_once("latest supported version (")?;
+    let (version, _) = rest.split_once(')')?;
+    let usable = !version.is_empty()
+        && version
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+    (usable && version != API_VERSION).then(|| version.to_owned())
 }
 
 /// Takes the value out of a secret bundle. Nothing of the body is ever part of an error.
@@ -147,8 +269,8 @@ fn read_bundle(answer: &Answer, shown: &str) -> Result<Secret, Trouble> {
             date::format(begins)
         ));
     }
-    match bundle["value"].take() {
-        Value::String(value) => Ok(Secret::new(value)),
+    match bundle.get_mut("value").map(Value::take) {
+        Some(Value::String(value)) => Ok(Secret::new(value)),
         _ => Err(foreign("the answer has no `value`")),
     }
 }

@@ -213,7 +213,7 @@ impl KeyVault {
                 ),
             ),
             (401 | 403, _) if !said.code.is_empty() => (Kind::AccessRefused, None),
-            (400, _) if !said.code.is_empty() => (Kind::BadSettings, None),
+            (400, _) if !said.code.is_empty() => (Kind::Foreign, None),
             (429, _) => (Kind::Throttled, None),
             (408 | 500..=599, _) => (Kind::Busy, None),
             _ => (

@@ -1,0 +1,235 @@
+//! Azure Arc: a machine outside Azure whose agent has a managed identity.
+//!
+//! <https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>. The agent answers the first
+//! request with the name of a file that only a privileged local process can read; its content authorises the second.
+//! Whoever answered in the agent's place could name any file, so directory, extension and size are checked first.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{AccessToken, Ask, answer};
+use crate::env::Environment;
+use crate::failure::{Cause, Failure};
+use crate::http::retry::{Kind, persist};
+use crate::http::trouble::Trouble;
+use crate::http::{Answer, Http, Limits, Request, Service, encode, split_url};
+use crate::log;
+use crate::progress::Wait;
+use crate::secret::Secret;
+use crate::settings::Selector;
+
+/// Where the agent is installed; its presence alone selects this source.
+pub const AGENT: &str = "/opt/azcmagent/bin/himds";
+
+const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
+const API_VERSION: &str = "2020-06-01";
+/// The only directory that a challenge may name.
+const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
+/// The largest key file.
+const KEY_LIMIT: u64 = 4096;
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(2),
+    response: Duration::from_secs(15),
+};
+
+/// The source.
+#[derive(Debug)]
+pub struct Arc {
+    base: String,
+    path: String,
+    selector: Option<Selector>,
+}
+
+impl Arc {
+    /// Reads its one setting.
+    pub fn build(env: &Environment, selector: Option<Selector>) -> Result<Arc, Failure> {
+        let endpoint = env
+            .setting("IDENTITY_ENDPOINT")?
+            .unwrap_or(DEFAULT_ENDPOINT);
+        let Some((base, path)) = split_url(endpoint) else {
+            return Err(Failure::new(
+                Cause::Config,
+                "IDENTITY_ENDPOINT is not a URL",
+            ));
+        };
+        Ok(Arc {
+            base: base.to_owned(),
+            path: path.to_owned(),
+            selector,
+        })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let which = super::describe_selector(self.selector.as_ref());
+        format!("Azure Arc ({}, {which})", self.base)
+    }
+
+    pub(super) fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
+        let mut target = format!(
+            "{}?api-version={API_VERSION}&resource={}",
+            self.path,
+            encode(ask.resource)
+        );
+        if let Some((name, id)) = self.selector.as_ref().map(super::imds_selector) {
+            target.push_str(&format!("&{name}={}", encode(id)));
+        }
+        let service = http.local(&self.base);
+        let doing = format!("getting an access token from {}", self.describe());
+        let wait = Wait::begin(&doing, None);
+        persist(&http.patience, wait, || {
+            self.one_try(http, &service, &target)
+        })
+        .map_err(|failure| failure.about(&doing))
+    }
+
+    fn one_try(
+        &self,
+        http: &Http,
+        service: &Service,
+        target: &str,
+    ) -> Result<AccessToken, Trouble> {
+        let send = |headers: &[(&str, &str)]| {
+            let request = Request {
+                target,
+                headers,
+                form: None,
+                limits: LIMITS,
+            };
+            service.send(&request, &http.patience)
+        };
+        let challenge = send(&[("Metadata", "true")])?;
+        if challenge.status.as_u16() != 401 {
+            return Err(match refusal(&challenge, None) {
+                trouble if trouble.kind == Kind::Foreign => Trouble::new(
+                    Kind::Foreign,
+                    format!(
+                        "{}: the agent did not ask for its key file",
+                        challenge.status_text()
+                    ),
+                ),
+                trouble => trouble,
+            });
+        }
+        let path = key_path(challenge.header("www-authenticate").unwrap_or_default())?;
+        let key = read_key(&path)?;
+        let authorization = Secret::new(format!("Basic {}", key.expose()));
+        let answer = send(&[
+            ("Metadata", "true"),
+            ("Authorization", authorization.expose()),
+        ])?;
+        if answer.status.as_u16() != 200 {
+            return Err(refusal(&answer, Some(&key)));
+        }
+        self.check_echo(&answer)?;
+        answer::read(&answer)
+    }
+
+    /// Agents before 2026 ignore a selector and answer for the system-assigned identity.
+    fn check_echo(&self, answer: &Answer) -> Result<(), Trouble> {
+        let Some(selector) = &self.selector else {
+            return Ok(());
+        };
+        let (names, id): (&[&str], _) = match selector {
+            Selector::Client(id) => (&["client_id"], id),
+            Selector::Object(id) => (&["object_id"], id),
+            Selector::Resource(id) => (&["msi_res_id", "mi_res_id"], id),
+        };
+        let body = answer.json().unwrap_or_default();
+        let echoed = names.iter().any(|name| {
+            body[*name]
+                .as_str()
+                .is_some_and(|echo| echo.eq_ignore_ascii_case(id))
+        });
+        if echoed {
+            return Ok(());
+        }
+        Err(Trouble::new(
+            Kind::NoSuchIdentity,
+            "the agent did not confirm that the token is for the identity that was asked for",
+        )
+        .hint("update the agent of Azure Arc, or leave the selector out to use the machine's own identity"))
+    }
+}
+
+/// The file that a challenge names: `Basic realm=PATH`.
+fn key_path(challenge: &str) -> Result<PathBuf, Trouble> {
+    let foreign = |why: &str| Trouble::new(Kind::Foreign, format!("401: {why}"));
+    let path = challenge
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
+        .and_then(|(_, rest)| rest.trim().split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("realm"))
+        .map(|(_, path)| path.trim().trim_matches('"'))
+        .filter(|path| !path.is_empty())
+        .ok_or_else(|| foreign("the agent's challenge names no key file"))?;
+    let path = PathBuf::from(path);
+    if path.parent() != Some(Path::new(KEY_DIRECTORY)) {
+        return Err(foreign(&format!(
+            "the agent's challenge names a file outside {KEY_DIRECTORY}"
+        )));
+    }
+    if path.extension().is_none_or(|extension| extension != "key") {
+        return Err(foreign(
+            "the agent's challenge names a file that is no .key file",
+        ));
+    }
+    Ok(path)
+}
+
+fn read_key(path: &Path) -> Result<Secret, Trouble> {
+    let unreadable = |why: String| {
+        Trouble::new(Kind::BadSettings, format!("reading the agent's key `{}`: {why}", path.display())).hint(format!(
+            "mount {KEY_DIRECTORY} into the container and run it with the group that may read it (himds)"
+        ))
+    };
+    let mut key = String::new();
+    File::open(path)
+        .and_then(|file| file.take(KEY_LIMIT + 1).read_to_string(&mut key))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if key.len() as u64 > KEY_LIMIT {
+        return Err(unreadable(format!("it has more than {KEY_LIMIT} bytes")));
+    }
+    if !key
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    {
+        return Err(unreadable(
+            "it holds what cannot stand in a header".to_owned(),
+        ));
+    }
+    Ok(Secret::new(key))
+}
+
+fn refusal(answer: &Answer, key: Option<&Secret>) -> Trouble {
+    let body = answer.json().unwrap_or_default();
+    let hidden: Vec<&str> = key.iter().map(|key| key.expose()).collect();
+    let field = |name: &str| {
+        body.get(name)
+            .and_then(Value::as_str)
+            .map(|text| log::excerpt(text, &hidden))
+    };
+    let code = field("error").unwrap_or_default();
+    let kind = match answer.status.as_u16() {
+        400 | 404 if !code.is_empty() => Kind::NoSuchIdentity,
+        401 | 403 => Kind::CredentialRefused,
+        429 => Kind::Throttled,
+        404 | 410 => Kind::EndpointUpdating,
+        408 | 500..=599 => Kind::Busy,
+        _ => Kind::Foreign,
+    };
+    let message = match field("error_description") {
+        None if code.is_empty() => answer.status_text(),
+        None => format!("{} ({code})", answer.status_text()),
+        Some(text) => format!("{} ({code}): {text}", answer.status_text()),
+    };
+    Trouble {
+        kind,
+        message,
+        hint: None,
+        retry_after: answer.retry_after(),
+    }
+}

@@ -1,0 +1,272 @@
+//! An `Action` + [`Environment`] → [`Plan`]: which secrets of which vaults, and which tokens, for which targets.
+//!
+//! Pure: no clock, no file, no network; and no secret in it, so that it can be printed. Whatever the manifest got wrong
+//! is found here, before anything is asked of anyone.
+
+mod vaults;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use crate::cli::{Exec, Token};
+use crate::env::{Environment, OWN_PREFIX, check_reserved, check_target};
+use crate::failure::{Cause, Failure};
+use crate::log;
+use crate::secret_ref::{Found, Reference};
+use crate::settings::{Settings, truth, unknown_settings};
+use crate::vault::Wanted;
+
+use vaults::Vaults;
+
+/// The deadline of what starts a process or fills a volume.
+const PATIENT: Duration = Duration::from_secs(120);
+/// The deadline of what somebody waits for.
+const BRISK: Duration = Duration::from_secs(15);
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// Each distinct secret or token once.
+    pub items: Vec<Item>,
+    /// Each variable that gets one of them, in the order of the environment, then of the options.
+    pub targets: Vec<Target>,
+    /// Variables that COMMAND does not get.
+    pub unset: Vec<OsString>,
+    /// Variables that look like settings of ours and are none.
+    pub unknown: Vec<String>,
+    /// How to reach Azure.
+    pub settings: Settings,
+}
+
+/// One thing to fetch.
+#[derive(Debug)]
+pub enum Item {
+    /// A vault's secret.
+    Secret(Wanted),
+    /// An access token, by its resource.
+    Token(String),
+}
+
+impl Item {
+    fn is_same(&self, other: &Item) -> bool {
+        match (self, other) {
+            // Key Vault's names are case-insensitive: two spellings are one secret and one request.
+            (Item::Secret(one), Item::Secret(other)) => {
+                one.host == other.host
+                    && one.name.eq_ignore_ascii_case(&other.name)
+                    && one.version == other.version
+            }
+            (Item::Token(one), Item::Token(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// `NAME[/VERSION]` or the token's resource, for messages.
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Item::Secret(wanted) => f.write_str(&wanted.shown()),
+            Item::Token(resource) => f.write_str(resource),
+        }
+    }
+}
+
+/// One variable that gets a secret or a token.
+#[derive(Debug)]
+pub struct Target {
+    /// The variable.
+    pub name: OsString,
+    /// Index into [`Plan::items`].
+    pub item: usize,
+    /// Whether line ends at the value's end are dropped.
+    pub trim: bool,
+}
+
+impl Plan {
+    /// The plan of `token`: one token, for nobody's variable.
+    pub fn token(token: &Token, env: &Environment) -> Result<Plan, Failure> {
+        let settings = Settings::build(&token.shared, env, BRISK)?;
+        let resource = match &token.resource {
+            Some(resource) => resource.clone(),
+            None => settings.cloud.vault_resource(),
+        };
+        Ok(Plan {
+            items: vec![Item::Token(resource)],
+            targets: Vec::new(),
+            unset: Vec::new(),
+            unknown: unknown_settings(env),
+            settings,
+        })
+    }
+
+    /// The plan of `exec`, or what the command line or the manifest got wrong.
+    pub fn exec(exec: &Exec, env: &Environment) -> Result<Plan, Failure> {
+        let shared = &exec.shared;
+        let settings = Settings::build(shared, env, PATIENT)?;
+        let vaults = Vaults::build(shared, env, settings.cloud)?;
+        let mut plan = Plan {
+            items: Vec::new(),
+            targets: Vec::new(),
+            unset: exec.unset.clone(),
+            unknown: unknown_settings(env),
+            settings,
+        };
+        let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
+        plan.add_references_of(env, exec, &vaults)?;
+        plan.add_options(env, exec, overwrite, &vaults)?;
+        Ok(plan)
+    }
+
+    /// Variables whose whole value is a reference.
+    fn add_references_of(
+        &mut self,
+        env: &Environment,
+        exec: &Exec,
+        vaults: &Vaults,
+    ) -> Result<(), Failure> {
+        for (name, value) in env.variables() {
+            let own = name.as_bytes().starts_with(OWN_PREFIX.as_bytes());
+            if own
+                || exec
+                    .literal
+                    .iter()
+                    .chain(&exec.unset)
+                    .any(|passed| passed == name)
+            {
+                continue;
+            }
+            let shown = name.to_string_lossy();
+            // Lossy is enough to find one: a whole reference is ASCII.
+            let found = Reference::find(&value.to_string_lossy())
+                .map_err(|failure| failure.about(&shown))?;
+            let Found::Reference(reference) = found else {
+                continue;
+            };
+            check_reserved(&shown)?;
+            if env.variables().filter(|(other, _)| *other == name).count() > 1 {
+                return Err(Failure::new(
+                    Cause::Config,
+                    format!(
+                        "{shown}: the variable stands twice in the environment, once as a reference"
+                    ),
+                ));
+            }
+            self.add(name.to_owned(), &reference, vaults)
+                .map_err(|failure| failure.about(&shown))?;
+        }
+        Ok(())
+    }
+
+    /// What `--secret` names.
+    fn add_options(
+        &mut self,
+        env: &Environment,
+        exec: &Exec,
+        overwrite: bool,
+        vaults: &Vaults,
+    ) -> Result<(), Failure> {
+        let references = self.targets.len();
+        for (name, reference) in &exec.shared.secrets {
+            let config = |why: &str| Failure::new(Cause::Config, format!("target `{name}`: {why}"));
+            check_target(name)?;
+            if exec.unset.iter().any(|unset| unset == name.as_str()) {
+                return Err(config("it is also named by --unset"));
+            }
+            if exec.literal.iter().any(|literal| literal == name.as_str()) {
+                return Err(config("it is also named by --literal"));
+            }
+            if let Some(at) = self
+                .targets
+                .iter()
+                .position(|target| target.name == name.as_str())
+            {
+                return Err(match at < references {
+                    true => config("two sources: the variable is a reference already")
+                        .hint("remove the variable from the environment, or the option"),
+                    false => config("it is given twice"),
+                });
+            }
+            let has_value =
+                |(other, value): (&OsStr, &OsStr)| other == name.as_str() && !value.is_empty();
+            if !overwrite && env.variables().any(has_value) {
+                return Err(config("the variable has a value already").hint(
+                    "remove it from the environment, or let the secret win with --override",
+                ));
+            }
+            self.add(name.into(), reference, vaults)
+                .map_err(|failure| failure.about(&format!("target `{name}`")))?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        name: OsString,
+        reference: &Reference,
+        vaults: &Vaults,
+    ) -> Result<(), Failure> {
+        let (item, trim) = match reference {
+            Reference::Secret(secret) => (Item::Secret(vaults.complete(secret)?), secret.trim),
+            Reference::Token(resource) => (Item::Token(resource.clone()), false),
+        };
+        let known = self.items.iter().position(|known| known.is_same(&item));
+        let item = known.unwrap_or_else(|| {
+            self.items.push(item);
+            self.items.len() - 1
+        });
+        self.targets.push(Target { name, item, trim });
+        Ok(())
+    }
+
+    /// The variables that one item is for, as text for messages.
+    pub fn targets_of(&self, item: usize) -> String {
+        let names = self.targets.iter().filter(|target| target.item == item);
+        let names: Vec<_> = names
+            .map(|target| log::plain(&target.name.to_string_lossy()))
+            .collect();
+        names.join(", ")
+    }
+}
+
+/// What `--dry-run` shows.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, item) in self.items.iter().enumerate() {
+            let targets = self.targets_of(index);
+            match item {
+                Item::Token(resource) => writeln!(f, "token     {targets} <- for {resource}")?,
+                Item::Secret(wanted) => {
+                    let resource = wanted.resource.as_deref().unwrap_or("that it names itself");
+                    writeln!(
+                        f,
+                        "secret    {targets} <- https://{}/secrets/{} (resource {resource})",
+                        wanted.host,
+                        wanted.shown()
+                    )?;
+                }
+            }
+        }
+        for target in self.targets.iter().filter(|target| target.trim) {
+            let name = log::plain(&target.name.to_string_lossy());
+            writeln!(f, "trim      {name}, without line ends at its end")?;
+        }
+        for name in &self.unset {
+            writeln!(f, "unset     {}", log::plain(&name.to_string_lossy()))?;
+        }
+        if !self.targets.is_empty() {
+            let deadline = match self.settings.timeout.as_secs() {
+                0 => "one try each".to_owned(),
+                seconds => format!("{seconds} s"),
+            };
+            let more = match self.settings.wait_for_access.as_secs() {
+                0 => String::new(),
+                seconds => format!(", and {seconds} s more while access is not granted"),
+            };
+            writeln!(f, "deadline  {deadline}{more}")?;
+        }
+        Ok(())
+    }
+}

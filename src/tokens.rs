@@ -1,0 +1,74 @@
+//! Access tokens that several threads want: one for each resource and tenant, got by whoever asks first.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::failure::Failure;
+use crate::http::Http;
+use crate::identity::{AccessToken, Ask, Source};
+use crate::{date, log};
+
+/// The tokens, there or on their way.
+#[derive(Default)]
+pub struct Tokens {
+    promises: Mutex<BTreeMap<Key, Arc<Promise>>>,
+}
+
+/// The resource, and the tenant where a vault named one.
+type Key = (String, Option<String>);
+
+/// A token that may not be there yet.
+#[derive(Default)]
+struct Promise {
+    token: Mutex<Option<Arc<AccessToken>>>,
+    kept: Condvar,
+}
+
+impl Promise {
+    fn keep(&self, token: Arc<AccessToken>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        self.kept.notify_all();
+    }
+
+    fn wait(&self) -> Arc<AccessToken> {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(token) = &*token {
+                return token.clone();
+            }
+            token = self
+                .kept
+                .wait(token)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Tokens {
+    /// The token for a resource. There is no way back from a failure: those who wait for the same token end with the
+    /// process.
+    pub fn get(
+        &self,
+        http: &Http,
+        source: &Source,
+        ask: &Ask<'_>,
+    ) -> Result<Arc<AccessToken>, Failure> {
+        let key = (ask.resource.to_owned(), ask.tenant.map(str::to_owned));
+        let (promise, is_mine) = {
+            let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_mine = !promises.contains_key(&key);
+            (promises.entry(key).or_default().clone(), is_mine)
+        };
+        if !is_mine {
+            return Ok(promise.wait());
+        }
+        let token = Arc::new(source.token(http, ask)?);
+        log::debug(|| {
+            let until = date::format(token.expires_on);
+            let (resource, from) = (ask.resource, source.describe());
+            format!("got an access token for {resource} from {from}, good until {until}")
+        });
+        promise.keep(token.clone());
+        Ok(token)
+    }
+}
