@@ -1,7 +1,7 @@
 //! The stand-in for Azure as a process: for shell scripts, other languages' SDKs and benchmarks.
 //!
-//! Prints one line for each door (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`), then
-//! `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it is a pipe, reaches its end: whoever started it
+//! Prints one line for each door (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`,
+//! `platform http://…`, `token-proxy https://…`), then `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it is a pipe, reaches its end: whoever started it
 //! need not clean up. See `USAGE` for the flags.
 
 #[path = "../tests/azure/mod.rs"]
@@ -20,20 +20,59 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use azure::{Answer, Azure, Builder, Door, Identity};
+use azure::{Answer, Azure, Builder, Door, Environment, Identity};
 
 const USAGE: &str = "\
 usage: standin [FLAGS]
-  --imds|--login|--vault|--proxy ADDR:PORT  doors to open; none given: all, on loopback with free ports
+  --imds|--login|--vault|--proxy|--platform|--token-proxy ADDR:PORT
+                             doors to open; none given: all, on loopback with free ports
   --name HOST                one more name in the certificates (repeatable)
-  --dir DIR                  write ca.pem, leaf.pem, leaf.key, token.jwt, workload.env and requests.jsonl into DIR
+  --dir DIR                  write ca.pem, leaf.pem, leaf.key, client.pem, token.jwt, requests.jsonl, and the
+                             environment of each source of identity (workload.env …) into DIR
   --secret NAME=VALUE        put a secret into every vault (repeatable)
   --disabled NAME            put a disabled secret into every vault (repeatable)
   --identity CLIENT_ID       attach a user-assigned identity (repeatable); none: a system-assigned one
   --delay MS                 wait before each answer of the vault
+  --vault-says private-endpoint
+                             each answer of the vault: 403 ForbiddenByConnection, as on its public address when only its
+                             private endpoint is open
   --race A,B,C               as a deployment has it: the identity endpoint refuses connections for A seconds, answers
                              404, 429 and 500 for B, then the vault says 403 ForbiddenByRbac for C, then all is well
 ";
+
+type Source = (&'static str, &'static [Door], fn(&Azure) -> Environment);
+
+/// Each source of identity, the doors that it needs, and its environment.
+const SOURCES: [Source; 8] = [
+    ("workload", &[Door::Login], Azure::workload_environment),
+    ("secret", &[Door::Login], Azure::secret_environment),
+    (
+        "certificate",
+        &[Door::Login],
+        Azure::certificate_environment,
+    ),
+    (
+        "token-proxy",
+        &[Door::Login, Door::TokenProxy],
+        Azure::token_proxy_environment,
+    ),
+    (
+        "app-service",
+        &[Door::Platform],
+        Azure::app_service_environment,
+    ),
+    (
+        "machine-learning",
+        &[Door::Platform],
+        Azure::machine_learning_environment,
+    ),
+    (
+        "cloud-shell",
+        &[Door::Platform],
+        Azure::cloud_shell_environment,
+    ),
+    ("arc", &[Door::Platform], Azure::arc_environment),
+];
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -71,6 +110,7 @@ struct Setup {
     secrets: Vec<azure::Stored>,
     identities: Vec<Identity>,
     delay: Duration,
+    vault_says: Option<Answer>,
     race: Option<[Duration; 3]>,
 }
 
@@ -87,6 +127,8 @@ impl Setup {
                 "--login" => setup.doors.push((Door::Login, value)),
                 "--vault" => setup.doors.push((Door::Vault, value)),
                 "--proxy" => setup.doors.push((Door::Proxy, value)),
+                "--platform" => setup.doors.push((Door::Platform, value)),
+                "--token-proxy" => setup.doors.push((Door::TokenProxy, value)),
                 "--name" => setup.names.push(value),
                 "--dir" => setup.dir = Some(value.into()),
                 "--secret" => {
@@ -104,6 +146,7 @@ impl Setup {
                 }
                 "--identity" => setup.identities.push(Identity::user(&value)),
                 "--delay" => setup.delay = Duration::from_millis(value.parse().context("--delay")?),
+                "--vault-says" => setup.vault_says = Some(parse_vault_says(&value)?),
                 "--race" => setup.race = Some(parse_race(&value)?),
                 _ => bail!("unknown flag `{flag}`"),
             }
@@ -137,7 +180,17 @@ impl Setup {
             azure.identities(&self.identities);
         }
         slow_down(&azure, self.delay);
+        if let Some(answer) = &self.vault_says {
+            azure.always(Door::Vault, answer.clone().delay(self.delay));
+        }
         azure
+    }
+}
+
+fn parse_vault_says(word: &str) -> Result<Answer> {
+    match word {
+        "private-endpoint" => Ok(Answer::private_endpoint()),
+        _ => bail!("`--vault-says` does not know `{word}`"),
     }
 }
 
@@ -185,18 +238,21 @@ fn announce(azure: &Azure) -> Result<()> {
         let address = match door {
             Door::Imds => azure.imds(),
             Door::Login => azure.login(),
+            Door::Platform => azure.platform(),
+            Door::TokenProxy => azure.token_proxy(),
             Door::Proxy => azure.proxy(),
             Door::Vault => azure.vault(),
         };
         lines += &format!("{} {address}\n", door.name());
     }
-    if azure.has(Door::Login) {
-        let environment = azure.workload_environment();
-        let text: String = environment
-            .iter()
-            .map(|(name, value)| format!("{name}={value}\n"))
-            .collect();
-        fs::write(azure.dir().join("workload.env"), text)?;
+    for (name, needed, environment) in SOURCES {
+        if needed.iter().all(|door| azure.has(*door)) {
+            let text: String = environment(azure)
+                .iter()
+                .map(|(name, value)| format!("{name}={value}\n"))
+                .collect();
+            fs::write(azure.dir().join(format!("{name}.env")), text)?;
+        }
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(lines.as_bytes())?;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves that the stand-in for Azure is not just what we believe Azure to be: Microsoft's own SDK for Python gets its
-# secret from it, with a managed identity and with a workload identity, and understands its refusals. If the SDK fails
-# here, the stand-in is wrong, and with it every test that leans on it.
+# secret from it, with a managed identity of a machine and of App Service, with a workload identity, with a client
+# secret and with a certificate, and understands its refusals. If the SDK fails here, the stand-in is wrong, and with it
+# every test that leans on it.
 #
 # Needs cargo, python3 with venv, and a package index that pip can reach. Ends with 2, and says why, when one is
 # missing; with 1 when the SDK and the stand-in disagree.

@@ -53,7 +53,8 @@ impl Answer {
         Answer::of(Content::Whole(status, Vec::new()))
     }
 
-    /// A JSON body. The words `{caller}`, `{host}`, `{secret}` and `{vault}` in it become the request's.
+    /// A JSON body. The words `{caller}`, `{credential}`, `{form}`, `{host}`, `{secret}` and `{vault}` in it become the
+    /// request's.
     pub fn json(status: u16, body: &Value) -> Answer {
         let answer = Answer::of(Content::Whole(status, body.to_string().into_bytes()));
         answer.header("Content-Type", "application/json; charset=utf-8")

@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::json;
 
 use super::door::Listening;
-use super::shared::Shared;
+use super::shared::{Fixed, Shared};
 use super::tls::Authority;
-use super::{Azure, Certificate, Door, Versions, tls, token};
+use super::{Azure, Certificate, Door, TOKEN_PROXY_NAME, Versions, certificate, tls, token};
 
 pub struct Builder {
     addresses: HashMap<Door, String>,
     closed: Vec<Door>,
     names: Vec<String>,
+    authorities: Vec<String>,
     certificates: HashMap<Door, Certificate>,
     versions: Versions,
     vault_resource: String,
@@ -35,6 +36,7 @@ impl Builder {
                 .into(),
             closed: Vec::new(),
             names: Vec::new(),
+            authorities: Vec::new(),
             certificates: HashMap::new(),
             versions: Versions::Both,
             vault_resource: "https://vault.azure.net".to_owned(),
@@ -61,9 +63,15 @@ impl Builder {
         self
     }
 
-    /// One more name that the good certificate is for.
+    /// One more name that the good certificate is for, and that the proxy leads to the vault.
     pub fn name(mut self, name: &str) -> Builder {
         self.names.push(name.to_owned());
+        self
+    }
+
+    /// The same for the login door.
+    pub fn authority(mut self, name: &str) -> Builder {
+        self.authorities.push(name.to_owned());
         self
     }
 
@@ -112,11 +120,20 @@ impl Builder {
         });
         // The names are those of the addresses asked for; which port was free does not matter to a certificate.
         let ips: Vec<IpAddr> = self.addresses.values().filter_map(|a| ip_of(a)).collect();
-        let authority = Authority::new(&self.names, &ips);
-        authority
+        let names = [self.names.as_slice(), &self.authorities].concat();
+        let authority = Authority::for_azure(&names, &ips);
+        let cluster = Authority::for_cluster(TOKEN_PROXY_NAME);
+        let client = authority
             .write_to(&dir)
+            .and_then(|()| cluster.write_ca(&dir.join(tls::CLUSTER_CA_FILE)))
+            .and_then(|()| certificate::write(&dir.join(certificate::FILE)))
             .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-        let tls = [Door::Login, Door::Vault].map(|door| {
+        let tls = [
+            (Door::Login, &authority),
+            (Door::TokenProxy, &cluster),
+            (Door::Vault, &authority),
+        ]
+        .map(|(door, authority)| {
             let certificate = self
                 .certificates
                 .get(&door)
@@ -124,7 +141,15 @@ impl Builder {
                 .unwrap_or(Certificate::Good);
             (door, authority.server(certificate, self.versions))
         });
-        let shared = Shared::new(tls.into(), self.vault_resource, self.proxy_credentials, log);
+        let shared = Shared::new(Fixed {
+            tls: tls.into(),
+            vault_resource: self.vault_resource,
+            vault_names: self.names,
+            login_names: self.authorities,
+            proxy_credentials: self.proxy_credentials,
+            client,
+        });
+        shared.lock().log = log;
         let shared = Arc::new(shared);
         let mut doors = Vec::new();
         for door in Door::ALL {
@@ -144,6 +169,9 @@ impl Builder {
             keep_dir,
         };
         azure.assertion(&json!({}));
+        let binding = token::assertion(token::BINDING_AUDIENCE, &json!({}));
+        fs::write(azure.binding_token_file(), binding)
+            .unwrap_or_else(|error| panic!("the token file of a binding: {error}"));
         self.closed.into_iter().for_each(|door| azure.close(door));
         azure
     }

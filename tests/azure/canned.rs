@@ -1,5 +1,6 @@
 //! The answers of the real services, word for word where a recording or the documentation has them. In a vault's text
-//! `{caller}`, `{host}`, `{secret}` and `{vault}` stand for those of the request.
+//! `{caller}`, `{host}`, `{secret}` and `{vault}` stand for those of the request; `{credential}` and `{form}` for what it
+//! should never have said aloud.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>
 //! <https://github.com/Azure/aad-pod-identity/blob/master/pkg/nmi/server/server.go>
@@ -89,10 +90,10 @@ impl Answer {
     }
 
     /// An api-version that this vault does not know.
-    pub fn api_version(version: &str) -> Answer {
+    pub fn api_version(version: &str, latest: &str) -> Answer {
         let text = format!(
             "The specified version ({version}) is not recognized. Consider using the latest supported version \
-             (2026-04-01)."
+             ({latest})."
         );
         Answer::vault_error(400, "BadParameter", None, &text)
     }
@@ -109,16 +110,19 @@ impl Answer {
         ))
     }
 
-    /// A token of another tenant than the one that the vault trusts.
+    /// A token of another tenant than the one that the vault trusts, with the challenge that names it.
     pub fn akv10032(trusted: &str) -> Answer {
-        let text = format!(
-            "AKV10032: Invalid issuer. Expected one of https://sts.windows.net/{trusted}/, found \
-             https://sts.windows.net/{TENANT}/."
-        );
         let challenge = format!(
             "Bearer authorization=\"https://login.microsoftonline.com/{trusted}\", resource=\"https://vault.azure.net\""
         );
-        Answer::unauthorized(&text).header("WWW-Authenticate", &challenge)
+        Answer::invalid_issuer(trusted, TENANT).header("WWW-Authenticate", &challenge)
+    }
+
+    pub(super) fn invalid_issuer(trusted: &str, found: &str) -> Answer {
+        Answer::unauthorized(&format!(
+            "AKV10032: Invalid issuer. Expected one of https://sts.windows.net/{trusted}/, found \
+             https://sts.windows.net/{found}/."
+        ))
     }
 
     /// A vault that cannot check a good token at the moment.
@@ -252,6 +256,51 @@ impl Answer {
     pub fn proxy_authentication() -> Answer {
         Answer::text(407, "Proxy Authentication Required")
             .header("Proxy-Authenticate", "Basic realm=\"standin\"")
+    }
+}
+
+// The other platforms.
+impl Answer {
+    /// A refusal of App Service's identity endpoint.
+    pub fn app_service_error(status: u16, message: &str) -> Answer {
+        Answer::json(
+            status,
+            &json!({"statusCode": status, "message": message, "correlationId": CORRELATION}),
+        )
+    }
+
+    /// No identity on the app, or not the one that was named.
+    pub fn app_service_no_identity() -> Answer {
+        Answer::app_service_error(400, "Unable to load the proper Managed Identity.")
+    }
+
+    /// A resource that does not exist, or a moment of trouble: nobody can tell.
+    pub fn app_service_failed() -> Answer {
+        let text = "An unexpected error occured while fetching the AAD Token.";
+        Answer::app_service_error(500, text)
+    }
+
+    /// A refusal of Cloud Shell's endpoint.
+    pub fn cloud_shell_error(status: u16, code: &str, message: &str) -> Answer {
+        Answer::json(
+            status,
+            &json!({"error": {"code": code, "message": message}}),
+        )
+    }
+
+    /// The first answer of the agent of Azure Arc: the file that holds the key for the second request.
+    pub fn arc_challenge(header: &str) -> Answer {
+        let body = json!({
+            "error": "unauthorized_client", "error_description": "Missing Basic Authorization header",
+            "error_codes": [401],
+        });
+        Answer::json(401, &body).header("WWW-Authenticate", header)
+    }
+
+    /// A newer agent's word for an identity that the machine has not.
+    pub fn arc_not_found() -> Answer {
+        let text = "the requested identity has not been assigned to this resource";
+        Answer::imds_error(404, "identity_not_found", text)
     }
 }
 

@@ -50,13 +50,13 @@ impl Listening {
         self.door
     }
 
-    pub fn ip(&self) -> IpAddr {
-        self.address.ip()
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// `host:port` for a client on this machine: a name where a certificate is to be checked.
     pub fn authority(&self) -> String {
-        let secure = matches!(self.door, Door::Login | Door::Vault);
+        let secure = self.shared.tls.contains_key(&self.door);
         let local =
             self.address.ip().is_unspecified() || self.address.ip() == IpAddr::from([127, 0, 0, 1]);
         let port = self.address.port();

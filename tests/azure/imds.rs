@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::shared::Shared;
-use super::token::{self, Identity};
+use super::token::{self, Identity, TENANT};
 use super::{Answer, Request};
 
 pub fn answer(shared: &Shared, request: &Request) -> Answer {
@@ -108,7 +108,7 @@ fn granted(shared: &Shared, identity: &Identity, resource: &str) -> Answer {
     Answer::json(
         200,
         &json!({
-            "access_token": token::issue(shared, identity, resource),
+            "access_token": token::issue(shared, identity, TENANT, resource),
             "client_id": identity.client_id,
             "expires_in": token::LIFETIME.to_string(),
             "expires_on": (now + token::LIFETIME).to_string(),

@@ -1,17 +1,63 @@
-//! Entra's token endpoint for a federated client: the form it wants, the assertion it checks against the one federated
-//! credential there is, and its refusals with their AADSTS numbers.
+//! Entra's token endpoint for clients without a user: the form it wants, and the three proofs it takes of who asks: an
+//! assertion that it checks against the one federated credential there is, a secret, or an assertion signed with the
+//! one certificate. Its refusals have their AADSTS numbers. A cluster's token proxy hands the same form on, from a
+//! token with an audience of its own.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
 use serde_json::{Value, json};
 
 use super::shared::Shared;
-use super::token::{self, AUDIENCE, ISSUER, Identity, SUBJECT, TENANT};
-use super::{Answer, Request};
+use super::token::{
+    self, AUDIENCE, BINDING_AUDIENCE, ISSUER, Identity, OTHER_TENANT, SUBJECT, TENANT,
+};
+use super::{Answer, Door, Request, TOKEN_PROXY_NAME, certificate};
+
+/// The application's secret, with everything in it that a form has to encode.
+pub const CLIENT_SECRET: &str = "Xy8Q~a.b_c-d+e/f=&g%h wholly-secret";
+
+/// Where the token proxy has its root.
+pub const BASE_PATH: &str = "/federation/v1";
+
+/// What the cluster's token proxy says: Entra's answer, where its name was asked for and its path is right.
+pub fn answer_through_proxy(shared: &Shared, request: &Request) -> Answer {
+    if request.sni.as_deref() != Some(TOKEN_PROXY_NAME) {
+        return Answer::text(421, "Misdirected Request");
+    }
+    match request.path().strip_prefix(BASE_PATH) {
+        Some(path) => answer_at(shared, request, path, BINDING_AUDIENCE),
+        None => Answer::text(404, "404 page not found"),
+    }
+}
 
 pub fn answer(shared: &Shared, request: &Request) -> Answer {
-    let Some(tenant) = request
+    let discovery = request
         .path()
+        .strip_suffix("/v2.0/.well-known/openid-configuration");
+    match discovery {
+        Some(tenant) if request.method == "GET" => configuration(&request.host, tenant),
+        _ => answer_at(shared, request, request.path(), AUDIENCE),
+    }
+}
+
+/// Where everything is, for the libraries that look there first.
+fn configuration(host: &str, tenant: &str) -> Answer {
+    let base = format!("https://{host}{tenant}");
+    Answer::json(
+        200,
+        &json!({
+            "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+            "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+            "device_authorization_endpoint": format!("{base}/oauth2/v2.0/devicecode"),
+            "issuer": format!("{base}/v2.0"),
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+        }),
+    )
+}
+
+/// `audience` is what a federated token must be for.
+fn answer_at(shared: &Shared, request: &Request, path: &str, audience: &str) -> Answer {
+    let Some(tenant) = path
         .strip_suffix("/oauth2/v2.0/token")
         .and_then(|rest| rest.strip_prefix('/'))
     else {
@@ -21,7 +67,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
         return Answer::aadsts(900_561, "The endpoint only accepts POST requests.")
             .with_status(405);
     }
-    if tenant != TENANT {
+    if ![TENANT, OTHER_TENANT].contains(&tenant) {
         let text = format!(
             "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
         );
@@ -33,11 +79,11 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     {
         return missing("grant_type");
     }
-    match check(shared, request) {
+    match check(shared, request, tenant, audience) {
         Ok((identity, resource)) => Answer::json(
             200,
             &json!({
-                "access_token": token::issue(shared, &identity, &resource),
+                "access_token": token::issue(shared, &identity, tenant, &resource),
                 "expires_in": token::LIFETIME, "ext_expires_in": token::LIFETIME, "token_type": "Bearer",
             }),
         ),
@@ -45,13 +91,14 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     }
 }
 
-fn check(shared: &Shared, request: &Request) -> Result<(Identity, String), Answer> {
-    let field = |name: &str| {
-        request
-            .form(name)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| missing(name))
-    };
+fn check(
+    shared: &Shared,
+    request: &Request,
+    tenant: &str,
+    audience: &str,
+) -> Result<(Identity, String), Answer> {
+    let optional = |name: &str| request.form(name).filter(|value| !value.is_empty());
+    let field = |name: &str| optional(name).ok_or_else(|| missing(name));
     let grant = field("grant_type")?;
     if grant != "client_credentials" {
         let text = format!("The app requested an unsupported grant type '{grant}'.");
@@ -68,17 +115,38 @@ fn check(shared: &Shared, request: &Request) -> Result<(Identity, String), Answe
         Some(Identity::application()).filter(|identity| identity.client_id == client_id);
     let Some(identity) = known.or(application) else {
         let text = format!(
-            "Application with identifier '{client_id}' was not found in the directory '{TENANT}'."
+            "Application with identifier '{client_id}' was not found in the directory '{tenant}'."
         );
         return Err(Answer::aadsts(700_016, &text));
     };
-    if field("client_assertion_type")? != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
-        return Err(Answer::aadsts(
-            70_002,
-            "The request has an unsupported client_assertion_type.",
-        ));
+    match (optional("client_secret"), optional("client_assertion")) {
+        (Some(secret), None) if request.door == Door::Login => check_secret(&secret, &client_id)?,
+        (None, None) if request.door == Door::Login => {
+            return Err(Answer::aadsts(
+                7_000_218,
+                "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+            ));
+        }
+        (None, Some(assertion)) => {
+            if field("client_assertion_type")?
+                != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+            {
+                return Err(Answer::aadsts(
+                    70_002,
+                    "The request has an unsupported client_assertion_type.",
+                ));
+            }
+            // Who signs for himself has a certificate; a federated token is from somebody else.
+            let own = token::claims(&assertion).is_some_and(|claims| claims["iss"] == *client_id);
+            if own && request.door == Door::Login {
+                let url = format!("https://{}{}", request.host, request.path());
+                certificate::check(&shared.client, &assertion, &client_id, &url)?;
+            } else {
+                check_assertion(&assertion, audience)?;
+            }
+        }
+        _ => return Err(missing("client_assertion")),
     }
-    check_assertion(&field("client_assertion")?)?;
     let scope = field("scope")?;
     // MSAL adds scopes of its own that mean nothing here.
     let mut resources = scope
@@ -93,8 +161,19 @@ fn check(shared: &Shared, request: &Request) -> Result<(Identity, String), Answe
     Ok((identity, resource.to_owned()))
 }
 
+fn check_secret(secret: &str, client_id: &str) -> Result<(), Answer> {
+    if secret == CLIENT_SECRET {
+        return Ok(());
+    }
+    let text = format!(
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not \
+         the client secret ID, for a secret added to app '{client_id}'."
+    );
+    Err(Answer::aadsts(7_000_215, &text).with_status(401))
+}
+
 /// The order is Entra's: a token that cannot be read, then one of another time, then one of somebody else.
-fn check_assertion(assertion: &str) -> Result<(), Answer> {
+fn check_assertion(assertion: &str, wanted: &str) -> Result<(), Answer> {
     let Some(claims) = token::claims(assertion) else {
         return Err(Answer::aadsts(50_027, "JWT token is invalid or malformed."));
     };
@@ -122,10 +201,10 @@ fn check_assertion(assertion: &str) -> Result<(), Answer> {
         return mismatch(700_213, "subject", &claims["sub"]);
     }
     let audience = &claims["aud"];
-    if *audience != AUDIENCE
+    if *audience != wanted
         && audience
             .as_array()
-            .is_none_or(|list| !list.contains(&json!(AUDIENCE)))
+            .is_none_or(|list| !list.contains(&json!(wanted)))
     {
         return mismatch(700_212, "audience", audience);
     }

@@ -1,7 +1,7 @@
-//! A stand-in for Azure on loopback: the managed identity endpoint (IMDS), Entra's token endpoint, a Key Vault over
-//! real TLS, and a CONNECT proxy that leads the real host names to them. The tests, the demo and the `standin` example
-//! include this module; each runs the product against it as it ships, since every door is reached through settings
-//! that the product has anyway.
+//! A stand-in for Azure on loopback: the managed identity endpoint (IMDS), those of the other platforms, Entra's token
+//! endpoint and a cluster's token proxy before it, a Key Vault over real TLS, and a CONNECT proxy that leads the real
+//! host names to them. The tests, the demo and the `standin` example include this module; each runs the product
+//! against it as it ships, since every door is reached through settings that the product has anyway.
 //!
 //! It is faithful by default (an official SDK gets its secret from it, see `tests/sdk.sh`), and wrong on command:
 //! `next`, `next_for` and `always` put an [`Answer`] in front of the faithful one. Each request is recorded before its
@@ -15,16 +15,20 @@
 #![allow(dead_code, unused_imports)]
 
 mod answer;
+mod arc;
 mod builder;
 mod canned;
+mod certificate;
 mod door;
 mod imds;
 mod login;
+mod platform;
 mod proxy;
 mod request;
 mod script;
 mod service;
 mod shared;
+mod sources;
 mod tls;
 mod token;
 mod vault;
@@ -36,38 +40,55 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use answer::Answer;
+pub use arc::{ARC_KEY, ARC_KEY_FILE};
 pub use builder::Builder;
+pub use login::{BASE_PATH, CLIENT_SECRET};
+pub use platform::{IDENTITY_HEADER, MSI_SECRET};
 pub use request::Request;
-pub use tls::{Certificate, Versions};
-pub use token::{APPLICATION, Identity, OBJECT, TENANT};
+pub use sources::Environment;
+pub use tls::{Certificate, TOKEN_PROXY_NAME, Versions};
+pub use token::{APPLICATION, Identity, OBJECT, OTHER_TENANT, TENANT};
 pub use vault::Stored;
 
 use door::Listening;
 use shared::Shared;
 
-/// One of the four places that a request can arrive at.
+/// One of the places that a request can arrive at.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Door {
     /// The identity endpoint, plain http.
     Imds,
     /// Entra's token endpoint, https.
     Login,
+    /// The identity endpoints of App Service, Azure ML, Cloud Shell and Azure Arc, each at its own path, plain http.
+    Platform,
     /// The CONNECT proxy. What comes through a tunnel is recorded at the door that it leads to.
     Proxy,
+    /// The token proxy of an AKS cluster, https under the cluster's own authority and a name that no DNS has.
+    TokenProxy,
     /// The vault, https; which vault is told by the `Host` header.
     Vault,
 }
 
 impl Door {
     /// Every door, in the order in which they are opened.
-    pub const ALL: [Door; 4] = [Door::Imds, Door::Login, Door::Vault, Door::Proxy];
+    pub const ALL: [Door; 6] = [
+        Door::Imds,
+        Door::Login,
+        Door::Vault,
+        Door::Proxy,
+        Door::Platform,
+        Door::TokenProxy,
+    ];
 
     /// The word for it in the record and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Door::Imds => "imds",
             Door::Login => "login",
+            Door::Platform => "platform",
             Door::Proxy => "proxy",
+            Door::TokenProxy => "token-proxy",
             Door::Vault => "vault",
         }
     }
@@ -136,20 +157,8 @@ impl Azure {
 
     /// Writes the token file anew, with these claims in place of (or, when null, without) the good ones.
     pub fn assertion(&self, claims: &serde_json::Value) {
-        fs::write(self.token_file(), token::assertion(claims)).expect("the token file is writable");
-    }
-
-    /// The environment of a workload identity that this stand-in accepts.
-    pub fn workload_environment(&self) -> Vec<(String, String)> {
-        let token_file = self.token_file().to_string_lossy().into_owned();
-        [
-            ("AZURE_AUTHORITY_HOST", self.login()),
-            ("AZURE_CLIENT_ID", APPLICATION.to_owned()),
-            ("AZURE_FEDERATED_TOKEN_FILE", token_file),
-            ("AZURE_TENANT_ID", TENANT.to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        let jwt = token::assertion(token::AUDIENCE, claims);
+        fs::write(self.token_file(), jwt).expect("the token file is writable");
     }
 
     /// Puts a secret into every vault.
@@ -165,6 +174,26 @@ impl Azure {
     /// Which identities are attached to the machine; none is possible.
     pub fn identities(&self, identities: &[Identity]) {
         self.shared.lock().identities = identities.to_vec();
+    }
+
+    /// The `WWW-Authenticate` header of every 401 of the vault, in place of the faithful one; empty for none.
+    pub fn challenge(&self, header: &str) {
+        self.shared.lock().challenge = Some(header.to_owned());
+    }
+
+    /// The directory that the vault trusts, [`TENANT`] or [`OTHER_TENANT`]: others' tokens get AKV10032.
+    pub fn trust(&self, tenant: &str) {
+        self.shared.lock().trusted = tenant.to_owned();
+    }
+
+    /// The api-versions that the vault knows, oldest first.
+    pub fn api_versions(&self, versions: &[&str]) {
+        self.shared.lock().api_versions = versions.iter().map(|&v| v.to_owned()).collect();
+    }
+
+    /// An access token for a resource, as from a sign-in that does not pass through any door.
+    pub fn issue(&self, resource: &str) -> String {
+        token::issue(&self.shared, &Identity::system(), TENANT, resource)
     }
 
     /// The next request at that door gets this answer, the ones after it what follows in the queue.

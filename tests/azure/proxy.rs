@@ -25,9 +25,16 @@ pub fn lead(shared: &Shared, request: &Request) -> Result<Door, Answer> {
     };
     let host = host.to_ascii_lowercase();
     let host = host.trim_end_matches('.');
-    if port == "443" && LOGIN_HOSTS.contains(&host) {
+    let is = |name: &String| match name.strip_prefix('*') {
+        Some(suffix) => host.ends_with(suffix),
+        None => host == name,
+    };
+    let login = LOGIN_HOSTS.contains(&host) || shared.login_names.iter().any(is);
+    let vault = VAULT_SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
+        || shared.vault_names.iter().any(is);
+    if port == "443" && login {
         Ok(Door::Login)
-    } else if port == "443" && VAULT_SUFFIXES.iter().any(|suffix| host.ends_with(suffix)) {
+    } else if port == "443" && vault {
         Ok(Door::Vault)
     } else {
         Err(Answer::text(

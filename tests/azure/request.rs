@@ -78,6 +78,22 @@ impl Request {
             .then_some(token.trim())
     }
 
+    /// What proves who asks, wherever this service has it; empty for IMDS, which wants no proof.
+    pub fn credential(&self) -> String {
+        let fields = ["client_assertion", "client_secret"].map(|name| self.form(name));
+        let headers = ["x-identity-header", "secret"].map(|name| self.header(name));
+        let authorization = self
+            .header("authorization")
+            .and_then(|value| value.split_once(' '));
+        fields
+            .into_iter()
+            .flatten()
+            .chain(headers.into_iter().flatten().map(str::to_owned))
+            .chain(authorization.map(|(_, proof)| proof.to_owned()))
+            .next()
+            .unwrap_or_default()
+    }
+
     /// One object for the record that the process form keeps.
     pub fn to_json(&self) -> Value {
         let headers: Vec<Value> = self.headers.iter().map(|(k, v)| json!([k, v])).collect();

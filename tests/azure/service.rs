@@ -4,7 +4,7 @@
 use super::answer::Content;
 use super::shared::Shared;
 use super::wire::Message;
-use super::{Answer, Door, Request, imds, login, token, vault};
+use super::{Answer, Door, Request, imds, login, platform, token, vault};
 
 /// Decides everything that an answer leaves open.
 pub fn message(shared: &Shared, request: &Request, answer: Answer, scripted: bool) -> Message {
@@ -52,6 +52,8 @@ fn usual(shared: &Shared, request: &Request) -> Answer {
     match request.door {
         Door::Imds => imds::answer(shared, request),
         Door::Login => login::answer(shared, request),
+        Door::Platform => platform::answer(shared, request),
+        Door::TokenProxy => login::answer_through_proxy(shared, request),
         Door::Vault => vault::answer(shared, request),
         Door::Proxy => unreachable!("the proxy has answered by leading on or by refusing"),
     }
@@ -62,7 +64,7 @@ fn signature(request: &Request) -> Vec<(&'static str, String)> {
     let id = ("x-ms-request-id", request.request_id.clone());
     match request.door {
         Door::Imds => vec![("Server", "IMDS/150.870.65.528".to_owned())],
-        Door::Login => vec![
+        Door::Login | Door::TokenProxy => vec![
             ("Cache-Control", "no-store, no-cache".to_owned()),
             id,
             (
@@ -70,6 +72,7 @@ fn signature(request: &Request) -> Vec<(&'static str, String)> {
                 "2.1.20000.0 - WEULR1 ProdSlices".to_owned(),
             ),
         ],
+        Door::Platform => vec![("Server", "Kestrel".to_owned())],
         Door::Proxy => Vec::new(),
         Door::Vault => {
             let mut headers = vec![
@@ -102,6 +105,8 @@ fn fill(shared: &Shared, request: &Request, body: Vec<u8>) -> Vec<u8> {
         Err(error) => return error.into_bytes(),
     };
     text.replace("{caller}", &vault::caller(shared, request))
+        .replace("{credential}", &request.credential())
+        .replace("{form}", &String::from_utf8_lossy(&request.body))
         .replace("{host}", &request.host)
         .replace("{secret}", vault::secret_name(request))
         .replace("{vault}", vault::vault_name(&request.host))

@@ -6,25 +6,38 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+use super::certificate::Registered;
 use super::script::Script;
-use super::token::{Identity, Issued};
-use super::vault::Stored;
+use super::token::{Identity, Issued, TENANT};
+use super::vault::{API_VERSIONS, Stored};
 use super::{Answer, Door, Request};
 
 pub struct Shared {
     inner: Mutex<Inner>,
     changed: Condvar,
+    fixed: Fixed,
+}
+
+/// What is decided before the doors open.
+pub struct Fixed {
     /// The TLS of the doors that have one.
     pub tls: HashMap<Door, Arc<ServerConfig>>,
     /// The resource of hosts that have none of Azure's suffixes.
     pub vault_resource: String,
+    /// More hosts that the proxy leads to the vault; one may start with `*.`.
+    pub vault_names: Vec<String>,
+    /// More hosts that the proxy leads to the login door.
+    pub login_names: Vec<String>,
     /// `user:password` that the proxy asks for.
     pub proxy_credentials: Option<String>,
+    /// The certificate of the application that the login door knows.
+    pub client: Registered,
 }
 
 #[derive(Default)]
@@ -33,15 +46,30 @@ pub struct Inner {
     pub secrets: Vec<Stored>,
     pub identities: Vec<Identity>,
     pub tokens: HashMap<String, Issued>,
+    /// The vault's `WWW-Authenticate`, where it is not the faithful one.
+    pub challenge: Option<String>,
+    /// The tenant whose tokens the vault takes.
+    pub trusted: String,
+    /// What the vault knows.
+    pub api_versions: Vec<String>,
     pub accepted: HashMap<Door, u64>,
     pub muted: HashSet<Door>,
     pub listening: HashSet<Door>,
+    /// The record of requests, where one is kept.
+    pub log: Option<File>,
     scripts: HashMap<Door, Script>,
     open: HashMap<u64, (Door, Arc<TcpStream>)>,
     connections: u64,
     releases: u64,
     stopping: bool,
-    log: Option<File>,
+}
+
+impl Deref for Shared {
+    type Target = Fixed;
+
+    fn deref(&self) -> &Fixed {
+        &self.fixed
+    }
 }
 
 impl Inner {
@@ -60,23 +88,17 @@ pub struct Arrival {
 }
 
 impl Shared {
-    pub fn new(
-        tls: HashMap<Door, Arc<ServerConfig>>,
-        vault_resource: String,
-        proxy_credentials: Option<String>,
-        log: Option<File>,
-    ) -> Shared {
+    pub fn new(fixed: Fixed) -> Shared {
         let inner = Inner {
             identities: vec![Identity::system()],
-            log,
+            trusted: TENANT.to_owned(),
+            api_versions: API_VERSIONS.map(str::to_owned).to_vec(),
             ..Inner::default()
         };
         Shared {
             inner: Mutex::new(inner),
             changed: Condvar::new(),
-            tls,
-            vault_resource,
-            proxy_credentials,
+            fixed,
         }
     }
 

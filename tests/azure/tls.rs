@@ -15,6 +15,10 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub const CA_FILE: &str = "ca.pem";
+pub const CLUSTER_CA_FILE: &str = "cluster-ca.pem";
+
+/// By which the token proxy of a cluster is asked for, made as AKS makes it.
+pub const TOKEN_PROXY_NAME: &str = "a8k3v0qj2m5t7p1d4s6r9u0b2c4e6g8h.ests.aks";
 
 /// The certificate that a door shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,24 +60,34 @@ pub struct Authority {
 
 impl Authority {
     /// For these names in addition to those of Azure that the proxy leads here.
-    pub fn new(names: &[String], addresses: &[IpAddr]) -> Authority {
+    pub fn for_azure(names: &[String], addresses: &[IpAddr]) -> Authority {
         let mut all: Vec<String> = AZURE_NAMES.iter().map(|name| (*name).to_owned()).collect();
         all.extend(addresses.iter().map(ToString::to_string));
         all.extend_from_slice(names);
         all.sort();
         all.dedup();
-        let (issuer, pem) = issuer("akv-init stand-in for Azure");
-        Authority {
-            issuer,
-            pem,
-            names: all,
-        }
+        Authority::new("akv-init stand-in for Azure", all)
+    }
+
+    /// For one name that nobody outside the cluster has heard of.
+    pub fn for_cluster(name: &str) -> Authority {
+        Authority::new("akv-init stand-in for a cluster", vec![name.to_owned()])
+    }
+
+    fn new(title: &str, names: Vec<String>) -> Authority {
+        let (issuer, pem) = issuer(title);
+        Authority { issuer, pem, names }
+    }
+
+    /// Writes the authority's certificate.
+    pub fn write_ca(&self, path: &Path) -> std::io::Result<()> {
+        fs::write(path, &self.pem)
     }
 
     /// Writes the authority's certificate, and the good leaf with its key for servers of one's own.
     pub fn write_to(&self, dir: &Path) -> std::io::Result<()> {
         let (leaf, key) = self.leaf(Certificate::Good);
-        fs::write(dir.join(CA_FILE), &self.pem)?;
+        self.write_ca(&dir.join(CA_FILE))?;
         fs::write(dir.join("leaf.pem"), leaf.pem())?;
         fs::write(dir.join("leaf.key"), key.serialize_pem())
     }
@@ -126,7 +140,7 @@ impl Authority {
     }
 }
 
-fn issuer(name: &str) -> (Issuer<'static, KeyPair>, String) {
+pub fn issuer(name: &str) -> (Issuer<'static, KeyPair>, String) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date_time_ymd(2020, 1, 1);

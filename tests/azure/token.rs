@@ -17,6 +17,9 @@ use super::{Door, Request};
 /// The directory that every identity here lives in.
 pub const TENANT: &str = "72f9a1b0-86f1-41af-91ab-2d7cd011db47";
 
+/// Another directory: the login door issues tokens of it, too.
+pub const OTHER_TENANT: &str = "9b1e4c7a-52d3-4b8f-a6e0-3f5d7c9a1b2e";
+
 /// The client id that the login door federates.
 pub const APPLICATION: &str = "3c1f7e52-9d0b-4a5e-8f6d-1b2a39c4d5e6";
 
@@ -27,6 +30,8 @@ pub const OBJECT: &str = "a94be1d7-0c23-4f18-b5a6-7d8e9f001122";
 pub const ISSUER: &str = "https://oidc.example.com/standin/";
 pub const SUBJECT: &str = "system:serviceaccount:default:app";
 pub const AUDIENCE: &str = "api://AzureADTokenExchange";
+/// The audience that a token for a cluster's token proxy has instead.
+pub const BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
 
 /// Seconds that an access token is good for, as IMDS hands them out.
 pub const LIFETIME: u64 = 86_399;
@@ -82,6 +87,7 @@ pub struct Issued {
     pub audience: String,
     pub client_id: String,
     pub object_id: String,
+    pub tenant: String,
 }
 
 impl Issued {
@@ -90,21 +96,22 @@ impl Issued {
         let Issued {
             client_id,
             object_id,
+            tenant,
             ..
         } = self;
-        format!("appid={client_id};oid={object_id};iss=https://sts.windows.net/{TENANT}/")
+        format!("appid={client_id};oid={object_id};iss=https://sts.windows.net/{tenant}/")
     }
 }
 
-/// Issues a token for a resource.
-pub fn issue(shared: &Shared, identity: &Identity, resource: &str) -> String {
+/// Issues a token of a tenant for a resource.
+pub fn issue(shared: &Shared, identity: &Identity, tenant: &str, resource: &str) -> String {
     let mut inner = shared.lock();
     let now = unix_now();
     let serial = inner.tokens.len();
     let claims = json!({
-        "aud": resource, "iss": format!("https://sts.windows.net/{TENANT}/"), "iat": now, "nbf": now,
+        "aud": resource, "iss": format!("https://sts.windows.net/{tenant}/"), "iat": now, "nbf": now,
         "exp": now + LIFETIME, "appid": identity.client_id, "appidacr": "2", "idtyp": "app",
-        "oid": identity.object_id, "sub": identity.object_id, "tid": TENANT, "uti": format!("standin-{serial}"),
+        "oid": identity.object_id, "sub": identity.object_id, "tid": tenant, "uti": format!("standin-{serial}"),
         "ver": "1.0", "xms_mirid": identity.resource_id,
     });
     let token = jwt(&claims);
@@ -112,6 +119,7 @@ pub fn issue(shared: &Shared, identity: &Identity, resource: &str) -> String {
         audience: resource.to_owned(),
         client_id: identity.client_id.clone(),
         object_id: identity.object_id.clone(),
+        tenant: tenant.to_owned(),
     };
     inner.tokens.insert(token.clone(), issued);
     token
@@ -119,15 +127,18 @@ pub fn issue(shared: &Shared, identity: &Identity, resource: &str) -> String {
 
 /// Completes a scripted token answer: a token for what the request asks, in each object that has none.
 pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
-    let form = || {
-        request
-            .form("scope")
-            .map(|scope| scope.trim_end_matches("/.default").to_owned())
+    let scope = || {
+        let scope = request.form("scope")?;
+        Some(scope.trim_end_matches("/.default").to_owned())
     };
-    let resource = request.query("resource").or_else(form).unwrap_or_default();
+    let resource = request
+        .query("resource")
+        .or_else(|| request.form("resource"))
+        .or_else(scope)
+        .unwrap_or_default();
     let identity = match request.door {
-        Door::Login => Identity::application(),
-        Door::Imds | Door::Proxy | Door::Vault => Identity::system(),
+        Door::Login | Door::TokenProxy => Identity::application(),
+        Door::Imds | Door::Platform | Door::Proxy | Door::Vault => Identity::system(),
     };
     let objects = match fields {
         Value::Array(objects) => objects.as_mut_slice(),
@@ -137,17 +148,17 @@ pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
         if !object.contains_key("access_token") {
             object.insert(
                 "access_token".to_owned(),
-                json!(issue(shared, &identity, &resource)),
+                json!(issue(shared, &identity, TENANT, &resource)),
             );
         }
     }
 }
 
 /// A service account token; `claims` replace the good ones, null takes one away.
-pub fn assertion(claims: &Value) -> String {
+pub fn assertion(audience: &str, claims: &Value) -> String {
     let now = unix_now();
     let mut all = json!({
-        "aud": [AUDIENCE], "iss": ISSUER, "sub": SUBJECT, "iat": now, "nbf": now, "exp": now + 3_600,
+        "aud": [audience], "iss": ISSUER, "sub": SUBJECT, "iat": now, "nbf": now, "exp": now + 3_600,
         "kubernetes.io": {"namespace": "default", "serviceaccount": {"name": "app"}},
     });
     let object = all.as_object_mut().expect("it was written as one");

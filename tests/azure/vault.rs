@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::shared::Shared;
-use super::token::{self, TENANT};
+use super::token;
 use super::{Answer, Request};
 
 /// A secret, one version of it.
@@ -99,8 +99,10 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
         );
     }
     let version = request.query("api-version").unwrap_or_default();
-    if !API_VERSIONS.contains(&version.as_str()) {
-        return Answer::api_version(&version);
+    let known = shared.lock().api_versions.clone();
+    if !known.contains(&version) {
+        let latest = known.last().map_or("", String::as_str);
+        return Answer::api_version(&version, latest);
     }
     let path = percent_decode_str(request.path())
         .decode_utf8_lossy()
@@ -133,24 +135,32 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
 
 fn check_token(shared: &Shared, request: &Request) -> Result<(), Answer> {
     let expected = resource_of(shared, &request.host);
-    let challenge = format!(
-        "Bearer authorization=\"https://{}/{TENANT}\", resource=\"{expected}\"",
-        authority_of(expected)
-    );
-    let Some(token) = request.bearer() else {
-        return Err(Answer::akv10000().header("WWW-Authenticate", &challenge));
+    let inner = shared.lock();
+    let challenge = inner.challenge.clone().unwrap_or_else(|| {
+        format!(
+            "Bearer authorization=\"https://{}/{}\", resource=\"{expected}\"",
+            authority_of(expected),
+            inner.trusted
+        )
+    });
+    let refuse = |answer: Answer| {
+        Err(match challenge.as_str() {
+            "" => answer,
+            challenge => answer.header("WWW-Authenticate", challenge),
+        })
     };
-    let audience = shared
-        .lock()
-        .tokens
-        .get(token)
-        .map(|issued| issued.audience.clone());
-    match audience {
-        Some(audience) if audience == expected => Ok(()),
-        Some(audience) => {
-            Err(Answer::akv10022(expected, &audience).header("WWW-Authenticate", &challenge))
+    let Some(token) = request.bearer() else {
+        return refuse(Answer::akv10000());
+    };
+    match inner.tokens.get(token) {
+        None => refuse(Answer::akv10046()),
+        Some(issued) if issued.audience != expected => {
+            refuse(Answer::akv10022(expected, &issued.audience))
         }
-        None => Err(Answer::akv10046().header("WWW-Authenticate", &challenge)),
+        Some(issued) if issued.tenant != inner.trusted => {
+            refuse(Answer::invalid_issuer(&inner.trusted, &issued.tenant))
+        }
+        Some(_) => Ok(()),
     }
 }
 
@@ -205,7 +215,7 @@ const RESOURCES: [(&str, &str, &str); 3] = [
 ];
 
 /// <https://github.com/Azure/azure-rest-api-specs/tree/main/specification/keyvault>
-const API_VERSIONS: [&str; 10] = [
+pub const API_VERSIONS: [&str; 10] = [
     "2016-10-01",
     "7.0",
     "7.1",

@@ -1,0 +1,71 @@
+//! The agent of Azure Arc: the first answer names a file that only a privileged process of the machine can read, the
+//! second request proves that it was read. The file is the test's to make: its place is fixed, and not ours.
+//!
+//! <https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>
+
+use serde_json::json;
+
+use super::shared::Shared;
+use super::token::{self, Identity, TENANT};
+use super::{Answer, Request};
+
+/// What the agent's challenge names.
+pub const ARC_KEY_FILE: &str = "/var/opt/azcmagent/tokens/7f0c1a52-3b4d-4e6f-8a9b-1c2d3e4f5a6b.key";
+
+/// What it expects to stand there.
+pub const ARC_KEY: &str = "q9V2mXw7LkT4sB8dZ1nC6hR3gP5yF0jU";
+
+pub fn answer(shared: &Shared, request: &Request) -> Answer {
+    if request.method != "GET" || request.header("metadata") != Some("true") {
+        let text = "Required metadata header not specified";
+        return Answer::imds_error(400, "invalid_request", text);
+    }
+    let resource = request
+        .query("resource")
+        .filter(|resource| resource.contains("://"));
+    let (Some("2020-06-01"), Some(resource)) = (request.query("api-version").as_deref(), resource)
+    else {
+        let text = "api-version or resource is missing or not supported";
+        return Answer::imds_error(400, "invalid_request", text);
+    };
+    match request.header("authorization") {
+        None => return Answer::arc_challenge(&format!("Basic realm={ARC_KEY_FILE}")),
+        Some(sent) if sent != format!("Basic {ARC_KEY}") => {
+            let text = "The key in the Authorization header is not valid";
+            return Answer::imds_error(401, "unauthorized_client", text);
+        }
+        Some(_) => {}
+    }
+    let attached = shared.lock().identities.clone();
+    let selectors = [
+        (
+            "client_id",
+            (|it| &it.client_id) as fn(&Identity) -> &String,
+        ),
+        ("object_id", |it| &it.object_id),
+        ("msi_res_id", |it| &it.resource_id),
+    ];
+    let named = selectors
+        .iter()
+        .find_map(|(name, field)| Some((*name, field, request.query(name)?)));
+    let found = match &named {
+        None => attached.iter().find(|identity| identity.system_assigned),
+        Some((_, field, value)) => attached
+            .iter()
+            .find(|identity| field(identity).eq_ignore_ascii_case(value)),
+    };
+    let Some(identity) = found else {
+        return Answer::arc_not_found();
+    };
+    let mut body = json!({
+        "access_token": token::issue(shared, identity, TENANT, &resource),
+        "expires_in": token::LIFETIME,
+        "expires_on": (token::unix_now() + token::LIFETIME).to_string(),
+        "resource": resource,
+        "token_type": "Bearer",
+    });
+    if let Some((name, field, _)) = named {
+        body[name] = json!(field(identity));
+    }
+    Answer::json(200, &body)
+}
