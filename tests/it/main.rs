@@ -2,20 +2,33 @@
 //! against a stand-in for Azure that speaks real TLS, and compares all that it says. They need neither root nor
 //! containers; what does is a script beside this folder.
 
+mod app_service;
+mod arc;
 #[path = "../azure/mod.rs"]
 mod azure;
+mod azure_cli;
 mod become_command;
+mod challenge;
+mod clouds;
 mod command_line;
 mod docs;
+mod entra_token;
 mod environment;
+mod examples;
 mod exit_codes;
+mod faults;
 mod imds;
 mod leaks;
+mod legacy_endpoints;
 mod network;
 mod references;
 mod retries;
+mod service_principal;
 mod signals;
 mod support;
+mod support_identities;
 mod tidy;
+mod token_command;
+mod token_proxy;
 mod vault;
 mod workload;

@@ -25,7 +25,7 @@ pub struct Run {
 }
 
 /// What a run came to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The exit code, if it was not ended by a signal.
     pub code: Option<i32>,

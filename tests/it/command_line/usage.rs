@@ -182,12 +182,12 @@ fn a_value_that_an_option_does_not_take_is_an_error() {
         (
             "--identity",
             "system",
-            "`system` is not workload or managed".to_owned(),
+            "`system` is not workload, managed, service-principal or cli".to_owned(),
         ),
         (
             "--identity",
             "Managed",
-            "`Managed` is not workload or managed".to_owned(),
+            "`Managed` is not workload, managed, service-principal or cli".to_owned(),
         ),
         (
             "--cloud",

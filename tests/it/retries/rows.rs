@@ -12,7 +12,7 @@ use crate::support::{Run, exec};
 fn asking(azure: &Azure, door: Door, options: &[&str]) -> Run {
     match door {
         Door::Login => one_secret_federated(azure, options),
-        Door::Imds | Door::Proxy | Door::Vault => one_secret(azure, options),
+        _ => one_secret(azure, options),
     }
 }
 

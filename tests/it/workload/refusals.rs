@@ -24,6 +24,7 @@ enum Class {
     /// No such client in the tenant.
     NoSuchClient,
     /// Tenant, resource, cloud.
+    Resource,
     Settings,
 }
 
@@ -53,9 +54,9 @@ fn what_cannot_get_better_is_said_after_one_try() {
         // Tenant and resource.
         (90_002, Class::Settings),
         (900_023, Class::Settings),
-        (50_001, Class::Settings),
-        (500_011, Class::Settings),
-        (70_011, Class::Settings),
+        (50_001, Class::Resource),
+        (500_011, Class::Resource),
+        (70_011, Class::Resource),
         (53_003, Class::Refused),
     ] {
         for status in [400, 401] {
@@ -78,9 +79,12 @@ fn what_cannot_get_better_is_said_after_one_try() {
             let settings = format!(
                 "hint: look at AZURE_TENANT_ID ({TENANT}), AZURE_AUTHORITY_HOST and --cloud"
             );
+            let resource = "hint: `https://vault.azure.net` is not a resource that this tenant knows: look at it, at \
+                            --vault-resource and at --cloud";
             match class {
                 Class::Refused => outcome.failed(77, &[&line]),
                 Class::NoSuchClient => outcome.failed(77, &[&line, &no_such_client]),
+                Class::Resource => outcome.failed(78, &[&line, resource]),
                 Class::Settings => outcome.failed(78, &[&line, &settings]),
             }
             let after = counts(&azure);
@@ -260,7 +264,7 @@ fn an_entra_that_cannot_be_reached_is_an_egress_rule_or_a_proxy() {
     azure.close(Door::Login);
     let host = azure.login();
     let line = format!("{}: connection refused", asking(&azure));
-    let hint = format!("hint: this pod must reach {host} (egress rule, or HTTPS_PROXY)");
+    let hint = format!("hint: this container must reach {host} (egress rule, or HTTPS_PROXY)");
     one_secret_federated(&azure, &["--timeout", "0"])
         .outcome()
         .failed(69, &[&line, &hint]);

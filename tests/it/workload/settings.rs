@@ -55,7 +55,7 @@ fn an_object_id_or_a_resource_id_does_not_choose_it() {
                 78,
                 &[
                     "error: workload identity is chosen by client id; an object id or a resource id does not apply",
-                    "hint: give --client-id, or --identity managed to use IMDS",
+                    "hint: give --client-id, or --identity managed to use a managed identity",
                 ],
             );
     }

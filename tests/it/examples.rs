@@ -1,0 +1,384 @@
+//! The examples say what the product takes: every container of their manifests gets the references that stand there,
+//! from the identity that its platform has, and every command line on their pages is one that exists.
+//!
+//! Nobody is asked for anything: `exec` is run with --dry-run, and /bin/true stands for programs that this machine
+//! lacks. The manifests are read line by line, in the one way in which they are all written; each reference is counted
+//! first, so that one which is written in another way is a failure and not an oversight. compose.yaml is missing here:
+//! tests/container.sh runs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Outcome, Run, akv_init};
+
+/// What the images' Dockerfiles set.
+const ENTRYPOINT: [&str; 3] = ["/akv-init", "exec", "--"];
+
+/// A container of a manifest.
+#[derive(Debug, Default)]
+struct Container {
+    image: String,
+    command: Option<Vec<String>>,
+    args: Option<Vec<String>>,
+    env: Vec<(String, String)>,
+}
+
+/// Every file of the examples with this name, or with this ending.
+fn files(ending: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut found = Vec::new();
+    for folder in fs::read_dir(root).unwrap() {
+        let folder = folder.unwrap().path();
+        if !folder.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(ending) && name != "compose.yaml" {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no {ending}");
+    found
+}
+
+fn is_reference(value: &str) -> bool {
+    ["akv://", "entra-token:", "@Microsoft.KeyVault("]
+        .iter()
+        .any(|scheme| value.starts_with(scheme))
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// A scalar: plain, or quoted as JSON quotes it too.
+fn scalar(text: &str) -> String {
+    match text.starts_with('"') {
+        true => serde_json::from_str(text).unwrap(),
+        false => text.to_owned(),
+    }
+}
+
+/// The pairs of a list of `- name: NAME` and `value: VALUE`.
+fn pairs<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut name = "";
+    for line in lines {
+        if let Some(text) = line.trim().strip_prefix("- name: ") {
+            name = text;
+        } else if let Some(text) = line.trim().strip_prefix("value: ") {
+            found.push((name.to_owned(), scalar(text)));
+        }
+    }
+    found
+}
+
+/// The containers of a manifest: `- name:` with `image:` in the next line, and whatever is indented as that is.
+fn containers(document: &str) -> Vec<Container> {
+    let lines: Vec<&str> = document
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect();
+    let mut found = Vec::new();
+    for (at, pair) in lines.windows(2).enumerate() {
+        let starts = pair[0].trim_start().starts_with("- name: ");
+        if !starts || !pair[1].trim_start().starts_with("image: ") {
+            continue;
+        }
+        let depth = indent(pair[1]);
+        let body = lines[at + 1..]
+            .iter()
+            .take_while(|line| indent(line) >= depth);
+        let body: Vec<&str> = body.copied().collect();
+        let mut container = Container::default();
+        for (at, line) in body.iter().enumerate() {
+            if indent(line) > depth {
+                continue;
+            }
+            let below = body[at + 1..].iter().copied();
+            let below = below.take_while(|line| indent(line) > depth);
+            let (key, value) = line.trim().split_once(':').unwrap();
+            let list = || match value.trim() {
+                "" => below
+                    .clone()
+                    .map(|line| scalar(line.trim().strip_prefix("- ").unwrap()))
+                    .collect(),
+                list => serde_json::from_str(list).unwrap(),
+            };
+            match key {
+                "image" => container.image = value.trim().to_owned(),
+                "command" => container.command = Some(list()),
+                "args" => container.args = Some(list()),
+                "env" => container.env = pairs(below),
+                _ => {}
+            }
+        }
+        found.push(container);
+    }
+    found
+}
+
+/// What the platform adds to a container's environment, and how the plan names the identity that comes of it.
+fn platform(file: &str, document: &str) -> (Vec<(&'static str, String)>, String) {
+    let after = |text: &str, key: &str| {
+        let at = text.find(key)? + key.len();
+        Some(text[at..].lines().next().unwrap().trim().to_owned())
+    };
+    if document.contains("\ntype: Microsoft.App/") {
+        return app_service();
+    }
+    let mut env = vec![("KUBERNETES_SERVICE_HOST", "10.0.0.1".to_owned())];
+    if !document.contains("\n        azure.workload.identity/use: \"true\"\n") {
+        let identity =
+            "IMDS (http://169.254.169.254, managed identity with client id APP_CLIENT_ID)";
+        return (env, identity.to_owned());
+    }
+    let client = after(file, "azure.workload.identity/client-id:").unwrap();
+    let identity = format!(
+        "Entra (https://login.microsoftonline.com, workload identity with client id {client}, tenant contoso.example)"
+    );
+    let authority = "https://login.microsoftonline.com/".to_owned();
+    env.extend([
+        ("AZURE_AUTHORITY_HOST", authority),
+        ("AZURE_CLIENT_ID", client),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere".to_owned()),
+        ("AZURE_TENANT_ID", "contoso.example".to_owned()),
+    ]);
+    (env, identity)
+}
+
+/// The same for App Service and Container Apps, for which every example names its identity.
+fn app_service() -> (Vec<(&'static str, String)>, String) {
+    let env = vec![
+        (
+            "IDENTITY_ENDPOINT",
+            "http://localhost:42356/msi/token".to_owned(),
+        ),
+        ("IDENTITY_HEADER", "header".to_owned()),
+    ];
+    let identity = "the platform's identity endpoint (http://localhost:42356, managed identity with client id \
+                    IDENTITY_CLIENT_ID)";
+    (env, identity.to_owned())
+}
+
+/// The words of an `akv-init exec`, for a dry run of /bin/true.
+fn dry_run<W: AsRef<str>>(words: &[W]) -> Run {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    assert_eq!(words[1], "exec", "{words:?}");
+    let end = words.iter().position(|word| *word == "--").unwrap();
+    assert!(words.len() > end + 1, "no program: {words:?}");
+    akv_init(["exec", "--dry-run"])
+        .args(&words[2..=end])
+        .args(["/bin/true"])
+}
+
+/// Asserts that the plan is for this identity and for each of these references, and that nothing was said besides.
+#[track_caller]
+fn assert_plan(outcome: &Outcome, identity: &str, env: &[(String, String)]) {
+    let plan = outcome.stdout_alone();
+    assert!(
+        plan.starts_with(&format!("identity  {identity}\n")),
+        "{plan}"
+    );
+    let mut planned: Vec<&str> = plan
+        .lines()
+        .filter_map(|line| line.split_once(" <- "))
+        .flat_map(|(targets, _)| targets[10..].split(", "))
+        .collect();
+    let mut wanted: Vec<&str> = env
+        .iter()
+        .filter(|(_, value)| is_reference(value))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    planned.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(planned, wanted);
+}
+
+#[test]
+fn every_container_of_a_manifest_gets_its_references_from_its_own_identity() {
+    for (path, text) in files(".yaml") {
+        let mut references = 0;
+        for document in text.split("\n---\n") {
+            for container in containers(document) {
+                let (added, identity) = platform(&text, document);
+                let image = container.image.split(':').next().unwrap();
+                let mut words = match &container.command {
+                    Some(command) => command.clone(),
+                    None => {
+                        assert!(image.ends_with("-akv"), "{image} has no Dockerfile here");
+                        ENTRYPOINT.map(str::to_owned).to_vec()
+                    }
+                };
+                assert_eq!(words[..3], ENTRYPOINT, "{}", path.display());
+                // Without either the image's CMD is the program.
+                let cmd = match container.command {
+                    Some(_) => Vec::new(),
+                    None => vec!["program".to_owned()],
+                };
+                words.extend(container.args.unwrap_or(cmd));
+                let mut run = dry_run(&words);
+                for (name, value) in &container.env {
+                    run = run.env(name, value);
+                }
+                for (name, value) in added {
+                    run = run.env(name, value);
+                }
+                assert_plan(&run.outcome(), &identity, &container.env);
+                references += container
+                    .env
+                    .iter()
+                    .filter(|(_, value)| is_reference(value))
+                    .count();
+            }
+        }
+        let lines = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        let written = lines
+            .filter(|line| line.split([' ', '"']).any(is_reference))
+            .count();
+        assert_eq!(references, written, "{}", path.display());
+        assert_ne!(references, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_settings_of_an_app_service_get_theirs_by_either_form() {
+    for (_, text) in files("settings.json") {
+        let settings: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let field =
+            |setting: &serde_json::Value, name: &str| setting[name].as_str().unwrap().to_owned();
+        let mut env: Vec<(String, String)> = settings
+            .iter()
+            .map(|setting| (field(setting, "name"), field(setting, "value")))
+            .collect();
+        assert!(env.iter().any(|(_, value)| is_reference(value)));
+        // As the platform leaves a reference of its own that it could not resolve.
+        let left = "@Microsoft.KeyVault(VaultName=prod-kv;SecretName=grafana-admin-password)";
+        env.push(("LEFT".to_owned(), left.to_owned()));
+        let (added, identity) = app_service();
+        let mut run = dry_run(&[&ENTRYPOINT[..], &["/run.sh"]].concat());
+        for (name, value) in &env {
+            run = run.env(name, value);
+        }
+        for (name, value) in added {
+            run = run.env(name, value);
+        }
+        assert_plan(&run.outcome(), &identity, &env);
+    }
+}
+
+#[test]
+fn every_image_starts_akv_init_and_repeats_the_program_that_a_new_entrypoint_drops() {
+    for (path, text) in files("Dockerfile") {
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        let mut seen = 0;
+        while let Some(line) = lines.next() {
+            let Some(list) = line.strip_prefix("ENTRYPOINT ") else {
+                continue;
+            };
+            let entrypoint: Vec<String> = serde_json::from_str(list).unwrap();
+            assert_eq!(entrypoint, ENTRYPOINT, "{}", path.display());
+            let next = lines.find(|line| !line.is_empty()).unwrap_or_default();
+            let program = next.strip_prefix("CMD ").unwrap_or_default();
+            let program: Vec<String> = serde_json::from_str(program).unwrap();
+            assert!(!program.is_empty(), "{}", path.display());
+            seen += 1;
+        }
+        assert_ne!(seen, 0, "{}", path.display());
+    }
+}
+
+/// The blocks of a page in one language, lines that a backslash continues joined.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let opening = format!("```{language}\n");
+    page.split(&opening)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().replace("\\\n", " "))
+        .collect()
+}
+
+/// The words of a simple command as a shell would see them, with variables as the page sets them.
+fn words(command: &str, page: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    let mut rest = command;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        let word = words.last_mut().unwrap();
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None | Some('"'), '$') => {
+                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
+                let set = page
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+                let set = set.unwrap_or_else(|| panic!("the page does not set {name}"));
+                // What a command prints is known to Azure alone.
+                word.push_str(if set.starts_with('$') { "x" } else { set });
+                rest = after;
+            }
+            (None, '|' | ';' | '&' | '>' | ')' | '\n') => break,
+            (None, ' ') if word.is_empty() => {}
+            (None, ' ') => words.push(String::new()),
+            (_, c) => word.push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn every_command_line_of_the_pages_is_one_that_exists() {
+    let mut seen = [0, 0];
+    for (path, page) in files("README.md") {
+        for block in blocks(&page, "sh") {
+            for verb in ["akv-init exec ", "akv-init token "] {
+                for (at, _) in block.match_indices(verb) {
+                    let words = words(&block[at..], &page);
+                    let place = format!("{}: {words:?}", path.display());
+                    if words[1] == "exec" {
+                        let outcome = dry_run(&words).outcome();
+                        let plan = outcome.stdout_alone();
+                        assert!(plan.ends_with("become    /bin/true\n"), "{place}");
+                        seen[0] += 1;
+                    } else {
+                        // Nothing is wrong with the command line: the environment has half a credential.
+                        let run = akv_init(&words[1..]).env("AKV_INIT_IDENTITY", "workload");
+                        let outcome = run.outcome();
+                        assert_eq!(outcome.code, Some(78), "{place}: {}", outcome.stderr);
+                        seen[1] += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen[0] >= 2 && seen[1] >= 1, "{seen:?}");
+}
+
+#[test]
+fn what_a_page_shows_of_a_manifest_stands_in_it() {
+    let mut seen = 0;
+    for (path, page) in files("README.md") {
+        for shown in page.split("](").skip(1) {
+            let Some((name, rest)) = shown.split_once("):\n\n```yaml\n") else {
+                continue;
+            };
+            let manifest = fs::read_to_string(path.with_file_name(name)).unwrap();
+            let trimmed = |line: &str| line.trim().trim_start_matches("- ").to_owned();
+            let lines: Vec<String> = manifest.lines().map(trimmed).collect();
+            for line in rest.split("```").next().unwrap().lines() {
+                assert!(lines.contains(&trimmed(line)), "{name}: {line}");
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 2);
+}
