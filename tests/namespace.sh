@@ -19,97 +19,15 @@
 
 set -euo pipefail
 
-cannot() {
-    echo "tests/namespace.sh cannot run: $*" >&2
-    exit 2
-}
-
-[ -n "${AKV_INIT_TEST_BINARY:-}" ] || cannot "AKV_INIT_TEST_BINARY does not name the static binary to test"
-binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
-[ "$(id -u)" = 0 ] || cannot "it must be root, for namespaces"
-command -v dnsmasq >/dev/null || cannot "there is no dnsmasq (Debian: dnsmasq-base)"
-for program in awk cargo getent ip nsenter pgrep printenv python3 timeout unshare; do
-    command -v "$program" >/dev/null || cannot "there is no $program"
-done
-unshare --net --mount --pid --fork true || cannot "namespaces are not allowed here"
-
-repository=$(realpath "$(dirname "$0")/..")
+# shellcheck source=tests/namespace/common.sh
+source "$(dirname "$0")/namespace/common.sh"
+command -v getent >/dev/null || cannot "there is no getent"
+build_standin
 ours=$repository/tests/namespace
-target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
-tmp=$(mktemp -d)
-
-end() { # end PID...: and everything that it started
-    local pid
-    for pid; do
-        # shellcheck disable=SC2046 # one word for each child
-        end $(pgrep -P "$pid")
-        kill "$pid"
-    done
-}
-
-clean_up() {
-    set +e
-    # shellcheck disable=SC2046 # one word for each job
-    end $(jobs -p)
-    wait
-    rm -rf "$tmp"
-} >/dev/null 2>&1
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Checks
 # ---------------------------------------------------------------------------------------------------------------------
-
-# check SENTENCE COMMAND...: the sentence holds if the command succeeds; what it prints is shown if not.
-check() {
-    local sentence=$1 found
-    shift
-    if found=$("$@" 2>&1); then
-        printf 'ok      %s\n' "$sentence"
-    else
-        printf 'FAILED  %s\n' "$sentence"
-        printf '        | %s\n' "${found//$'\n'/$'\n        | '}"
-    fi
-}
-
-equal() { # equal EXPECTED FOUND
-    [ "$1" = "$2" ] || { printf 'expected: %s\nfound:    %s\n' "$1" "$2"; false; }
-}
-
-between() { # between LEAST MOST FOUND
-    { [ "$3" -ge "$1" ] && [ "$3" -le "$2" ]; } || { printf 'from %s to %s, found: %s\n' "$1" "$2" "$3"; false; }
-}
-
-has() { # has TEXT PATTERN...: every fixed string is in the text
-    local text=$1 pattern
-    shift
-    for pattern; do
-        grep -qF -- "$pattern" <<<"$text" || { printf 'no "%s" in:\n%s\n' "$pattern" "$text"; return 1; }
-    done
-}
-
-matches() { # matches REGEX TEXT
-    grep -qE -- "$1" <<<"$2" || { printf 'no %s in:\n%s\n' "$1" "$2"; false; }
-}
-
-milliseconds() { # by a clock that nobody sets
-    python3 -c 'import time; print(int(time.monotonic() * 1000))'
-}
-
-# attempt COMMAND...: leaves its exit code in $code, what it printed in $output and the milliseconds in $took.
-attempt() {
-    local start
-    start=$(milliseconds)
-    code=0
-    output=$(timeout --kill-after 1 115 "$@" 2>&1) || code=$?
-    took=$(($(milliseconds) - start))
-}
-
-hint() {
-    grep '^akv-init: hint: ' <<<"$output" || true
-}
 
 # stop SENTENCE [--child | --unread] WHEN COMMAND...: stops the command as tests/namespace/stop.py says. It must end at
 # once, with the exit code for SIGTERM. Leaves its standard error in $output.
@@ -138,18 +56,9 @@ stopped() {
 # Networks
 # ---------------------------------------------------------------------------------------------------------------------
 
-CARGO_TARGET_DIR=$target cargo build --quiet --manifest-path "$repository/Cargo.toml" --example standin ||
-    cannot "the stand-in does not build"
-standin=$target/debug/examples/standin
-
 # What goes to 192.0.2.0/24 (TEST-NET-1) vanishes without an answer: it comes back by the loopback device and is
 # dropped there, since nobody has the address.
 up='ip link set lo up && ip route add 192.0.2.0/24 dev lo'
-
-# The stand-ins end when their standard input does, and so with this script, however that ends. Everything else is
-# limited in time.
-mkfifo "$tmp/stdin"
-exec 9<>"$tmp/stdin"
 
 # azure NAME [FLAG...]: starts a stand-in for Azure in a new network; its files are in $tmp/NAME, its pid is $!.
 azure() {
@@ -164,64 +73,24 @@ azure() {
         <"$tmp/stdin" >"$dir/stdout" 2>"$dir/stderr" 9>&- &
 }
 
-until_it_says() { # until_it_says NAME FILE LINE: for 20 s
-    local try
-    for try in {1..200}; do
-        ! grep -q -- "$3" "$tmp/$1/$2" 2>/dev/null || return 0
-        sleep 0.1
-    done
-    cannot "$1 does not say \"$3\" ($try looks): $(cat "$tmp/$1/stderr")"
-}
-
-hosts() { # hosts FILE LINE...
-    printf '%s\n' '127.0.0.1 localhost' "${@:2}" >"$tmp/$1"
-}
 hosts hosts.none
 # All that Azure's names lead to, a vault that refuses connections, and one that never answers.
 hosts hosts '127.0.0.10 kv1.vault.azure.net' '127.0.0.11 login.microsoftonline.com' \
     '127.0.0.12 refusing.vault.azure.net' '192.0.2.1 silent.vault.azure.net'
 : >"$tmp/resolv.none"
 
-resolv() { # resolv FILE ADDRESS: a pod's resolv.conf with that name server
-    printf '%s\n' "nameserver $2" 'search default.svc.cluster.local svc.cluster.local cluster.local' \
-        'options ndots:5' >"$tmp/$1"
-}
 resolv resolv.silent 192.0.2.53
-
-# Mounts a hosts file and a resolv.conf over those of /etc for the command alone. Nothing here forks: the command has
-# the pid that this was started with.
-etc='mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"'
-
-# enter PID HOSTS RESOLV: leaves in $here the words that bring a command into the network of that process, with these
-# files in /etc.
-enter() {
-    here=(nsenter --net="/proc/$1/ns/net" unshare --mount --propagation private -- sh -c "$etc" sh "$tmp/$2" "$tmp/$3")
-}
-
-# dns NAME ADDRESS [OPTION...]: starts a name server in the network of the stand-in. It knows that the cluster has no
-# such names, and whatever the options add; $tmp/NAME/log has the queries, and resolv.NAME leads to it.
-dns() {
-    mkdir "$tmp/$1"
-    resolv "resolv.$1" "$2"
-    nsenter --net="/proc/$azure/ns/net" timeout 300 dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --pid-file= \
-        --no-resolv --no-hosts --bind-interfaces --listen-address="$2" --log-queries --log-facility="$tmp/$1/log" \
-        --local=/cluster.local/ "${@:3}" 2>"$tmp/$1/stderr" 9>&- &
-}
-
-queries() { # queries NAME: what that name server was asked, one query a line
-    grep -oE 'query\[[A-Z]+\] [^ ]+' "$tmp/$1/log" | sed 's/query//' || true
-}
 
 azure azure
 azure=$!
 until_it_says azure stdout '^ready$'
 
-dns dns 127.0.0.53 --local=/net/ --local=/tools/ --host-record=kv1.tools.svc.cluster.local,127.0.0.10 \
+dns "$azure" dns 127.0.0.53 --local=/net/ --local=/tools/ --host-record=kv1.tools.svc.cluster.local,127.0.0.10 \
     --host-record=kv1.privatelink.vaultcore.azure.net,127.0.0.10 \
     --cname=kv1.vault.azure.net,kv1.privatelink.vaultcore.azure.net
 # These know an A, and ask for the AAAA a server that fails, or one that never answers.
-dns failing 127.0.0.54 --host-record=kv1.vault.azure.net,127.0.0.10 --server=127.0.0.99
-dns dropping 127.0.0.55 --host-record=kv1.vault.azure.net,127.0.0.10 --server=192.0.2.53
+dns "$azure" failing 127.0.0.54 --host-record=kv1.vault.azure.net,127.0.0.10 --server=127.0.0.99
+dns "$azure" dropping 127.0.0.55 --host-record=kv1.vault.azure.net,127.0.0.10 --server=192.0.2.53
 nsenter --net="/proc/$azure/ns/net" timeout 300 python3 "$ours/servfail.py" 127.0.0.99 9>&- &
 for name in dns failing dropping; do
     until_it_says "$name" log 'cleared cache'
@@ -476,6 +345,4 @@ done
 start "${waiting[@]}"
 finish "${waiting[@]}" "${race[@]}"
 
-failures=$(grep -c '^FAILED' "$tmp/found" || true)
-echo "$(grep -cE '^(ok|FAILED) ' "$tmp/found") checks, $failures failed, in $SECONDS s"
-[ "$failures" = 0 ]
+total "$tmp/found"
