@@ -1,8 +1,8 @@
 //! The stand-in for Azure as a process: for shell scripts, other languages' SDKs and benchmarks.
 //!
 //! Prints one line for each door (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`,
-//! `platform http://…`, `token-proxy https://…`), then `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it is a pipe, reaches its end: whoever started it
-//! need not clean up. See `USAGE` for the flags.
+//! `platform http://…`, `token-proxy https://…`), then `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it
+//! is a pipe, reaches its end: whoever started it need not clean up. See `USAGE` for the flags.
 
 #[path = "../tests/azure/mod.rs"]
 mod azure;
