@@ -130,8 +130,12 @@ impl KeyVault {
             },
             &[],
         );
-        let mut message = match (name.as_str(), reason.as_str()) {
+        // The outer code of a 401 or 403 without an inner one only repeats the status.
+        let name =
+            Some(name.as_str()).filter(|name| answer.status.canonical_reason() != Some(*name));
+        let mut message = match (name.unwrap_or_default(), reason.as_str()) {
             ("", "") => format!("{}, without a reason", answer.status_text()),
+            ("", reason) => format!("{}: {reason}", answer.status_text()),
             (name, "") => format!("{} ({name})", answer.status_text()),
             (name, reason) => format!("{} ({name}): {reason}", answer.status_text()),
         };
@@ -168,9 +172,15 @@ impl KeyVault {
         };
         match (answer.status.as_u16(), said.inner.as_str()) {
             (_, "ForbiddenByRbac") => {
-                let scope = said.line_of("Resource:").unwrap_or_else(|| format!("the vault {host}"));
-                let role = "grant the caller the role \"Key Vault Secrets User\" at the scope";
-                (Kind::NoAccessYet, Some(format!("{role} {scope}{}", wait("assigned"))))
+                let place = match said.line_of("Resource:") {
+                    Some(scope) => format!("at the scope {scope}"),
+                    None => format!("on the vault {host}"),
+                };
+                let role = "grant the caller the role \"Key Vault Secrets User\"";
+                (
+                    Kind::NoAccessYet,
+                    Some(format!("{role} {place}{}", wait("assigned"))),
+                )
             }
             (_, "AccessDenied") if !reason.contains("first party") => (
                 Kind::NoAccessYet,

@@ -92,7 +92,7 @@ fn a_second_refusal_is_final() {
     assert_eq!(outcome.code, Some(77), "{}", outcome.stderr);
     let request = azure.requests_at(Door::Vault).pop().unwrap();
     let line = format!(
-        "reading secret `sql-sa` from {KNOWN} for S: 401 Unauthorized (Unauthorized): AKV10032: Invalid issuer. \
+        "reading secret `sql-sa` from {KNOWN} for S: 401 Unauthorized: AKV10032: Invalid issuer. \
          Expected one of https://sts.windows.net/11111111-aaaa-4bbb-8ccc-222222222222/, found \
          https://sts.windows.net/{OTHER_TENANT}/; request id {}; client request id {}",
         request.request_id,

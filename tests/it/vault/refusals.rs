@@ -35,7 +35,7 @@ fn the_inner_code_decides_and_the_facts_for_support_are_there() {
             "403 Forbidden (ForbiddenByRbac): Caller is not authorized",
         )
         .hint(&format!(
-            "grant the caller the role \"Key Vault Secrets User\" at the scope the vault {host}; assigned in the last \
+            "grant the caller the role \"Key Vault Secrets User\" on the vault {host}; assigned in the last \
              10 minutes? --wait-for-access 10m"
         )),
         row(
@@ -140,7 +140,7 @@ fn the_inner_code_decides_and_the_facts_for_support_are_there() {
                 &json!({"error": {"code": "Forbidden", "message": "No.", "innererror": null}}),
             ),
             77,
-            "403 Forbidden (Forbidden): No",
+            "403 Forbidden: No",
         ),
     ] {
         row.check(&azure);
@@ -173,7 +173,7 @@ fn each_401_says_what_is_wrong_with_the_token() {
     let trusted = "11111111-2222-4333-8444-555555555555";
     let unauthorized = |text: &str| Answer::vault_error(401, "Unauthorized", None, text);
     let akv10032 = format!(
-        "401 Unauthorized (Unauthorized): AKV10032: Invalid issuer. Expected one of https://sts.windows.net/{trusted}/, \
+        "401 Unauthorized: AKV10032: Invalid issuer. Expected one of https://sts.windows.net/{trusted}/, \
          found https://sts.windows.net/{TENANT}/"
     );
     for row in [
@@ -181,13 +181,13 @@ fn each_401_says_what_is_wrong_with_the_token() {
             "AKV10000",
             Answer::akv10000(),
             77,
-            "401 Unauthorized (Unauthorized): AKV10000: Request is missing a Bearer or PoP token",
+            "401 Unauthorized: AKV10000: Request is missing a Bearer or PoP token",
         ),
         row(
             "Q9",
             Answer::akv10022("https://vault.azure.net", "https://vault.azure.net/"),
             77,
-            "401 Unauthorized (Unauthorized): AKV10022: Invalid audience. Expected https://vault.azure.net, found: \
+            "401 Unauthorized: AKV10022: Invalid audience. Expected https://vault.azure.net, found: \
              https://vault.azure.net/",
         )
         .hint(
@@ -202,20 +202,20 @@ fn each_401_says_what_is_wrong_with_the_token() {
             "AKV10046",
             Answer::akv10046(),
             69,
-            "401 Unauthorized (Unauthorized): AKV10046: Unable to resolve the key used for signature validation. The \
+            "401 Unauthorized: AKV10046: Unable to resolve the key used for signature validation. The \
              key ID in the token was not found",
         ),
         row(
             "not yet valid",
             unauthorized("Token not yet valid, check the clock."),
             69,
-            "401 Unauthorized (Unauthorized): Token not yet valid, check the clock",
+            "401 Unauthorized: Token not yet valid, check the clock",
         ),
         row(
             "expired",
             unauthorized("Error validating token: IDX10223."),
             77,
-            "401 Unauthorized (Unauthorized): Error validating token: IDX10223",
+            "401 Unauthorized: Error validating token: IDX10223",
         ),
     ] {
         row.check(&azure);
