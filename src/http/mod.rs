@@ -30,7 +30,7 @@ use crate::log;
 use crate::settings::Settings;
 
 pub use random::request_id;
-pub use url::{encode, is_base_url, split_url};
+pub use url::{encode, is_base_url, split_url, with_query};
 
 pub use answer::Answer;
 use answer::status_text;

@@ -41,3 +41,9 @@ pub fn split_url(url: &str) -> Option<(&str, &str)> {
     let usable = is_base_url(base) && !path.starts_with('?') && !path.contains(['#', '\\', ' ']);
     usable.then_some((base, if path.is_empty() { "/" } else { path }))
 }
+
+/// A path with one more query: an endpoint's URL may bring one of its own.
+pub fn with_query(path: &str, query: &str) -> String {
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}{query}")
+}

@@ -4,7 +4,7 @@
 //! `expires_on` also as a date, empty or absent
 //! (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::AccessToken;
 use crate::date;
@@ -54,23 +54,28 @@ fn is_header_value(token: &str) -> bool {
 
 /// Unix seconds. A date that cannot be read is an error, not a reason to look at `expires_in`.
 fn expiry(body: &Value, now: i64) -> Option<i64> {
-    match body.get("expires_on") {
-        Some(Value::String(text)) if !text.trim().is_empty() => {
+    match &body["expires_on"] {
+        Value::String(text) if !text.trim().is_empty() => {
             let text = text.trim();
             text.parse().ok().or_else(|| date::parse_expiry(text))
         }
-        Some(Value::Number(number)) => number
-            .as_i64()
-            .or_else(|| number.as_f64().map(|float| float as i64)),
-        _ => match body.get("expires_in") {
-            Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(Value::Number(number)) => number
-                .as_i64()
-                .or_else(|| number.as_f64().map(|float| float as i64)),
-            _ => None,
+        Value::Number(number) => seconds(number),
+        _ => {
+            let left = match &body["expires_in"] {
+                Value::String(text) => text.trim().parse().ok(),
+                Value::Number(number) => seconds(number),
+                _ => None,
+            };
+            left.map(|left| now.saturating_add(left))
         }
-        .map(|seconds: i64| now.saturating_add(seconds)),
     }
+}
+
+/// Whole seconds: some services send a fraction.
+fn seconds(number: &Number) -> Option<i64> {
+    number
+        .as_i64()
+        .or_else(|| number.as_f64().map(|float| float as i64))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
-use crate::http::{Answer, Http, Limits, Request, encode, split_url};
+use crate::http::{Answer, Http, Limits, Request, encode, split_url, with_query};
 use crate::log;
 use crate::progress::Wait;
 use crate::secret::Secret;
@@ -66,12 +66,11 @@ impl AppService {
     }
 
     pub(super) fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
-        let joint = if self.path.contains('?') { '&' } else { '?' };
-        let mut target = format!(
-            "{}{joint}api-version={API_VERSION}&resource={}",
-            self.path,
+        let query = format!(
+            "api-version={API_VERSION}&resource={}",
             encode(ask.resource)
         );
+        let mut target = with_query(&self.path, &query);
         match &self.selector {
             None => {}
             Some(Selector::Client(id)) => target.push_str(&format!("&client_id={}", encode(id))),

@@ -16,7 +16,7 @@ use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
-use crate::http::{Answer, Http, Limits, Request, Service, encode, split_url};
+use crate::http::{Answer, Http, Limits, Request, Service, encode, split_url, with_query};
 use crate::log;
 use crate::progress::Wait;
 use crate::secret::Secret;
@@ -69,11 +69,11 @@ impl Arc {
     }
 
     pub(super) fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
-        let mut target = format!(
-            "{}?api-version={API_VERSION}&resource={}",
-            self.path,
+        let query = format!(
+            "api-version={API_VERSION}&resource={}",
             encode(ask.resource)
         );
+        let mut target = with_query(&self.path, &query);
         if let Some((name, id)) = self.selector.as_ref().map(super::imds_selector) {
             target.push_str(&format!("&{name}={}", encode(id)));
         }

@@ -13,7 +13,7 @@ use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
-use crate::http::{Answer, Http, Limits, Request, encode, split_url};
+use crate::http::{Answer, Http, Limits, Request, encode, split_url, with_query};
 use crate::log;
 use crate::progress::Wait;
 use crate::secret::Secret;
@@ -100,13 +100,13 @@ impl Legacy {
     pub(super) fn token(&self, http: &Http, ask: &Ask<'_>) -> Result<AccessToken, Failure> {
         let resource = encode(ask.resource);
         let form = format!("resource={resource}");
-        let joint = if self.path.contains('?') { '&' } else { '?' };
         let mut target = self.path.clone();
         let header = match &self.kind {
             Flavour::MachineLearning(secret, client) => {
-                target.push_str(&format!(
-                    "{joint}api-version={API_VERSION}&resource={resource}"
-                ));
+                target = with_query(
+                    &target,
+                    &format!("api-version={API_VERSION}&resource={resource}"),
+                );
                 if let Some(id) = client {
                     target.push_str(&format!("&clientid={}", encode(id)));
                 }

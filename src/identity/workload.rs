@@ -113,13 +113,11 @@ impl WorkloadIdentity {
         let wait = Wait::begin(&doing, None);
         persist(&http.patience, wait, || {
             let name = proxy.name.as_deref();
-            let service = match proxy.roots()? {
-                None => http.named(&proxy.host, name, None),
-                // Replaced while the cluster's CA rotates: read anew for each try.
-                Some(pem) => http.named(&proxy.host, name, Some(&pem)),
-            };
-            let service =
-                service.map_err(|failure| Trouble::new(Kind::BadSettings, failure.to_string()))?;
+            // Replaced while the cluster's CA rotates: read anew for each try.
+            let roots = proxy.roots()?;
+            let service = http
+                .named(&proxy.host, name, roots.as_deref())
+                .map_err(|failure| Trouble::new(Kind::BadSettings, failure.to_string()))?;
             self.entra
                 .one_try(http, &service, &path, ask, assertion()?, &hint)
         })
