@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::failure::{Cause, Failure};
-use crate::secret::Secret;
+use crate::secret::Value;
 
 /// Our own settings, none of which COMMAND sees.
 pub const OWN_PREFIX: &str = "AKV_INIT_";
@@ -25,21 +25,20 @@ pub struct Environment {
     entries: Vec<OsString>,
 }
 
-/// A variable that gets a secret.
+/// A variable that COMMAND gets.
 pub struct Assignment<'a> {
     /// The variable.
     pub name: &'a OsStr,
-    /// Its value.
-    pub value: &'a Secret,
-    /// Whether line ends at the value's end are dropped.
-    pub trim: bool,
+    /// What it gets.
+    pub content: Content<'a>,
 }
 
-impl Assignment<'_> {
-    /// Whether a line end would become part of the value: people upload secrets from files.
-    pub fn ends_in_line_end(&self) -> bool {
-        !self.trim && self.value.expose().ends_with(['\r', '\n'])
-    }
+/// What a variable gets.
+pub enum Content<'a> {
+    /// A secret.
+    Secret(Value<'a>),
+    /// Where a secret can be read.
+    Path(String),
 }
 
 impl Environment {
@@ -194,10 +193,10 @@ fn split(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
 
 fn assign(assignment: &Assignment<'_>) -> Result<CString, Failure> {
     let name = assignment.name.display();
-    let mut value = assignment.value.expose();
-    if assignment.trim {
-        value = value.trim_end_matches(['\r', '\n']);
-    }
+    let value = match &assignment.content {
+        Content::Secret(value) => value.expose(),
+        Content::Path(path) => path,
+    };
     if value.contains('\0') {
         return Err(Failure::new(
             Cause::Config,

@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::env::Environment;
@@ -64,7 +65,8 @@ impl Program {
             .expect("a path that was found holds no NUL");
         os::undo_std_for_exec();
         let Err(errno) = execve(&path, &self.argv, environment);
-        os::ignore_sigpipe();
+        // A standard error without a reader must not end us before the exit code is given.
+        os::ignore(Signal::SIGPIPE);
         Err(explain(&self.path, errno))
     }
 }

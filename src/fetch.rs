@@ -16,8 +16,8 @@ use crate::failure::{Cause, Failure};
 use crate::host::Host;
 use crate::http::Http;
 use crate::identity::{AccessToken, Ask, Source};
-use crate::plan::{Item, Plan};
-use crate::secret::Secret;
+use crate::plan::{Item, Plan, Target};
+use crate::secret::{Secret, Value};
 use crate::tokens::Tokens;
 use crate::vault::{KeyVault, NotRead, Wanted};
 use crate::{date, log, progress};
@@ -127,6 +127,14 @@ pub struct Fetched {
 }
 
 impl Fetched {
+    /// What a target of the plan gets.
+    pub fn value(&self, target: &Target) -> Value<'_> {
+        Value {
+            secret: &self.values[target.item],
+            trim: target.trim,
+        }
+    }
+
     /// The plan that was carried out.
     pub fn plan(&self) -> &Plan {
         &self.job.plan
@@ -301,11 +309,17 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Fail
     Ok(secrets)
 }
 
-/// The first failure in the order of the plan; the names of other secrets that failed are added to it.
-fn combine(job: &Job, failures: BTreeMap<usize, Failure>) -> Option<Failure> {
-    let mut failures = failures.into_iter();
-    let (_, first) = failures.next()?;
+/// The first failure in the order of the plan, and of those the first that waiting does not mend; the names of other
+/// secrets that failed are added to it.
+fn combine(job: &Job, mut failures: BTreeMap<usize, Failure>) -> Option<Failure> {
+    let lasting = failures
+        .iter()
+        .find(|(_, failure)| failure.cause != Cause::Unavailable)
+        .or(failures.first_key_value())
+        .map(|(index, _)| *index)?;
+    let first = failures.remove(&lasting)?;
     let others: Vec<String> = failures
+        .into_iter()
         .map(|(index, failure)| format!("`{}` ({})", job.plan.items[index], failure.cause.name()))
         .collect();
     if others.is_empty() {

@@ -1,43 +1,53 @@
 //! akv-init: starts a container's real process with its Azure Key Vault secrets.
 //!
 //! The story: read argv and the environment as values; make a plan; find COMMAND; without a reference become it at
-//! once; else choose the identity, fetch every secret, build the environment, become COMMAND. Or print a token.
+//! once; else choose the identity, fetch every secret, build the environment, become COMMAND. Or look at DIR, fetch, and
+//! write files; or print a token; or copy ourselves.
 
 mod challenge;
 mod cli;
 mod cloud;
+mod contents;
 mod date;
 mod env;
 mod exec;
 mod failure;
 mod fetch;
+mod files;
 mod host;
 mod http;
 mod identity;
 mod log;
+mod memfd;
 mod os;
 mod plan;
 mod progress;
+mod render;
 mod secret;
 mod secret_ref;
 mod settings;
 mod tokens;
 mod vault;
+mod volume;
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Action, Exec, Token};
-use crate::env::{Assignment, Environment};
+use crate::cli::{Action, Exec, Token, Write};
+use crate::env::{Assignment, Content, Environment};
 use crate::exec::Program;
 use crate::failure::{Cause, Failure};
 use crate::fetch::Fetched;
+use crate::files::Order;
 use crate::http::Http;
 use crate::identity::Source;
-use crate::plan::{Item, Plan};
+use crate::memfd::Memfd;
+use crate::plan::{Plan, Way};
+use crate::volume::FileName;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where_and_exit));
@@ -59,7 +69,10 @@ fn run() -> Result<()> {
         Action::Help => log::print(cli::HELP),
         Action::Version => log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Token(token) => print_token(&token, &env)?,
-        Action::Exec(exec) if exec.dry_run => show(&exec, &env)?,
+        Action::Write(write) if write.dry_run => show_write(&write, &env)?,
+        Action::Write(write) => fill(&write, &env)?,
+        Action::Install(dir) => files::install(&dir)?,
+        Action::Exec(exec) if exec.dry_run => show_exec(&exec, &env)?,
         Action::Exec(exec) => match start(&exec, &env)? {},
     }
     Ok(())
@@ -69,16 +82,51 @@ fn run() -> Result<()> {
 fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
     let plan = Plan::exec(exec, env)?;
     let program = exec::find(&exec.command, env)?;
-    if plan.settings.verbose {
-        log::set_verbose();
-    }
-    warn_of_unknown_settings(&plan);
+    begin(&plan);
     if plan.targets.is_empty() {
         return Ok(program.replace_process(&env.child(&[], &plan.unset)?)?);
     }
     let fetched = obtain(plan, env)?;
-    let environment = build_environment(env, &fetched, &program)?;
+    let memfds = make_memfds(&fetched)?;
+    let environment = build_environment(env, &fetched, &memfds, &program)?;
+    for memfd in &memfds {
+        memfd.hand_over()?;
+    }
     Ok(program.replace_process(&environment)?)
+}
+
+/// Puts secrets into the files of a directory.
+fn fill(write: &Write, env: &Environment) -> Result<()> {
+    let (plan, files) = Plan::write(write, env)?;
+    begin(&plan);
+    let names: Vec<&FileName> = files.iter().map(|file| &file.name).collect();
+    files::check(&write.rules, &names)?;
+    let manifest = write
+        .rules
+        .keep
+        .and_then(|_| contents::describe(&plan, &files));
+    let fetched = match obtain(plan, env) {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            let failure = error.downcast::<Failure>()?;
+            return Ok(files::keep(&write.rules, manifest.as_ref(), failure)?);
+        }
+    };
+    let contents = contents::render(&files, &fetched)?;
+    let files: Vec<files::File<'_>> = names
+        .into_iter()
+        .zip(&contents)
+        .map(|(name, content)| files::File {
+            name,
+            content: content.expose().as_bytes(),
+        })
+        .collect();
+    let order = Order {
+        files: &files,
+        mode: write.rules.mode,
+        manifest: manifest.as_ref(),
+    };
+    Ok(files::write(&write.rules, &order)?)
 }
 
 /// Proves who we are and fetches all that the plan names; from here on a signal ends the wait.
@@ -89,32 +137,42 @@ fn obtain(plan: Plan, env: &Environment) -> Result<Fetched> {
     Ok(fetch::fetch(plan, http, source)?)
 }
 
+fn make_memfds(fetched: &Fetched) -> Result<Vec<Memfd>> {
+    let targets = fetched.plan().targets.iter();
+    let targets = targets.filter(|target| target.way == Way::Memfd);
+    let memfds = targets.map(|target| {
+        let content = fetched.value(target).expose().as_bytes();
+        Memfd::new(&target.name.to_string_lossy(), content)
+    });
+    Ok(memfds.collect::<Result<_, _>>()?)
+}
+
+/// COMMAND's environment. `memfds` are those of the plan's targets that have one, in order.
 fn build_environment(
     env: &Environment,
     fetched: &Fetched,
+    memfds: &[Memfd],
     program: &Program,
 ) -> Result<Vec<CString>> {
     let plan = fetched.plan();
-    let assignments: Vec<Assignment<'_>> = plan
-        .targets
-        .iter()
-        .map(|target| Assignment {
+    let mut memfds = memfds.iter();
+    let mut assignments = Vec::new();
+    for target in &plan.targets {
+        let content = match (target.way, memfds.as_slice()) {
+            (Way::Memfd, [memfd, ..]) => {
+                memfds.next();
+                Content::Path(memfd.path())
+            }
+            _ => {
+                let value = fetched.value(target);
+                contents::warn_of_line_end(plan, target, &value);
+                Content::Secret(value)
+            }
+        };
+        assignments.push(Assignment {
             name: &target.name,
-            value: &fetched.values[target.item],
-            trim: target.trim,
-        })
-        .collect();
-    for (assignment, target) in assignments.iter().zip(&plan.targets) {
-        if assignment.ends_in_line_end()
-            && let Item::Secret(secret) = &plan.items[target.item]
-        {
-            let mut reference = secret.reference();
-            reference.trim = true;
-            log::warning(&format!(
-                "{}: the secret ends in a line end, which becomes part of the value; to drop it, write {reference}",
-                assignment.name.display()
-            ));
-        }
+            content,
+        });
     }
     let environment = env.child(&assignments, &plan.unset)?;
     let names: Vec<&OsStr> = plan
@@ -135,9 +193,7 @@ fn build_environment(
 /// `token`: an access token on standard output, with a line end only for somebody who looks at it.
 fn print_token(token: &Token, env: &Environment) -> Result<()> {
     let plan = Plan::token(token, env)?;
-    if plan.settings.verbose {
-        log::set_verbose();
-    }
+    begin(&plan);
     for value in &obtain(plan, env)?.values {
         log::hand_over(value.expose()).map_err(|error| {
             Failure::new(
@@ -149,29 +205,52 @@ fn print_token(token: &Token, env: &Environment) -> Result<()> {
     Ok(())
 }
 
-fn warn_of_unknown_settings(plan: &Plan) {
+/// What is said before anything is done.
+fn begin(plan: &Plan) {
+    if plan.settings.verbose {
+        log::set_verbose();
+    }
     for name in &plan.unknown {
-        log::warning(&format!(
-            "{name} is not a setting of akv-init; COMMAND does not get it"
-        ));
+        log::warning(&format!("{name} is not a setting of akv-init"));
     }
 }
 
-/// `--dry-run`: the plan, and who would be asked for what.
-fn show(exec: &Exec, env: &Environment) -> Result<()> {
+/// `exec --dry-run`: the plan, and who would be asked for what.
+fn show_exec(exec: &Exec, env: &Environment) -> Result<()> {
     let plan = Plan::exec(exec, env)?;
-    warn_of_unknown_settings(&plan);
+    begin(&plan);
     let program = exec::find(&exec.command, env)?;
+    let path = program.path().display().to_string();
+    show(&plan, env, &format!("become    {}\n", log::plain(&path)))
+}
+
+/// `write --dry-run`: the same. DIR is not looked at: it may be another machine's.
+fn show_write(write: &Write, env: &Environment) -> Result<()> {
+    let (plan, files) = Plan::write(write, env)?;
+    begin(&plan);
     let mut text = String::new();
-    if !plan.targets.is_empty() {
+    for file in &files {
+        let path = write.rules.dir.join(Path::new(file.name.as_str()));
+        let format = file
+            .format
+            .map_or("the secret itself", |format| format.name());
+        let path = log::plain(&path.display().to_string());
         text.push_str(&format!(
-            "identity  {}\n",
-            Source::select(env, &plan.settings)?.describe()
+            "write     {path} ({format}, {:04o})\n",
+            write.rules.mode
         ));
     }
+    show(&plan, env, &text)
+}
+
+fn show(plan: &Plan, env: &Environment, end: &str) -> Result<()> {
+    let mut text = String::new();
+    if !plan.targets.is_empty() {
+        let source = Source::select(env, &plan.settings)?;
+        text.push_str(&format!("identity  {}\n", source.describe()));
+    }
     text.push_str(&plan.to_string());
-    let path = program.path().display().to_string();
-    text.push_str(&format!("become    {}\n", log::plain(&path)));
+    text.push_str(end);
     log::print(&text);
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -57,11 +59,18 @@ pub fn undo_std_for_exec() {
     }
 }
 
-/// After an execve that failed: a standard error without a reader must not end us before the exit code is given.
-pub fn ignore_sigpipe() {
+/// Ignores a signal.
+pub fn ignore(signal: Signal) {
     let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: ignoring runs no code of ours. It cannot fail for SIGPIPE.
-    let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+    // SAFETY: ignoring runs no code of ours. It cannot fail for a signal that can be caught.
+    let _ = unsafe { sigaction(signal, &action) };
+}
+
+/// A second descriptor of the same file: the lowest that is free from `lowest` on. It is closed by an execve.
+pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
+    let new = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: fcntl has just made it, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
 /// Runs `handler` on each of `signals` that is not ignored. Masks stay as they are, so a blocked one stays blocked.

@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -51,6 +51,9 @@ static TRIES: [AtomicU32; 64] = [const { AtomicU32::new(1) }; 64];
 static MORE_TRIES: AtomicU32 = AtomicU32::new(1);
 static STARTED: OnceLock<Instant> = OnceLock::new();
 static ENDING: AtomicBool = AtomicBool::new(false);
+/// Whether a signal has to wait, and the first one that does.
+static HELD: AtomicBool = AtomicBool::new(false);
+static PENDING: AtomicI32 = AtomicI32::new(0);
 
 impl Wait {
     /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
@@ -143,9 +146,35 @@ impl fmt::Display for Waiting {
     }
 }
 
+/// Lets signals wait until this is dropped: for what must not be left half-done.
+pub struct Hold(());
+
+/// From now on a signal waits.
+pub fn hold() -> Hold {
+    HELD.store(true, Ordering::SeqCst);
+    Hold(())
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        HELD.store(false, Ordering::SeqCst);
+        let number = PENDING.load(Ordering::SeqCst);
+        if number != 0 {
+            end_at_once(number);
+        }
+    }
+}
+
 /// The handler. Everything that it calls is async-signal-safe: atomics, clock_gettime, formatting into the stack,
 /// write, _exit.
 extern "C" fn end_at_once(number: i32) {
+    if HELD.load(Ordering::SeqCst) {
+        let _ = PENDING.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
+        // Unless it has been let go of in this moment, and nobody looks any more.
+        if HELD.load(Ordering::SeqCst) {
+            return;
+        }
+    }
     // Two signals at once, on two threads: one says it and ends the process.
     if ENDING.swap(true, Ordering::Relaxed) {
         os::sleep_for_ever();

@@ -7,6 +7,7 @@
 mod words;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use pico_args::Arguments;
 
@@ -15,14 +16,18 @@ use crate::failure::Failure;
 use crate::host::{Host, parse_vault};
 use crate::secret_ref::{Reference, check_resource};
 use crate::settings::{CLOUDS, DURATION, IdentityName, Shared, parse_duration};
+use crate::volume::{Layout, MODE, Output, Rules, parse_mode};
 
 use words::{
-    OF_EXEC, OF_TOKEN, asked_for_help, names, one, one_path, parsed, refuse_leftovers,
+    asked_for_help, names, one, one_path, one_word, parsed, perhaps, refuse_leftovers,
     split_at_command, usage,
 };
 
 /// The help text, written by hand.
 pub const HELP: &str = include_str!("../help.txt");
+
+/// A file's permissions unless `--mode` says otherwise: its owner and its group read it, and nobody changes it.
+const DEFAULT_MODE: u32 = 0o440;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -31,10 +36,14 @@ pub enum Action {
     Exec(Box<Exec>),
     /// Print the help.
     Help,
+    /// Copy our own file into this directory.
+    Install(PathBuf),
     /// Print an access token.
     Token(Box<Token>),
     /// Print the version.
     Version,
+    /// Put secrets into files.
+    Write(Box<Write>),
 }
 
 /// `akv-init exec`.
@@ -42,6 +51,8 @@ pub enum Action {
 pub struct Exec {
     /// Options that several commands share.
     pub shared: Shared,
+    /// `--memfd NAME=REF`.
+    pub memfds: Vec<(String, Reference)>,
     /// `--override`.
     pub overwrite: bool,
     /// `--literal NAME`: variables that are passed on as they are.
@@ -52,6 +63,23 @@ pub struct Exec {
     pub dry_run: bool,
     /// COMMAND and its arguments; never empty.
     pub command: Vec<OsString>,
+}
+
+/// `akv-init write`.
+#[derive(Debug)]
+pub struct Write {
+    /// Options that several commands share.
+    pub shared: Shared,
+    /// `--from-env`.
+    pub from_env: bool,
+    /// `--literal NAME`: variables that are no references, whatever they look like.
+    pub literal: Vec<OsString>,
+    /// `--output`; never empty.
+    pub outputs: Vec<Output>,
+    /// DIR, `--mode`, `--layout`, `--require-tmpfs`, `--keep-existing`.
+    pub rules: Rules,
+    /// `--dry-run`.
+    pub dry_run: bool,
 }
 
 /// `akv-init token`.
@@ -69,53 +97,39 @@ pub fn parse(words: Vec<OsString>) -> Result<Action, Failure> {
     let Some(verb) = words.next() else {
         return Err(usage("no command given"));
     };
-    match verb.to_str() {
-        Some("exec") => parse_exec(words.collect()),
-        Some("token") => parse_token(words.collect()),
-        Some("help" | "--help" | "-h") => Ok(Action::Help),
-        Some("--version" | "-V") => Ok(Action::Version),
-        _ => Err(usage(&format!("unknown command `{}`", verb.display()))
-            .hint("to start a program: akv-init exec -- PROGRAM; see akv-init --help")),
+    let parse = match verb.to_str() {
+        Some("exec") => parse_exec,
+        Some("install") => parse_install,
+        Some("token") => parse_token,
+        Some("write") => parse_write,
+        Some("help" | "--help" | "-h") => return Ok(Action::Help),
+        Some("--version" | "-V") => return Ok(Action::Version),
+        _ => {
+            return Err(usage(&format!("unknown command `{}`", verb.display()))
+                .hint("to start a program: akv-init exec -- PROGRAM; see akv-init --help"));
+        }
+    };
+    let words: Vec<OsString> = words.collect();
+    // Before anything that can fail, so that help is there for whoever has just made a mistake.
+    match asked_for_help(&words) {
+        Some(answer) => Ok(answer),
+        None => parse(words),
     }
 }
 
 fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
-    // Before anything that can fail, so that help is there for whoever has just made a mistake.
-    if let Some(answer) = asked_for_help(&words) {
-        return Ok(answer);
-    }
-    let (options, command) = split_at_command(words)?;
+    let (options, command) = split_at_command("exec", words)?;
     let mut options = Arguments::from_vec(options);
-    let mut shared = parse_shared(&mut options)?;
-    shared.vault = one(&mut options, "--vault")?
-        .map(|text| parse_vault(&text).map_err(|failure| mistyped("--vault", failure)))
-        .transpose()?;
-    shared.vault_resource = one(&mut options, "--vault-resource")?;
-    while let Some(host) = one(&mut options, "--allow-vault")? {
-        let parsed = Host::parse(&host);
-        let parsed = parsed
-            .map_err(|failure| mistyped("--allow-vault", failure.about(&format!("`{host}`"))))?;
-        shared.allow_vault.push(parsed);
-    }
-    while let Some(pair) = one(&mut options, "--secret")? {
-        let Some((name, reference)) = pair.split_once('=').filter(|(name, _)| !name.is_empty())
-        else {
-            return Err(usage(
-                "--secret takes NAME=REF: a variable, `=`, a reference",
-            ));
-        };
-        let reference = Reference::parse(reference).map_err(|failure| failure.about(name))?;
-        shared.secrets.push((name.to_owned(), reference));
-    }
     let exec = Exec {
-        shared,
+        shared: parse_reading(&mut options, "a variable")?,
+        memfds: targets(&mut options, "--memfd", "a variable")?,
         overwrite: options.contains("--override"),
         literal: names(&mut options, "--literal")?,
         unset: names(&mut options, "--unset")?,
         dry_run: options.contains("--dry-run"),
         command,
     };
-    refuse_leftovers(options, "exec", &OF_TOKEN)?;
+    refuse_leftovers(options)?;
     if exec.command.is_empty() {
         return Err(usage("no COMMAND given").hint(
             "write akv-init exec [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's CMD: repeat it",
@@ -124,18 +138,72 @@ fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
     Ok(Action::Exec(Box::new(exec)))
 }
 
-fn parse_token(words: Vec<OsString>) -> Result<Action, Failure> {
-    if let Some(answer) = asked_for_help(&words) {
-        return Ok(answer);
+fn parse_write(words: Vec<OsString>) -> Result<Action, Failure> {
+    let (options, words) = split_at_command("write", words)?;
+    let mut options = Arguments::from_vec(options);
+    let shared = parse_reading(&mut options, "a file")?;
+    let mut outputs = Vec::new();
+    while let Some(text) = one(&mut options, "--output")? {
+        outputs.push(Output::parse(&text).map_err(|failure| mistyped("--output", failure))?);
     }
-    let (options, words) = split_at_command(words)?;
+    if outputs.is_empty() {
+        outputs.push(Output::Files);
+    }
+    let layout = parsed(&mut options, "--layout", Layout::parse, Layout::NAMES)?;
+    let mode = parsed(&mut options, "--mode", parse_mode, MODE)?;
+    let keep = perhaps(&mut options, "--keep-existing", parse_duration, DURATION)?;
+    let write = Write {
+        shared,
+        from_env: options.contains("--from-env"),
+        literal: names(&mut options, "--literal")?,
+        outputs,
+        dry_run: options.contains("--dry-run"),
+        rules: Rules {
+            layout: layout.unwrap_or(Layout::Plain),
+            mode: mode.unwrap_or(DEFAULT_MODE),
+            require_tmpfs: options.contains("--require-tmpfs"),
+            keep,
+            dir: directory(words)?,
+        },
+    };
+    refuse_leftovers(options)?;
+    if write.shared.secrets.is_empty() && !write.from_env {
+        return Err(usage(
+            "nothing to write: give --secret FILE=REF or --from-env",
+        ));
+    }
+    if !write.from_env && !write.literal.is_empty() {
+        return Err(usage("--literal is for --from-env"));
+    }
+    Ok(Action::Write(Box::new(write)))
+}
+
+fn parse_install(words: Vec<OsString>) -> Result<Action, Failure> {
+    let (options, words) = split_at_command("install", words)?;
+    let mut options = Arguments::from_vec(options);
+    // Taken, and of no use: there is nothing to say.
+    options.contains(["-v", "--verbose"]);
+    refuse_leftovers(options)?;
+    Ok(Action::Install(directory(words)?))
+}
+
+/// DIR, the last word.
+fn directory(words: Vec<OsString>) -> Result<PathBuf, Failure> {
+    match one_word(words, "DIR")? {
+        Some(dir) if !dir.is_empty() => Ok(dir.into()),
+        _ => Err(usage("no DIR given")),
+    }
+}
+
+fn parse_token(words: Vec<OsString>) -> Result<Action, Failure> {
+    let (options, words) = split_at_command("token", words)?;
     let mut options = Arguments::from_vec(options);
     let shared = parse_shared(&mut options)?;
     let scope = one(&mut options, "--scope")?;
-    refuse_leftovers(options, "token", &OF_EXEC)?;
-    let resource = match (words.as_slice(), scope) {
-        ([], None) => None,
-        ([], Some(scope)) => match scope.strip_suffix("/.default") {
+    refuse_leftovers(options)?;
+    let resource = match (one_word(words, "RESOURCE")?, scope) {
+        (None, None) => None,
+        (None, Some(scope)) => match scope.strip_suffix("/.default") {
             Some(resource) => Some(resource.to_owned()),
             None => {
                 return Err(usage(
@@ -143,19 +211,12 @@ fn parse_token(words: Vec<OsString>) -> Result<Action, Failure> {
                 ));
             }
         },
-        ([resource], None) => match resource.to_str() {
-            Some(resource) => Some(resource.to_owned()),
-            None => return Err(usage("RESOURCE is not UTF-8")),
+        (Some(resource), None) => match resource.into_string() {
+            Ok(resource) => Some(resource),
+            Err(_) => return Err(usage("RESOURCE is not UTF-8")),
         },
-        ([_], Some(_)) => return Err(usage("RESOURCE and --scope say the same: give one")),
-        ([_, more, ..], _) if more.to_string_lossy().starts_with('-') => {
-            let more = more.display();
-            return Err(usage(&format!(
-                "`{more}` stands behind RESOURCE: options go before it"
-            )));
-        }
-        ([_, more, ..], _) => {
-            return Err(usage(&format!("`{}` is one word too many", more.display())));
+        (Some(_), Some(_)) => {
+            return Err(usage("RESOURCE and --scope say the same: give one"));
         }
     };
     if let Some(resource) = &resource {
@@ -164,7 +225,44 @@ fn parse_token(words: Vec<OsString>) -> Result<Action, Failure> {
     Ok(Action::Token(Box::new(Token { shared, resource })))
 }
 
-/// What every command takes.
+/// What every command takes that reads secrets, for targets of this kind.
+fn parse_reading(options: &mut Arguments, target: &str) -> Result<Shared, Failure> {
+    let mut shared = parse_shared(options)?;
+    shared.vault = one(options, "--vault")?
+        .map(|text| parse_vault(&text).map_err(|failure| mistyped("--vault", failure)))
+        .transpose()?;
+    shared.vault_resource = one(options, "--vault-resource")?;
+    while let Some(host) = one(options, "--allow-vault")? {
+        let parsed = Host::parse(&host);
+        let parsed = parsed
+            .map_err(|failure| mistyped("--allow-vault", failure.about(&format!("`{host}`"))))?;
+        shared.allow_vault.push(parsed);
+    }
+    shared.secrets = targets(options, "--secret", target)?;
+    Ok(shared)
+}
+
+/// Every value of an option that takes `NAME=REF`.
+fn targets(
+    options: &mut Arguments,
+    option: &'static str,
+    target: &str,
+) -> Result<Vec<(String, Reference)>, Failure> {
+    let mut targets = Vec::new();
+    while let Some(pair) = one(options, option)? {
+        let Some((name, reference)) = pair.split_once('=').filter(|(name, _)| !name.is_empty())
+        else {
+            return Err(usage(&format!(
+                "{option} takes NAME=REF: {target}, `=`, a reference"
+            )));
+        };
+        let reference = Reference::parse(reference).map_err(|failure| failure.about(name))?;
+        targets.push((name.to_owned(), reference));
+    }
+    Ok(targets)
+}
+
+/// What every command takes that asks Azure for something.
 fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
     Ok(Shared {
         timeout: parsed(options, "--timeout", parse_duration, DURATION)?,

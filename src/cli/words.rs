@@ -9,47 +9,62 @@ use pico_args::Arguments;
 use super::Action;
 use crate::failure::{Cause, Failure};
 
-/// Options that take a value, and options that do not.
-const VALUES: [&str; 15] = [
-    "--allow-vault",
-    "--ca-file",
-    "--client-id",
-    "--cloud",
-    "--identity",
-    "--literal",
-    "--object-id",
-    "--resource-id",
-    "--scope",
-    "--secret",
-    "--timeout",
-    "--unset",
-    "--vault",
-    "--vault-resource",
-    "--wait-for-access",
-];
-const FLAGS: [&str; 8] = [
-    "--dry-run",
-    "--help",
-    "--override",
-    "--verbose",
-    "--version",
-    "-V",
-    "-h",
-    "-v",
+/// What stands behind an option's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// A value: the next word, or behind `=`.
+    Value,
+    /// A value behind `=`, or none: the next word is never it.
+    Perhaps,
+    /// Nothing.
+    Nothing,
+}
+
+/// Every command that asks Azure for something.
+const ASKING: &[&str] = &["exec", "token", "write"];
+/// Those of them that read secrets.
+const READING: &[&str] = &["exec", "write"];
+/// Every command.
+const ALL: &[&str] = &["exec", "install", "token", "write"];
+
+/// Every option, what it takes, and whose it is.
+const OPTIONS: [(&str, Takes, &[&str]); 30] = [
+    ("--allow-vault", Takes::Value, READING),
+    ("--ca-file", Takes::Value, ASKING),
+    ("--client-id", Takes::Value, ASKING),
+    ("--cloud", Takes::Value, ASKING),
+    ("--dry-run", Takes::Nothing, READING),
+    ("--from-env", Takes::Nothing, &["write"]),
+    ("--help", Takes::Nothing, ALL),
+    ("--identity", Takes::Value, ASKING),
+    ("--keep-existing", Takes::Perhaps, &["write"]),
+    ("--layout", Takes::Value, &["write"]),
+    ("--literal", Takes::Value, READING),
+    ("--memfd", Takes::Value, &["exec"]),
+    ("--mode", Takes::Value, &["write"]),
+    ("--object-id", Takes::Value, ASKING),
+    ("--output", Takes::Value, &["write"]),
+    ("--override", Takes::Nothing, &["exec"]),
+    ("--require-tmpfs", Takes::Nothing, &["write"]),
+    ("--resource-id", Takes::Value, ASKING),
+    ("--scope", Takes::Value, &["token"]),
+    ("--secret", Takes::Value, READING),
+    ("--timeout", Takes::Value, ASKING),
+    ("--unset", Takes::Value, &["exec"]),
+    ("--vault", Takes::Value, READING),
+    ("--vault-resource", Takes::Value, READING),
+    ("--verbose", Takes::Nothing, ALL),
+    ("--version", Takes::Nothing, ALL),
+    ("--wait-for-access", Takes::Value, ASKING),
+    ("-V", Takes::Nothing, ALL),
+    ("-h", Takes::Nothing, ALL),
+    ("-v", Takes::Nothing, ALL),
 ];
 
-/// Options that only one command has.
-pub const OF_EXEC: [&str; 8] = [
-    "--allow-vault",
-    "--dry-run",
-    "--literal",
-    "--override",
-    "--secret",
-    "--unset",
-    "--vault",
-    "--vault-resource",
-];
-pub const OF_TOKEN: [&str; 1] = ["--scope"];
+fn option(name: &str) -> Option<(Takes, &'static [&'static str])> {
+    let known = OPTIONS.iter().find(|(known, ..)| *known == name)?;
+    Some((known.1, known.2))
+}
 
 /// Whether help or the version is asked for before COMMAND, whatever else is wrong there.
 pub fn asked_for_help(words: &[OsString]) -> Option<Action> {
@@ -58,7 +73,7 @@ pub fn asked_for_help(words: &[OsString]) -> Option<Action> {
         match word.to_str().unwrap_or_default() {
             "-h" | "--help" => return Some(Action::Help),
             "-V" | "--version" => return Some(Action::Version),
-            option if VALUES.contains(&option) => {
+            word if option(word).is_some_and(|(takes, _)| takes == Takes::Value) => {
                 let mut ahead = words.clone();
                 if ahead
                     .next()
@@ -67,16 +82,20 @@ pub fn asked_for_help(words: &[OsString]) -> Option<Action> {
                     words = ahead;
                 }
             }
-            option if option.starts_with('-') && option != "-" => {}
+            word if word.starts_with('-') && word != "-" => {}
             _ => return None,
         }
     }
     None
 }
 
-/// Splits at COMMAND. A word that looks like an option is never taken as another option's value: `--timeout --verbose`
-/// is a mistake, and nothing that we take starts with a hyphen.
-pub fn split_at_command(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsString>), Failure> {
+/// Splits into the options of `verb` and what stands behind them: COMMAND, DIR, RESOURCE. A word that looks like an
+/// option is never taken as another option's value: `--timeout --verbose` is a mistake, and nothing that we take starts
+/// with a hyphen.
+pub fn split_at_command(
+    verb: &str,
+    words: Vec<OsString>,
+) -> Result<(Vec<OsString>, Vec<OsString>), Failure> {
     let mut options = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -92,31 +111,57 @@ pub fn split_at_command(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsSt
             .next()
             .unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();
-        let has_value = word.len() > name.len();
-        if FLAGS.contains(&name.as_str()) && !has_value {
-            options.push(word);
-        } else if VALUES.contains(&name.as_str()) && has_value {
-            // pico-args only knows `--option=value` where the value is UTF-8.
-            let value = OsStr::from_bytes(&word.as_bytes()[name.len() + 1..]);
-            if value.is_empty() || value.as_bytes().starts_with(b"-") {
+        let Some((takes, verbs)) = option(&name) else {
+            return Err(usage(&format!("unknown option `{name}`")));
+        };
+        if !verbs.contains(&verb) {
+            return Err(usage(&format!("{name} is no option of {verb}")));
+        }
+        // pico-args only knows `--option=value` where the value is UTF-8.
+        let behind = word
+            .as_bytes()
+            .get(name.len() + 1..)
+            .map(|value| OsStr::from_bytes(value).to_owned());
+        let is_value = |value: &OsString| !value.is_empty() && !value.as_bytes().starts_with(b"-");
+        match (takes, behind) {
+            (Takes::Nothing, None) => options.push(word),
+            (Takes::Nothing, Some(_)) => {
+                return Err(usage(&format!("{name} takes no value")));
+            }
+            // To pico-args it is an option with a value; an empty one is what nobody can write.
+            (Takes::Perhaps, None) => options.extend([word, OsString::new()]),
+            (Takes::Value, None) => {
+                let value = words
+                    .next()
+                    .filter(|word| !word.as_bytes().starts_with(b"-"));
+                let Some(value) = value else {
+                    return Err(usage(&format!("{name} needs a value")));
+                };
+                options.extend([word, value]);
+            }
+            (Takes::Value | Takes::Perhaps, Some(value)) if is_value(&value) => {
+                options.extend([name.into(), value]);
+            }
+            (Takes::Value | Takes::Perhaps, Some(_)) => {
                 return Err(usage(&format!("{name} needs a value")));
             }
-            options.extend([name.into(), value.to_owned()]);
-        } else if VALUES.contains(&name.as_str()) {
-            let value = words
-                .next()
-                .filter(|value| !value.as_bytes().starts_with(b"-"));
-            let Some(value) = value else {
-                return Err(usage(&format!("{name} needs a value")));
-            };
-            options.extend([word, value]);
-        } else if FLAGS.contains(&name.as_str()) {
-            return Err(usage(&format!("{name} takes no value")));
-        } else {
-            return Err(usage(&format!("unknown option `{name}`")));
         }
     }
     Ok((options, Vec::new()))
+}
+
+/// What stands behind the options of a command that takes one word there, at most.
+pub fn one_word(words: Vec<OsString>, name: &str) -> Result<Option<OsString>, Failure> {
+    let mut words = words.into_iter();
+    let word = words.next();
+    let Some(more) = words.next() else {
+        return Ok(word);
+    };
+    let more = more.to_string_lossy();
+    Err(usage(&match more.starts_with('-') {
+        true => format!("`{more}` stands behind {name}: options go before it"),
+        false => format!("`{more}` is one word too many"),
+    }))
 }
 
 /// The value of an option, once; the next call gives the next one. Empty is a mistake in a script, not a value.
@@ -165,17 +210,37 @@ pub fn one_path(options: &mut Arguments, name: &'static str) -> Result<Option<Pa
     Err(usage(&format!("{name} is given twice")))
 }
 
-/// What is left is another command's, or was given twice: everything else was refused before.
-pub fn refuse_leftovers(options: Arguments, verb: &str, others: &[&str]) -> Result<(), Failure> {
+/// The value of an option that may go without: given, and then perhaps its value.
+pub fn perhaps<T>(
+    options: &mut Arguments,
+    name: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+    expected: &str,
+) -> Result<Option<Option<T>>, Failure> {
+    let value = options
+        .opt_value_from_os_str(name, |value| Ok::<_, Failure>(value.to_owned()))
+        .unwrap_or_default();
+    match value {
+        None => Ok(None),
+        Some(value) if value.is_empty() => Ok(Some(None)),
+        Some(value) => match value.to_str().and_then(&parse) {
+            Some(parsed) => Ok(Some(Some(parsed))),
+            None => {
+                let value = value.display();
+                Err(usage(&format!("{name}: `{value}` is not {expected}")))
+            }
+        },
+    }
+}
+
+/// What is left was given twice: everything else was refused before.
+pub fn refuse_leftovers(options: Arguments) -> Result<(), Failure> {
     match options.finish().first() {
         None => Ok(()),
         Some(word) => {
             let word = word.to_string_lossy();
             let name = word.split('=').next().unwrap_or_default();
-            Err(usage(&match others.contains(&name) {
-                true => format!("{name} is no option of {verb}"),
-                false => format!("{name} is given twice"),
-            }))
+            Err(usage(&format!("{name} is given twice")))
         }
     }
 }

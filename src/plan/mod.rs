@@ -3,20 +3,23 @@
 //! Pure: no clock, no file, no network; and no secret in it, so that it can be printed. Whatever the manifest got wrong
 //! is found here, before anything is asked of anyone.
 
+mod files;
+mod variables;
 mod vaults;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::cli::{Exec, Token};
-use crate::env::{Environment, OWN_PREFIX, check_reserved, check_target};
+use crate::cli::{Exec, Token, Write};
+use crate::env::{Environment, OWN_PREFIX};
 use crate::failure::{Cause, Failure};
 use crate::log;
 use crate::secret_ref::{Found, Reference};
-use crate::settings::{Settings, truth, unknown_settings};
+use crate::settings::{Settings, Shared, unknown_settings};
 use crate::vault::Wanted;
+use crate::volume::PlannedFile;
 
 use vaults::Vaults;
 
@@ -30,7 +33,7 @@ const BRISK: Duration = Duration::from_secs(15);
 pub struct Plan {
     /// Each distinct secret or token once.
     pub items: Vec<Item>,
-    /// Each variable that gets one of them, in the order of the environment, then of the options.
+    /// Each variable or file that gets one of them, in the order of the environment, then of the options.
     pub targets: Vec<Target>,
     /// Variables that COMMAND does not get.
     pub unset: Vec<OsString>,
@@ -74,15 +77,63 @@ impl fmt::Display for Item {
     }
 }
 
-/// One variable that gets a secret or a token.
+/// One variable or file that gets a secret or a token.
 #[derive(Debug)]
 pub struct Target {
-    /// The variable.
+    /// The variable, or the file below the directory.
     pub name: OsString,
+    /// How the secret gets there.
+    pub way: Way,
     /// Index into [`Plan::items`].
     pub item: usize,
     /// Whether line ends at the value's end are dropped.
     pub trim: bool,
+}
+
+/// How a secret gets to its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is a file, or a key in one.
+    File,
+    /// The variable holds the path of a descriptor that COMMAND inherits.
+    Memfd,
+    /// It is the variable's value.
+    Variable,
+}
+
+/// Variables whose whole value is a reference, but for `passed`.
+fn references_of(
+    env: &Environment,
+    passed: &[&[OsString]],
+) -> Result<Vec<(OsString, Reference)>, Failure> {
+    let mut references = Vec::new();
+    for (name, value) in env.variables() {
+        let own = name.as_bytes().starts_with(OWN_PREFIX.as_bytes());
+        if own
+            || passed
+                .iter()
+                .any(|names| names.iter().any(|passed| passed == name))
+        {
+            continue;
+        }
+        let shown = name.to_string_lossy();
+        // Lossy is enough to find one: a whole reference is ASCII.
+        let found =
+            Reference::find(&value.to_string_lossy()).map_err(|failure| failure.about(&shown))?;
+        let Found::Reference(reference) = found else {
+            continue;
+        };
+        if env.variables().filter(|(other, _)| *other == name).count() > 1 {
+            return Err(Failure::new(
+                Cause::Config,
+                format!(
+                    "{shown}: the variable stands twice in the environment, once as a reference"
+                ),
+            ));
+        }
+        references.push((name.to_owned(), reference));
+    }
+    Ok(references)
 }
 
 impl Plan {
@@ -104,107 +155,37 @@ impl Plan {
 
     /// The plan of `exec`, or what the command line or the manifest got wrong.
     pub fn exec(exec: &Exec, env: &Environment) -> Result<Plan, Failure> {
-        let shared = &exec.shared;
-        let settings = Settings::build(shared, env, PATIENT)?;
-        let vaults = Vaults::build(shared, env, settings.cloud)?;
-        let mut plan = Plan {
-            items: Vec::new(),
-            targets: Vec::new(),
-            unset: exec.unset.clone(),
-            unknown: unknown_settings(env),
-            settings,
-        };
-        let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
-        plan.add_references_of(env, exec, &vaults)?;
-        plan.add_options(env, exec, overwrite, &vaults)?;
+        let (mut plan, vaults) = Plan::begin(&exec.shared, env)?;
+        plan.unset = exec.unset.clone();
+        variables::add(&mut plan, exec, env, &vaults)?;
         Ok(plan)
     }
 
-    /// Variables whose whole value is a reference.
-    fn add_references_of(
-        &mut self,
-        env: &Environment,
-        exec: &Exec,
-        vaults: &Vaults,
-    ) -> Result<(), Failure> {
-        for (name, value) in env.variables() {
-            let own = name.as_bytes().starts_with(OWN_PREFIX.as_bytes());
-            if own
-                || exec
-                    .literal
-                    .iter()
-                    .chain(&exec.unset)
-                    .any(|passed| passed == name)
-            {
-                continue;
-            }
-            let shown = name.to_string_lossy();
-            // Lossy is enough to find one: a whole reference is ASCII.
-            let found = Reference::find(&value.to_string_lossy())
-                .map_err(|failure| failure.about(&shown))?;
-            let Found::Reference(reference) = found else {
-                continue;
-            };
-            check_reserved(&shown)?;
-            if env.variables().filter(|(other, _)| *other == name).count() > 1 {
-                return Err(Failure::new(
-                    Cause::Config,
-                    format!(
-                        "{shown}: the variable stands twice in the environment, once as a reference"
-                    ),
-                ));
-            }
-            self.add(name.to_owned(), &reference, vaults)
-                .map_err(|failure| failure.about(&shown))?;
-        }
-        Ok(())
+    /// The plan of `write`, and the files that it comes to.
+    pub fn write(write: &Write, env: &Environment) -> Result<(Plan, Vec<PlannedFile>), Failure> {
+        let (mut plan, vaults) = Plan::begin(&write.shared, env)?;
+        let files = files::add(&mut plan, write, env, &vaults)?;
+        Ok((plan, files))
     }
 
-    /// What `--secret` names.
-    fn add_options(
-        &mut self,
-        env: &Environment,
-        exec: &Exec,
-        overwrite: bool,
-        vaults: &Vaults,
-    ) -> Result<(), Failure> {
-        let references = self.targets.len();
-        for (name, reference) in &exec.shared.secrets {
-            let config = |why: &str| Failure::new(Cause::Config, format!("target `{name}`: {why}"));
-            check_target(name)?;
-            if exec.unset.iter().any(|unset| unset == name.as_str()) {
-                return Err(config("it is also named by --unset"));
-            }
-            if exec.literal.iter().any(|literal| literal == name.as_str()) {
-                return Err(config("it is also named by --literal"));
-            }
-            if let Some(at) = self
-                .targets
-                .iter()
-                .position(|target| target.name == name.as_str())
-            {
-                return Err(match at < references {
-                    true => config("two sources: the variable is a reference already")
-                        .hint("remove the variable from the environment, or the option"),
-                    false => config("it is given twice"),
-                });
-            }
-            let has_value =
-                |(other, value): (&OsStr, &OsStr)| other == name.as_str() && !value.is_empty();
-            if !overwrite && env.variables().any(has_value) {
-                return Err(config("the variable has a value already").hint(
-                    "remove it from the environment, or let the secret win with --override",
-                ));
-            }
-            self.add(name.into(), reference, vaults)
-                .map_err(|failure| failure.about(&format!("target `{name}`")))?;
-        }
-        Ok(())
+    /// A plan without targets yet, and what completes their references.
+    fn begin(shared: &Shared, env: &Environment) -> Result<(Plan, Vaults), Failure> {
+        let settings = Settings::build(shared, env, PATIENT)?;
+        let vaults = Vaults::build(shared, env, settings.cloud)?;
+        let plan = Plan {
+            items: Vec::new(),
+            targets: Vec::new(),
+            unset: Vec::new(),
+            unknown: unknown_settings(env),
+            settings,
+        };
+        Ok((plan, vaults))
     }
 
     fn add(
         &mut self,
         name: OsString,
+        way: Way,
         reference: &Reference,
         vaults: &Vaults,
     ) -> Result<(), Failure> {
@@ -217,11 +198,32 @@ impl Plan {
             self.items.push(item);
             self.items.len() - 1
         });
-        self.targets.push(Target { name, item, trim });
+        self.targets.push(Target {
+            name,
+            way,
+            item,
+            trim,
+        });
         Ok(())
     }
 
-    /// The variables that one item is for, as text for messages.
+    fn has(&self, name: &str) -> bool {
+        self.targets.iter().any(|target| target.name == name)
+    }
+
+    /// The reference of a target, as one would write it in full; none where it is an access token.
+    pub fn reference_of(&self, target: &Target) -> Option<String> {
+        match &self.items[target.item] {
+            Item::Token(_) => None,
+            Item::Secret(wanted) => {
+                let mut reference = wanted.reference();
+                reference.trim = target.trim;
+                Some(reference.to_string())
+            }
+        }
+    }
+
+    /// The targets that one item is for, as text for messages.
     pub fn targets_of(&self, item: usize) -> String {
         let names = self.targets.iter().filter(|target| target.item == item);
         let names: Vec<_> = names

@@ -1,0 +1,330 @@
+//! One directory by its descriptor, and all that is done in it: every name is looked up there and never followed out of
+//! it, and every error is 73 with the path, the reason and what to do.
+//!
+//! The path is for messages only. `Path`-based calls would look the directory up again each time, and whoever shares
+//! the volume could put a symbolic link there in between (CVE-2021-25741 was that).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{openat, openat2, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, geteuid};
+use nix::unistd::{fsync, linkat, symlinkat, unlinkat};
+
+use super::trouble::{refuse, what_to_do};
+use crate::failure::Failure;
+
+/// How the names of temporary files and of data directories begin.
+pub const TEMPORARY: &str = "..akv-init-";
+/// Permissions of directories that are made.
+const DIRECTORY_MODE: u32 = 0o750;
+/// ramfs, which nix does not name (statfs(2)).
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+pub(super) const AS_DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// An open directory.
+pub struct Dir {
+    pub(super) fd: OwnedFd,
+    path: PathBuf,
+    /// Whether it is in memory, so that nothing has to be brought to a disk.
+    pub in_memory: bool,
+}
+
+/// What stands under a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, and where it leads.
+    Link(OsString),
+    /// A socket, a pipe, a device.
+    Other,
+}
+
+impl Kind {
+    /// As a message says it.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Kind::File => "a file",
+            Kind::Directory => "a directory",
+            Kind::Link(_) => "a symbolic link",
+            Kind::Other => "neither a file nor a directory",
+        }
+    }
+}
+
+impl Dir {
+    /// Opens DIR. Its parents may be symbolic links, as `/var/run` is; it may not be one.
+    pub fn open(path: &Path) -> Result<Dir, Failure> {
+        // Without a slash or a dot at its end, both of which would follow a link in spite of O_NOFOLLOW.
+        let path: PathBuf = path.components().collect();
+        match openat(AT_FDCWD, &path, AS_DIRECTORY, Mode::empty()) {
+            Ok(fd) => Dir::of(fd, path),
+            Err(errno) => {
+                let seen = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW);
+                let failure = match (errno, seen.as_ref().map(kind_of)) {
+                    (Errno::ENOTDIR | Errno::ELOOP, Ok(SFlag::S_IFLNK)) => {
+                        refuse(&path, "it is a symbolic link, which may lead anywhere")
+                            .hint("name the directory itself; its parents may be links")
+                    }
+                    (Errno::ENOTDIR, Ok(_)) => refuse(&path, "it is not a directory"),
+                    (Errno::ENOENT, _) => refuse(&path, "there is no such directory").hint(
+                        "mount a volume there: it is not made here, since a slip in its name would leave secrets elsewhere",
+                    ),
+                    (errno, _) => refuse(&path, errno.desc()),
+                };
+                Err(failure)
+            }
+        }
+    }
+
+    pub(super) fn of(fd: OwnedFd, path: PathBuf) -> Result<Dir, Failure> {
+        let kind = fstatfs(&fd)
+            .map_err(|errno| refuse(&path, errno.desc()))?
+            .filesystem_type();
+        let in_memory = kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC;
+        Ok(Dir {
+            fd,
+            path,
+            in_memory,
+        })
+    }
+
+    /// The path of something in it, for messages.
+    pub fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Why something in it cannot be written.
+    pub fn refuse(&self, name: impl AsRef<Path>, why: &str) -> Failure {
+        refuse(&self.path_of(name), why)
+    }
+
+    pub(super) fn failed<'a>(
+        &'a self,
+        name: impl AsRef<Path> + 'a,
+    ) -> impl FnOnce(Errno) -> Failure + 'a {
+        move |errno| {
+            let failure = refuse(&self.path_of(name), errno.desc());
+            failure.maybe_hint(what_to_do(&self.fd, &self.path, errno))
+        }
+    }
+
+    /// Whether files can be made here, as far as that can be known without making one.
+    pub fn check_writable(&self) -> Result<(), Failure> {
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(""))
+    }
+
+    /// An exclusive lock (flock(2)), if nobody else has it; it goes with the file. None where there are no locks.
+    pub fn try_lock(&self) -> Result<Option<File>, std::fs::TryLockError> {
+        let file = openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map(File::from);
+        match file {
+            Ok(file) => file.try_lock().map(|()| Some(file)),
+            Err(errno) => Err(std::fs::TryLockError::Error(errno.into())),
+        }
+    }
+
+    /// The directory at a path below this one, if there is one; no component may be a symbolic link.
+    pub fn below(&self, path: &str) -> Result<Option<Dir>, Failure> {
+        let how = OpenHow::new()
+            .flags(AS_DIRECTORY)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let opened = match openat2(&self.fd, path, how) {
+            // Kernels before 5.6 lack it, sandboxes refuse it, and EAGAIN is a rename that came between.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EAGAIN) => self.walk(path),
+            opened => opened,
+        };
+        match opened {
+            Ok(fd) => Dir::of(fd, self.path_of(path)).map(Some),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(self.what_is_in_the_way(path)),
+            Err(errno) => Err(self.failed(path)(errno)),
+        }
+    }
+
+    /// The same, component by component.
+    fn walk(&self, path: &str) -> nix::Result<OwnedFd> {
+        let mut fd = None;
+        for component in path.split('/') {
+            let parent = fd.as_ref().unwrap_or(&self.fd);
+            fd = Some(openat(parent, component, AS_DIRECTORY, Mode::empty())?);
+        }
+        fd.ok_or(Errno::ENOENT)
+    }
+
+    fn what_is_in_the_way(&self, path: &str) -> Failure {
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            let part = &path[..end];
+            match self.kind(part) {
+                Ok(Some(Kind::Directory)) => {}
+                Ok(Some(kind)) => {
+                    return self
+                        .refuse(part, &format!("it is {}, and not a directory", kind.noun()));
+                }
+                _ => break,
+            }
+        }
+        self.refuse(path, Errno::ENOTDIR.desc())
+    }
+
+    /// What stands under a name.
+    pub fn kind(&self, name: &str) -> Result<Option<Kind>, Failure> {
+        let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(status) => status,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(self.failed(name)(errno)),
+        };
+        Ok(Some(match kind_of(&status) {
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFLNK => Kind::Link(readlinkat(&self.fd, name).map_err(self.failed(name))?),
+            _ => Kind::Other,
+        }))
+    }
+
+    /// The permissions and the bytes of a regular file, if it can be read and is no larger than `most` bytes: whoever
+    /// shares the volume may have put anything there.
+    pub fn read(&self, name: &str, most: usize) -> Option<(u32, Vec<u8>)> {
+        let (status, file) = self.open_file(name)?;
+        let size = usize::try_from(status.st_size).ok()?;
+        if size > most {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(size);
+        file.take(most as u64).read_to_end(&mut bytes).ok()?;
+        Some((status.st_mode & 0o7777, bytes))
+    }
+
+    /// Whether a regular file of ours has exactly these bytes and this mode. One that cannot be read has not.
+    pub fn is_file(&self, name: &str, content: &[u8], mode: u32) -> bool {
+        let Some((status, file)) = self.open_file(name) else {
+            return false;
+        };
+        let ours = status.st_uid == geteuid().as_raw()
+            && status.st_mode & 0o7777 == mode
+            && usize::try_from(status.st_size) == Ok(content.len());
+        // Somebody else may be writing to it: one byte more shows that there is more.
+        let mut bytes = Vec::new();
+        ours && file
+            .take(content.len() as u64 + 1)
+            .read_to_end(&mut bytes)
+            .is_ok_and(|_| bytes == content)
+    }
+
+    fn open_file(&self, name: &str) -> Option<(FileStat, File)> {
+        // Not to wait for the other end where somebody has put a pipe.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::empty()).ok()?;
+        let status = fstat(&fd).ok()?;
+        (kind_of(&status) == SFlag::S_IFREG).then(|| (status, File::from(fd)))
+    }
+
+    /// A name that nothing has here yet.
+    pub fn temporary_name() -> String {
+        // Seeded by the system's generator, anew each time.
+        format!(
+            "{TEMPORARY}{:016x}",
+            RandomState::new().build_hasher().finish()
+        )
+    }
+
+    /// Makes a file that was not there. An error is about `subject`, for whose sake it is made.
+    pub fn create(
+        &self,
+        name: &str,
+        content: &[u8],
+        mode: u32,
+        subject: &Path,
+    ) -> Result<(), Failure> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let failed = |errno| {
+            refuse(subject, Errno::desc(errno)).maybe_hint(what_to_do(&self.fd, &self.path, errno))
+        };
+        let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).map_err(failed)?;
+        let mut file = File::from(fd);
+        file.write_all(content).map_err(|error| {
+            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+            failed(errno)
+        })?;
+        // By descriptor, since open's mode loses what the umask takes.
+        fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed)?;
+        if !self.in_memory {
+            fsync(&file).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a directory that was not there.
+    pub fn create_directory(&self, name: &str) -> Result<Dir, Failure> {
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(self.failed(name))?;
+        let fd = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(self.failed(name))?;
+        // It has inherited the setgid bit, with which a volume's files get the group that is to read them (fsGroup), and
+        // a mode without the bit would take it away.
+        let inherited = fstat(&fd).map_err(self.failed(name))?.st_mode & 0o2000;
+        fchmod(&fd, Mode::from_bits_truncate(DIRECTORY_MODE | inherited))
+            .map_err(self.failed(name))?;
+        Dir::of(fd, self.path_of(name))
+    }
+
+    /// Gives something another name, here or in another directory, in the place of what is there.
+    pub fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<(), Failure> {
+        renameat(&self.fd, from, &to_dir.fd, to).map_err(to_dir.failed(to))
+    }
+
+    /// Gives a file a second name, in another directory of the same volume.
+    pub fn link(&self, from: &str, to_dir: &Dir, to: &str) -> nix::Result<()> {
+        linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty())
+    }
+
+    /// Makes a symbolic link that was not there.
+    pub fn symlink(&self, target: &str, name: &str) -> Result<(), Failure> {
+        symlinkat(target, &self.fd, name).map_err(|errno| {
+            let failure = self.failed(name)(errno);
+            match errno {
+                Errno::EPERM | Errno::EOPNOTSUPP => {
+                    failure.hint("this file system may have no symbolic links: use --layout plain")
+                }
+                _ => failure,
+            }
+        })
+    }
+
+    /// Removes a file or a symbolic link.
+    pub fn remove(&self, name: &str) -> Result<(), Failure> {
+        unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir).map_err(self.failed(name))
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_directory(&self, name: &str) -> Result<(), Failure> {
+        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir).map_err(self.failed(name))
+    }
+
+    /// Brings the directory itself to the disk.
+    pub fn sync(&self) -> Result<(), Failure> {
+        if self.in_memory {
+            return Ok(());
+        }
+        fsync(self.fd.as_fd()).map_err(self.failed(""))
+    }
+}
+
+fn kind_of(status: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
+}

@@ -1,0 +1,249 @@
+//! Files in a directory: all of them or none, each of them whole, whatever ends the process and whoever shares the
+//! volume.
+//!
+//! DIR is locked while it is written. A file is written under a temporary name, with its permissions, brought to the
+//! disk, and only then renamed; if anything fails, what was done is taken back. What a run left that was killed, the
+//! next one removes: every name that starts with `..akv-init-` and is not in force.
+
+mod atomic;
+mod change;
+mod dir;
+mod manifest;
+mod plain;
+mod tree;
+mod trouble;
+
+use std::ffi::OsStr;
+use std::fs::{self, TryLockError};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::failure::{Cause, Failure};
+use crate::progress::{self, Wait};
+use crate::volume::{FileName, Layout, Rules};
+use crate::{date, log, os};
+
+use dir::{Dir, Kind, TEMPORARY};
+pub use manifest::Manifest;
+
+/// The link that leads to the set of files in force, in the atomic layout.
+const DATA: &str = "..data";
+/// What becomes that link.
+const DATA_TMP: &str = "..data_tmp";
+/// So long another process may have the lock, which is held while files are written and at no other time.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the lock is asked for: waiting for it in the kernel has no end.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// What `install` writes, and its permissions.
+const PROGRAM: (&str, u32) = ("akv-init", 0o755);
+
+/// A file and its bytes.
+pub struct File<'a> {
+    /// Where.
+    pub name: &'a FileName,
+    /// Its bytes.
+    pub content: &'a [u8],
+}
+
+/// Files, and all that they should be.
+pub struct Order<'a> {
+    /// The files.
+    pub files: &'a [File<'a>],
+    /// Their permissions.
+    pub mode: u32,
+    /// What a later run may know about them; none is that it may not keep them.
+    pub manifest: Option<&'a Manifest>,
+}
+
+impl Order<'_> {
+    /// Permissions of the manifest: the next run has to be able to read it.
+    fn manifest_mode(&self) -> u32 {
+        self.mode | 0o400
+    }
+}
+
+/// What can be known before anything is fetched: whether DIR is there, can be written, and has nothing in the way.
+pub fn check(rules: &Rules, names: &[&FileName]) -> Result<(), Failure> {
+    let dir = Dir::open(&rules.dir)?;
+    if !dir.in_memory {
+        let path = rules.dir.display();
+        let what = format!("`{path}` is not in memory (tmpfs): the secrets will be on the disk");
+        let hint = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
+        if rules.require_tmpfs {
+            return Err(Failure::new(Cause::CannotCreate, what).hint(hint));
+        }
+        log::warning(&format!("{what}; {hint}"));
+    }
+    dir.check_writable()?;
+    let files: Vec<File<'_>> = names
+        .iter()
+        .map(|name| File { name, content: b"" })
+        .collect();
+    let manifest = Manifest::default();
+    let order = Order {
+        files: &files,
+        mode: rules.mode,
+        manifest: rules.keep.is_some().then_some(&manifest),
+    };
+    check_targets(&dir, rules.layout, &order)
+}
+
+/// Writes the files.
+pub fn write(rules: &Rules, order: &Order<'_>) -> Result<(), Failure> {
+    // A limit on the size of files is to be an error with a name, not the end (setrlimit(2), RLIMIT_FSIZE).
+    os::ignore(Signal::SIGXFSZ);
+    let dir = Dir::open(&rules.dir)?;
+    let _lock = lock(&dir)?;
+    // From here on a signal is obeyed when all is done: it takes milliseconds.
+    let _hold = progress::hold();
+    sweep(&dir)?;
+    check_targets(&dir, rules.layout, order)?;
+    match rules.layout {
+        Layout::Atomic => atomic::write(&dir, order),
+        Layout::Plain => plain::write(&dir, order),
+    }
+}
+
+/// While Azure cannot be reached, what an earlier run wrote may do.
+pub fn keep(rules: &Rules, wanted: Option<&Manifest>, failure: Failure) -> Result<(), Failure> {
+    let (Some(max_age), Cause::Unavailable) = (rules.keep, failure.cause) else {
+        return Err(failure);
+    };
+    let dir = rules.dir.display();
+    let Some(wanted) = wanted else {
+        return Err(failure.and("an access token is never kept"));
+    };
+    let Some(since) = written_since(rules, wanted)? else {
+        let nothing = format!(
+            "and there is nothing to keep: no complete run has written all of these files from these references to `{dir}`"
+        );
+        return Err(failure.and(&nothing));
+    };
+    let time = date::format(since);
+    let age = date::now().abs_diff(since);
+    if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
+        let old = format!("and the files in `{dir}` are of {time}, too old to be kept");
+        return Err(failure.and(&old));
+    }
+    log::warning(&format!(
+        "{failure}; kept the files in `{dir}`, which are of {time}"
+    ));
+    Ok(())
+}
+
+/// Since when, in Unix seconds, DIR has held the files that `wanted` describes; none where one is missing, or was
+/// written from something else.
+fn written_since(rules: &Rules, wanted: &Manifest) -> Result<Option<i64>, Failure> {
+    let dir = Dir::open(&rules.dir)?;
+    let current = match rules.layout {
+        Layout::Atomic => match atomic::current(&dir)? {
+            None => return Ok(None),
+            current => current,
+        },
+        Layout::Plain => None,
+    };
+    let home = current.as_ref().map_or(&dir, |current| &current.data);
+    for path in wanted.names() {
+        let (parent, name) = match path.rsplit_once('/') {
+            None => (None, path),
+            Some((parent, name)) => (Some(parent), name),
+        };
+        let Some(directory) = home.parent(parent)? else {
+            return Ok(None);
+        };
+        let first = path.split('/').next().unwrap_or_default();
+        let seen = rules.layout == Layout::Plain || dir.kind(first)?.is_some();
+        if !seen || directory.kind(name)? != Some(Kind::File) {
+            return Ok(None);
+        }
+    }
+    Ok(Manifest::read(home).since(wanted))
+}
+
+/// Copies our own file into DIR.
+pub fn install(dir: &Path) -> Result<(), Failure> {
+    // Not the path that we were started by, which may be another file by now, or be out of reach.
+    let own = "/proc/self/exe";
+    let content = fs::read(own).map_err(|error| {
+        Failure::new(Cause::CannotCreate, format!("cannot read `{own}`: {error}"))
+            .hint("/proc has to be mounted")
+    })?;
+    let name = FileName::parse(PROGRAM.0)?;
+    let files = [File {
+        name: &name,
+        content: &content,
+    }];
+    let rules = Rules {
+        dir: dir.to_owned(),
+        layout: Layout::Plain,
+        mode: PROGRAM.1,
+        require_tmpfs: false,
+        keep: None,
+    };
+    let order = Order {
+        files: &files,
+        mode: PROGRAM.1,
+        manifest: None,
+    };
+    write(&rules, &order)
+}
+
+fn check_targets(dir: &Dir, layout: Layout, order: &Order<'_>) -> Result<(), Failure> {
+    match layout {
+        Layout::Atomic => atomic::check(dir, order),
+        Layout::Plain => plain::check(dir, order),
+    }
+}
+
+/// Waits until nobody else writes there.
+fn lock(dir: &Dir) -> Result<Option<fs::File>, Failure> {
+    let mut waiting = None;
+    let began = Instant::now();
+    loop {
+        match dir.try_lock() {
+            Ok(lock) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                waiting.get_or_insert_with(|| {
+                    let path = dir.path_of("");
+                    Wait::begin(
+                        &format!("waiting for the lock of `{}`", path.display()),
+                        None,
+                    )
+                });
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(dir
+                    .refuse("", "another process has had its lock (flock) for 30 s")
+                    .hint("is another akv-init stopped in the middle of writing there?"));
+            }
+            // File systems without locks; two runs at once then have only their renames.
+            Err(TryLockError::Error(error)) => {
+                log::warning(&format!(
+                    "`{}` cannot be locked: {error}",
+                    dir.path_of("").display()
+                ));
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Removes what a run left that was killed.
+fn sweep(dir: &Dir) -> Result<(), Failure> {
+    let in_force = match dir.kind(DATA)? {
+        Some(Kind::Link(target)) => Some(target),
+        _ => None,
+    };
+    for name in dir.names()? {
+        let bytes = name.as_encoded_bytes();
+        let left = bytes.starts_with(TEMPORARY.as_bytes()) || name == OsStr::new(DATA_TMP);
+        if left && in_force.as_ref() != Some(&name) {
+            dir.remove_all(&name)?;
+        }
+    }
+    Ok(())
+}

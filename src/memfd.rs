@@ -1,0 +1,78 @@
+//! A secret in a file in memory that COMMAND inherits as a descriptor: for programs that take the path of a file.
+//!
+//! The file has no name and lies in no directory: who has no descriptor of it, cannot open it. It is sealed, so that
+//! what COMMAND reads is what the vault had (<https://man7.org/linux/man-pages/man2/memfd_create.2.html>).
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, fchmod};
+
+use crate::failure::{Cause, Failure};
+use crate::os;
+
+/// The lowest descriptor that COMMAND may find one under. Scripts count from 3: `exec 3>` must not hit a secret.
+const LOWEST: i32 = 100;
+
+/// A sealed file in memory. Dropped, it is gone.
+pub struct Memfd(OwnedFd);
+
+impl Memfd {
+    /// Makes one for a target. COMMAND does not get it yet.
+    pub fn new(target: &str, content: &[u8]) -> Result<Memfd, Failure> {
+        let failed = |errno: Errno| {
+            let failure = Failure::new(
+                Cause::CannotCreate,
+                format!(
+                    "target `{target}`: making a file in memory: {}",
+                    errno.desc()
+                ),
+            );
+            failure.maybe_hint(match errno {
+                Errno::EINVAL | Errno::EMFILE => Some(format!(
+                    "COMMAND gets it as descriptor {LOWEST} or above: raise the limit of open files (ulimit -n)"
+                )),
+                Errno::ENOSYS | Errno::EPERM => {
+                    Some("this sandbox has no memfd_create: use `akv-init write` and a volume".to_owned())
+                }
+                _ => None,
+            })
+        };
+        let sealable = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = memfd_create("akv-init", sealable)
+            .map(File::from)
+            .map_err(failed)?;
+        (&file)
+            .write_all(content)
+            .map_err(|error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        // For everybody who has the descriptor: entrypoints often change the user before they start the server.
+        fchmod(&file, Mode::from_bits_truncate(0o444)).map_err(failed)?;
+        let seals = SealFlag::F_SEAL_SEAL
+            | SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_WRITE;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(failed)?;
+        os::duplicate_from(&file, LOWEST).map(Memfd).map_err(failed)
+    }
+
+    /// The path under which whoever has the descriptor can open it, as often as it likes.
+    pub fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+
+    /// Lets it outlive an execve.
+    pub fn hand_over(&self) -> Result<(), Failure> {
+        fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map(drop)
+            .map_err(|errno| {
+                Failure::new(
+                    Cause::CannotCreate,
+                    format!("handing over `{}`: {}", self.path(), errno.desc()),
+                )
+            })
+    }
+}

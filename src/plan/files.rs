@@ -1,0 +1,86 @@
+//! The files of `write`: what `--secret` names, with `--from-env` the references of the environment; then what each
+//! `--output` makes of them.
+
+use super::{Plan, Way, references_of};
+use crate::cli::Write;
+use crate::env::{Environment, check_reserved};
+use crate::failure::{Cause, Failure};
+use crate::render::Format;
+use crate::volume::{FileName, Output, PlannedFile, check_collisions};
+
+use super::vaults::Vaults;
+
+/// Adds their secrets to the plan; the files, or why one of them cannot be.
+pub fn add(
+    plan: &mut Plan,
+    write: &Write,
+    env: &Environment,
+    vaults: &Vaults,
+) -> Result<Vec<PlannedFile>, Failure> {
+    if write.from_env {
+        for (name, reference) in references_of(env, &[&write.literal])? {
+            let shown = name.to_string_lossy().into_owned();
+            // What is not UTF-8 is not the name of a file that anybody could ask for.
+            let name = name.into_string().map_err(|_| {
+                Failure::new(Cause::Config, format!("{shown}: the name is not UTF-8"))
+            })?;
+            plan.add(name.into(), Way::File, &reference, vaults)
+                .map_err(|failure| failure.about(&shown))?;
+        }
+    }
+    for (name, reference) in &write.shared.secrets {
+        if plan.has(name) {
+            return Err(Failure::new(
+                Cause::Config,
+                format!("target `{name}`: it is given twice"),
+            ));
+        }
+        plan.add(name.into(), Way::File, reference, vaults)
+            .map_err(|failure| failure.about(&format!("target `{name}`")))?;
+    }
+    if plan.targets.is_empty() {
+        return Err(Failure::new(
+            Cause::Config,
+            "--from-env: no variable of the environment is a reference",
+        )
+        .hint("set one in the manifest, such as DB_PASSWORD: akv://VAULT/NAME, or name files with --secret"));
+    }
+    let files = files_of(plan, &write.outputs)?;
+    check_collisions(&files)?;
+    Ok(files)
+}
+
+fn files_of(plan: &Plan, outputs: &[Output]) -> Result<Vec<PlannedFile>, Failure> {
+    let names = plan
+        .targets
+        .iter()
+        .map(|target| target.name.to_string_lossy());
+    let mut files = Vec::new();
+    for output in outputs {
+        match output {
+            Output::Files => {
+                for (index, name) in names.clone().enumerate() {
+                    files.push(PlannedFile {
+                        name: FileName::parse(&name)?,
+                        format: None,
+                        targets: vec![index],
+                    });
+                }
+            }
+            Output::Bundle(format, file) => {
+                for name in names.clone() {
+                    format.check_name(&name)?;
+                    if *format != Format::Json {
+                        check_reserved(&name)?;
+                    }
+                }
+                files.push(PlannedFile {
+                    name: file.clone(),
+                    format: Some(*format),
+                    targets: (0..plan.targets.len()).collect(),
+                });
+            }
+        }
+    }
+    Ok(files)
+}

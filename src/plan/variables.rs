@@ -1,0 +1,64 @@
+//! The variables of `exec`: references of the environment, then `--secret` and `--memfd`.
+
+use std::ffi::OsStr;
+
+use super::{Plan, Way, references_of};
+use crate::cli::Exec;
+use crate::env::{Environment, check_reserved, check_target};
+use crate::failure::{Cause, Failure};
+use crate::settings::truth;
+
+use super::vaults::Vaults;
+
+/// Adds them, or says which of them cannot be one.
+pub fn add(
+    plan: &mut Plan,
+    exec: &Exec,
+    env: &Environment,
+    vaults: &Vaults,
+) -> Result<(), Failure> {
+    for (name, reference) in references_of(env, &[&exec.literal, &exec.unset])? {
+        let shown = name.to_string_lossy().into_owned();
+        check_reserved(&shown)?;
+        plan.add(name, Way::Variable, &reference, vaults)
+            .map_err(|failure| failure.about(&shown))?;
+    }
+    let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
+    let references = plan.targets.len();
+    let secrets = exec
+        .shared
+        .secrets
+        .iter()
+        .zip(std::iter::repeat(Way::Variable));
+    let memfds = exec.memfds.iter().zip(std::iter::repeat(Way::Memfd));
+    for ((name, reference), way) in secrets.chain(memfds) {
+        let config = |why: &str| Failure::new(Cause::Config, format!("target `{name}`: {why}"));
+        check_target(name)?;
+        if exec.unset.iter().any(|unset| unset == name.as_str()) {
+            return Err(config("it is also named by --unset"));
+        }
+        if exec.literal.iter().any(|literal| literal == name.as_str()) {
+            return Err(config("it is also named by --literal"));
+        }
+        if let Some(at) = plan
+            .targets
+            .iter()
+            .position(|target| target.name == name.as_str())
+        {
+            return Err(match at < references {
+                true => config("two sources: the variable is a reference already")
+                    .hint("remove the variable from the environment, or the option"),
+                false => config("it is given twice"),
+            });
+        }
+        let has_value =
+            |(other, value): (&OsStr, &OsStr)| other == name.as_str() && !value.is_empty();
+        if !overwrite && env.variables().any(has_value) {
+            return Err(config("the variable has a value already")
+                .hint("remove it from the environment, or let the secret win with --override"));
+        }
+        plan.add(name.into(), way, reference, vaults)
+            .map_err(|failure| failure.about(&format!("target `{name}`")))?;
+    }
+    Ok(())
+}
