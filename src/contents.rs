@@ -11,6 +11,12 @@ use crate::{date, log};
 /// What each file will hold.
 pub fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Failure> {
     let plan = fetched.plan();
+    // A file of its own usually ends so, and those who read one take that off.
+    if files.iter().any(|file| file.format.is_some()) {
+        for target in &plan.targets {
+            warn_of_line_end(plan, target, &fetched.value(target));
+        }
+    }
     let mut contents = Vec::new();
     for file in files {
         let targets = file.targets.iter().map(|index| &plan.targets[*index]);
@@ -27,9 +33,6 @@ pub fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, F
                     .iter()
                     .map(|(name, value)| (*name, value.expose()))
                     .collect();
-                for (index, (_, value)) in file.targets.iter().zip(&values) {
-                    warn_of_line_end(plan, &plan.targets[*index], value);
-                }
                 format
                     .render(&entries)
                     .map_err(|failure| failure.about(&format!("`{}`", file.name)))?

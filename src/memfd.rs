@@ -4,7 +4,7 @@
 //! what COMMAND reads is what the vault had (<https://man7.org/linux/man-pages/man2/memfd_create.2.html>).
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -46,9 +46,11 @@ impl Memfd {
         let file = memfd_create("akv-init", sealable)
             .map(File::from)
             .map_err(failed)?;
-        (&file)
-            .write_all(content)
-            .map_err(|error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        let io_failed =
+            |error: io::Error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+        (&file).write_all(content).map_err(io_failed)?;
+        // Some programs duplicate the descriptor for /dev/fd/N in place of opening the file anew.
+        (&file).rewind().map_err(io_failed)?;
         // For everybody who has the descriptor: entrypoints often change the user before they start the server.
         fchmod(&file, Mode::from_bits_truncate(0o444)).map_err(failed)?;
         let seals = SealFlag::F_SEAL_SEAL

@@ -22,7 +22,7 @@ pub enum Format {
 /// Variables of bash and dash that do not keep what a file assigns to them: some are read-only and end the script, some
 /// count or tell the time, and an integer evaluates its value, `a[$(command)]` included. Besides these, all that start
 /// with `BASH`. <https://www.gnu.org/software/bash/manual/html_node/Bash-Variables.html>
-const SHELLS_OWN: [&str; 18] = [
+const SHELLS_OWN: [&str; 19] = [
     "COMP_WORDBREAKS",
     "DIRSTACK",
     "EPOCHREALTIME",
@@ -38,6 +38,7 @@ const SHELLS_OWN: [&str; 18] = [
     "RANDOM",
     "SECONDS",
     "SHELLOPTS",
+    "SHLVL",
     "SRANDOM",
     "UID",
     "_",
@@ -339,7 +340,7 @@ mod tests {
             (Format::Dotenv, "A\n", dotenv),
             (Format::Dotenv, "_", shell),
             (Format::Dotenv, "RANDOM", shell),
-            (Format::Dotenv, "BASH_ENV", shell),
+            (Format::Dotenv, "BASHPID", shell),
             (Format::K8sEnv, "", k8s),
             (Format::K8sEnv, "1A", k8s),
             (Format::K8sEnv, "dir/tls.key", k8s),

@@ -22,9 +22,13 @@ impl FileName {
     /// Takes `a` or `a/b`, or says why not.
     pub fn parse(text: &str) -> Result<FileName, Failure> {
         let refuse = |why: &str| {
+            let shown = match text.char_indices().nth(LONGEST_NAME) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text.to_owned(),
+            };
             Err(Failure::new(
                 Cause::Config,
-                format!("file name `{text}`: {why}"),
+                format!("file name `{shown}`: {why}"),
             ))
         };
         if text.chars().any(char::is_control) {

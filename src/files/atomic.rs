@@ -187,7 +187,7 @@ fn update_manifest(
 
 fn is_same(data: &Dir, order: &Order<'_>) -> Result<bool, Failure> {
     for file in order.files {
-        if !is_there(data, file, order.mode)? {
+        if !is_there(data, file, order.mode) {
             return Ok(false);
         }
     }

@@ -26,7 +26,7 @@ impl Manifest {
 
     fn parse(text: &[u8]) -> Option<Manifest> {
         let mut json: Value = serde_json::from_slice(text).ok()?;
-        match json["files"].take() {
+        match json.get_mut("files")?.take() {
             Value::Object(files) if json["version"] == VERSION => Some(Manifest(files)),
             _ => None,
         }
@@ -105,6 +105,21 @@ mod tests {
             Manifest::parse(manifest.to_text().as_bytes()),
             Some(manifest)
         );
+    }
+
+    #[test]
+    fn what_is_no_manifest_says_nothing() {
+        for text in [
+            "",
+            "[1,2]",
+            "5",
+            "null",
+            "{}",
+            r#"{"files":{}}"#,
+            r#"{"files":5,"version":1}"#,
+        ] {
+            assert_eq!(Manifest::parse(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

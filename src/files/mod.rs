@@ -151,7 +151,7 @@ fn written_since(rules: &Rules, wanted: &Manifest) -> Result<Option<i64>, Failur
             None => (None, path),
             Some((parent, name)) => (Some(parent), name),
         };
-        let Some(directory) = home.parent(parent)? else {
+        let Ok(Some(directory)) = home.parent(parent) else {
             return Ok(None);
         };
         let first = path.split('/').next().unwrap_or_default();

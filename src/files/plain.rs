@@ -33,7 +33,7 @@ pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
 pub fn write(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
     let mut changed = Vec::new();
     for file in order.files {
-        match is_there(dir, file, order.mode)? {
+        match is_there(dir, file, order.mode) {
             true => log::debug(|| format!("`{}` is as it should be", file.name)),
             false => changed.push(file),
         }
@@ -43,11 +43,11 @@ pub fn write(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
     change.end(result)
 }
 
-/// Whether a file is there, and all that it should be.
-pub fn is_there(dir: &Dir, file: &File<'_>, mode: u32) -> Result<bool, Failure> {
+/// Whether a file is there, and all that it should be. What is in its way is no error here: it may be about to go.
+pub fn is_there(dir: &Dir, file: &File<'_>, mode: u32) -> bool {
     let (parent, name) = file.name.split();
-    let directory = dir.parent(parent)?;
-    Ok(directory.is_some_and(|directory| directory.is_file(name, file.content, mode)))
+    let directory = dir.parent(parent).ok().flatten();
+    directory.is_some_and(|directory| directory.is_file(name, file.content, mode))
 }
 
 fn replace(
