@@ -11,12 +11,6 @@ use crate::{date, log};
 /// What each file will hold.
 pub fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Failure> {
     let plan = fetched.plan();
-    // A file of its own usually ends so, and those who read one take that off.
-    if files.iter().any(|file| file.format.is_some()) {
-        for target in &plan.targets {
-            warn_of_line_end(plan, target, &fetched.value(target));
-        }
-    }
     let mut contents = Vec::new();
     for file in files {
         let targets = file.targets.iter().map(|index| &plan.targets[*index]);
@@ -38,6 +32,13 @@ pub fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, F
                     .map_err(|failure| failure.about(&format!("`{}`", file.name)))?
             }
         });
+    }
+    // Not before: of a value that was refused, nothing is said. A file of its own usually ends in a line end, and those
+    // who read one take that off.
+    if files.iter().any(|file| file.format.is_some()) {
+        for target in &plan.targets {
+            warn_of_line_end(plan, target, &fetched.value(target));
+        }
     }
     Ok(contents)
 }

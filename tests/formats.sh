@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Proves, on the real binary, that whoever reads a file of `akv-init write` gets every value back byte for byte, or that
+# there is no file: dotenv with dash, bash, systemd's own parser of environment files, python-dotenv (the newest, and
+# one of before it understood `\\"`) and Compose's own parser; k8s-env with the kubelet's own parser; json with jq. What
+# is written, and what of it each format must refuse, stands in tests/formats/cases.py.
+#
+#   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/formats.sh
+#
+# Without AKV_INIT_TEST_BINARY it tests the one that cargo builds. Needs cargo, Go 1.25, Python 3.10 with venv, dash,
+# bash, jq, libsystemd-shared, and a package index and a Go module proxy that can be reached. Every check prints a
+# sentence; the exit code is 0 if and only if all of them hold, 2 if they could not be made.
+set -euo pipefail
+
+# Before 1.2.3, python-dotenv took the end of "\\" for an escaped quote.
+dotenv_versions=(1.2.4 1.0.1)
+
+cannot() {
+    echo "tests/formats.sh cannot run: $*" >&2
+    exit 2
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+for program in cargo go python3 dash bash jq; do
+    command -v "$program" >/dev/null || cannot "there is no $program"
+done
+
+work=$(mktemp -d -p /dev/shm) || cannot "there is no /dev/shm, and akv-init warns of what is not in memory"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+cargo build --quiet --example standin || cannot "the stand-in does not build"
+built=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
+if [ -n "${AKV_INIT_TEST_BINARY:-}" ]; then
+    binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
+else
+    cargo build --quiet || cannot "akv-init does not build"
+    binary=$built/akv-init
+fi
+
+for reader in compose kubelet; do
+    (cd "tests/formats/$reader" && go build -buildvcs=false -o "$work/$reader" .) ||
+        cannot "the reader $reader does not build"
+done
+python3 -m venv "$work/venv" || cannot "python3 -m venv failed (Debian: apt-get install python3-venv)"
+for version in "${dotenv_versions[@]}"; do
+    "$work/venv/bin/pip" install --quiet --no-deps --target "$work/dotenv-$version" "python-dotenv==$version" ||
+        cannot "pip could not install python-dotenv $version"
+done
+(cd tests/formats && "$work/venv/bin/python" -B -c 'import sys, systemd; sys.exit(not systemd.library_path())') ||
+    cannot "there is no libsystemd-shared (Debian: apt-get install libsystemd-shared)"
+
+"$work/venv/bin/python" -B -u tests/formats/check.py "$binary" "$built/examples/standin" "$work"
+echo "in $SECONDS s"
