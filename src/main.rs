@@ -100,7 +100,7 @@ fn fill(write: &Write, env: &Environment) -> Result<()> {
     let (plan, files) = Plan::write(write, env)?;
     begin(&plan);
     let names: Vec<&FileName> = files.iter().map(|file| &file.name).collect();
-    files::check(&write.rules, &names)?;
+    let checked = files::check(&write.rules, &names)?;
     let manifest = write
         .rules
         .keep
@@ -126,7 +126,7 @@ fn fill(write: &Write, env: &Environment) -> Result<()> {
         mode: write.rules.mode,
         manifest: manifest.as_ref(),
     };
-    Ok(files::write(&write.rules, &order)?)
+    Ok(files::write(&write.rules, &checked, &order)?)
 }
 
 /// Proves who we are and fetches all that the plan names; from here on a signal ends the wait.

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fchmod};
 
 use crate::failure::{Cause, Failure};
@@ -48,7 +49,8 @@ impl Memfd {
             .map_err(failed)?;
         let io_failed =
             |error: io::Error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
-        (&file).write_all(content).map_err(io_failed)?;
+        // A limit on the size of files is to be an error, not the end (setrlimit(2), RLIMIT_FSIZE).
+        os::ignoring(Signal::SIGXFSZ, || (&file).write_all(content)).map_err(io_failed)?;
         // Some programs duplicate the descriptor for /dev/fd/N in place of opening the file anew.
         (&file).rewind().map_err(io_failed)?;
         // For everybody who has the descriptor: entrypoints often change the user before they start the server.

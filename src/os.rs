@@ -66,6 +66,19 @@ pub fn ignore(signal: Signal) {
     let _ = unsafe { sigaction(signal, &action) };
 }
 
+/// Does something while a signal is ignored, and gives it back what it did before: COMMAND inherits what is ignored.
+pub fn ignoring<T>(signal: Signal, work: impl FnOnce() -> T) -> T {
+    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code of ours.
+    let before = unsafe { sigaction(signal, &action) };
+    let done = work();
+    if let Ok(before) = before {
+        // SAFETY: this is what was there before.
+        let _ = unsafe { sigaction(signal, &before) };
+    }
+    done
+}
+
 /// A second descriptor of the same file: the lowest that is free from `lowest` on. It is closed by an execve.
 pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
     let new = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;

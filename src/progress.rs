@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -50,10 +50,18 @@ static TRIES: [AtomicU32; 64] = [const { AtomicU32::new(1) }; 64];
 /// Counted and not shown: the tries of a wait without a slot.
 static MORE_TRIES: AtomicU32 = AtomicU32::new(1);
 static STARTED: OnceLock<Instant> = OnceLock::new();
-static ENDING: AtomicBool = AtomicBool::new(false);
-/// Whether a signal has to wait, and the first one that does.
-static HELD: AtomicBool = AtomicBool::new(false);
+/// What a signal does now.
+static STATE: AtomicU8 = AtomicU8::new(FREE);
+/// It ends the process.
+const FREE: u8 = 0;
+/// It waits until [`Hold`] is dropped.
+const HELD: u8 = 1;
+/// Nothing: another one ends the process.
+const ENDING: u8 = 2;
+/// The first signal that waits.
 static PENDING: AtomicI32 = AtomicI32::new(0);
+/// Nothing is waited for any more, whatever a thread still does that was begun ahead of its time.
+static SETTLED: AtomicBool = AtomicBool::new(false);
 
 impl Wait {
     /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
@@ -151,13 +159,18 @@ pub struct Hold(());
 
 /// From now on a signal waits.
 pub fn hold() -> Hold {
-    HELD.store(true, Ordering::SeqCst);
+    SETTLED.store(true, Ordering::SeqCst);
+    let order = Ordering::SeqCst;
+    if STATE.compare_exchange(FREE, HELD, order, order).is_err() {
+        // A handler on another thread is ending the process: nothing may begin now.
+        os::sleep_for_ever();
+    }
     Hold(())
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        HELD.store(false, Ordering::SeqCst);
+        STATE.store(FREE, Ordering::SeqCst);
         let number = PENDING.load(Ordering::SeqCst);
         if number != 0 {
             end_at_once(number);
@@ -168,16 +181,20 @@ impl Drop for Hold {
 /// The handler. Everything that it calls is async-signal-safe: atomics, clock_gettime, formatting into the stack,
 /// write, _exit.
 extern "C" fn end_at_once(number: i32) {
-    if HELD.load(Ordering::SeqCst) {
-        let _ = PENDING.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
-        // Unless it has been let go of in this moment, and nobody looks any more.
-        if HELD.load(Ordering::SeqCst) {
-            return;
+    let order = Ordering::SeqCst;
+    loop {
+        match STATE.compare_exchange(FREE, ENDING, order, order) {
+            Ok(_) => break,
+            Err(HELD) => {
+                let _ = PENDING.compare_exchange(0, number, order, order);
+                // Unless it was let go of in this moment, and nobody looks any more.
+                if STATE.load(order) == HELD {
+                    return;
+                }
+            }
+            // Two signals at once, on two threads: one says it and ends the process.
+            Err(_) => os::sleep_for_ever(),
         }
-    }
-    // Two signals at once, on two threads: one says it and ends the process.
-    if ENDING.swap(true, Ordering::Relaxed) {
-        os::sleep_for_ever();
     }
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
     let mut line = Line::new();
@@ -187,7 +204,7 @@ extern "C" fn end_at_once(number: i32) {
         "akv-init: error: stopped by {name} after {} s",
         elapsed().as_secs()
     );
-    if let Some(waiting) = current() {
+    if let Some(waiting) = current().filter(|_| !SETTLED.load(Ordering::SeqCst)) {
         let _ = write!(line, ", while {waiting}");
     }
     os::write_to_stderr(line.finish(), 0);

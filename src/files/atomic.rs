@@ -5,12 +5,11 @@
 //! Links for new names are made before that rename and those for old names are removed after it: whenever this ends, a
 //! name either leads to a file of the one set in force, or to nothing.
 
-use std::path::{Path, PathBuf};
-
 use super::change::Change;
 use super::dir::{Dir, Kind, TEMPORARY};
 use super::manifest;
 use super::plain::is_there;
+use super::trouble::IN_THE_WAY;
 use super::{DATA, DATA_TMP, Order};
 use crate::failure::Failure;
 use crate::log;
@@ -28,7 +27,10 @@ pub fn current(dir: &Dir) -> Result<Option<Current>, Failure> {
     let target = match dir.kind(DATA)? {
         None => return Ok(None),
         Some(Kind::Link(target)) => target,
-        Some(kind) => return Err(dir.refuse(DATA, &format!("it is {}", kind.noun()))),
+        Some(kind) => {
+            let why = format!("it is {}", kind.noun());
+            return Err(dir.refuse(DATA, &why).hint(IN_THE_WAY));
+        }
     };
     let ours = target
         .to_str()
@@ -59,7 +61,7 @@ pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
                     Kind::File => failure.hint(
                         "was the directory written with --layout plain? use that again, or empty it",
                     ),
-                    _ => failure,
+                    _ => failure.hint(IN_THE_WAY),
                 });
             }
         }
@@ -99,7 +101,7 @@ pub fn write(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
         log::debug(|| format!("`{name}` is no longer named: removed"));
         if let Err(failure) = dir.remove(&name) {
             log::warning(&format!(
-                "{failure}; it leads to nothing, and the next run removes it"
+                "{failure}; it leads to nothing, and the next run tries again"
             ));
         }
     }
@@ -114,7 +116,7 @@ fn put_in_force(
     missing: &[&str],
 ) -> Result<(), Failure> {
     let name = change.temporary_name();
-    let data = dir.create_directory(&name)?;
+    let data = dir.create_directory(&name, order.mode, &dir.path_of(DATA))?;
     fill(dir, &data, order)?;
     for name in missing {
         change.link(&link_of(name), name)?;
@@ -137,7 +139,8 @@ fn fill(dir: &Dir, data: &Dir, order: &Order<'_>) -> Result<(), Failure> {
             if !made.contains(&&path[..end])
                 && let Some(directory) = data.parent(parent)?
             {
-                directory.create_directory(name)?;
+                let subject = dir.path_of(&path[..end]);
+                directory.create_directory(name, order.mode, &subject)?;
                 made.push(&path[..end]);
             }
         }
@@ -179,7 +182,7 @@ fn update_manifest(
             let mode = order.manifest_mode();
             let parent = Some(current.name.as_str());
             let staged = change.stage(parent, manifest::NAME, text.as_bytes(), mode)?;
-            change.place(&staged, parent, manifest::NAME)?;
+            change.place(&staged, parent, manifest::NAME, order.mode)?;
             current.data.sync()
         }
     }
@@ -191,29 +194,31 @@ fn is_same(data: &Dir, order: &Order<'_>) -> Result<bool, Failure> {
             return Ok(false);
         }
     }
-    let known = |path: &PathBuf| {
-        path == Path::new(manifest::NAME)
-            || order
-                .files
-                .iter()
-                .any(|file| path == Path::new(file.name.as_str()))
-    };
-    Ok(data.files_below()?.iter().all(known))
+    let names = || order.files.iter().map(|file| file.name.as_str());
+    data.has_only(
+        |path| path == manifest::NAME || names().any(|name| name == path),
+        |path| {
+            names().any(|name| {
+                name.strip_prefix(path)
+                    .is_some_and(|rest| rest.starts_with('/'))
+            })
+        },
+    )
 }
 
 /// Links of ours for names that are no longer wanted. They are found by where they lead, since a run that was killed
 /// has left no list of them.
 fn obsolete_links(dir: &Dir, names: &[&str]) -> Result<Vec<String>, Failure> {
-    let mut obsolete = Vec::new();
-    for name in dir.names()? {
+    let obsolete = dir.names(|name| {
         let Some(name) = name.to_str().filter(|name| !names.contains(name)) else {
-            continue;
+            return false;
         };
-        if matches!(dir.kind(name)?, Some(Kind::Link(target)) if target == link_of(name).as_str()) {
-            obsolete.push(name.to_owned());
-        }
-    }
-    Ok(obsolete)
+        matches!(dir.kind(name), Ok(Some(Kind::Link(target))) if target == link_of(name).as_str())
+    })?;
+    Ok(obsolete
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .collect())
 }
 
 /// What is seen in the directory itself, each name once.

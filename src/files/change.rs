@@ -1,10 +1,13 @@
 //! A change of a directory that can be taken back: all steps are done, or it is as it was.
 
+use std::ffi::OsStr;
 use std::ops::Deref;
 
 use nix::errno::Errno;
 
+use super::DATA;
 use super::dir::{Dir, Kind};
+use super::trouble::IN_THE_WAY;
 use crate::failure::Failure;
 use crate::log;
 
@@ -29,14 +32,12 @@ struct Step {
 
 /// How a step is taken back.
 enum Undo {
-    /// A file took the place of another one, which is now called this.
+    /// Something took the place of what is now called this: a file, or the link to a set of files.
     Restore(String),
     /// There is a file or a link that was not there.
     Remove,
     /// There is a directory that was not there.
     RemoveDirectory,
-    /// A link led here.
-    Redirect(String),
 }
 
 /// The directory itself, or one below it.
@@ -112,10 +113,16 @@ impl<'a> Change<'a> {
         Ok(temporary)
     }
 
-    /// Puts a staged file where it belongs.
-    pub fn place(&mut self, staged: &str, parent: Option<&str>, name: &str) -> Result<(), Failure> {
+    /// Puts a staged file where it belongs; directories that are not there are made for files of this mode.
+    pub fn place(
+        &mut self,
+        staged: &str,
+        parent: Option<&str>,
+        name: &str,
+        mode: u32,
+    ) -> Result<(), Failure> {
         if let Some(path) = parent {
-            self.make_directories(path)?;
+            self.make_directories(path, mode)?;
         }
         let Some(directory) = self.dir.parent(parent)? else {
             let path = parent.unwrap_or_default();
@@ -124,7 +131,10 @@ impl<'a> Change<'a> {
         let undo = match directory.kind(name)? {
             None => Undo::Remove,
             Some(Kind::File) => Undo::Restore(self.back_up(&directory, name)?),
-            Some(kind) => return Err(directory.refuse(name, &format!("it is {}", kind.noun()))),
+            Some(kind) => {
+                let why = format!("it is {}", kind.noun());
+                return Err(directory.refuse(name, &why).hint(IN_THE_WAY));
+            }
         };
         self.dir.rename(staged, &directory, name)?;
         self.is_no_longer_temporary(staged);
@@ -140,16 +150,16 @@ impl<'a> Change<'a> {
             return Ok(backup);
         };
         let Some((mode, content)) = directory.read(name, LARGEST_COPY) else {
-            return Err(directory
-                .refuse(name, errno.desc())
-                .and("it cannot be kept for the case that something else fails"));
+            return Err(directory.failed(name)(errno)
+                .and("it cannot be kept for the case that something else fails")
+                .hint("run akv-init as the user whose file it is, or remove the file"));
         };
         let subject = directory.path_of(name);
         self.dir.create(&backup, &content, mode, &subject)?;
         Ok(backup)
     }
 
-    fn make_directories(&mut self, path: &str) -> Result<(), Failure> {
+    fn make_directories(&mut self, path: &str, mode: u32) -> Result<(), Failure> {
         let ends = path.match_indices('/').map(|(at, _)| at);
         for end in ends.chain([path.len()]) {
             let path = &path[..end];
@@ -165,7 +175,8 @@ impl<'a> Change<'a> {
             };
             // Under another name first, so that it never stands there with less than its permissions.
             let temporary = self.temporary_name();
-            self.dir.create_directory(&temporary)?;
+            let subject = directory.path_of(name);
+            self.dir.create_directory(&temporary, mode, &subject)?;
             self.dir.rename(&temporary, &directory, name)?;
             self.is_no_longer_temporary(&temporary);
             self.did(parent, name, Undo::RemoveDirectory);
@@ -188,14 +199,21 @@ impl<'a> Change<'a> {
         target: &str,
         before: Option<&str>,
     ) -> Result<(), Failure> {
+        let undo = match before {
+            None => Undo::Remove,
+            Some(before) => {
+                // Made now, while there is room: on a full disk the way back must need none.
+                let backup = self.temporary_name();
+                if self.dir.link(name, self.dir, &backup).is_err() {
+                    self.dir.symlink(before, &backup)?;
+                }
+                Undo::Restore(backup)
+            }
+        };
         self.remove_in_the_end(temporary);
         self.dir.symlink(target, temporary)?;
         self.dir.rename(temporary, self.dir, name)?;
         self.is_no_longer_temporary(temporary);
-        let undo = match before {
-            None => Undo::Remove,
-            Some(before) => Undo::Redirect(before.to_owned()),
-        };
         self.did(None, name, undo);
         Ok(())
     }
@@ -218,9 +236,20 @@ impl<'a> Change<'a> {
             }
             failure
         });
-        for name in &self.temporary {
-            if let Err(failure) = self.dir.remove_all(name) {
-                log::warning(&format!("{failure}; the next run removes it"));
+        let in_force = match self.dir.kind(DATA) {
+            Ok(Some(Kind::Link(target))) => Some(target),
+            Ok(_) => None,
+            // Not known, so that nothing is removed: the next run will.
+            Err(_) => return result,
+        };
+        for name in self.temporary.iter().map(OsStr::new) {
+            // Not what could not be taken back; and a name may have been chosen for what was never made.
+            let exists = !matches!(self.dir.kind(&name.to_string_lossy()), Ok(None));
+            if in_force.as_deref() != Some(name)
+                && exists
+                && let Err(failure) = self.dir.remove_all(name)
+            {
+                log::warning(&format!("{failure}; the next run tries again"));
             }
         }
         result
@@ -235,11 +264,6 @@ impl<'a> Change<'a> {
             Undo::Restore(backup) => self.dir.rename(&backup, &directory, &step.name),
             Undo::Remove => directory.remove(&step.name),
             Undo::RemoveDirectory => directory.remove_directory(&step.name),
-            Undo::Redirect(before) => {
-                let temporary = self.temporary_name();
-                self.dir.symlink(&before, &temporary)?;
-                self.dir.rename(&temporary, self.dir, &step.name)
-            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The path is for messages only. `Path`-based calls would look the directory up again each time, and whoever shares
 //! the volume could put a symbolic link there in between (CVE-2021-25741 was that).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
@@ -19,13 +19,11 @@ use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, geteuid};
 use nix::unistd::{fsync, linkat, symlinkat, unlinkat};
 
-use super::trouble::{refuse, what_to_do};
-use crate::failure::Failure;
+use super::trouble::{IN_THE_WAY, refuse, shorten, what_to_do};
+use crate::failure::{Cause, Failure};
 
 /// How the names of temporary files and of data directories begin.
 pub const TEMPORARY: &str = "..akv-init-";
-/// Permissions of directories that are made.
-const DIRECTORY_MODE: u32 = 0o750;
 /// ramfs, which nix does not name (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
@@ -106,7 +104,8 @@ impl Dir {
 
     /// The path of something in it, for messages.
     pub fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.path.join(name)
+        // Of nothing, join would leave a slash at its end.
+        self.path.join(name).components().collect()
     }
 
     /// Why something in it cannot be written.
@@ -118,10 +117,26 @@ impl Dir {
         &'a self,
         name: impl AsRef<Path> + 'a,
     ) -> impl FnOnce(Errno) -> Failure + 'a {
-        move |errno| {
-            let failure = refuse(&self.path_of(name), errno.desc());
-            failure.maybe_hint(what_to_do(&self.fd, &self.path, errno))
-        }
+        move |errno| self.failed_for(&self.path_of(name), errno)
+    }
+
+    fn failed_for(&self, subject: &Path, errno: Errno) -> Failure {
+        let hint = what_to_do(&self.fd, &self.path, subject, errno);
+        refuse(subject, errno.desc()).maybe_hint(hint)
+    }
+
+    pub(super) fn refuse_removal(&self, name: &OsStr, errno: Errno) -> Failure {
+        let path = shorten(&self.path_of(name));
+        Failure::new(
+            Cause::CannotCreate,
+            format!("cannot remove `{path}`: {}", errno.desc()),
+        )
+    }
+
+    /// Which directory this is: device and inode.
+    pub fn identity(&self) -> Result<(u64, u64), Failure> {
+        let status = fstat(&self.fd).map_err(self.failed(""))?;
+        Ok((status.st_dev, status.st_ino))
     }
 
     /// Whether files can be made here, as far as that can be known without making one.
@@ -174,8 +189,8 @@ impl Dir {
             match self.kind(part) {
                 Ok(Some(Kind::Directory)) => {}
                 Ok(Some(kind)) => {
-                    return self
-                        .refuse(part, &format!("it is {}, and not a directory", kind.noun()));
+                    let why = format!("it is {}, where a directory has to be", kind.noun());
+                    return self.refuse(part, &why).hint(IN_THE_WAY);
                 }
                 _ => break,
             }
@@ -254,9 +269,7 @@ impl Dir {
     ) -> Result<(), Failure> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let failed = |errno| {
-            refuse(subject, Errno::desc(errno)).maybe_hint(what_to_do(&self.fd, &self.path, errno))
-        };
+        let failed = |errno| self.failed_for(subject, errno);
         let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).map_err(failed)?;
         let mut file = File::from(fd);
         file.write_all(content).map_err(|error| {
@@ -271,15 +284,18 @@ impl Dir {
         Ok(())
     }
 
-    /// Makes a directory that was not there.
-    pub fn create_directory(&self, name: &str) -> Result<Dir, Failure> {
-        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(self.failed(name))?;
-        let fd = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(self.failed(name))?;
+    /// Makes a directory that was not there, for files of this mode. An error is about `subject`.
+    pub fn create_directory(&self, name: &str, mode: u32, subject: &Path) -> Result<Dir, Failure> {
+        let failed = |errno| self.failed_for(subject, errno);
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(failed)?;
+        let fd = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(failed)?;
+        // Whoever may read the files has to be able to come to them.
+        let others = if mode & 0o004 == 0 { 0 } else { 0o005 };
         // It has inherited the setgid bit, with which a volume's files get the group that is to read them (fsGroup), and
         // a mode without the bit would take it away.
-        let inherited = fstat(&fd).map_err(self.failed(name))?.st_mode & 0o2000;
-        fchmod(&fd, Mode::from_bits_truncate(DIRECTORY_MODE | inherited))
-            .map_err(self.failed(name))?;
+        let inherited = fstat(&fd).map_err(failed)?.st_mode & 0o2000;
+        let mode = 0o750 | others | inherited;
+        fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(failed)?;
         Dir::of(fd, self.path_of(name))
     }
 
@@ -308,12 +324,14 @@ impl Dir {
 
     /// Removes a file or a symbolic link.
     pub fn remove(&self, name: &str) -> Result<(), Failure> {
-        unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir).map_err(self.failed(name))
+        unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)
+            .map_err(|errno| self.refuse_removal(OsStr::new(name), errno))
     }
 
     /// Removes an empty directory.
     pub fn remove_directory(&self, name: &str) -> Result<(), Failure> {
-        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir).map_err(self.failed(name))
+        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)
+            .map_err(|errno| self.refuse_removal(OsStr::new(name), errno))
     }
 
     /// Brings the directory itself to the disk.

@@ -17,11 +17,35 @@ const VERSION: u64 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest(Map<String, Value>);
 
+/// What stands under the manifest's name.
+pub enum Found {
+    /// Nothing.
+    None,
+    /// A manifest.
+    Manifest(Manifest),
+    /// Something that cannot be read, or is no manifest: it says nothing to us, and perhaps something to others.
+    Unknown,
+}
+
+impl Found {
+    /// What it says.
+    pub fn known(self) -> Manifest {
+        match self {
+            Found::Manifest(manifest) => manifest,
+            Found::None | Found::Unknown => Manifest::default(),
+        }
+    }
+}
+
 impl Manifest {
-    /// Reads it, where there is one. One that is not ours, or damaged, says nothing.
-    pub fn read(dir: &Dir) -> Manifest {
+    /// Reads it, where there is one.
+    pub fn read(dir: &Dir) -> Found {
         let bytes = dir.read(NAME, LARGEST).map(|(_, bytes)| bytes);
-        Manifest::parse(&bytes.unwrap_or_default()).unwrap_or_default()
+        match bytes.and_then(|bytes| Manifest::parse(&bytes)) {
+            Some(manifest) => Found::Manifest(manifest),
+            None if matches!(dir.kind(NAME), Ok(None)) => Found::None,
+            None => Found::Unknown,
+        }
     }
 
     fn parse(text: &[u8]) -> Option<Manifest> {

@@ -13,13 +13,13 @@ mod plain;
 mod tree;
 mod trouble;
 
-use std::ffi::OsStr;
 use std::fs::{self, TryLockError};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 
 use crate::failure::{Cause, Failure};
 use crate::progress::{self, Wait};
@@ -37,6 +37,8 @@ const DATA_TMP: &str = "..data_tmp";
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the lock is asked for: waiting for it in the kernel has no end.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How secrets stay off the disk.
+const MOUNT_TMPFS: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
 /// What `install` writes, and its permissions.
 const PROGRAM: (&str, u32) = ("akv-init", 0o755);
 
@@ -65,17 +67,18 @@ impl Order<'_> {
     }
 }
 
+/// A directory that was looked at. It is not kept open: to write through an old descriptor would fill a volume that has
+/// been unmounted meanwhile, and say nothing.
+pub struct Checked {
+    identity: (u64, u64),
+}
+
 /// What can be known before anything is fetched: whether DIR is there, can be written, and has nothing in the way.
-pub fn check(rules: &Rules, names: &[&FileName]) -> Result<(), Failure> {
+pub fn check(rules: &Rules, names: &[&FileName]) -> Result<Checked, Failure> {
     let dir = Dir::open(&rules.dir)?;
+    check_memory(&dir, rules)?;
     if !dir.in_memory {
-        let path = rules.dir.display();
-        let what = format!("`{path}` is not in memory (tmpfs): the secrets will be on the disk");
-        let hint = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
-        if rules.require_tmpfs {
-            return Err(Failure::new(Cause::CannotCreate, what).hint(hint));
-        }
-        log::warning(&format!("{what}; {hint}"));
+        log::warning(&format!("{}; {MOUNT_TMPFS}", not_in_memory(&dir)));
     }
     dir.check_writable()?;
     let files: Vec<File<'_>> = names
@@ -88,17 +91,41 @@ pub fn check(rules: &Rules, names: &[&FileName]) -> Result<(), Failure> {
         mode: rules.mode,
         manifest: rules.keep.is_some().then_some(&manifest),
     };
-    check_targets(&dir, rules.layout, &order)
+    check_targets(&dir, rules.layout, &order)?;
+    Ok(Checked {
+        identity: dir.identity()?,
+    })
 }
 
-/// Writes the files.
-pub fn write(rules: &Rules, order: &Order<'_>) -> Result<(), Failure> {
+fn not_in_memory(dir: &Dir) -> String {
+    let path = trouble::shorten(&dir.path_of(""));
+    format!("`{path}` is not in memory (tmpfs): the secrets will be on the disk")
+}
+
+fn check_memory(dir: &Dir, rules: &Rules) -> Result<(), Failure> {
+    match rules.require_tmpfs && !dir.in_memory {
+        false => Ok(()),
+        true => Err(Failure::new(Cause::CannotCreate, not_in_memory(dir)).hint(MOUNT_TMPFS)),
+    }
+}
+
+/// Writes the files to the directory that was looked at.
+pub fn write(rules: &Rules, checked: &Checked, order: &Order<'_>) -> Result<(), Failure> {
     // A limit on the size of files is to be an error with a name, not the end (setrlimit(2), RLIMIT_FSIZE).
     os::ignore(Signal::SIGXFSZ);
+    // Permissions are set by descriptor; until then nobody else is to read, and we are.
+    umask(Mode::from_bits_truncate(0o077));
     let dir = Dir::open(&rules.dir)?;
     let _lock = lock(&dir)?;
     // From here on a signal is obeyed when all is done: it takes milliseconds.
     let _hold = progress::hold();
+    if dir.identity()? != checked.identity {
+        let why = "it is not the directory that it was before the secrets were fetched";
+        return Err(dir
+            .refuse("", why)
+            .hint("was the volume unmounted meanwhile?"));
+    }
+    check_memory(&dir, rules)?;
     sweep(&dir)?;
     check_targets(&dir, rules.layout, order)?;
     match rules.layout {
@@ -160,7 +187,7 @@ fn written_since(rules: &Rules, wanted: &Manifest) -> Result<Option<i64>, Failur
             return Ok(None);
         }
     }
-    Ok(Manifest::read(home).since(wanted))
+    Ok(Manifest::read(home).known().since(wanted))
 }
 
 /// Copies our own file into DIR.
@@ -188,7 +215,15 @@ pub fn install(dir: &Path) -> Result<(), Failure> {
         mode: PROGRAM.1,
         manifest: None,
     };
-    write(&rules, &order)
+    write(&rules, &check_program(&rules)?, &order)
+}
+
+fn check_program(rules: &Rules) -> Result<Checked, Failure> {
+    let dir = Dir::open(&rules.dir)?;
+    dir.check_writable()?;
+    Ok(Checked {
+        identity: dir.identity()?,
+    })
 }
 
 fn check_targets(dir: &Dir, layout: Layout, order: &Order<'_>) -> Result<(), Failure> {
@@ -208,10 +243,8 @@ fn lock(dir: &Dir) -> Result<Option<fs::File>, Failure> {
             Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
                 waiting.get_or_insert_with(|| {
                     let path = dir.path_of("");
-                    Wait::begin(
-                        &format!("waiting for the lock of `{}`", path.display()),
-                        None,
-                    )
+                    let path = trouble::shorten(&path);
+                    Wait::begin(&format!("waiting for the lock of `{path}`"), None)
                 });
                 thread::sleep(LOCK_PAUSE);
             }
@@ -232,17 +265,19 @@ fn lock(dir: &Dir) -> Result<Option<fs::File>, Failure> {
     }
 }
 
-/// Removes what a run left that was killed.
+/// Removes what a run left that was killed. What cannot be removed is in nobody's way.
 fn sweep(dir: &Dir) -> Result<(), Failure> {
     let in_force = match dir.kind(DATA)? {
         Some(Kind::Link(target)) => Some(target),
         _ => None,
     };
-    for name in dir.names()? {
-        let bytes = name.as_encoded_bytes();
-        let left = bytes.starts_with(TEMPORARY.as_bytes()) || name == OsStr::new(DATA_TMP);
-        if left && in_force.as_ref() != Some(&name) {
-            dir.remove_all(&name)?;
+    let left = dir.names(|name| {
+        let ours = name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) || name == DATA_TMP;
+        ours && in_force.as_deref() != Some(name)
+    })?;
+    for name in left {
+        if let Err(failure) = dir.remove_all(&name) {
+            log::warning(&format!("{failure}; an earlier run has left it"));
         }
     }
     Ok(())

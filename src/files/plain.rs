@@ -2,7 +2,8 @@
 
 use super::change::Change;
 use super::dir::{Dir, Kind};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Found, Manifest};
+use super::trouble::IN_THE_WAY;
 use super::{File, Order};
 use crate::failure::Failure;
 use crate::log;
@@ -21,7 +22,7 @@ pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
                 return Err(match kind {
                     Kind::Link(target) if target == format!("{}/{name}", super::DATA).as_str() => failure
                         .hint("the directory was written with --layout atomic: use that again, or empty it"),
-                    _ => failure,
+                    _ => failure.hint(IN_THE_WAY),
                 });
             }
         }
@@ -57,7 +58,10 @@ fn replace(
     changed: &[&File<'_>],
 ) -> Result<(), Failure> {
     // While files change, no manifest may say that they are what they were.
-    let old = Manifest::read(dir);
+    let found = Manifest::read(dir);
+    // What we cannot read may be believed by a run that can.
+    let believed = !matches!(found, Found::Unknown);
+    let old = found.known();
     let mut interim = old.clone();
     let written = match order.manifest {
         Some(_) => changed,
@@ -75,7 +79,7 @@ fn replace(
         let text = manifest.to_text();
         change.stage(None, manifest::NAME, text.as_bytes(), order.manifest_mode())
     };
-    let staged_interim = match interim == old {
+    let staged_interim = match interim == old && (believed || written.is_empty()) {
         true => None,
         false => Some(stage_manifest(change, &interim)?),
     };
@@ -90,14 +94,22 @@ fn replace(
     };
 
     if let Some(staged) = staged_interim {
-        change.place(&staged, None, manifest::NAME)?;
+        change.place(&staged, None, manifest::NAME, order.mode)?;
+        // Before the files change, also where the power fails.
+        dir.sync()?;
     }
     let mut directories = vec![None];
     for (file, staged) in changed.iter().zip(staged) {
         let (parent, name) = file.name.split();
-        change.place(&staged, parent, name)?;
-        if !directories.contains(&parent) {
-            directories.push(parent);
+        change.place(&staged, parent, name, order.mode)?;
+        // Each may have been made just now, and then stands in the one above it.
+        let ends = parent
+            .into_iter()
+            .flat_map(|path| path.match_indices('/').map(|(at, _)| Some(&path[..at])));
+        for path in ends.chain([parent]) {
+            if !directories.contains(&path) {
+                directories.push(path);
+            }
         }
         log::debug(|| format!("wrote `{}`", file.name));
     }
@@ -107,7 +119,7 @@ fn replace(
         }
     }
     if let Some(staged) = staged_wanted {
-        change.place(&staged, None, manifest::NAME)?;
+        change.place(&staged, None, manifest::NAME, order.mode)?;
         dir.sync()?;
     }
     Ok(())

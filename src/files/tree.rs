@@ -1,12 +1,12 @@
-//! Whole trees of a directory: what is in them, and how they are removed. No symbolic link is followed.
+//! Whole trees of a directory: what is in them, and how they are removed. No symbolic link is followed, and however deep
+//! a tree is, two descriptors are enough.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
-use nix::fcntl::openat;
+use nix::fcntl::{openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -15,54 +15,94 @@ use crate::failure::Failure;
 
 impl Dir {
     /// Removes whatever stands there, with all below it.
-    pub fn remove_all(&self, name: impl AsRef<OsStr>) -> Result<(), Failure> {
-        let name = name.as_ref();
-        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(Errno::EISDIR | Errno::EPERM) => {}
-            Err(errno) => return Err(self.failed(name)(errno)),
+    pub fn remove_all(&self, name: &OsStr) -> Result<(), Failure> {
+        let mut left: Vec<OsString> = vec![name.to_owned()];
+        while let Some(name) = left.pop() {
+            let mut inner = Vec::new();
+            self.remove_or_bring_up(&name, &mut inner)
+                .map_err(|errno| self.refuse_removal(&name, errno))?;
+            if !inner.is_empty() {
+                // It is empty once what was in it has come up.
+                left.push(name);
+                left.append(&mut inner);
+            }
         }
-        let fd = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(self.failed(name))?;
-        let inner = Dir::of(fd, self.path_of(name))?;
-        for entry in inner.names()? {
-            inner.remove_all(entry)?;
-        }
-        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir).map_err(self.failed(name))
+        Ok(())
     }
 
-    /// The names in it.
-    pub fn names(&self) -> Result<Vec<OsString>, Failure> {
+    /// Removes something that has no directory in it. Of one that has, these are brought up here first, under temporary
+    /// names, which are added to `inner`.
+    fn remove_or_bring_up(&self, name: &OsStr, inner: &mut Vec<OsString>) -> nix::Result<()> {
+        let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno @ (Errno::EISDIR | Errno::EPERM)) => errno,
+            Err(errno) => return Err(errno),
+        };
+        // EPERM may be about a directory, or forbid that a file is removed.
+        let directory = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(|_| errno)?;
+        let mut listing = Listing::openat(&directory, ".", AS_DIRECTORY, Mode::empty())?;
+        for entry in listing.iter() {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match unlinkat(&directory, entry.file_name(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR | Errno::EPERM) => {
+                    let temporary = Dir::temporary_name();
+                    renameat(&directory, entry.file_name(), &self.fd, temporary.as_str())?;
+                    inner.push(temporary.into());
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        match inner.is_empty() {
+            true => unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir),
+            false => Ok(()),
+        }
+    }
+
+    /// The names in it that are asked for: whoever shares the volume may have made a million others.
+    pub fn names(&self, mut wanted: impl FnMut(&OsStr) -> bool) -> Result<Vec<OsString>, Failure> {
         let mut listing =
             Listing::openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map_err(self.failed(""))?;
         let mut names = Vec::new();
         for entry in listing.iter() {
             let entry = entry.map_err(self.failed(""))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(OsStr::from_bytes(name).to_owned());
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." && wanted(name) {
+                names.push(name.to_owned());
             }
         }
         Ok(names)
     }
 
-    /// The paths of all files below it, in no order.
-    pub fn files_below(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut files = Vec::new();
-        for name in self.names()? {
-            let Some(text) = name.to_str() else {
-                files.push(name.into());
+    /// Whether everything below it is known, by its path: each file and each directory.
+    pub fn has_only(
+        &self,
+        is_file: impl Fn(&str) -> bool,
+        is_directory: impl Fn(&str) -> bool,
+    ) -> Result<bool, Failure> {
+        let mut left: Vec<Option<String>> = vec![None];
+        while let Some(path) = left.pop() {
+            let Some(directory) = self.parent(path.as_deref())? else {
                 continue;
             };
-            match self.kind(text)? {
-                Some(Kind::Directory) => {
-                    if let Some(inner) = self.below(text)? {
-                        let below = inner.files_below()?.into_iter();
-                        files.extend(below.map(|path| Path::new(&name).join(path)));
-                    }
+            for name in directory.names(|_| true)? {
+                let Some(name) = name.to_str() else {
+                    return Ok(false);
+                };
+                let full = match &path {
+                    None => name.to_owned(),
+                    Some(path) => format!("{path}/{name}"),
+                };
+                match directory.kind(name)? {
+                    Some(Kind::Directory) if is_directory(&full) => left.push(Some(full)),
+                    Some(Kind::File) if is_file(&full) => {}
+                    _ => return Ok(false),
                 }
-                _ => files.push(name.into()),
             }
         }
-        Ok(files)
+        Ok(true)
     }
 }

@@ -58,6 +58,7 @@ fn every_option_is_in_the_help_text_and_the_help_text_names_no_other() {
 fn the_readme_names_no_option_of_ours_that_does_not_exist() {
     // Options of the programs that the README mentions beside ours.
     let others = [
+        "--env-file",
         "--example",
         "--release",
         "--target",
