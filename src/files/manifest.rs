@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dir::Dir;
+use super::dir::{Dir, Kind};
 
 /// Its name: in the directory, or for an atomic layout beside the files that it is about.
 pub const NAME: &str = "..akv-init.json";
@@ -19,7 +19,7 @@ pub struct Manifest(Map<String, Value>);
 
 /// What stands under the manifest's name.
 pub enum Found {
-    /// Nothing.
+    /// No file.
     None,
     /// A manifest.
     Manifest(Manifest),
@@ -43,7 +43,8 @@ impl Manifest {
         let bytes = dir.read(NAME, LARGEST).map(|(_, bytes)| bytes);
         match bytes.and_then(|bytes| Manifest::parse(&bytes)) {
             Some(manifest) => Found::Manifest(manifest),
-            None if matches!(dir.kind(NAME), Ok(None)) => Found::None,
+            // What is no file, nobody believes.
+            None if matches!(dir.kind(NAME), Ok(kind) if kind != Some(Kind::File)) => Found::None,
             None => Found::Unknown,
         }
     }

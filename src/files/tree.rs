@@ -13,11 +13,17 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::dir::{AS_DIRECTORY, Dir, Kind};
 use crate::failure::Failure;
 
+/// Directories of one tree that are removed in one run: whoever shares the volume may go on making more.
+const MOST_DIRECTORIES: usize = 10_000;
+
 impl Dir {
     /// Removes whatever stands there, with all below it.
     pub fn remove_all(&self, name: &OsStr) -> Result<(), Failure> {
         let mut left: Vec<OsString> = vec![name.to_owned()];
-        while let Some(name) = left.pop() {
+        for _ in 0..MOST_DIRECTORIES {
+            let Some(name) = left.pop() else {
+                return Ok(());
+            };
             let mut inner = Vec::new();
             self.remove_or_bring_up(&name, &mut inner)
                 .map_err(|errno| self.refuse_removal(&name, errno))?;
@@ -27,7 +33,7 @@ impl Dir {
                 left.append(&mut inner);
             }
         }
-        Ok(())
+        Err(self.refuse_removal(name, Errno::ENOTEMPTY))
     }
 
     /// Removes something that has no directory in it. Of one that has, these are brought up here first, under temporary
