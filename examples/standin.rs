@@ -8,7 +8,7 @@
 mod azure;
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +30,7 @@ usage: standin [FLAGS]
   --dir DIR                  write ca.pem, leaf.pem, leaf.key, client.pem, token.jwt, requests.jsonl, and the
                              environment of each source of identity (workload.env …) into DIR
   --secret NAME=VALUE        put a secret into every vault (repeatable)
+  --secret-file NAME=PATH    the same with the value that a file holds, byte for byte (repeatable)
   --disabled NAME            put a disabled secret into every vault (repeatable)
   --identity CLIENT_ID       attach a user-assigned identity (repeatable); none: a system-assigned one
   --delay MS                 wait before each answer of the vault
@@ -38,6 +39,10 @@ usage: standin [FLAGS]
                              private endpoint is open
   --race A,B,C               as a deployment has it: the identity endpoint refuses connections for A seconds, answers
                              404, 429 and 500 for B, then the vault says 403 ForbiddenByRbac for C, then all is well
+on standard input, if that is a pipe, one a line, each repeated on standard output when it is done:
+  close DOOR, open DOOR      connections are refused, accepted again
+  delete NAME, deny NAME     that secret is 404 SecretNotFound, 403 ForbiddenByRbac, in every vault
+  restore                    every secret is as the flags have put it
 ";
 
 type Source = (&'static str, &'static [Door], fn(&Azure) -> Environment);
@@ -97,7 +102,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
         let delay = setup.delay;
         thread::spawn(move || run_race(&azure, race, delay));
     }
-    end_with_stdin()?;
+    obey_stdin(&azure, setup.delay)?;
     signals.wait()?;
     Ok(())
 }
@@ -136,6 +141,14 @@ impl Setup {
                         .split_once('=')
                         .context("`--secret` wants NAME=VALUE")?;
                     setup.secrets.push(azure::Stored::new(name, value));
+                }
+                "--secret-file" => {
+                    let (name, path) = value
+                        .split_once('=')
+                        .context("`--secret-file` wants NAME=PATH")?;
+                    let value = fs::read_to_string(path)
+                        .with_context(|| format!("reading `{path}` for `{name}`"))?;
+                    setup.secrets.push(azure::Stored::new(name, &value));
                 }
                 "--disabled" => {
                     let secret = azure::Stored::new(&value, "");
@@ -263,14 +276,47 @@ fn announce(azure: &Azure) -> Result<()> {
 
 /// A shell gives its background jobs /dev/null, whose end means nothing; the end of a pipe means that its writer is
 /// gone.
-fn end_with_stdin() -> Result<()> {
+fn obey_stdin(azure: &Arc<Azure>, delay: Duration) -> Result<()> {
     let kind = fs::metadata("/proc/self/fd/0").map(|metadata| metadata.file_type());
     if kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket()) {
-        thread::spawn(|| {
-            let _ = io::stdin().read_to_end(&mut Vec::new());
+        let azure = Arc::clone(azure);
+        thread::spawn(move || {
+            for line in io::stdin().lock().lines().map_while(Result::ok) {
+                let said = match obey(&azure, &line, delay) {
+                    Ok(()) => line,
+                    Err(error) => format!("error: {error:#}"),
+                };
+                // Whoever waits for it is gone, if it cannot be written.
+                let _ = writeln!(io::stdout(), "{said}");
+            }
             // Not `raise`: that one is for the calling thread, and `wait` is in another.
             kill(Pid::this(), Signal::SIGTERM)
         });
     }
     Ok(())
+}
+
+fn obey(azure: &Azure, line: &str, delay: Duration) -> Result<()> {
+    let door = |name: &str| {
+        let found = Door::ALL.into_iter().find(|door| door.name() == name);
+        found.with_context(|| format!("there is no door `{name}`"))
+    };
+    match line.split(' ').collect::<Vec<_>>()[..] {
+        ["close", name] => azure.close(door(name)?),
+        ["open", name] => azure.open(door(name)?),
+        ["delete", name] => {
+            azure.always_for(Door::Vault, &secret_path(name), Answer::not_found(name));
+        }
+        ["deny", name] => azure.always_for(Door::Vault, &secret_path(name), Answer::rbac()),
+        ["restore"] => {
+            azure.clear(Door::Vault);
+            slow_down(azure, delay);
+        }
+        _ => bail!("what is `{line}`?"),
+    }
+    Ok(())
+}
+
+fn secret_path(name: &str) -> String {
+    format!("/secrets/{name}")
 }

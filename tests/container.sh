@@ -8,200 +8,14 @@
 # share a network namespace where 169.254.169.254, login.microsoftonline.com and *.vault.azure.net are the stand-in for
 # Azure.
 #
-# Needs root, podman with runc, and the programs that are asked for below. podman's storage, state and network are
-# those of a mount namespace of its own, so that the machine's containers are neither seen nor touched. Every check
-# prints a sentence; the exit code is 0 if and only if all of them hold.
+# Needs root, podman with runc, and the programs that tests/container/common.sh asks for. podman's storage, state and
+# network are those of a mount namespace of its own, so that the machine's containers are neither seen nor touched.
+# Every check prints a sentence; the exit code is 0 if and only if all of them hold.
 
 set -euo pipefail
-
-cannot() {
-    echo "tests/container.sh cannot run: $*" >&2
-    exit 2
-}
-
-[ -n "${AKV_INIT_TEST_BINARY:-}" ] || cannot "AKV_INIT_TEST_BINARY does not name the static binary to test"
-binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
-[ "$(id -u)" = 0 ] || cannot "it must be root, for namespaces and file capabilities"
-for program in cargo gcc ip nsenter podman runc setcap tar unshare; do
-    command -v "$program" >/dev/null || cannot "there is no $program"
-done
-for python in python3 /usr/bin/python3 ''; do
-    ! "$python" -c 'import yaml' 2>/dev/null || break
-done
-[ -n "$python" ] || cannot "no python3 has the module yaml (Debian: python3-yaml)"
-
-repository=$(realpath "$(dirname "$0")/..")
-ours=$repository/tests/container
+# shellcheck source=tests/container/common.sh
+source "$(dirname "$0")/container/common.sh"
 example=$repository/examples/mssql
-target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
-
-if [ "${1-}" != --in-its-own-mounts ]; then
-    # Out here, since cargo may have to fetch crates, and there is nobody to ask for their addresses without /run.
-    CARGO_TARGET_DIR=$target cargo build --quiet --manifest-path "$repository/Cargo.toml" --example standin
-    exec unshare --mount --propagation private -- "$0" --in-its-own-mounts
-fi
-
-tmp=$(mktemp -d)
-# conmon leaves a file called `oom` in the directory that it was started in when a container runs out of memory.
-cd "$tmp"
-azure=
-own_podman=()
-cgroups_before=$(find /sys/fs/cgroup -maxdepth 2 -name libpod_parent)
-
-clean_up() {
-    set +e
-    # Not before it is podman for itself alone.
-    if [ ${#own_podman[@]} != 0 ]; then
-        "${own_podman[@]}" rm --all --force --time 0
-        "${own_podman[@]}" pod rm --all --force
-        "${own_podman[@]}" image unmount --all
-    fi
-    if [ -n "$azure" ]; then
-        kill "$azure"
-        wait "$azure"
-    fi
-    # podman never removes the group that it puts its containers' groups in.
-    if [ -z "$cgroups_before" ]; then
-        find /sys/fs/cgroup -depth -path '*/libpod_parent*' -type d -exec rmdir {} +
-    fi
-    cd /
-    umount /var/lib/containers
-    rm -rf --one-file-system "$tmp"
-} >/dev/null 2>&1
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-# ---------------------------------------------------------------------------------------------------------------------
-# podman, for itself alone
-# ---------------------------------------------------------------------------------------------------------------------
-
-mkdir -p /var/lib/containers "$tmp/storage" "$tmp/networks" "$tmp/home" "$tmp/tmp"
-mount --bind "$tmp/storage" /var/lib/containers
-mount -t tmpfs -o mode=755 tmpfs /run
-
-cat >"$tmp/hosts" <<END
-127.0.0.1 localhost
-127.0.0.10 kv1.vault.azure.net prod-kv.vault.azure.net
-127.0.0.11 login.microsoftonline.com
-127.0.0.12 nobody-home.vault.azure.net
-END
-
-cat >"$tmp/containers.conf" <<END
-[containers]
-# What a runtime under Kubernetes gives a process that is not root for {drop: [ALL], add: [NET_BIND_SERVICE]}: the
-# capability is in the bounding set and nowhere else. podman's own --cap-add would make it ambient, too.
-default_capabilities = ["NET_BIND_SERVICE"]
-# podman's defaults are above what a root without CAP_SYS_RESOURCE may set; the soft limit equals the hard one because
-# \`kube play\` swaps them.
-default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
-base_hosts_file = "$tmp/hosts"
-http_proxy = false
-[engine]
-# crun refuses a machine with cgroup v1 and v2 side by side.
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-# podman's other kind of lock is shared memory, which a mount namespace does not keep apart.
-lock_type = "file"
-[network]
-network_backend = "netavark"
-network_config_dir = "$tmp/networks"
-END
-
-own_podman=(env -i PATH="$PATH" HOME="$tmp/home" TMPDIR="$tmp/tmp" CONTAINERS_CONF="$tmp/containers.conf"
-    podman --root /var/lib/containers/storage --runroot /run/containers/storage)
-podman() {
-    "${own_podman[@]}" "$@"
-}
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Checks
-# ---------------------------------------------------------------------------------------------------------------------
-
-checks=0
-failures=0
-
-# check SENTENCE COMMAND...: the sentence holds if the command succeeds; what it prints is shown if not.
-check() {
-    local sentence=$1 output
-    shift
-    checks=$((checks + 1))
-    if output=$("$@" 2>&1); then
-        printf 'ok      %s\n' "$sentence"
-    else
-        failures=$((failures + 1))
-        printf 'FAILED  %s\n' "$sentence"
-        printf '        | %s\n' "${output//$'\n'/$'\n        | '}"
-    fi
-}
-
-equal() { # equal EXPECTED FOUND
-    [ "$1" = "$2" ] || { printf 'expected: %s\nfound:    %s\n' "$1" "$2"; false; }
-}
-
-at_most() { # at_most LIMIT FOUND
-    [ "$2" -le "$1" ] || { printf 'at most: %s\nfound:   %s\n' "$1" "$2"; false; }
-}
-
-has() { # has TEXT PATTERN...: every fixed string is in the text
-    local text=$1 pattern
-    shift
-    for pattern; do
-        grep -qF -- "$pattern" <<<"$text" || { printf 'no "%s" in:\n%s\n' "$pattern" "$text"; return 1; }
-    done
-}
-
-has_not() { # has_not TEXT PATTERN...
-    local text=$1 pattern
-    shift
-    for pattern; do
-        ! grep -qF -- "$pattern" <<<"$text" || { printf 'there is "%s" in:\n%s\n' "$pattern" "$text"; return 1; }
-    done
-}
-
-# attempt COMMAND...: leaves its exit code in $code, what it printed in $output and the milliseconds in $took.
-attempt() {
-    local start
-    start=$(date +%s%N)
-    code=0
-    output=$("$@" 2>&1 | tr '\0' '\n') || code=$?
-    took=$((($(date +%s%N) - start) / 1000000))
-}
-
-went_well() { # the last attempt
-    [ "$code" = 0 ] || { printf 'exit code %s:\n%s\n' "$code" "$output"; false; }
-}
-
-# until_true COMMAND...: tries ten times a second, for 20 s.
-until_true() {
-    local try
-    for try in {1..200}; do
-        ! "$@" >/dev/null 2>&1 || return 0
-        sleep 0.1
-    done
-    echo "not within 20 s ($try tries): $*" >&2
-    return 1
-}
-
-requests() { # requests DOOR: how many came to that door so far
-    "$python" -c '
-import json, sys
-with open(sys.argv[1]) as file:
-    print(sum(json.loads(line)["door"] == sys.argv[2] for line in file))' "$tmp/azure/requests.jsonl" "$1"
-}
-
-status() { # status CONTAINER FIELD: of /proc/PID/status, as the machine sees the container's process
-    awk -v field="$2:" '$1 == field { print $2 }' "/proc/$(podman inspect --format '{{.State.Pid}}' "$1")/status"
-}
-
-exit_code() {
-    podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$1"
-}
-
-volume() {
-    podman volume inspect --format '{{.Mountpoint}}' "$1"
-}
 
 login() { # login PASSWORD: at the database that listens in the containers' network
     env -i SQLCMDPASSWORD="$1" nsenter --net="$net" "$tmp/image/sqlcmd" -S localhost -U sa -C
@@ -214,12 +28,6 @@ listening() {
     [ "$code" != 2 ]
 }
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The stand-in for Azure
-# ---------------------------------------------------------------------------------------------------------------------
-
-standin=$target/debug/examples/standin
-
 # Upper and lower case, digits and a symbol, and in no other file of this machine.
 password="First-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')"
 rotated="Second-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')"
@@ -228,27 +36,8 @@ weak="w-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')"
 client=11111111-2222-4333-8444-555555555555
 other_client=99999999-8888-4777-8666-555555555555
 
-mkdir "$tmp/azure"
-mkfifo "$tmp/azure/stdin"
-# The stand-in ends when its standard input does, and so with this script, however that ends.
-exec 9<>"$tmp/azure/stdin"
-env -i PATH="$PATH" unshare --net -- sh -c \
-    'ip link set lo up && ip address add 169.254.169.254/32 dev lo && exec "$@"' sh \
-    "$standin" --dir "$tmp/azure" \
-    --imds 169.254.169.254:80 --login 127.0.0.11:443 --vault 127.0.0.10:443 \
-    --name login.microsoftonline.com --name kv1.vault.azure.net --name prod-kv.vault.azure.net \
-    --identity "$client" --identity "$other_client" \
-    --secret "sql-sa-password=$password" --secret "sql-sa-rotated=$rotated" --secret "sql-sa-weak=$weak" \
-    <"$tmp/azure/stdin" >"$tmp/azure/stdout" 2>"$tmp/azure/stderr" 9>&- &
-azure=$!
-until_true grep -qx ready "$tmp/azure/stdout" || cannot "the stand-in for Azure: $(cat "$tmp/azure/stderr")"
-net=/proc/$azure/ns/net
-chmod 0444 "$tmp/azure/ca.pem"
-# The identity that the service account's token is good for, and its tenant.
-federated_client=$(sed -n 's/^AZURE_CLIENT_ID=//p' "$tmp/azure/workload.env")
-tenant=$(sed -n 's/^AZURE_TENANT_ID=//p' "$tmp/azure/workload.env")
-# As the kubelet projects it for a pod with one user.
-install -m 0600 -o 10001 -g 0 "$tmp/azure/token.jwt" "$tmp/token"
+start_azure --identity "$client" --identity "$other_client" \
+    --secret "sql-sa-password=$password" --secret "sql-sa-rotated=$rotated" --secret "sql-sa-weak=$weak"
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The images
@@ -275,11 +64,6 @@ printf 'root:x:0:0::/:/bin/bash\nmssql:x:10001:0::/:/bin/bash\n' >"$rootfs/etc/p
 printf 'root:x:0:\n' >"$rootfs/etc/group"
 tar --xattrs --xattrs-include='*' -C "$rootfs" -cf "$tmp/image/rootfs.tar" .
 
-build() { # build DOCKERFILE CONTEXT NAME [OPTION...]
-    local output
-    output=$(podman build --quiet --pull=never --network none -f "$1" -t "localhost/$3" "${@:4}" "$2" 2>&1) ||
-        cannot "podman build -f $1: $output"
-}
 build "$repository/docker/Dockerfile.binary" "$tmp/image" akv-init
 build "$ours/Dockerfile.tiny" "$tmp/image" tiny
 build "$ours/Dockerfile.mssql" "$tmp/image" mssql:2022-latest
@@ -343,10 +127,6 @@ sql() {
     podman run --network "ns:$net" "${options[@]}" localhost/mssql-akv:2022 "${@:2}"
 }
 
-remove() {
-    podman rm --force --ignore --time 10 "$1" >/dev/null
-}
-
 check "the image keeps the user of the base image, and its CMD is the server itself" \
     equal "mssql [/akv-init exec --] [/opt/mssql/bin/sqlservr]" \
     "$(podman image inspect --format '{{.Config.User}} {{.Config.Entrypoint}} {{.Config.Cmd}}' mssql-akv:2022)"
@@ -365,7 +145,7 @@ check "one process is left, and it is the server as process 1" equal "1 /opt/mss
 check "it runs as user 10001" equal 10001 "$(status sql Uid)"
 check "its root file system is read-only" \
     has "$(podman exec sql /bin/bash -c ': >/opt/mssql/test' 2>&1 || true)" "Read-only file system"
-attempt cat "/proc/$(podman inspect --format '{{.State.Pid}}' sql)/environ"
+attempt cat "/proc/$(pid sql)/environ"
 check "its environment holds the secret" has "$output" "MSSQL_SA_PASSWORD=$password"
 check "its environment holds nothing of akv-init's" has_not "$output" AKV_INIT_ akv://
 attempt podman inspect sql localhost/mssql-akv:2022
@@ -453,21 +233,10 @@ remove sql
 
 echo "# SQL Server by examples/mssql/kubernetes.yaml"
 
-# pod FILE: the pod that a cluster would make of the manifest.
-pod() {
-    sed -e "s/CLIENT_ID/$federated_client/" -e 's,REGISTRY,localhost,' |
-        "$python" "$ours/manifests.py" pod /dev/stdin --ca "$tmp/azure/ca.pem" --token "$tmp/token" --tenant "$tenant" \
-            >"$1"
-}
-kube() {
-    nsenter --net="$net" "${own_podman[@]}" kube "$@"
-}
-
 grep -v azure.workload.identity/use "$example/kubernetes.yaml" | pod "$tmp/pod-without-label.json"
 before="$(requests imds) $(requests login) $(requests vault)"
 attempt kube play "$tmp/pod-without-label.json"
-exited() { [[ $(exit_code mssql-0-mssql) == exited* ]]; }
-check "without the label on the pod it ends" until_true exited
+check "without the label on the pod it ends" until_true exited mssql-0-mssql
 check "with 78" equal "exited 78" "$(exit_code mssql-0-mssql)"
 check "and a hint that names the label" \
     has "$(podman logs mssql-0-mssql 2>&1)" "akv-init: hint: " azure.workload.identity/use
@@ -496,8 +265,7 @@ check "nor does the log" has_not "$(podman logs mssql-0-mssql 2>&1)" "$password"
 attempt podman stop --time 30 mssql-0-mssql
 check "it stops within 5 s" at_most 5000 "$took"
 check "its exit code is 0" equal "exited 0" "$(exit_code mssql-0-mssql)"
-check "it has shut down cleanly" test -e "$(volume data-mssql-0)/data/clean-shutdown"
+check "it has shut down cleanly" test -e "$tmp/volumes/mssql-0/data/data/clean-shutdown"
 attempt kube down "$tmp/pod.json"
 
-echo "$checks checks, $failures failed, in $SECONDS s"
-[ "$failures" = 0 ]
+total

@@ -1,10 +1,11 @@
-"""Turns the example's manifests into what podman runs, so that the files people copy are the files that are tested.
+"""Turns the examples' manifests into what podman runs, so that the files people copy are the files that are tested.
 
-    manifests.py pod kubernetes.yaml --token FILE --tenant ID
-        the StatefulSet's pod for `podman kube play`, with what a cluster adds to it: the kubelet's variable, the
-        webhook's variables and token (by the label and the annotation, as the webhook itself goes), the claim's volume
+    manifests.py pod MANIFEST --token FILE --tenant ID --volumes DIR --memory DIR [--env NAME=VALUE] [--only INIT]
+        the pod of the one workload in the manifest for `podman kube play`, with what a cluster adds to it: the
+        kubelet's variable, the webhook's variables and token (by the label and the annotations, as the webhook itself
+        goes), and the volumes, as DIR/POD/VOLUME; --only takes one init container for the whole pod
     manifests.py run compose.yaml
-        the service's settings as arguments of `podman run`, one a line
+        the only service's settings as arguments of `podman run`, one a line
     manifests.py health compose.yaml
         the health check's command, one word a line
 
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 
 import yaml
@@ -31,6 +33,10 @@ def main():
     parser.add_argument("--ca")
     parser.add_argument("--token")
     parser.add_argument("--tenant")
+    parser.add_argument("--volumes")
+    parser.add_argument("--memory")
+    parser.add_argument("--env", action="append", default=[])
+    parser.add_argument("--only")
     options = parser.parse_args()
     with open(options.file, encoding="utf-8") as file:
         documents = list(yaml.safe_load_all(file))
@@ -45,54 +51,110 @@ def main():
 
 def pod(documents, options):
     kinds = {document["kind"]: document for document in documents}
-    stateful_set, account = kinds["StatefulSet"]["spec"], kinds["ServiceAccount"]
-    template = stateful_set["template"]
+    account = kinds.pop("ServiceAccount")
+    service = kinds.pop("Service", None)
+    ((kind, workload),) = kinds.items()
+    template = workload["spec"]["template"]
     labels, spec = template["metadata"]["labels"], template["spec"]
-    name = kinds["StatefulSet"]["metadata"]["name"] + "-0"
+    annotations = template["metadata"].get("annotations", {})
+    # A StatefulSet's pod has this name, the others' something longer.
+    name = workload["metadata"]["name"] + "-0"
 
-    if stateful_set["selector"]["matchLabels"].items() - labels.items():
-        sys.exit("the StatefulSet's selector does not match its pod")
-    if kinds["Service"]["spec"]["selector"].items() - labels.items():
+    if workload["spec"].get("selector", {}).get("matchLabels", {}).items() - labels.items():
+        sys.exit(f"the {kind}'s selector does not match its pod")
+    if service and service["spec"]["selector"].items() - labels.items():
         sys.exit("the Service's selector does not match the pod")
     if spec["serviceAccountName"] != account["metadata"]["name"]:
         sys.exit("the pod's service account is not the one in the file")
 
-    (container,) = spec["containers"]
-    environment = container["env"]
-    # The kubelet, in every container; `enableServiceLinks: false` does not concern it.
-    environment.append({"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"})
-    # The webhook, where the label asks for it.
-    if labels.get("azure.workload.identity/use") == "true":
-        client = account["metadata"]["annotations"]["azure.workload.identity/client-id"]
-        environment += [
-            {"name": "AZURE_CLIENT_ID", "value": client},
-            {"name": "AZURE_TENANT_ID", "value": options.tenant},
-            {"name": "AZURE_FEDERATED_TOKEN_FILE", "value": TOKEN},
-            {"name": "AZURE_AUTHORITY_HOST", "value": "https://login.microsoftonline.com/"},
-        ]
-        mount(spec, container, "azure-identity-token", TOKEN, options.token)
-    environment.append({"name": "SSL_CERT_FILE", "value": CA})
-    mount(spec, container, "test-ca", CA, options.ca)
-    for claim in stateful_set["volumeClaimTemplates"]:
-        volume = claim["metadata"]["name"]
-        spec["volumes"].append({"name": volume, "persistentVolumeClaim": {"claimName": f"{volume}-{name}"}})
-
-    # podman joins a pod to a network namespace that exists only as its "host" network, ...
+    skipped = annotations.get("azure.workload.identity/skip-containers", "").split(";")
+    containers = spec.get("initContainers", []) + spec["containers"]
+    if set(skipped) - {""} - {container["name"] for container in containers}:
+        sys.exit("the webhook is to skip a container that is none")
+    if options.only:
+        spec["containers"] = containers = [c for c in spec.pop("initContainers") if c["name"] == options.only]
+    options.volumes, options.memory = (os.path.join(parent, name) for parent in [options.volumes, options.memory])
+    make_volumes(workload, options)
+    os.makedirs(options.volumes, exist_ok=True)
+    for container in containers:
+        environment = container.setdefault("env", [])
+        # The kubelet, in every container; `enableServiceLinks: false` does not concern it.
+        environment.append({"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"})
+        # The webhook, where the label asks for it.
+        if labels.get("azure.workload.identity/use") == "true" and container["name"] not in skipped:
+            client = account["metadata"]["annotations"]["azure.workload.identity/client-id"]
+            environment += [
+                {"name": "AZURE_CLIENT_ID", "value": client},
+                {"name": "AZURE_TENANT_ID", "value": options.tenant},
+                {"name": "AZURE_FEDERATED_TOKEN_FILE", "value": TOKEN},
+                {"name": "AZURE_AUTHORITY_HOST", "value": "https://login.microsoftonline.com/"},
+            ]
+            mount(spec, container, "azure-identity-token", TOKEN, project(spec, containers, options))
+        environment.append({"name": "SSL_CERT_FILE", "value": CA})
+        mount(spec, container, "test-ca", CA, options.ca)
+        for variable in options.env:
+            variable, value = variable.split("=", 1)
+            environment.append({"name": variable, "value": value})
+        # podman joins a pod to a network namespace that exists only as its "host" network, where it takes no list of
+        # ports, ...
+        container.pop("ports", None)
+        # ... and it makes probes into health checks that need systemd and an `nc` in the image.
+        for probe in ["startupProbe", "readinessProbe", "livenessProbe"]:
+            if list(container.pop(probe, {}).get("tcpSocket", ["port"])) != ["port"]:
+                sys.exit(f"the {probe} is not a plain tcpSocket")
     spec["hostNetwork"] = True
-    # ... where it takes no list of ports, ...
-    del container["ports"]
-    # ... and it makes probes into health checks that need systemd and an `nc` in the image.
-    for probe in ["startupProbe", "readinessProbe", "livenessProbe"]:
-        if list(container.pop(probe)["tcpSocket"]) != ["port"]:
-            sys.exit(f"the {probe} is not a plain tcpSocket")
     # A container that ends is looked at, not started again.
     spec["restartPolicy"] = "Never"
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+    # podman does not know fsGroup: the volumes have it already (below), and this gives it to the processes.
+    if "fsGroup" in spec["securityContext"]:
+        spec["securityContext"]["supplementalGroups"] = [spec["securityContext"]["fsGroup"]]
+    metadata = {"name": name, "labels": labels}
+    # Or podman removes an init container that has ended, and does not run it again when the pod is started again.
+    metadata["annotations"] = {"io.podman.annotations.init.container.type": "always"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def make_volumes(workload, options):
+    """As the kubelet does it: for everybody, or for the group that the pod has for its volumes."""
+    spec = workload["spec"]["template"]["spec"]
+    volumes = spec.setdefault("volumes", [])
+    for claim in workload["spec"].get("volumeClaimTemplates", []):
+        volumes.append({"name": claim["metadata"]["name"], "claim": True})
+    group = spec["securityContext"].get("fsGroup")
+    for volume in volumes:
+        kind = volume.get("emptyDir")
+        if kind is None and not volume.pop("claim", False):
+            sys.exit(f"no test for a volume as {volume['name']} is")
+        volume.pop("emptyDir", None)
+        # podman 4 makes a directory on the disk of every emptyDir.
+        parent = options.memory if kind and kind.get("medium") == "Memory" else options.volumes
+        path = os.path.join(parent, volume["name"])
+        os.makedirs(path, exist_ok=True)
+        if group is None:
+            os.chmod(path, 0o777 if kind is not None else 0o755)
+        else:
+            os.chown(path, 0, group)
+            os.chmod(path, 0o2777 if kind is not None else 0o2775)
+        volume["hostPath"] = {"path": path, "type": "Directory"}
+
+
+def project(spec, containers, options):
+    """The token as the kubelet projects it: for the pod's group, or its only user, or else for everybody."""
+    path = os.path.join(options.volumes, "azure-identity-token")
+    context = spec["securityContext"]
+    users = {c.get("securityContext", {}).get("runAsUser", context.get("runAsUser")) for c in containers}
+    only = users.pop() if len(users) == 1 else None
+    group = context.get("fsGroup")
+    shutil.copyfile(options.token, path)
+    os.chown(path, only or 0, group or 0)
+    os.chmod(path, 0o640 if group is not None else 0o644 if only is None else 0o600)
+    return path
 
 
 def mount(spec, container, name, path, source):
-    spec["volumes"].append({"name": name, "hostPath": {"path": source, "type": "File"}})
-    container["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
+    if name not in [volume["name"] for volume in spec["volumes"]]:
+        spec["volumes"].append({"name": name, "hostPath": {"path": source, "type": "File"}})
+    container.setdefault("volumeMounts", []).append({"name": name, "mountPath": path, "readOnly": True})
 
 
 def run(service, options):

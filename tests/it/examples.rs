@@ -17,6 +17,7 @@ const ENTRYPOINT: [&str; 3] = ["/akv-init", "exec", "--"];
 /// A container of a manifest.
 #[derive(Debug, Default)]
 struct Container {
+    name: String,
     image: String,
     command: Option<Vec<String>>,
     args: Option<Vec<String>>,
@@ -94,7 +95,10 @@ fn containers(document: &str) -> Vec<Container> {
             .iter()
             .take_while(|line| indent(line) >= depth);
         let body: Vec<&str> = body.copied().collect();
-        let mut container = Container::default();
+        let mut container = Container {
+            name: scalar(pair[0].trim().trim_start_matches("- name: ")),
+            ..Container::default()
+        };
         for (at, line) in body.iter().enumerate() {
             if indent(line) > depth {
                 continue;
@@ -120,6 +124,36 @@ fn containers(document: &str) -> Vec<Container> {
         found.push(container);
     }
     found
+}
+
+/// The words that a container starts akv-init with, if that is what it starts.
+fn words_of(container: &Container) -> Option<Vec<String>> {
+    let image = container.image.split(':').next().unwrap();
+    let (mut words, cmd) = match &container.command {
+        Some(command) => (command.clone(), None),
+        None if image.ends_with("/akv-init") => (vec![ENTRYPOINT[0].to_owned()], None),
+        // Without either the image's CMD is the program.
+        None if image.ends_with("-akv") => (
+            ENTRYPOINT.map(str::to_owned).to_vec(),
+            Some("program".to_owned()),
+        ),
+        None => return None,
+    };
+    match &container.args {
+        Some(args) => words.extend(args.iter().cloned()),
+        None => words.extend(cmd),
+    }
+    let program = Path::new(&words[0]).file_name().unwrap();
+    (program == "akv-init").then_some(words)
+}
+
+/// Whether workload identity's webhook leaves the container alone.
+fn is_skipped(document: &str, container: &Container) -> bool {
+    let skipped = "azure.workload.identity/skip-containers: ";
+    let named = document
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(skipped));
+    named.is_some_and(|names| names.split(';').any(|name| name == container.name))
 }
 
 /// What the platform adds to a container's environment, and how the plan names the identity that comes of it.
@@ -206,41 +240,49 @@ fn every_container_of_a_manifest_gets_its_references_from_its_own_identity() {
         for document in text.split("\n---\n") {
             for container in containers(document) {
                 let (added, identity) = platform(&text, document);
-                let image = container.image.split(':').next().unwrap();
-                let mut words = match &container.command {
-                    Some(command) => command.clone(),
-                    None => {
-                        assert!(image.ends_with("-akv"), "{image} has no Dockerfile here");
-                        ENTRYPOINT.map(str::to_owned).to_vec()
+                let skipped = is_skipped(document, &container);
+                let Some(words) = words_of(&container) else {
+                    let references = container
+                        .env
+                        .iter()
+                        .filter(|(_, value)| is_reference(value));
+                    assert_eq!(references.count(), 0, "{} has no akv-init", container.image);
+                    assert!(skipped, "{} has no need of an identity", container.name);
+                    continue;
+                };
+                if words[1] == "install" {
+                    assert!(skipped, "{} has no need of an identity", container.name);
+                    continue;
+                }
+                assert!(!skipped, "{} has no identity", container.name);
+                let (mut run, wanted) = match words[1].as_str() {
+                    "write" => {
+                        let run = akv_init(["write", "--dry-run"]).args(&words[2..]);
+                        let files = words.iter().filter_map(|word| word.split_once('='));
+                        let files = files.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                        (run, files.collect())
+                    }
+                    _ => {
+                        assert_eq!(words[1..3], ENTRYPOINT[1..], "{}", path.display());
+                        (dry_run(&words), container.env.clone())
                     }
                 };
-                assert_eq!(words[..3], ENTRYPOINT, "{}", path.display());
-                // Without either the image's CMD is the program.
-                let cmd = match container.command {
-                    Some(_) => Vec::new(),
-                    None => vec!["program".to_owned()],
-                };
-                words.extend(container.args.unwrap_or(cmd));
-                let mut run = dry_run(&words);
                 for (name, value) in &container.env {
                     run = run.env(name, value);
                 }
                 for (name, value) in added {
                     run = run.env(name, value);
                 }
-                assert_plan(&run.outcome(), &identity, &container.env);
-                references += container
-                    .env
-                    .iter()
-                    .filter(|(_, value)| is_reference(value))
-                    .count();
+                assert_plan(&run.outcome(), &identity, &wanted);
+                let found = wanted.iter().filter(|(_, value)| is_reference(value));
+                references += found.count();
             }
         }
         let lines = text
             .lines()
             .filter(|line| !line.trim_start().starts_with('#'));
         let written = lines
-            .filter(|line| line.split([' ', '"']).any(is_reference))
+            .filter(|line| line.split([' ', '"', '=']).any(is_reference))
             .count();
         assert_eq!(references, written, "{}", path.display());
         assert_ne!(references, 0, "{}", path.display());
