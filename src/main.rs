@@ -86,6 +86,12 @@ fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
     if plan.targets.is_empty() {
         return Ok(program.replace_process(&env.child(&[], &plan.unset)?)?);
     }
+    memfd::check(
+        plan.targets
+            .iter()
+            .filter(|target| target.way == Way::Memfd)
+            .count(),
+    )?;
     let fetched = obtain(plan, env)?;
     let memfds = make_memfds(&fetched)?;
     let environment = build_environment(env, &fetched, &memfds, &program)?;

@@ -19,6 +19,20 @@ use crate::os;
 /// The lowest descriptor that COMMAND may find one under. Scripts count from 3: `exec 3>` must not hit a secret.
 const LOWEST: i32 = 100;
 
+/// Refuses what cannot be, before anything is asked: so many of them under a limit of open files.
+pub fn check(count: usize) -> Result<(), Failure> {
+    let limit = os::open_files_limit();
+    let wanted = LOWEST as u64 + count as u64;
+    if count == 0 || limit >= wanted {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Cause::CannotCreate,
+        format!("--memfd: COMMAND gets descriptors from {LOWEST} on, and the limit of open files is {limit}"),
+    )
+    .hint(format!("raise it to {wanted} or more (ulimit -n)")))
+}
+
 /// A sealed file in memory. Dropped, it is gone.
 pub struct Memfd(OwnedFd);
 

@@ -317,12 +317,26 @@ pub fn is_in_bounding_set(capability: u32) -> bool {
 
 /// The soft limit of the stack in bytes, of which a quarter is for arguments and environment.
 pub fn stack_limit() -> u64 {
+    soft_limit(libc::RLIMIT_STACK)
+}
+
+/// The soft limit of open files: one more than the highest descriptor.
+pub fn open_files_limit() -> u64 {
+    soft_limit(libc::RLIMIT_NOFILE)
+}
+
+#[cfg(target_env = "musl")]
+type Resource = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Resource = libc::__rlimit_resource_t;
+
+fn soft_limit(resource: Resource) -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: writes `limit`, which lives until the call returns.
-    match unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } {
+    match unsafe { libc::getrlimit(resource, &raw mut limit) } {
         0 => limit.rlim_cur,
         _ => u64::MAX,
     }

@@ -163,7 +163,12 @@ fn parse_write(words: Vec<OsString>) -> Result<Action, Failure> {
             mode: mode.unwrap_or(DEFAULT_MODE),
             require_tmpfs: options.contains("--require-tmpfs"),
             keep,
-            dir: directory(words)?,
+            dir: directory(words).map_err(|failure| match keep {
+                // `--keep-existing 5m DIR` makes 5m the directory.
+                Some(None) => failure
+                    .hint("the age of --keep-existing stands behind `=`: --keep-existing=12h"),
+                _ => failure,
+            })?,
         },
     };
     refuse_leftovers(options)?;

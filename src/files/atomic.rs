@@ -6,7 +6,8 @@
 //! name either leads to a file of the one set in force, or to nothing.
 
 use super::change::Change;
-use super::dir::{Dir, Kind, TEMPORARY};
+use super::dir::{Dir, TEMPORARY};
+use super::look::Kind;
 use super::manifest;
 use super::plain::is_there;
 use super::trouble::IN_THE_WAY;
@@ -58,7 +59,7 @@ pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
             Some(kind) => {
                 let failure = dir.refuse(name, &format!("it is {}", kind.noun()));
                 return Err(match kind {
-                    Kind::File => failure.hint(
+                    Kind::File | Kind::Directory => failure.hint(
                         "was the directory written with --layout plain? use that again, or empty it",
                     ),
                     _ => failure.hint(IN_THE_WAY),

@@ -6,7 +6,8 @@ use std::ops::Deref;
 use nix::errno::Errno;
 
 use super::DATA;
-use super::dir::{Dir, Kind};
+use super::dir::Dir;
+use super::look::Kind;
 use super::trouble::IN_THE_WAY;
 use crate::failure::Failure;
 use crate::log;
@@ -239,8 +240,13 @@ impl<'a> Change<'a> {
         let in_force = match self.dir.kind(DATA) {
             Ok(Some(Kind::Link(target))) => Some(target),
             Ok(_) => None,
-            // Not known, so that nothing is removed: the next run will.
-            Err(_) => return result,
+            Err(failure) => {
+                // Not known, so that nothing is removed.
+                log::warning(&format!(
+                    "{failure}; the next run removes what this one leaves"
+                ));
+                return result;
+            }
         };
         for name in self.temporary.iter().map(OsStr::new) {
             // Not what could not be taken back; and a name may have been chosen for what was never made.

@@ -4,21 +4,22 @@
 //! The path is for messages only. `Path`-based calls would look the directory up again each time, and whoever shares
 //! the volume could put a symbolic link there in between (CVE-2021-25741 was that).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
-use nix::fcntl::{openat, openat2, readlinkat, renameat};
+use nix::fcntl::{openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, geteuid};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat};
 use nix::unistd::{fsync, linkat, symlinkat, unlinkat};
 
+use super::look::Kind;
 use super::trouble::{IN_THE_WAY, refuse, shorten, what_to_do};
 use crate::failure::{Cause, Failure};
 
@@ -40,31 +41,6 @@ pub struct Dir {
     pub in_memory: bool,
 }
 
-/// What stands under a name.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link, and where it leads.
-    Link(OsString),
-    /// A socket, a pipe, a device.
-    Other,
-}
-
-impl Kind {
-    /// As a message says it.
-    pub fn noun(&self) -> &'static str {
-        match self {
-            Kind::File => "a file",
-            Kind::Directory => "a directory",
-            Kind::Link(_) => "a symbolic link",
-            Kind::Other => "neither a file nor a directory",
-        }
-    }
-}
-
 impl Dir {
     /// Opens DIR. Its parents may be symbolic links, as `/var/run` is; it may not be one.
     pub fn open(path: &Path) -> Result<Dir, Failure> {
@@ -74,8 +50,8 @@ impl Dir {
             Ok(fd) => Dir::of(fd, path),
             Err(errno) => {
                 let seen = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW);
-                let failure = match (errno, seen.as_ref().map(kind_of)) {
-                    (Errno::ENOTDIR | Errno::ELOOP, Ok(SFlag::S_IFLNK)) => {
+                let failure = match (errno, seen.as_ref()) {
+                    (Errno::ENOTDIR | Errno::ELOOP, Ok(seen)) if kind_of(seen) == SFlag::S_IFLNK => {
                         refuse(&path, "it is a symbolic link, which may lead anywhere")
                             .hint("name the directory itself; its parents may be links")
                     }
@@ -83,7 +59,10 @@ impl Dir {
                     (Errno::ENOENT, _) => refuse(&path, "there is no such directory").hint(
                         "mount a volume there: it is not made here, since a slip in its name would leave secrets elsewhere",
                     ),
-                    (errno, _) => refuse(&path, errno.desc()),
+                    (errno, seen) => {
+                        let hint = what_to_do(seen.ok().copied(), &path, &path, errno);
+                        refuse(&path, errno.desc()).maybe_hint(hint)
+                    }
                 };
                 Err(failure)
             }
@@ -121,7 +100,7 @@ impl Dir {
     }
 
     fn failed_for(&self, subject: &Path, errno: Errno) -> Failure {
-        let hint = what_to_do(&self.fd, &self.path, subject, errno);
+        let hint = what_to_do(fstat(&self.fd).ok(), &self.path, subject, errno);
         refuse(subject, errno.desc()).maybe_hint(hint)
     }
 
@@ -131,12 +110,6 @@ impl Dir {
             Cause::CannotCreate,
             format!("cannot remove `{path}`: {}", errno.desc()),
         )
-    }
-
-    /// Which directory this is: device and inode.
-    pub fn identity(&self) -> Result<(u64, u64), Failure> {
-        let status = fstat(&self.fd).map_err(self.failed(""))?;
-        Ok((status.st_dev, status.st_ino))
     }
 
     /// Whether files can be made here, as far as that can be known without making one.
@@ -196,58 +169,6 @@ impl Dir {
             }
         }
         self.refuse(path, Errno::ENOTDIR.desc())
-    }
-
-    /// What stands under a name.
-    pub fn kind(&self, name: &str) -> Result<Option<Kind>, Failure> {
-        let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(status) => status,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(self.failed(name)(errno)),
-        };
-        Ok(Some(match kind_of(&status) {
-            SFlag::S_IFREG => Kind::File,
-            SFlag::S_IFDIR => Kind::Directory,
-            SFlag::S_IFLNK => Kind::Link(readlinkat(&self.fd, name).map_err(self.failed(name))?),
-            _ => Kind::Other,
-        }))
-    }
-
-    /// The permissions and the bytes of a regular file, if it can be read and is no larger than `most` bytes: whoever
-    /// shares the volume may have put anything there.
-    pub fn read(&self, name: &str, most: usize) -> Option<(u32, Vec<u8>)> {
-        let (status, file) = self.open_file(name)?;
-        let size = usize::try_from(status.st_size).ok()?;
-        if size > most {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(size);
-        file.take(most as u64).read_to_end(&mut bytes).ok()?;
-        Some((status.st_mode & 0o7777, bytes))
-    }
-
-    /// Whether a regular file of ours has exactly these bytes and this mode. One that cannot be read has not.
-    pub fn is_file(&self, name: &str, content: &[u8], mode: u32) -> bool {
-        let Some((status, file)) = self.open_file(name) else {
-            return false;
-        };
-        let ours = status.st_uid == geteuid().as_raw()
-            && status.st_mode & 0o7777 == mode
-            && usize::try_from(status.st_size) == Ok(content.len());
-        // Somebody else may be writing to it: one byte more shows that there is more.
-        let mut bytes = Vec::new();
-        ours && file
-            .take(content.len() as u64 + 1)
-            .read_to_end(&mut bytes)
-            .is_ok_and(|_| bytes == content)
-    }
-
-    fn open_file(&self, name: &str) -> Option<(FileStat, File)> {
-        // Not to wait for the other end where somebody has put a pipe.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, name, flags, Mode::empty()).ok()?;
-        let status = fstat(&fd).ok()?;
-        (kind_of(&status) == SFlag::S_IFREG).then(|| (status, File::from(fd)))
     }
 
     /// A name that nothing has here yet.
@@ -343,6 +264,6 @@ impl Dir {
     }
 }
 
-fn kind_of(status: &FileStat) -> SFlag {
+pub(super) fn kind_of(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }

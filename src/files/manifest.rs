@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dir::{Dir, Kind};
+use super::dir::Dir;
+use super::look::Kind;
 
 /// Its name: in the directory, or for an atomic layout beside the files that it is about.
 pub const NAME: &str = "..akv-init.json";

@@ -8,6 +8,7 @@
 mod atomic;
 mod change;
 mod dir;
+mod look;
 mod manifest;
 mod plain;
 mod tree;
@@ -26,7 +27,8 @@ use crate::progress::{self, Wait};
 use crate::volume::{FileName, Layout, Rules};
 use crate::{date, log, os};
 
-use dir::{Dir, Kind, TEMPORARY};
+use dir::{Dir, TEMPORARY};
+use look::Kind;
 pub use manifest::Manifest;
 
 /// The link that leads to the set of files in force, in the atomic layout.
@@ -145,7 +147,8 @@ pub fn keep(rules: &Rules, wanted: Option<&Manifest>, failure: Failure) -> Resul
     };
     let Some(since) = written_since(rules, wanted)? else {
         let nothing = format!(
-            "and there is nothing to keep: no complete run has written all of these files from these references to `{dir}`"
+            "and there is nothing to keep: no complete run has written all of these files from these references, with these \
+             permissions, to `{dir}`"
         );
         return Err(failure.and(&nothing));
     };
@@ -183,7 +186,7 @@ fn written_since(rules: &Rules, wanted: &Manifest) -> Result<Option<i64>, Failur
         };
         let first = path.split('/').next().unwrap_or_default();
         let seen = rules.layout == Layout::Plain || dir.kind(first)?.is_some();
-        if !seen || directory.kind(name)? != Some(Kind::File) {
+        if !seen || !directory.has_file(name, rules.mode) {
             return Ok(None);
         }
     }

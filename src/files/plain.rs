@@ -1,7 +1,8 @@
 //! The plain layout: each file takes the place of the one that was there.
 
 use super::change::Change;
-use super::dir::{Dir, Kind};
+use super::dir::Dir;
+use super::look::Kind;
 use super::manifest::{self, Found, Manifest};
 use super::trouble::IN_THE_WAY;
 use super::{File, Order};

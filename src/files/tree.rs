@@ -10,15 +10,25 @@ use nix::fcntl::{openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::dir::{AS_DIRECTORY, Dir, Kind};
+use super::dir::{AS_DIRECTORY, Dir};
+use super::look::Kind;
 use crate::failure::Failure;
 
 /// Directories of one tree that are removed in one run: whoever shares the volume may go on making more.
 const MOST_DIRECTORIES: usize = 10_000;
 
 impl Dir {
-    /// Removes whatever stands there, with all below it.
+    /// Removes what stands there, with all below it, if it is ours.
     pub fn remove_all(&self, name: &OsStr) -> Result<(), Failure> {
+        match self.is_own(name) {
+            Ok(true) => {}
+            Ok(false) => {
+                let failure = self.refuse_removal(name, Errno::EPERM);
+                return Err(failure.and("it belongs to somebody else"));
+            }
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(self.refuse_removal(name, errno)),
+        }
         let mut left: Vec<OsString> = vec![name.to_owned()];
         for _ in 0..MOST_DIRECTORIES {
             let Some(name) = left.pop() else {

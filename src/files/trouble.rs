@@ -1,10 +1,9 @@
 //! How it is said that something in a directory cannot be written: the path, the reason, and what to do.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
+use nix::sys::stat::FileStat;
 use nix::unistd::{getegid, geteuid};
 
 use crate::failure::{Cause, Failure};
@@ -31,9 +30,9 @@ pub fn refuse(path: &Path, why: &str) -> Failure {
     Failure::new(Cause::CannotCreate, format!("cannot write `{path}`: {why}"))
 }
 
-/// What to do about an error of a call for `subject` in a directory, where that is known.
+/// What to do about an error of a call for `subject` in a directory, where that is known. `directory` is its status.
 pub fn what_to_do(
-    directory: &OwnedFd,
+    directory: Option<FileStat>,
     path: &Path,
     subject: &Path,
     errno: Errno,
@@ -41,7 +40,7 @@ pub fn what_to_do(
     let (subject, shown) = (shorten(subject), shorten(path));
     match errno {
         Errno::EACCES | Errno::EPERM => {
-            let seen = fstat(directory).ok()?;
+            let seen = directory?;
             let own = geteuid().as_raw();
             let all_powerful = own == 0 || own == seen.st_uid;
             let who = format!(
@@ -67,7 +66,7 @@ pub fn what_to_do(
             "something is mounted at `{subject}`: choose another name"
         )),
         Errno::EXDEV => Some(format!(
-            "`{subject}` is in another volume than `{shown}`: run akv-init for each by itself"
+            "`{shown}` is another volume: run akv-init for it by itself"
         )),
         Errno::EFBIG => Some(
             "raise the limit on the size of files (ulimit -f), or the file system's".to_owned(),

@@ -251,6 +251,17 @@ impl fmt::Display for Plan {
                 }
             }
         }
+        for target in self
+            .targets
+            .iter()
+            .filter(|target| target.way == Way::Memfd)
+        {
+            let name = log::plain(&target.name.to_string_lossy());
+            writeln!(
+                f,
+                "memfd     {name}, which holds the path of a file in memory"
+            )?;
+        }
         for target in self.targets.iter().filter(|target| target.trim) {
             let name = log::plain(&target.name.to_string_lossy());
             writeln!(f, "trim      {name}, without line ends at its end")?;
