@@ -253,7 +253,7 @@ impl<'a> Change<'a> {
             let exists = !matches!(self.dir.kind(&name.to_string_lossy()), Ok(None));
             if in_force.as_deref() != Some(name)
                 && exists
-                && let Err(failure) = self.dir.remove_all(name)
+                && let Err(failure) = self.dir.remove_made(name)
             {
                 log::warning(&format!("{failure}; the next run tries again"));
             }

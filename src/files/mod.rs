@@ -147,8 +147,7 @@ pub fn keep(rules: &Rules, wanted: Option<&Manifest>, failure: Failure) -> Resul
     };
     let Some(since) = written_since(rules, wanted)? else {
         let nothing = format!(
-            "and there is nothing to keep: no complete run has written all of these files from these references, with these \
-             permissions, to `{dir}`"
+            "and there is nothing to keep: no complete run has written all of these files from these references to `{dir}`"
         );
         return Err(failure.and(&nothing));
     };

@@ -18,6 +18,15 @@ use crate::failure::Failure;
 const MOST_DIRECTORIES: usize = 10_000;
 
 impl Dir {
+    /// Removes what this run has made, or given a second name; of a directory only one of our own.
+    pub fn remove_made(&self, name: &OsStr) -> Result<(), Failure> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::EISDIR | Errno::EPERM) => self.remove_all(name),
+            Err(errno) => Err(self.refuse_removal(name, errno)),
+        }
+    }
+
     /// Removes what stands there, with all below it, if it is ours.
     pub fn remove_all(&self, name: &OsStr) -> Result<(), Failure> {
         match self.is_own(name) {
