@@ -141,7 +141,20 @@ impl Dir {
             Ok(fd) => Dir::of(fd, self.path_of(path)).map(Some),
             Err(Errno::ENOENT) => Ok(None),
             Err(Errno::ENOTDIR | Errno::ELOOP) => Err(self.what_is_in_the_way(path)),
-            Err(errno) => Err(self.failed(path)(errno)),
+            Err(errno) => {
+                // What refuses is that directory, not this one.
+                let seen = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW);
+                let full = self.path_of(path);
+                Err(match seen {
+                    Ok(seen) => refuse(&full, errno.desc()).maybe_hint(what_to_do(
+                        Some(seen),
+                        &full,
+                        &full,
+                        errno,
+                    )),
+                    Err(_) => self.failed(path)(errno),
+                })
+            }
         }
     }
 

@@ -121,7 +121,9 @@ pub fn write(rules: &Rules, checked: &Checked, order: &Order<'_>) -> Result<(), 
     let _lock = lock(&dir)?;
     // From here on a signal is obeyed when all is done: it takes milliseconds.
     let _hold = progress::hold();
-    if dir.identity()? != checked.identity {
+    // What was opened before the lock, and what is there now: the wait for it may have been long.
+    let now = Dir::open(&rules.dir)?;
+    if dir.identity()? != checked.identity || now.identity()? != checked.identity {
         let why = "it is not the directory that it was before the secrets were fetched";
         return Err(dir
             .refuse("", why)

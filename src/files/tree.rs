@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{openat, renameat};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::dir::{AS_DIRECTORY, Dir};
 use super::look::Kind;
@@ -65,6 +65,10 @@ impl Dir {
         };
         // EPERM may be about a directory, or forbid that a file is removed.
         let directory = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(|_| errno)?;
+        // Asked of what is emptied, and not of its name, which may lead elsewhere by now. In a tree of ours all is ours.
+        if fstat(&directory)?.st_uid != geteuid().as_raw() {
+            return Err(Errno::EPERM);
+        }
         let mut listing = Listing::openat(&directory, ".", AS_DIRECTORY, Mode::empty())?;
         for entry in listing.iter() {
             let entry = entry?;
