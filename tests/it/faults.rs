@@ -90,7 +90,7 @@ fn wanted(source: Source, fault: &Fault) -> (i32, Tries, String) {
 }
 
 /// Ids differ from run to run.
-fn without_ids(text: &str) -> String {
+pub fn without_ids(text: &str) -> String {
     let is_id = |bytes: &[u8]| {
         bytes.iter().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => *byte == b'-',

@@ -4,6 +4,7 @@
 //! said, and some services say what they were sent.
 
 mod carriers;
+mod files;
 mod values;
 mod watch;
 

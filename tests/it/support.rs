@@ -47,7 +47,20 @@ pub fn akv_init<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Run {
 /// `akv-init exec` with these words behind it, where the stand-in is Azure: IMDS, trust and the vault's host are set,
 /// and the deadline is short of a minute.
 pub fn exec<W: AsRef<OsStr>>(azure: &Azure, words: impl IntoIterator<Item = W>) -> Run {
-    akv_init(["exec"])
+    with_azure("exec", azure, words)
+}
+
+/// The same for `akv-init write`.
+pub fn write<W: AsRef<OsStr>>(azure: &Azure, words: impl IntoIterator<Item = W>) -> Run {
+    with_azure("write", azure, words)
+}
+
+fn with_azure<W: AsRef<OsStr>>(
+    verb: &str,
+    azure: &Azure,
+    words: impl IntoIterator<Item = W>,
+) -> Run {
+    akv_init([verb])
         .args(words)
         .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
         .env("SSL_CERT_FILE", azure.ca_file())

@@ -1,0 +1,102 @@
+//! A run where an earlier one has written: only what is not as it should be is written anew.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+
+use nix::unistd::geteuid;
+
+use super::two_secrets;
+use crate::support_files::change_mode;
+
+/// A restart of a pod must not wake whoever watches the files.
+#[test]
+fn what_has_not_changed_is_not_written() {
+    for layout in ["plain", "atomic"] {
+        let (azure, place) = two_secrets();
+        let words = [
+            "--layout",
+            layout,
+            "--secret",
+            "a=alpha",
+            "--secret",
+            "sub/b=beta",
+            "--output",
+            "files",
+            "--output",
+            "json:all.json",
+        ];
+        place.wrote(&azure, &words);
+        let before = place.snapshot();
+        place.wrote(&azure, &words);
+        assert_eq!(place.snapshot(), before, "{layout}");
+    }
+}
+
+#[test]
+fn only_what_has_changed_is_written() {
+    let (azure, place) = two_secrets();
+    let words = ["--secret", "a=alpha", "--secret", "b=beta"];
+    let inodes = || [place.inode("a"), place.inode("b")];
+    place.wrote(&azure, &words);
+    // As long as before, shorter, longer.
+    for value in ["SECOND", "2nd", "the second"] {
+        let [a, b] = inodes();
+        azure.secret("beta", value);
+        place.wrote(&azure, &words);
+        assert_eq!(inodes()[0], a);
+        assert_ne!(inodes()[1], b);
+        let b = format!("b 0440 {value:?}");
+        assert_eq!(place.tree(), ["a 0440 \"first\"", &b]);
+    }
+    // Somebody else's work: the content, the permissions, the file.
+    let [a, _] = inodes();
+    fs::remove_file(place.path("b")).unwrap();
+    place.wrote(&azure, &words);
+    change_mode(&place.path("b"), 0o640);
+    let [_, b] = inodes();
+    place.wrote(&azure, &words);
+    assert_ne!(inodes()[1], b);
+    change_mode(&place.path("b"), 0o640);
+    fs::write(place.path("b"), "the sEcond").unwrap();
+    change_mode(&place.path("b"), 0o440);
+    place.wrote(&azure, &words);
+    assert_eq!(inodes()[0], a);
+    assert_eq!(place.tree(), ["a 0440 \"first\"", "b 0440 \"the second\""]);
+    // Another mode is for all of them.
+    place.wrote(&azure, &[&["--mode", "0400"], &words[..]].concat());
+    assert_ne!(inodes()[0], a);
+    assert_eq!(place.tree(), ["a 0400 \"first\"", "b 0400 \"the second\""]);
+}
+
+/// Whoever owns a file can change it at any time.
+#[test]
+fn a_file_of_somebody_else_is_replaced() {
+    for layout in ["plain", "atomic"] {
+        let (azure, place) = two_secrets();
+        let words = ["--layout", layout, "--secret", "a=alpha"];
+        place.wrote(&azure, &words);
+        let before = place.inode("a");
+        let somebody = geteuid().as_raw() + 1;
+        let given = chown(place.path("a"), Some(somebody), None);
+        // Only root can make such a file; for anybody else there is none to replace.
+        assert_eq!(given.is_ok(), geteuid().is_root());
+        place.wrote(&azure, &words);
+        assert_eq!(place.inode("a") == before, given.is_err(), "{layout}");
+        let owner = fs::metadata(place.path("a")).unwrap().uid();
+        assert_eq!(owner, geteuid().as_raw());
+    }
+}
+
+#[test]
+fn in_plain_what_is_no_longer_named_stays() {
+    let (azure, place) = two_secrets();
+    place.wrote(&azure, &["--secret", "a=alpha", "--secret", "sub/b=beta"]);
+    place.wrote(&azure, &["--secret", "c=alpha"]);
+    let expected = [
+        "a 0440 \"first\"",
+        "c 0440 \"first\"",
+        "sub/ 0750",
+        "sub/b 0440 \"second\"",
+    ];
+    assert_eq!(place.tree(), expected);
+}

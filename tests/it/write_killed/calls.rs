@@ -1,0 +1,197 @@
+//! The system calls that touch the volume, and what they are about, in words.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use nix::libc;
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+use super::tracer::Stop;
+
+/// A call that touches the volume.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its place among all that follow the second opening of DIR; none before that.
+    pub index: Option<usize>,
+    /// Where it stands.
+    pub stop: Stop,
+    /// What it is, and to what: `mkdirat d`, `create ..akv-init-*`. A path of nothing is DIR itself.
+    pub text: String,
+    /// What it came to; nothing as long as it has not been carried out.
+    pub result: i64,
+}
+
+impl Call {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    /// Whether the volume may be another one after it.
+    pub fn changes(&self) -> bool {
+        const LOOKING: [&str; 13] = [
+            "faccessat",
+            "faccessat2",
+            "flock",
+            "fstat",
+            "fstatat",
+            "fstatfs",
+            "fsync",
+            "getdents64",
+            "openat",
+            "openat2",
+            "read",
+            "readlinkat",
+            "statx",
+        ];
+        !LOOKING.contains(&self.name())
+    }
+}
+
+/// Which arguments say what a call is about.
+enum Shape {
+    /// A descriptor.
+    File,
+    /// A target, a directory, a name.
+    Link,
+    /// A directory and a name.
+    Name,
+    /// The same and flags.
+    Open,
+    /// A directory and a name, which may be nothing.
+    Status,
+    /// Two directories and two names.
+    TwoNames,
+}
+
+/// All that a volume can be looked at and changed with, by directory and name or by descriptor.
+const CALLS: [(libc::c_long, &str, Shape); 29] = [
+    (libc::SYS_faccessat, "faccessat", Shape::Name),
+    (libc::SYS_faccessat2, "faccessat2", Shape::Name),
+    (libc::SYS_fchmod, "fchmod", Shape::File),
+    (libc::SYS_fchmodat, "fchmodat", Shape::Name),
+    (libc::SYS_fchown, "fchown", Shape::File),
+    (libc::SYS_fchownat, "fchownat", Shape::Name),
+    (libc::SYS_fdatasync, "fdatasync", Shape::File),
+    (libc::SYS_flock, "flock", Shape::File),
+    (libc::SYS_fstat, "fstat", Shape::File),
+    (libc::SYS_fstatfs, "fstatfs", Shape::File),
+    (libc::SYS_fsync, "fsync", Shape::File),
+    (libc::SYS_ftruncate, "ftruncate", Shape::File),
+    (libc::SYS_getdents64, "getdents64", Shape::File),
+    (libc::SYS_linkat, "linkat", Shape::TwoNames),
+    (libc::SYS_mkdirat, "mkdirat", Shape::Name),
+    (libc::SYS_mknodat, "mknodat", Shape::Name),
+    (libc::SYS_newfstatat, "fstatat", Shape::Status),
+    (libc::SYS_openat, "openat", Shape::Open),
+    (libc::SYS_openat2, "openat2", Shape::Name),
+    (libc::SYS_pwrite64, "pwrite64", Shape::File),
+    (libc::SYS_read, "read", Shape::File),
+    (libc::SYS_readlinkat, "readlinkat", Shape::Name),
+    (libc::SYS_renameat, "renameat", Shape::TwoNames),
+    (libc::SYS_renameat2, "renameat2", Shape::TwoNames),
+    (libc::SYS_statx, "statx", Shape::Name),
+    (libc::SYS_symlinkat, "symlinkat", Shape::Link),
+    (libc::SYS_unlinkat, "unlinkat", Shape::Name),
+    (libc::SYS_write, "write", Shape::File),
+    (libc::SYS_writev, "writev", Shape::File),
+];
+
+/// What a process that has stopped at a call is about to do.
+pub struct Words<'a> {
+    pub pid: Pid,
+    pub dir: &'a Path,
+}
+
+impl Words<'_> {
+    /// In words, if it touches the volume; and whether it opens DIR itself, by its path.
+    pub fn of(&self, number: u64, args: &[u64; 6]) -> Option<(String, bool)> {
+        let mut calls = CALLS.iter();
+        let (_, name, shape) = calls.find(|(known, ..)| Ok(*known) == number.try_into())?;
+        let mut name = *name;
+        let mut opens = false;
+        let mut words = Vec::new();
+        match shape {
+            Shape::File => words.push(self.inside(&self.path_of(args[0])?)?),
+            Shape::Link => {
+                words.push(in_general(Path::new(&self.text_at(args[0])))?);
+                words.push(self.inside(&self.path_at(args[1], args[2])?)?);
+            }
+            Shape::Name => words.push(self.inside(&self.path_at(args[0], args[1])?)?),
+            Shape::Open => {
+                let path = self.path_at(args[0], args[1])?;
+                opens = path == self.dir && args[0] as i32 == libc::AT_FDCWD;
+                if args[2] as i32 & libc::O_CREAT != 0 {
+                    name = "create";
+                }
+                words.push(self.inside(&path)?);
+            }
+            Shape::Status => {
+                // Of an open file: a call of its own in one C library, this one in another.
+                if self.text_at(args[1]).is_empty() {
+                    name = "fstat";
+                }
+                words.push(self.inside(&self.path_at(args[0], args[1])?)?);
+            }
+            Shape::TwoNames => {
+                words.push(self.inside(&self.path_at(args[0], args[1])?)?);
+                words.push(self.inside(&self.path_at(args[2], args[3])?)?);
+            }
+        }
+        words.insert(0, name.to_owned());
+        Some((words.join(" ").trim_end().to_owned(), opens))
+    }
+
+    /// A path below DIR, relative to it.
+    fn inside(&self, path: &Path) -> Option<String> {
+        in_general(path.strip_prefix(self.dir).ok()?)
+    }
+
+    fn path_at(&self, directory: u64, path: u64) -> Option<PathBuf> {
+        // The kernel looks at 32 bits of it.
+        let base = match directory as i32 {
+            libc::AT_FDCWD => PathBuf::new(),
+            _ => self.path_of(directory)?,
+        };
+        Some(base.join(self.text_at(path)).components().collect())
+    }
+
+    fn path_of(&self, descriptor: u64) -> Option<PathBuf> {
+        let link = format!("/proc/{}/fd/{}", self.pid, descriptor as i32);
+        fs::read_link(link).ok()
+    }
+
+    /// A text in the memory of the process, up to its NUL.
+    fn text_at(&self, address: u64) -> String {
+        let mut bytes = Vec::new();
+        let mut address = address as usize;
+        // Some calls may have a null pointer for a path.
+        while let Ok(word) = ptrace::read(self.pid, address as ptrace::AddressType) {
+            let word = word.to_ne_bytes();
+            let end = word.iter().position(|byte| *byte == 0);
+            bytes.extend(&word[..end.unwrap_or(word.len())]);
+            if end.is_some() {
+                break;
+            }
+            address += word.len();
+        }
+        String::from_utf8(bytes).expect("all names of these tests are text")
+    }
+}
+
+/// A path as text, with `*` for what is new in each run; nothing where it leads up.
+fn in_general(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        let Component::Normal(name) = component else {
+            return None;
+        };
+        let name = name.to_str()?;
+        parts.push(match name.starts_with("..akv-init-") {
+            true => "..akv-init-*",
+            false => name,
+        });
+    }
+    Some(parts.join("/"))
+}

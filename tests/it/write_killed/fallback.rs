@@ -1,0 +1,159 @@
+//! Without `openat2`, which kernels before 5.6 lack and sandboxes refuse: the same files, and the same refusals.
+
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::calls::Call;
+use super::scenario::Scenario;
+use super::swapped::swapped_everywhere;
+use super::tracer::{Stop, Then, watch};
+use super::volume::{self, Layout, NEW, copy, quiet, write};
+use crate::azure::Door;
+use crate::support::Outcome;
+use crate::support_files::{Place, change_mode};
+
+/// How it fails, where it does.
+const WAYS: [Option<Errno>; 3] = [None, Some(Errno::ENOSYS), Some(Errno::EPERM)];
+
+fn without_openat2(call: &Call, errno: Errno) -> Then {
+    match call.name() == "openat2" && call.stop == Stop::Before {
+        true => Then::Fail(errno),
+        false => Then::GoOn,
+    }
+}
+
+#[test]
+fn nested_files_are_written_all_the_same() {
+    for layout in [Layout::Plain, Layout::Atomic] {
+        let scenario = Scenario::kept(layout);
+        let stage = scenario.set_up();
+        for errno in WAYS.into_iter().flatten() {
+            let volume = copy(&stage.template);
+            let failed = Cell::new(0);
+            let run = scenario.run(&stage.azure, &volume);
+            let outcome = watch(run, &volume.dir(), |call| {
+                if call.name() == "openat2" && call.stop == Stop::After {
+                    assert_eq!(call.result, -i64::from(errno as i32));
+                    failed.set(failed.get() + 1);
+                }
+                without_openat2(call, errno)
+            });
+            let context = format!("{layout:?}, {errno}");
+            quiet(&volume, &outcome, &context);
+            scenario.complete(&volume, &context);
+            assert!(failed.get() >= 5, "{context}: {} calls", failed.get());
+        }
+    }
+}
+
+/// What a run says that finds this, with `openat2` and without it, and where it is put in between, as soon as all has
+/// been looked at. It is asserted to be the same.
+fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, String) {
+    let azure = volume::azure();
+    let mut said: Vec<String> = Vec::new();
+    let volume = volume::place();
+    for early in [true, false] {
+        for errno in WAYS {
+            fs::remove_dir_all(volume.dir()).expect("it is ours");
+            fs::create_dir(volume.dir()).expect("its name is free");
+            if early {
+                plant(&volume);
+            }
+            let failed = Cell::new(0);
+            let run = write(&azure, &volume, layout, NEW, false);
+            let outcome = watch(run, &volume.dir(), |call| {
+                if !early && call.index == Some(0) && call.stop == Stop::Before {
+                    plant(&volume);
+                }
+                let Some(errno) = errno else {
+                    return Then::GoOn;
+                };
+                if call.name() == "openat2" && call.result == -i64::from(errno as i32) {
+                    failed.set(failed.get() + 1);
+                }
+                without_openat2(call, errno)
+            });
+            let context = format!("{errno:?}: {outcome:?}");
+            assert_eq!(failed.get() > 0, errno.is_some(), "{context}");
+            said.push(error_of(&volume, &outcome));
+            // What is there before anything is fetched is found before.
+            assert_eq!(
+                azure.requests_at(Door::Vault).is_empty(),
+                early,
+                "{context}"
+            );
+        }
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "{said:?}");
+    (volume, said.remove(0))
+}
+
+fn error_of(volume: &Place, outcome: &Outcome) -> String {
+    assert_eq!(outcome.code, Some(73), "{}", outcome.stderr);
+    volume.without_warning(&outcome.stderr)
+}
+
+fn is_empty(directory: &Path) -> bool {
+    let mut entries = fs::read_dir(directory).expect("it is there");
+    entries.next().is_none()
+}
+
+fn a_link_where_a_directory_has_to_be(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "akv-init: error: cannot write `{path}`: it is a symbolic link, where a directory has to be\n\
+         akv-init: hint: remove it, or choose another name\n"
+    )
+}
+
+#[test]
+fn a_link_in_the_place_of_a_directory_is_refused_in_the_same_words() {
+    let (volume, said) = refused(Layout::Plain, |volume| {
+        fs::create_dir_all(volume.beside("outside/e")).expect("it can be made");
+        symlink(volume.beside("outside"), volume.path("d")).expect("its name is free");
+    });
+    let expected = a_link_where_a_directory_has_to_be(&volume.path("d"));
+    assert_eq!(said, expected);
+    assert!(is_empty(&volume.beside("outside/e")));
+}
+
+#[test]
+fn a_link_that_leads_up_or_nowhere_is_refused_in_the_same_words() {
+    for target in ["..", "../..", "nowhere", "."] {
+        let (volume, said) = refused(Layout::Plain, |volume| {
+            fs::create_dir(volume.path("d")).expect("its name is free");
+            change_mode(&volume.path("d"), 0o755);
+            symlink(target, volume.path("d/e")).expect("its name is free");
+        });
+        let path = volume.path("d/e");
+        let expected = a_link_where_a_directory_has_to_be(&path);
+        assert_eq!(said, expected, "to {target}");
+        assert_eq!(
+            volume.tree(),
+            ["d/ 0755".to_owned(), format!("d/e -> {target}")]
+        );
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_a_link_is_refused_in_the_same_words() {
+    let name = "..akv-init-0123456789abcdef";
+    let (volume, said) = refused(Layout::Atomic, |volume| {
+        fs::create_dir_all(volume.beside("outside")).expect("it can be made");
+        symlink("../outside", volume.path(name)).expect("its name is free");
+        symlink(name, volume.path("..data")).expect("its name is free");
+    });
+    let expected = a_link_where_a_directory_has_to_be(&volume.path(name));
+    assert_eq!(said, expected);
+    assert!(is_empty(&volume.beside("outside")));
+}
+
+#[test]
+fn without_openat2_too_a_directory_that_becomes_a_link_leads_nowhere() {
+    swapped_everywhere(|call| without_openat2(call, Errno::ENOSYS));
+}
