@@ -280,7 +280,7 @@ fn sweep(dir: &Dir) -> Result<(), Failure> {
         ours && in_force.as_deref() != Some(name)
     })?;
     for name in left {
-        if let Err(failure) = dir.remove_all(&name) {
+        if let Err(failure) = dir.remove_made(&name) {
             log::warning(&format!("{failure}; an earlier run has left it"));
         }
     }

@@ -18,7 +18,8 @@ use crate::failure::Failure;
 const MOST_DIRECTORIES: usize = 10_000;
 
 impl Dir {
-    /// Removes what this run has made, or given a second name; of a directory only one of our own.
+    /// Removes what has a name of ours. Of directories only our own: a file anybody here could remove, but whoever cannot
+    /// enter another's directory could have it removed by giving it such a name.
     pub fn remove_made(&self, name: &OsStr) -> Result<(), Failure> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -28,7 +29,7 @@ impl Dir {
     }
 
     /// Removes what stands there, with all below it, if it is ours.
-    pub fn remove_all(&self, name: &OsStr) -> Result<(), Failure> {
+    fn remove_all(&self, name: &OsStr) -> Result<(), Failure> {
         match self.is_own(name) {
             Ok(true) => {}
             Ok(false) => {

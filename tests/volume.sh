@@ -1,0 +1,762 @@
+#!/bin/bash
+# Proves, on the release binary as it is, what `akv-init write` and `install` do with volumes that are full, closed,
+# somebody else's, gone, or full of traps: 73 with the path, the reason and what to do, and the volume as it was, down
+# to inode numbers. Then the fault is lifted: the next run is well, and leaves nothing temporary.
+#
+#   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/volume.sh
+#
+# Each in both layouts, on an empty volume and over an old set of files. All is mounted where only this script sees it.
+# Calls that no file system at hand refuses are made to fail by strace. Where there are no loop devices, overlays on a
+# tmpfs stand in for disks, and that is said. Needs root, cargo, the programs that are asked for below and what
+# tests/namespace/common.sh asks for. What has to wait does so side by side; the whole takes 40 s, since the patience
+# for a lock is 30 s. Every check prints a sentence; the exit code is 0 if and only if all of them hold, 2 if they could
+# not be made.
+
+set -euo pipefail
+
+if [ -z "${AKV_INIT_TEST_NAMESPACE:-}" ] && [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
+    AKV_INIT_TEST_NAMESPACE=own exec unshare --mount --propagation private -- bash "$0" "$@"
+fi
+# shellcheck source=tests/namespace/common.sh
+source "$(dirname "$0")/namespace/common.sh"
+for program in btrfs chattr flock losetup mkfs.btrfs mkfs.ext4 mountpoint prlimit setpriv strace; do
+    command -v "$program" >/dev/null ||
+        cannot "there is no $program (Debian: btrfs-progs, e2fsprogs, mount, strace, util-linux)"
+done
+strace -o /dev/null true || cannot "processes may not be traced here"
+# shellcheck source=tests/volume/common.sh
+source "$(dirname "$0")/volume/common.sh"
+build_standin
+
+mkdir "$tmp/mounts"
+mount -t tmpfs tmpfs "$tmp/mounts"
+trap 'umount --recursive --lazy "$tmp/mounts"; clean_up' EXIT
+
+mkdir "$tmp/azure"
+# More than a page, and less than a secret may have.
+big=$(head --bytes 15000 /dev/urandom | base64 --wrap=0)
+env -i PATH="$PATH" "$standin" --dir "$tmp/azure" --imds 127.0.0.1:0 --vault 127.0.0.1:0 --secret "new-a=$big" \
+    --secret new-b="new b" --secret new-c="new c" --secret old-a="old a" --secret old-b="old b" --secret old-gone=gone \
+    <"$tmp/stdin" >"$tmp/azure/stdout" 2>"$tmp/azure/stderr" 9>&- &
+until_it_says azure stdout '^ready$'
+vault=$(awk '$1 == "vault" { print $2 }' "$tmp/azure/stdout")
+imds=AZURE_POD_IDENTITY_AUTHORITY_HOST=$(awk '$1 == "imds" { print $2 }' "$tmp/azure/stdout")
+
+# Other users have to get at the binary, the certificate and the volumes.
+chmod 0711 "$tmp"
+chmod 0755 "$tmp/azure"
+install --mode 0755 "$binary" "$tmp/akv-init"
+environment=(env -i PATH=/usr/bin:/bin "SSL_CERT_FILE=$tmp/azure/ca.pem" "AKV_INIT_ALLOW_VAULT=$vault")
+akv=("${environment[@]}" "$imds" AKV_INIT_TIMEOUT=20 "$tmp/akv-init")
+# Without a way to Azure: what is refused nevertheless was refused before anything was fetched.
+offline=("${environment[@]}" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:1 AKV_INIT_TIMEOUT=0 "$tmp/akv-init")
+new=(--secret "a=akv://$vault/new-a" --secret "dir/b=akv://$vault/new-b" --secret "c=akv://$vault/new-c")
+old=(--secret "a=akv://$vault/old-a" --secret "dir/b=akv://$vault/old-b" --secret "gone=akv://$vault/old-gone")
+# Who a container usually is, and who was there before.
+nobody=(setpriv --reuid 65532 --regid 65532 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs)
+first=(setpriv --reuid 1000 --regid 1000 --clear-groups)
+# Parts of the hint where there is no room.
+room=(room sizeLimit)
+
+# ---------------------------------------------------------------------------------------------------------------------
+# No room
+# ---------------------------------------------------------------------------------------------------------------------
+
+part_full() {
+    echo "# No room"
+    each full_memory
+    each no_inodes_in_memory
+    each full_disk
+    each no_inodes_on_disk
+}
+
+full_memory() {
+    memory size=16k
+    begin
+    refused "full tmpfs ($now)" "cannot write \`DIR/a\`: No space left on device" "${room[@]}"
+    mount -o remount,size=1m "$volume"
+    written "with room"
+}
+
+no_inodes_in_memory() {
+    local subject=DIR/dir/b left
+    memory
+    begin
+    # One is left: for the first file, or for the directory of the set.
+    left=$(stat --file-system --format '%c %d' "$volume" | awk '{ print $1 - $2 + 1 }')
+    mount -o "remount,nr_inodes=$left" "$volume"
+    [ "$layout" = plain ] || subject=DIR/a
+    refused "tmpfs without inodes ($now)" "cannot write \`$subject\`: No space left on device" "${room[@]}"
+    mount -o remount,nr_inodes=100 "$volume"
+    written "with inodes"
+}
+
+full_disk() {
+    local subject=DIR/a
+    disk
+    begin
+    fill
+    # Not even a directory has room there.
+    [ "$layout" = plain ] || [ -z "$loops" ] || subject=DIR/..data
+    refused "full disk ($now)" "cannot write \`$subject\`: No space left on device" "${room[@]}"
+    rm "$volume"/filler*
+    written "with room"
+}
+
+fill() { # to the last block: a large file leaves some that only small ones get
+    local number
+    head --bytes 8M /dev/zero >"$volume/filler" || true
+    sync --file-system "$volume"
+    for ((number = 0; number < 50; number++)); do
+        echo >"$volume/filler-$number" || break
+    done
+} 2>/dev/null
+
+no_inodes_on_disk() {
+    local subject=DIR/a number
+    disk -N 64
+    begin
+    for ((number = 0; number < 100; number++)); do
+        : >"$volume/filler-$number" || break
+    done 2>/dev/null
+    [ "$layout" = plain ] || subject=DIR/..data
+    refused "disk without inodes ($now)" "cannot write \`$subject\`: No space left on device" "${room[@]}"
+    rm "$volume"/filler-*
+    written "with inodes"
+}
+
+part_limit() {
+    echo "# A limit of the user or of the process"
+    each quota
+    each file_size
+}
+
+quota() {
+    local subject=DIR/a real=yes
+    limited || real=
+    chown 65532:65532 "$dir"
+    as=("${nobody[@]}") owner=("${nobody[@]}")
+    begin
+    [ "$layout" = plain ] || subject=DIR/..data
+    if [ -n "$real" ]; then
+        "${nobody[@]}" head --bytes 2M /dev/urandom >"$dir/filler" 2>/dev/null || true
+    else
+        as+=(strace -f -o /dev/null -e "inject=fchmod,mkdirat:error=EDQUOT")
+    fi
+    refused "quota ($now)" "cannot write \`$subject\`: Quota exceeded" "${room[@]}"
+    as=("${nobody[@]}")
+    rm -f "$dir/filler"
+    # Until then it is counted.
+    sync --file-system "$volume"
+    written "with room"
+}
+
+file_size() {
+    memory
+    begin
+    as=(prlimit --fsize=4096)
+    refused "a limit on the size of files ($now)" "cannot write \`DIR/a\`: File too large" "ulimit -f"
+    as=()
+    written "without the limit"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Somebody else's
+# ---------------------------------------------------------------------------------------------------------------------
+
+part_closed() {
+    echo "# Closed: refused before anything is fetched"
+    each read_only
+    each not_ours
+    each frozen
+}
+
+read_only() {
+    memory
+    begin
+    mount -o remount,ro "$volume"
+    azure=("${offline[@]}")
+    refused "mounted read-only ($now)" "cannot write \`DIR\`: Read-only file system" readOnly
+    mount -o remount,rw "$volume"
+    azure=("${akv[@]}")
+    written "mounted read-write"
+}
+
+not_ours() {
+    memory
+    begin
+    as=("${nobody[@]}") azure=("${offline[@]}")
+    refused "somebody else's, mode 0755 ($now)" "cannot write \`DIR\`: Permission denied" \
+        "\`DIR\` belongs to 0:0 and has mode 0755, and akv-init runs as 65532:65532" fsGroup
+    chown --recursive 65532:65532 "$dir"
+    azure=("${akv[@]}")
+    written "as its owner"
+}
+
+frozen() {
+    disk
+    begin
+    chattr +i "$dir"
+    azure=("${offline[@]}")
+    refused "immutable ($now)" "cannot write \`DIR\`: Operation not permitted" lsattr
+    chattr -i "$dir"
+    azure=("${akv[@]}")
+    written "mutable again"
+}
+
+part_shared() {
+    echo "# Shared by several users"
+    each fs_group
+    each sticky
+    each unreadable
+}
+
+fs_group() {
+    memory noexec,nosuid,nodev
+    chown 0:2000 "$dir"
+    chmod 2775 "$dir"
+    as=(setpriv --reuid 65532 --regid 65532 --groups 2000 --inh-caps=-all --bounding-set=-all --no-new-privs)
+    owner=("${as[@]}") directory_mode=2750
+    begin
+    written "setgid, of a supplementary group, noexec, nosuid and nodev ($now)"
+    check "all of it is the group's" equal 65532:2000 "$(find "$dir" -mindepth 1 -printf '%U:%G\n' | sort -u)"
+    check "a third user of the group reads every file" \
+        equal "a dir/b c" "$(readable setpriv --reuid 70000 --regid 70000 --groups 2000)"
+    check "a fourth without it reads none" equal "" "$(readable setpriv --reuid 70001 --regid 70001 --clear-groups)"
+}
+
+readable() { # readable COMMAND...: which files it can read with these words in front
+    local name
+    for name in a dir/b c; do
+        ! "$@" cat "$dir/$name" >/dev/null 2>&1 || echo "$name"
+    done | xargs
+}
+
+# of_another MODE: the old set is of another user, in a directory of that mode.
+of_another() {
+    memory
+    chmod "$1" "$dir"
+    owner=("${first[@]}") as=("${nobody[@]}")
+    begin
+    # Nothing but the file itself is to be in the way.
+    [ "$layout" = atomic ] || chmod 0755 "$dir/dir"
+}
+
+sticky() {
+    [ "$state" = old ] || return 0
+    of_another 1777
+    if [ "$layout" = plain ]; then
+        chmod 0444 "$dir/a"
+        refused "sticky, with a file of another user ($now)" "cannot write \`DIR/a\`: Operation not permitted" sticky
+    else
+        refused "sticky, with a set of another user ($now)" "cannot write \`DIR/..akv-init-*\`: Permission denied" \
+            "1000:1000" "0750" "65532:65532"
+    fi
+    as=("${first[@]}") && [ "$layout" = atomic ] || directory_mode=755
+    written "as that user"
+}
+
+unreadable() {
+    [ "$state" = old ] || return 0
+    of_another 0777
+    local kept="; it cannot be kept for the case that something else fails"
+    if [ "$layout" = plain ]; then
+        refused "for everybody, with a file of another user that cannot be read ($now)" \
+            "cannot write \`DIR/a\`: Operation not permitted$kept" "as the user whose file it is"
+    else
+        refused "for everybody, with a set of another user ($now)" \
+            "cannot write \`DIR/..akv-init-*\`: Permission denied" "1000:1000" "0750" "65532:65532"
+    fi
+    as=("${first[@]}") && [ "$layout" = atomic ] || directory_mode=755
+    written "as that user"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Traps
+# ---------------------------------------------------------------------------------------------------------------------
+
+declare -A noun=([link]="a symbolic link" [directory]="a directory" [file]="a file"
+    [pipe]="neither a file nor a directory" [socket]="neither a file nor a directory"
+    [device]="neither a file nor a directory")
+
+part_planted() {
+    local what name
+    echo "# Something else under a name that is needed: refused before anything is fetched"
+    for name in a dir dir/b ..data; do
+        for what in "${!noun[@]}"; do
+            each planted "$what" "$name"
+        done
+    done
+}
+
+plant() { # plant WHAT PATH
+    case $1 in
+        link) ln -s /etc/passwd "$2" ;;
+        directory) mkdir "$2" ;;
+        file) echo planted >"$2" ;;
+        pipe) mkfifo "$2" ;;
+        # By itself, since the path of a socket may not be long.
+        socket) (cd "$(dirname "$2")" && python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")' &&
+            mv socket "$2") ;;
+        device) mknod "$2" c 1 3 ;;
+    esac
+}
+
+planted() { # planted WHAT NAME
+    local what=$1 name=$2 error hint="remove it"
+    error="cannot write \`DIR/$name\`: it is ${noun[$what]}"
+    case $layout/$name/$what in
+        # What is to be there, may be there, or is not needed there.
+        plain/a/file | plain/dir/b/file | plain/dir/directory | plain/..data/* | atomic/dir/b/*) return 0 ;;
+        plain/dir/b/*) ;;
+        plain/dir/*) error+=", where a directory has to be" ;;
+        atomic/..data/link) error+=" that akv-init did not make" hint="nothing else fills" ;;
+        atomic/..data/*) ;;
+        atomic/*/file | atomic/*/directory) hint="--layout plain" ;;
+    esac
+    memory
+    begin
+    [ "$name" != dir/b ] || mkdir -p "$dir/dir"
+    [ "$state/$name" != empty/dir/b ] || chmod 0750 "$dir/dir"
+    rm -rf "${dir:?}/$name"
+    plant "$what" "$dir/$name"
+    azure=("${offline[@]}")
+    refused "a $what at $name ($now)" "$error" "$hint"
+    rm -rf "${dir:?}/$name"
+    azure=("${akv[@]}")
+    written "without it"
+}
+
+part_mounts() {
+    echo "# Mounts below the directory"
+    each file_mount
+    each nested
+}
+
+file_mount() {
+    # There are only links there.
+    [ "$layout/$state" != atomic/old ] || return 0
+    memory
+    begin
+    echo planted >"$volume/other"
+    touch "$dir/a"
+    mount --bind "$volume/other" "$dir/a"
+    case $layout in
+        plain) refused "a file mounted on a ($now)" "cannot write \`DIR/a\`: Device or resource busy" mounted ;;
+        atomic) refused "a file mounted on a ($now)" "cannot write \`DIR/a\`: it is a file" "--layout plain" ;;
+    esac
+    umount "$dir/a"
+    [ "$layout" = plain ] || rm "$dir/a"
+    written "without it"
+}
+
+nested() {
+    memory
+    begin
+    rm -rf "${dir:?}/dir"
+    mkdir "$dir/dir"
+    mount -t tmpfs tmpfs "$dir/dir"
+    local error="cannot write \`DIR/dir/b\`: Cross-device link" hint="another volume"
+    [ "$layout" = plain ] || error="cannot write \`DIR/dir\`: it is a directory" hint="--layout plain"
+    refused "another volume at dir ($now)" "$error" "$hint"
+    umount "$dir/dir"
+    rmdir "$dir/dir"
+    written "without it"
+}
+
+part_left() {
+    echo "# What cannot be replaced, or not be removed"
+    each immutable_file memory
+    each immutable_file disk
+    each immutable_set memory
+    each immutable_set disk
+    each left_before
+    each left_by_another
+    each stolen
+    each deep
+    each sparse
+}
+
+immutable_file() { # immutable_file VOLUME
+    [ "$layout/$state" = plain/old ] || return 0
+    "$1"
+    begin
+    chattr +i "$dir/a"
+    refused "an immutable file at a ($now, $1)" "cannot write \`DIR/a\`: Operation not permitted" lsattr
+    chattr -i "$dir/a"
+    written "mutable again"
+}
+
+immutable_set() { # immutable_set VOLUME
+    [ "$layout/$state" = atomic/old ] || return 0
+    local left
+    "$1"
+    begin
+    left=$(readlink "$dir/..data")
+    chattr +i "$dir/$left/a"
+    write
+    check "an immutable file in the old set ($1): the new one is in force, with a warning" goes_on
+    write
+    check "and once more" goes_on
+    chattr -i "$dir/$left/a"
+    written "mutable again"
+}
+
+left_before() {
+    memory
+    chmod 0777 "$dir"
+    as=("${nobody[@]}") owner=("${nobody[@]}")
+    begin
+    "${first[@]}" touch "$dir/..akv-init-0123456789abcdef"
+    "${first[@]}" ln -s ..akv-init-0123456789abcdef "$dir/..data_tmp"
+    written "what a run as another user has left, in a directory for everybody ($now)"
+}
+
+left_by_another() {
+    memory
+    chmod 1777 "$dir"
+    as=("${nobody[@]}") owner=("${nobody[@]}")
+    begin
+    "${first[@]}" touch "$dir/..akv-init-0123456789abcdef"
+    write
+    check "a temporary file that another user has left in a sticky directory ($now): a warning" goes_on
+    rm "$dir/..akv-init-0123456789abcdef"
+    written "without it"
+}
+
+# Whoever shares the directory can give another one any name. What is in it is still its owner's.
+stolen() {
+    memory
+    chmod 0777 "$dir"
+    begin
+    "${first[@]}" mkdir --mode 0755 "$dir/theirs"
+    "${first[@]}" touch "$dir/theirs/precious"
+    "${nobody[@]}" mv "$dir/theirs" "$dir/..akv-init-0123456789abcdef"
+    write
+    check "another user's directory under a name of ours ($now): it is left alone, with a warning" goes_on
+    check "with what is in it" test -e "$dir/..akv-init-0123456789abcdef/precious"
+    rm -rf "$dir/..akv-init-0123456789abcdef"
+    written "without it"
+}
+
+# goes_on: the new set is in force; one warning says that something temporary cannot be removed.
+goes_on() {
+    equal "0 1" "$code $(said | wc -l)" &&
+        has "$(said)" "akv-init: warning: cannot remove \`DIR/..akv-init-*\`: " && in_force
+}
+
+deep() {
+    local depth
+    memory
+    begin
+    mkdir "$dir/..akv-init-0123456789abcdef"
+    (
+        cd "$dir/..akv-init-0123456789abcdef"
+        for ((depth = 0; depth < 200; depth++)); do
+            mkdir d
+            cd d
+        done
+    )
+    as=(prlimit --nofile=64)
+    written "a tree of 200 directories that a run has left, with a limit of 64 open files ($now)"
+}
+
+sparse() {
+    [ "$state" = empty ] || return 0
+    local home=$dir
+    memory
+    [ "$layout" = plain ] || home=$dir/..data
+    as=(prlimit --as=67108864) options=(--keep-existing)
+    write
+    truncate --size 10G "$home/..akv-init.json"
+    azure=("${offline[@]}")
+    write
+    check "a manifest of 10 GiB is not read ($now)" equal 69 "$code"
+    truncate --size 10G "$home/a"
+    options=() azure=("${akv[@]}")
+    rm "$home/..akv-init.json"
+    written "a file of 10 GiB, within 64 MiB of memory"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Changes meanwhile
+# ---------------------------------------------------------------------------------------------------------------------
+
+part_meanwhile() {
+    local gone="cannot write \`DIR\`: there is no such directory"
+    local other="cannot write \`DIR\`: it is not the directory that it was before the secrets were fetched"
+    echo "# What happens to the directory while Azure is asked"
+    # shellcheck disable=SC2016 # for eval
+    {
+        each vanishes "it is removed" 'rm -r "$dir"' 'mkdir "$dir" && state=empty' "$gone" "mount a volume there"
+        each vanishes "it is renamed" 'mv "$dir" "$dir.away"' 'mv "$dir.away" "$dir"' "$gone" "mount a volume there"
+        each vanishes "it becomes a symbolic link to itself" 'mv "$dir" "$dir.away"; ln -s dir.away "$dir"' \
+            'rm "$dir"; mv "$dir.away" "$dir"' "cannot write \`DIR\`: it is a symbolic link, which may lead anywhere" \
+            "name the directory itself"
+        each vanishes "it becomes a file" 'mv "$dir" "$dir.away"; : >"$dir"' 'rm "$dir"; mv "$dir.away" "$dir"' \
+            "cannot write \`DIR\`: it is not a directory"
+        each vanishes "it becomes another directory" 'mv "$dir" "$dir.away"; mkdir "$dir"' \
+            'rm -r "$dir"; mv "$dir.away" "$dir"' "$other" unmounted
+        each vanishes "its volume is mounted read-only" 'mount -o remount,ro "$volume"' \
+            'mount -o remount,rw "$volume"' "cannot write \`DIR/SUBJECT\`: Read-only file system" readOnly
+        each vanishes "a symbolic link comes to c" 'ln -s /etc/passwd "$dir/c"' 'rm "$dir/c"' \
+            "cannot write \`DIR/c\`: it is a symbolic link" "remove it"
+        each unmounted
+    }
+}
+
+# vanishes SENTENCE CHANGE LIFT ERROR [HINT...]: in ERROR, SUBJECT is what is made first.
+vanishes() {
+    local subject=a
+    [ "$layout" = plain ] || subject=..data
+    memory
+    begin
+    meanwhile "$2"
+    check "$1 ($now): 73, and nothing is written anywhere" \
+        is_refused_anywhere "${4/SUBJECT/$subject}" "$before" "${@:5}"
+    eval "$3"
+    written "then"
+}
+
+is_refused_anywhere() { # as is_refused, for a listing of the whole volume
+    local error=${1//DIR/DIR/dir}
+    dir=$volume is_refused "$error" "${@:2}"
+}
+
+unmounted() {
+    memory
+    rmdir "$dir"
+    dir=$volume
+    begin
+    options=(--require-tmpfs)
+    # shellcheck disable=SC2016 # for eval
+    meanwhile 'umount --lazy "$volume"'
+    check "its volume is unmounted lazily ($now): 73, and nothing is written below" is_refused \
+        "cannot write \`DIR\`: it is not the directory that it was before the secrets were fetched" "$before" unmounted
+    mount -t tmpfs tmpfs "$volume"
+    begin
+    written "mounted again"
+    dir=$volume/dir
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is lacking
+# ---------------------------------------------------------------------------------------------------------------------
+
+part_lacking() {
+    local refusal
+    echo "# What a file system or a sandbox lacks: calls refused by strace"
+    for refusal in "EPERM Operation not permitted" "EOPNOTSUPP Operation not supported on transport endpoint"; do
+        each no_hard_links "${refusal%% *}"
+        each no_symbolic_links "${refusal%% *}" "${refusal#* }"
+    done
+    each sandbox ENOSYS
+    each sandbox EPERM
+    each no_locks
+}
+
+no_hard_links() { # no_hard_links ERRNO
+    memory
+    begin
+    as=(strace -f -o /dev/null -e "inject=linkat:error=$1")
+    written "no hard links, $1 ($now)"
+}
+
+no_symbolic_links() { # no_symbolic_links ERRNO TEXT
+    [ "$layout" = atomic ] || return 0
+    local subject=DIR/a
+    memory
+    begin
+    # Links that are there stay.
+    [ "$state" = empty ] || subject=DIR/c
+    as=(strace -f -o /dev/null -e "inject=symlinkat:error=$1")
+    refused "no symbolic links, $1 ($now)" "cannot write \`$subject\`: $2" "--layout plain"
+    local layout=plain state=empty
+    memory
+    written "in the plain layout"
+}
+
+sandbox() { # sandbox ERRNO
+    memory
+    chown 65532:65532 "$dir"
+    chmod 0700 "$dir"
+    owner=("${nobody[@]}")
+    begin
+    as=("${nobody[@]}" strace -f -o /dev/null -e "inject=openat2,memfd_create,renameat2,statx:error=$1")
+    written "without capabilities, without openat2, memfd_create, renameat2 and statx, $1 ($now)"
+}
+
+no_locks() {
+    memory
+    begin
+    as=(strace -f -o /dev/null -e "inject=flock:error=ENOLCK")
+    write
+    check "no locks ($now): it is written, with a warning" is_written "\`DIR\` cannot be locked: No locks available"
+}
+
+part_memory() {
+    echo "# In memory, and on a disk"
+    each in_memory memory
+    each in_memory ram
+    each on_disk disk
+    each on_disk overlay
+}
+
+in_memory() { # in_memory VOLUME
+    "$1"
+    options=(--require-tmpfs)
+    begin
+    written "--require-tmpfs, $1 ($now)"
+}
+
+on_disk() { # on_disk VOLUME
+    local error="\`DIR\` is not in memory (tmpfs): the secrets will be on the disk"
+    local hint="mount an emptyDir with \`medium: Memory\`, or another tmpfs, there"
+    "$1"
+    begin
+    # Now it is to be seen.
+    kind=tmpfs
+    write
+    check "a warning, $1 ($now), and nothing else" is_written "$error; $hint"
+    options=(--require-tmpfs) azure=("${offline[@]}")
+    refused "--require-tmpfs, $1 ($now)" "$error" "$hint"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The lock
+# ---------------------------------------------------------------------------------------------------------------------
+
+part_lock() {
+    echo "# Another process has the lock"
+    each hold for_a_second
+    each hold until_a_signal
+    each hold renamed_then
+}
+
+# waits: starts `write`, which still waits a second later and has changed nothing. Its pid is in $writer.
+waits() {
+    local before still=
+    before=$(listing "$dir")
+    "${akv[@]}" write --layout "$layout" "${new[@]}" "$dir" >"$volume.output" 2>&1 &
+    writer=$!
+    sleep 1
+    ! kill -0 "$writer" 2>/dev/null || still=waits
+    check "it waits ($now), and changes nothing" \
+        diff <(printf '%s\n' waits "$before") <(echo "$still" && listing "$dir")
+}
+
+ends() { # its exit code to $code, what it said to $output
+    code=0
+    wait "$writer" || code=$?
+    output=$(cat "$volume.output")
+}
+
+for_a_second() {
+    local writer
+    waits
+    let_go
+    ends
+    check "and writes as soon as the lock is free" is_written
+}
+
+renamed_then() {
+    local writer before
+    waits
+    before=$(listing "$dir")
+    mv "$dir" "$dir.away"
+    let_go
+    ends
+    mv "$dir.away" "$dir"
+    check "renamed meanwhile, it is not written to: 73" is_refused \
+        "cannot write \`DIR\`: there is no such directory" "$before" "mount a volume there"
+}
+
+until_a_signal() {
+    local found before stop=(python3 "$repository/tests/namespace/stop.py" "")
+    before=$(listing "$dir")
+    found=$("${stop[@]}" "${akv[@]}" write --layout "$layout" "${new[@]}" "$dir" | mask)
+    check "SIGTERM ends the wait ($now), and the line names it" matches \
+        '^143 [0-9.]+ akv-init: error: stopped by SIGTERM after [0-9]+ s, while waiting for the lock of .DIR.( |$)' \
+        "$(xargs -d '\n' <<<"$found")"
+    check "nothing has changed" diff <(cat <<<"$before") <(listing "$dir")
+}
+
+# The patience is 30 s, and nothing makes it shorter: both layouts at once.
+part_patience_plain() {
+    patience plain
+}
+
+part_patience_atomic() {
+    patience atomic
+}
+
+patience() {
+    local layout=$1 state=old
+    usual
+    hold refused "the lock is never given back ($now)" \
+        "cannot write \`DIR\`: another process has had its lock (flock) for 30 s" "is another akv-init stopped"
+    written "when it is"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# install
+# ---------------------------------------------------------------------------------------------------------------------
+
+part_install() {
+    local layout=plain state=empty used
+    echo "# install"
+    usual
+    memory size=1m
+    not_installed "a full volume" "cannot write \`DIR/akv-init\`: No space left on device" room
+    mount -o remount,size=8m "$volume"
+    not_installed "a limit on the size of files" "cannot write \`DIR/akv-init\`: File too large" "ulimit -f" \
+        prlimit --fsize=1000000
+    mount -o remount,ro "$volume"
+    not_installed "mounted read-only" "cannot write \`DIR\`: Read-only file system" readOnly
+    mount -o remount,rw "$volume"
+    not_installed "somebody else's" "cannot write \`DIR\`: Permission denied" fsGroup "${nobody[@]}"
+    ln -s /etc/passwd "$dir/akv-init"
+    not_installed "a symbolic link in its place" "cannot write \`DIR/akv-init\`: it is a symbolic link" "remove it"
+    rm "$dir/akv-init"
+    installed "then"
+    installed "once more"
+    echo another >>"$dir/akv-init"
+    used=$(stat --file-system --format '%b %f %S' "$volume" | awk '{ print ($1 - $2 + 9) * $3 }')
+    mount -o "remount,size=$used" "$volume"
+    not_installed "another file there, and no room" "cannot write \`DIR/akv-init\`: No space left on device" room
+    mount -o remount,size=8m "$volume"
+    installed "with room"
+}
+
+not_installed() { # not_installed SENTENCE ERROR HINT [WORD...]: the words before the binary
+    local before
+    before=$(listing "$dir")
+    run "${@:4}" "${offline[@]}" install "$dir"
+    check "$1: 73, and nothing has changed" is_refused "$2" "$before" "$3"
+}
+
+installed() { # installed SENTENCE
+    run "${offline[@]}" install "$dir"
+    check "$1 it is there, and nothing temporary is left" \
+        equal "0  akv-init f 755" "$code $output $(tree "$dir" | xargs)"
+    check "it is the same file" cmp "$tmp/akv-init" "$dir/akv-init"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+# The first two take longest, and are told last.
+parts=(patience_plain patience_atomic
+    full limit closed shared planted mounts left meanwhile lacking memory install lock)
+declare -A started
+for part in "${parts[@]}"; do
+    volume=$tmp/mounts/$part dir=$tmp/mounts/$part/dir
+    mkdir "$volume"
+    "part_$part" >"$tmp/part.$part" 2>&1 9>&- &
+    started[$part]=$!
+done
+for part in "${parts[@]:2}" "${parts[@]::2}"; do
+    wait "${started[$part]}" || echo "FAILED  \"$part\" runs to its end" >>"$tmp/part.$part"
+    tee -a "$tmp/found" <"$tmp/part.$part"
+done
+[ -n "$loops" ] || echo "# There are no loop devices: overlays on a tmpfs stood in for disks, and strace for a quota"
+total "$tmp/found"

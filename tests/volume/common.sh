@@ -1,0 +1,236 @@
+# shellcheck shell=bash disable=SC2034,SC2119,SC2120,SC2154 # variables and arguments of the script that sources it
+# Volumes to break things on, and how a run on one is judged. To be sourced by tests/volume.sh after
+# tests/namespace/common.sh.
+#
+# A part has one volume at a time: it is mounted at $volume, $dir is what akv-init gets, and $kind is `tmpfs` or `disk`.
+# A case is a run of `write` in $layout, on a volume that is `empty` or has an `old` set by $state.
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Volumes
+# ---------------------------------------------------------------------------------------------------------------------
+
+loops=yes
+losetup --find >/dev/null 2>&1 || loops=
+
+unmount() {
+    ! mountpoint --quiet "$volume" || umount --recursive "$volume"
+}
+
+memory() { # memory [OPTIONS]: a tmpfs
+    unmount
+    kind=tmpfs
+    mount -t tmpfs ${1:+-o "$1"} tmpfs "$volume"
+    mkdir "$dir"
+}
+
+ram() { # a ramfs, which has neither a size nor a quota
+    unmount
+    kind=tmpfs
+    mount -t ramfs ramfs "$volume"
+    mkdir "$dir"
+}
+
+disk() { # disk [MKFS OPTION...]: an ext4 of 4 MiB without a reserve, or an overlay of that size
+    [ -n "$loops" ] || { overlay && return; }
+    unmount
+    kind=disk
+    rm -f "$volume.ext4"
+    truncate --size 4M "$volume.ext4"
+    mkfs.ext4 -q -m 0 "$@" "$volume.ext4"
+    mount -o loop "$volume.ext4" "$volume"
+    mkdir "$dir"
+}
+
+overlay() {
+    unmount
+    kind=disk
+    mkdir -p "$volume.lower" "$volume.upper"
+    ! mountpoint --quiet "$volume.upper" || umount "$volume.upper"
+    mount -t tmpfs -o size=4m,nr_inodes=64 tmpfs "$volume.upper"
+    mkdir "$volume.upper/upper" "$volume.upper/work"
+    mount -t overlay -o "lowerdir=$volume.lower,upperdir=$volume.upper/upper,workdir=$volume.upper/work" \
+        overlay "$volume"
+    mkdir "$dir"
+}
+
+limited() { # a btrfs with a quota of 1 MiB for $dir; an ordinary disk, and not 0, where that cannot be had
+    unmount
+    kind=disk
+    rm -f "$volume.btrfs"
+    # The smallest that it takes.
+    truncate --size 120M "$volume.btrfs"
+    if mkfs.btrfs "$volume.btrfs" >/dev/null 2>&1 && mount -o loop "$volume.btrfs" "$volume" 2>/dev/null; then
+        btrfs quota enable "$volume"
+        btrfs subvolume create "$dir" >/dev/null
+        btrfs qgroup limit 1M "$dir"
+    else
+        disk
+        return 1
+    fi
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cases
+# ---------------------------------------------------------------------------------------------------------------------
+
+# each FUNCTION [WORD...]: in both layouts, on an empty volume and over an old set.
+each() {
+    local layout state
+    for layout in plain atomic; do
+        for state in empty old; do
+            usual
+            "$@"
+        done
+    done
+}
+
+# What a case may change, as it is at its beginning: the words before the binary, those before it when the old set is
+# written, options, the binary and its environment, and permissions. $now says which case it is.
+usual() {
+    as=() owner=() options=() azure=("${akv[@]}") directory_mode=750
+    now="$layout, on an empty volume"
+    [ "$state" = empty ] || now="$layout, over an old set"
+}
+
+# begin: what the volume holds before the fault.
+begin() {
+    [ "$state" = old ] || return 0
+    run "${owner[@]}" "${akv[@]}" write --layout "$layout" "${old[@]}" "$dir"
+    [ "$code" = 0 ] || { printf 'the old set cannot be written: %s\n' "$output" && exit 1; }
+}
+
+# run COMMAND...: leaves its exit code in $code and what it printed in $output.
+run() {
+    code=0
+    output=$(timeout --kill-after 1 60 "$@" 2>&1) || code=$?
+}
+
+write() { # the new set
+    run "${as[@]}" "${azure[@]}" write --layout "$layout" "${options[@]}" "${new[@]}" "$dir"
+}
+
+# All that is below a directory, and itself; of files also the time and the sum.
+listing() {
+    find "$1" -printf '%P %y %m %U:%G %i %l\n' | LC_ALL=C sort
+    find "$1" -type f -printf '%P %T@\n' -exec sha256sum {} + | LC_ALL=C sort
+}
+
+# Names, types, permissions, and what links lead to.
+tree() {
+    find "$1" -mindepth 1 -printf '%P %y %m %l\n' | mask | LC_ALL=C sort
+}
+
+mask() {
+    sed -E -e 's/\.\.akv-init-[0-9a-f]{16}/..akv-init-*/g' -e "s#$dir#DIR#g"
+}
+
+# What it said, but for the one warning that every run on a disk has.
+said() {
+    local warning="akv-init: warning: \`$dir\` is not in memory (tmpfs): "
+    case $kind in
+        tmpfs) cat <<<"$output" ;;
+        disk) grep -vF -- "$warning" <<<"$output" || true ;;
+    esac | mask
+}
+
+# refused SENTENCE ERROR [HINT...]: `write` is refused with 73 and that error. The hint has each of these; there is none
+# if none is named. Nothing has changed.
+refused() {
+    local before
+    before=$(listing "$dir")
+    write
+    check "$1: 73, and nothing has changed" is_refused "$2" "$before" "${@:3}"
+}
+
+is_refused() { # is_refused ERROR LISTING [HINT...]
+    local error=$1 before=$2
+    shift 2
+    equal "73 akv-init: error: $error" "$code $(said | grep -v '^akv-init: hint: ')" || return
+    if [ $# = 0 ]; then
+        equal "" "$(hint)" || return
+    else
+        equal "1 hint" "$(hint | wc -l) hint" && has "$(hint | mask)" "$@" || return
+    fi
+    diff <(cat <<<"$before") <(listing "$dir")
+}
+
+# written SENTENCE: `write` does it, without a word, and leaves nothing temporary.
+written() {
+    write
+    check "$1: it is written, and nothing temporary is left" is_written
+}
+
+is_written() { # is_written [WARNING]: a part of the one warning that there is to be
+    if [ $# = 0 ]; then
+        equal "0 " "$code $(said)" || return
+    else
+        equal "0 1" "$code $(said | wc -l)" && has "$(said)" "akv-init: warning: $1" || return
+    fi
+    diff <(expected) <(tree "$dir") && in_force
+}
+
+expected() {
+    local directory="d $directory_mode "
+    {
+        case $layout in
+            plain)
+                printf '%s\n' "a f 440 " "c f 440 " "dir $directory" "dir/b f 440 "
+                [ "$state" = empty ] || echo "gone f 440 "
+                ;;
+            atomic)
+                printf '%s\n' "..akv-init-* $directory" "..akv-init-*/a f 440 " "..akv-init-*/c f 440 " \
+                    "..akv-init-*/dir $directory" "..akv-init-*/dir/b f 440 " "..data l 777 ..akv-init-*" \
+                    "a l 777 ..data/a" "c l 777 ..data/c" "dir l 777 ..data/dir"
+                ;;
+        esac
+    } | LC_ALL=C sort
+}
+
+in_force() { # the new set
+    equal "$big|new b|new c" "$(cat "$dir/a")|$(cat "$dir/dir/b")|$(cat "$dir/c")"
+}
+
+# meanwhile CHANGE: `write`, and CHANGE when it has looked at $dir and has not been at Azure: it waits at its
+# certificates, which are a pipe. Leaves in $before what the volume then held.
+meanwhile() {
+    local changing
+    mkfifo "$volume.gate"
+    (
+        # Blocks until somebody reads.
+        exec 8>"$volume.gate"
+        eval "$1"
+        listing "$volume" >"$volume.before"
+        cat "$tmp/azure/ca.pem" >&8
+    ) &
+    changing=$!
+    azure=("${environment[@]}" "$imds" "SSL_CERT_FILE=$volume.gate" AKV_INIT_TIMEOUT=20 "$tmp/akv-init")
+    write
+    azure=("${akv[@]}")
+    kill "$changing" 2>/dev/null || true
+    wait "$changing"
+    before=$(cat "$volume.before")
+    rm "$volume.gate" "$volume.before"
+}
+
+# hold FUNCTION...: with the lock of $dir in another process's hands, until `let_go`.
+hold() {
+    local holder
+    memory
+    begin
+    mkfifo "$volume.held" "$volume.wanted"
+    (
+        flock 7
+        : >"$volume.held"
+        : <"$volume.wanted"
+    ) 7<"$dir" &
+    holder=$!
+    : <"$volume.held"
+    "$@"
+    kill "$holder" 2>/dev/null || true
+    wait "$holder" || true
+    rm "$volume.held" "$volume.wanted"
+}
+
+let_go() {
+    : >"$volume.wanted"
+}
