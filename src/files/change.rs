@@ -233,6 +233,8 @@ impl<'a> Change<'a> {
             for step in std::mem::take(&mut self.done).into_iter().rev() {
                 if let Err(second) = self.take_back(step) {
                     failure = failure.and(&format!("and it is not as it was before: {second}"));
+                    // What came before belongs to what could not be taken back: half of the way is the worst place.
+                    break;
                 }
             }
             failure

@@ -171,7 +171,15 @@ fn all_fail_from_each_call_on(layout: Layout, errno: Errno, fails: impl Fn(&Call
 
 /// As on a full disk.
 fn needs_room(call: &Call) -> bool {
-    const NAMES: [&str; 6] = ["create", "fsync", "linkat", "mkdirat", "symlinkat", "write"];
+    const NAMES: [&str; 7] = [
+        "create",
+        "fsync",
+        "linkat",
+        "mkdirat",
+        "renameat",
+        "symlinkat",
+        "write",
+    ];
     NAMES.contains(&call.name())
 }
 

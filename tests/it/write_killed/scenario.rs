@@ -82,8 +82,8 @@ impl Scenario {
             }
             Then::GoOn
         });
-        self.complete(&volume, "the run that nothing happens to");
         quiet(&volume, &outcome, "the run that nothing happens to");
+        self.complete(&volume, "the run that nothing happens to");
         Stage {
             azure,
             nowhere: Azure::builder().closed(Door::Imds).start(),

@@ -1,33 +1,43 @@
-//! A run that fails at the very end, when everything has to be taken back, and is killed while it does that.
+//! A run that fails at the very end, when everything has to be taken back, and is killed while it does that, or fails
+//! again.
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::calls::Call;
-use super::scenario::{Scenario, note, on_two_threads};
+use super::scenario::{Scenario, Stage, note, on_two_threads};
 use super::tracer::{Stop, Then, watch};
 use super::volume::{Layout, copy, exactly};
 
-fn killed_while_it_takes_back(layout: Layout, least: usize) {
-    let scenario = Scenario::kept(layout);
-    let stage = scenario.set_up();
+/// Where it fails: the last thing that is brought to the disk.
+fn last_sync(stage: &Stage) -> usize {
     let last = stage.calls.iter().rposition(|call| call.name() == "fsync");
-    let last = last.expect("DIR is brought to the disk in the end");
-    let fail = |call: &Call| match (call.index == Some(last), call.stop) {
+    last.expect("DIR is brought to the disk in the end")
+}
+
+fn fail(call: &Call, at: usize) -> Then {
+    match (call.index == Some(at), call.stop) {
         (true, Stop::Before) => Then::Fail(Errno::EIO),
         _ => Then::GoOn,
-    };
+    }
+}
+
+/// Lets something happen at each call with which it takes back what was done, of which there are at least so many.
+fn disturbed(layout: Layout, least: usize, stops: &[Stop], disturb: fn() -> Then) {
+    let scenario = Scenario::kept(layout);
+    let stage = scenario.set_up();
+    let last = last_sync(&stage);
     let mut points = Vec::new();
     let volume = copy(&stage.template);
     let before = exactly(&volume);
     let run = scenario.run(&stage.azure, &volume);
     let outcome = watch(run, &volume.dir(), |call| {
-        if call.index.is_some_and(|index| index > last)
-            && (call.stop == Stop::Before || call.changes())
-        {
+        let late = call.index.is_some_and(|index| index > last);
+        let new = call.stop == Stop::Before || call.changes();
+        if late && new && stops.contains(&call.stop) {
             points.push((call.index, call.stop, call.text.clone()));
         }
-        fail(call)
+        fail(call, last)
     });
     assert_eq!(outcome.code, Some(73), "{}", outcome.stderr);
     assert_eq!(exactly(&volume), before);
@@ -38,17 +48,22 @@ fn killed_while_it_takes_back(layout: Layout, least: usize) {
         let run = scenario.run(&stage.azure, &volume);
         let outcome = watch(run, &volume.dir(), |call| {
             match call.index == *index && call.stop == *stop {
-                true => Then::Kill,
-                false => fail(call),
+                true => disturb(),
+                false => fail(call, last),
             }
         });
-        assert_eq!(outcome.signal, Some(Signal::SIGKILL as i32), "{context}");
+        let ended = (outcome.code, outcome.signal);
+        let killed = (None, Some(Signal::SIGKILL as i32));
+        assert!(
+            ended == killed || ended == (Some(73), None),
+            "{context}: {ended:?}"
+        );
         scenario.whole(&volume, &context);
         stage.kept_only_what_is_so(scenario, &volume, &context);
         scenario.next_run_completes(&stage.azure, &volume, &context);
     });
     note(&format!(
-        "{scenario}: killed at {} points of taking back",
+        "{scenario}: {} points of taking back",
         points.len()
     ));
     assert!(points.len() >= least, "only {} points", points.len());
@@ -56,10 +71,28 @@ fn killed_while_it_takes_back(layout: Layout, least: usize) {
 
 #[test]
 fn plain_files_are_whole_wherever_it_is_killed_while_it_takes_back() {
-    killed_while_it_takes_back(Layout::Plain, 10);
+    disturbed(Layout::Plain, 15, &[Stop::Before, Stop::After], || {
+        Then::Kill
+    });
 }
 
 #[test]
 fn an_atomic_set_is_whole_wherever_it_is_killed_while_it_takes_back() {
-    killed_while_it_takes_back(Layout::Atomic, 10);
+    disturbed(Layout::Atomic, 40, &[Stop::Before, Stop::After], || {
+        Then::Kill
+    });
+}
+
+#[test]
+fn plain_files_are_whole_when_taking_back_fails_too() {
+    disturbed(Layout::Plain, 10, &[Stop::Before], || {
+        Then::Fail(Errno::EIO)
+    });
+}
+
+#[test]
+fn an_atomic_set_is_whole_when_taking_back_fails_too() {
+    disturbed(Layout::Atomic, 20, &[Stop::Before], || {
+        Then::Fail(Errno::EIO)
+    });
 }
