@@ -66,7 +66,7 @@ pub fn warn_of_line_end(plan: &Plan, target: &Target, value: &Value<'_>) {
     {
         let mut reference = secret.reference();
         reference.trim = true;
-        log::warning(&format!(
+        log::warning(format!(
             "{}: the secret ends in a line end, which becomes part of the value; to drop it, write {reference}",
             target.name.display()
         ));

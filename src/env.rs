@@ -20,6 +20,9 @@ const STRING_LIMIT: usize = 131_072;
 /// Variables that decide which code runs: a secret has no business in them, and a typo there is an attack.
 const RESERVED: [&str; 5] = ["PATH", "BASH_ENV", "ENV", "IFS", "GLIBC_TUNABLES"];
 
+/// Variables that say which process they are meant for.
+const MEANT_FOR: &[&str] = &["LISTEN_PID", "SYSTEMD_EXEC_PID", "WATCHDOG_PID"];
+
 /// The caller's environment.
 pub struct Environment {
     entries: Vec<OsString>,
@@ -45,6 +48,24 @@ impl Environment {
     /// Takes the entries of an `environ` block.
     pub fn new(entries: Vec<OsString>) -> Self {
         Environment { entries }
+    }
+
+    /// The same for another process: sockets, a watchdog and a journal that systemd meant for one process are meant for
+    /// that one (sd_listen_fds(3), sd_watchdog_enabled(3)). What names the process in yet another way says nothing then.
+    pub fn handed_on(mut self, from: i32, to: u32) -> Self {
+        let mut is_ours = false;
+        for name in MEANT_FOR {
+            let old = OsString::from(format!("{name}={from}"));
+            for entry in self.entries.iter_mut().filter(|entry| **entry == old) {
+                *entry = format!("{name}={to}").into();
+                is_ours |= *name == "LISTEN_PID";
+            }
+        }
+        if is_ours {
+            let stale = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
+            self.entries.retain(|entry| !stale(entry));
+        }
+        self
     }
 
     /// Every entry that has a name, in order: the name, then the value.
@@ -111,12 +132,7 @@ impl Environment {
 
 /// Refuses a name that cannot be the target of `--secret`.
 pub fn check_target(name: &str) -> Result<(), Failure> {
-    let refuse = |why: &str| {
-        Err(Failure::new(
-            Cause::Config,
-            format!("target `{name}`: {why}"),
-        ))
-    };
+    let refuse = |why: &str| Err(Failure::new(Cause::Config, format!("{name}: {why}")));
     let mut bytes = name.bytes();
     let identifier = bytes
         .next()
@@ -139,10 +155,7 @@ pub fn check_reserved(name: &str) -> Result<(), Failure> {
     } else {
         return Ok(());
     };
-    Err(Failure::new(
-        Cause::Config,
-        format!("target `{name}`: {why}"),
-    ))
+    Err(Failure::new(Cause::Config, format!("{name}: {why}")))
 }
 
 /// Refuses what execve(2) would refuse with E2BIG, while it is still known which target is to blame. `stack` is the
@@ -200,7 +213,7 @@ fn assign(assignment: &Assignment<'_>) -> Result<CString, Failure> {
     if value.contains('\0') {
         return Err(Failure::new(
             Cause::Config,
-            format!("target `{name}`: the secret holds a NUL character, which no environment variable can"),
+            format!("{name}: the secret holds a NUL character, which no environment variable can"),
         )
         .hint("store it as base64, or as text"));
     }
@@ -208,7 +221,7 @@ fn assign(assignment: &Assignment<'_>) -> Result<CString, Failure> {
         return Err(Failure::new(
             Cause::Config,
             format!(
-                "target `{name}`: with the secret it would be over the kernel's limit of {STRING_LIMIT} bytes for one variable"
+                "{name}: with the secret it would be over the kernel's limit of {STRING_LIMIT} bytes for one variable"
             ),
         ));
     }

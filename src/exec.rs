@@ -10,7 +10,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -57,6 +57,32 @@ impl Program {
     /// argv as the program will get it.
     pub fn argv(&self) -> &[CString] {
         &self.argv
+    }
+
+    /// Looks for what execve would refuse: another machine's format, a loader or an interpreter that is not there, a
+    /// capability that cannot be had (elf(5), execve(2)).
+    pub fn look_inside(&self) -> Result<(), Failure> {
+        let refuse = |errno| Err(explain(&self.path, errno));
+        let head = head(&self.path);
+        if head.starts_with(b"\x7fELF") {
+            let own = self::head(Path::new("/proc/self/exe"));
+            // Class and byte order, and the machine.
+            let same = |range: std::ops::Range<usize>| {
+                own.is_empty() || head.get(range.clone()) == own.get(range)
+            };
+            if !same(4..6) || !same(18..20) {
+                return refuse(Errno::ENOEXEC);
+            }
+        } else if !head.is_empty() && !head.starts_with(b"#!") {
+            return refuse(Errno::ENOEXEC);
+        }
+        if interpreter(&self.path, &head).is_some_and(|file| !file.exists()) {
+            return refuse(Errno::ENOENT);
+        }
+        match missing_capability(&self.path) {
+            Some(_) => refuse(Errno::EPERM),
+            None => Ok(()),
+        }
     }
 
     /// Becomes the program. Only comes back if that failed.
@@ -231,6 +257,43 @@ fn capability_name(number: u32) -> String {
         24 => "SYS_RESOURCE".to_owned(),
         other => format!("capability {other} of capabilities(7)"),
     }
+}
+
+/// What the kernel starts in the file's place, or beside it: a script's interpreter, a program's dynamic loader.
+fn interpreter(path: &Path, head: &[u8]) -> Option<PathBuf> {
+    let path_of = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii_start();
+        return line
+            .split(|byte| matches!(byte, b' ' | b'\t'))
+            .next()
+            .map(path_of);
+    }
+    // A 64-bit program's table of segments, of which one may name the loader (PT_INTERP, 3).
+    let word = |at: usize, size: usize| -> Option<u64> {
+        let bytes = head.get(at..at + size)?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    };
+    let (table, size, count) = (word(32, 8)?, word(54, 2)?, word(56, 2)?);
+    let file = File::open(path).ok()?;
+    for index in 0..count {
+        let mut segment = [0; 56];
+        file.read_exact_at(&mut segment, table + index * size)
+            .ok()?;
+        let field =
+            |at: usize| u64::from_le_bytes(segment[at..at + 8].try_into().unwrap_or_default());
+        if segment[..4] == [3, 0, 0, 0] {
+            let mut name = vec![0; usize::try_from(field(32)).ok()?.min(4_096)];
+            file.read_exact_at(&mut name, field(8)).ok()?;
+            return name.split(|byte| *byte == 0).next().map(path_of);
+        }
+    }
+    None
 }
 
 /// The first bytes of a file: as many as the kernel looks at (BINPRM_BUF_SIZE). Empty if it cannot be read.

@@ -75,6 +75,8 @@ pub struct Failure {
     pub cause: Cause,
     message: String,
     hint: Option<String>,
+    /// What the message is made of, for those who read it by program.
+    facts: Vec<(&'static str, String)>,
 }
 
 impl Failure {
@@ -84,6 +86,7 @@ impl Failure {
             cause,
             message: message.into(),
             hint: None,
+            facts: Vec::new(),
         }
     }
 
@@ -99,10 +102,29 @@ impl Failure {
         self
     }
 
-    /// The same failure with one more fact.
+    /// What to do about it, where that is known.
+    pub fn what_to_do(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The same failure with something more to say.
     pub fn and(mut self, fact: &str) -> Self {
         self.message = format!("{}; {fact}", self.message);
         self
+    }
+
+    /// The same failure with a fact that its message is made of. Of two with one name the first counts.
+    pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        if !self.facts.iter().any(|(known, _)| *known == name) {
+            self.facts.push((name, value.into()));
+        }
+        self
+    }
+
+    /// The failure in a word: a refusal's own name, or ours for its cause.
+    pub fn in_a_word(&self) -> &str {
+        let refusal = self.facts.iter().find(|(name, _)| *name == "refusal");
+        refusal.map_or(self.cause.name(), |(_, word)| word.as_str())
     }
 
     /// The same failure with a hint where there is one.
@@ -127,9 +149,22 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         .map_or(INTERNAL, |failure| failure.cause.exit_code())
 }
 
+/// What an error's message is made of, and who has to act.
+pub fn facts(error: &anyhow::Error) -> Vec<(&'static str, String)> {
+    match error.downcast_ref::<Failure>() {
+        None => vec![("cause", "internal".to_owned())],
+        Some(failure) => {
+            let cause = ("cause", failure.cause.name().to_owned());
+            std::iter::once(cause)
+                .chain(failure.facts.clone())
+                .collect()
+        }
+    }
+}
+
 /// What to do about an error, where that is known.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
-    error.downcast_ref::<Failure>()?.hint.as_deref()
+    error.downcast_ref::<Failure>()?.what_to_do()
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use crate::failure::{Cause, Failure};
 use crate::host::Host;
 use crate::http::Http;
-use crate::identity::{AccessToken, Ask, Source};
+use crate::identity::{Ask, Source};
+
 use crate::plan::{Item, Plan, Target};
+use crate::reader::{Missed, Reader};
 use crate::secret::{Secret, Value};
-use crate::tokens::Tokens;
-use crate::vault::{KeyVault, NotRead, Wanted};
+use crate::vault::{Bundle, KeyVault, Wanted};
 use crate::{date, log, progress};
 
 /// Connections to one vault at most.
@@ -45,70 +46,11 @@ enum Event {
     NoToken(Failure),
 }
 
-/// Why a secret is not there.
-enum Missed {
-    /// Because of itself, or its vault.
-    Secret(Failure),
-    /// Because of the token for it.
-    Token(Failure),
-}
-
 /// What the threads share.
 struct Job {
     plan: Plan,
     http: Http,
-    source: Source,
-    tokens: Tokens,
-}
-
-impl Job {
-    fn token(&self, ask: &Ask<'_>) -> Result<Arc<AccessToken>, Failure> {
-        self.tokens.get(&self.http, &self.source, ask)
-    }
-
-    /// Reads a secret, with the token that its vault wants.
-    fn read(&self, vault: &KeyVault, wanted: &Wanted, purpose: &str) -> Result<Secret, Missed> {
-        let asked = match &wanted.resource {
-            Some(_) => None,
-            None => Some(vault.ask(&self.http, wanted).map_err(Missed::Secret)?),
-        };
-        let ask = match (&wanted.resource, &asked) {
-            (Some(resource), _) => Ask {
-                resource,
-                tenant: None,
-            },
-            (None, Some(asked)) => Ask {
-                resource: &asked.resource,
-                tenant: asked
-                    .tenant
-                    .as_deref()
-                    .filter(|tenant| self.source.is_other_tenant(tenant)),
-            },
-            (None, None) => unreachable!("a vault that is not known was asked above"),
-        };
-        let token = self.token(&ask).map_err(Missed::Token)?;
-        match vault.read(&self.http, wanted, &token, purpose) {
-            Ok(secret) => Ok(secret),
-            Err(NotRead::Tenant(tenant, failure)) => {
-                let known = ask
-                    .tenant
-                    .is_some_and(|asked| asked.eq_ignore_ascii_case(&tenant));
-                if known || !self.source.is_other_tenant(&tenant) {
-                    return Err(Missed::Secret(failure));
-                }
-                log::debug(|| format!("the vault wants a token of tenant {tenant}"));
-                let tenant = Some(tenant.as_str());
-                let token = self.token(&Ask { tenant, ..ask }).map_err(Missed::Token)?;
-                match vault.read(&self.http, wanted, &token, purpose) {
-                    Ok(secret) => Ok(secret),
-                    Err(NotRead::Failed(failure) | NotRead::Tenant(_, failure)) => {
-                        Err(Missed::Secret(failure))
-                    }
-                }
-            }
-            Err(NotRead::Failed(failure)) => Err(Missed::Secret(failure)),
-        }
-    }
+    reader: Reader,
 }
 
 /// The secrets of one vault, and who reads which.
@@ -146,8 +88,7 @@ pub fn fetch(plan: Plan, http: Http, source: Source) -> Result<Fetched, Failure>
     let job = Arc::new(Job {
         plan,
         http,
-        source,
-        tokens: Tokens::default(),
+        reader: Reader::new(source),
     });
     let (events, inbox) = mpsc::channel();
     let getter = (job.clone(), events.clone());
@@ -168,10 +109,13 @@ fn get_tokens(job: &Job, events: &Sender<Event>) {
                 None => continue,
             },
         };
-        let token = match job.token(&Ask {
-            resource,
-            tenant: None,
-        }) {
+        let token = match job.reader.token(
+            &job.http,
+            &Ask {
+                resource,
+                tenant: None,
+            },
+        ) {
             Ok(token) => token,
             Err(failure) => {
                 let _ = events.send(Event::NoToken(failure));
@@ -182,9 +126,12 @@ fn get_tokens(job: &Job, events: &Sender<Event>) {
             let targets = job.plan.targets_of(index);
             log::debug(|| {
                 let until = date::format(token.expires_on);
-                format!(
+                let text = format!(
                     "{targets}: this token ends at {until}; a process that runs longer should get its own"
-                )
+                );
+                log::Event::new(text)
+                    .fact("for", targets)
+                    .fact("expires", until)
             });
             let value = Secret::new(token.token.expose().to_owned());
             let _ = events.send(Event::Value(index, Ok(value)));
@@ -226,14 +173,35 @@ fn read_secrets(job: &Job, events: &Sender<Event>, queue: &Queue) {
         let Item::Secret(wanted) = &job.plan.items[*index] else {
             continue;
         };
-        let event = match job.read(&queue.vault, wanted, &job.plan.targets_of(*index)) {
-            Ok(secret) => Event::Value(*index, Ok(secret)),
+        let targets = job.plan.targets_of(*index);
+        let event = match job.reader.read(&job.http, &queue.vault, wanted, &targets) {
+            Ok(bundle) => {
+                warn_of_validity(wanted, &bundle);
+                Event::Value(*index, Ok(bundle.value))
+            }
             Err(Missed::Secret(failure)) => Event::Value(*index, Err(failure)),
             Err(Missed::Token(failure)) => Event::NoToken(failure),
         };
         if events.send(event).is_err() {
             return;
         }
+    }
+}
+
+/// An expired secret may still be the right one: whoever set the date is not there to be asked.
+fn warn_of_validity(wanted: &Wanted, bundle: &Bundle) {
+    let (shown, now) = (wanted.shown(), date::now());
+    if let Some(expired) = bundle.expires.filter(|expires| *expires <= now) {
+        log::warning(format!(
+            "secret `{shown}` expired at {}; it is used nevertheless",
+            date::format(expired)
+        ));
+    }
+    if let Some(begins) = bundle.not_before.filter(|begins| *begins > now) {
+        log::warning(format!(
+            "secret `{shown}` is not valid before {}; it is used nevertheless",
+            date::format(begins)
+        ));
     }
 }
 
@@ -280,7 +248,7 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Fail
                 if !shown && progress::elapsed() >= PATIENCE_SHOWN {
                     shown = true;
                     if let Some(waiting) = progress::current() {
-                        log::note(&format!("still {waiting}"));
+                        log::note(format!("still {waiting}"));
                     }
                 }
             }
@@ -301,7 +269,7 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Fail
         });
     };
     if shown {
-        log::note(&format!(
+        log::note(format!(
             "got every secret after {} s",
             progress::elapsed().as_secs()
         ));
@@ -320,7 +288,7 @@ fn combine(job: &Job, mut failures: BTreeMap<usize, Failure>) -> Option<Failure>
     let first = failures.remove(&lasting)?;
     let others: Vec<String> = failures
         .into_iter()
-        .map(|(index, failure)| format!("`{}` ({})", job.plan.items[index], failure.cause.name()))
+        .map(|(index, failure)| format!("`{}` ({})", job.plan.items[index], failure.in_a_word()))
         .collect();
     if others.is_empty() {
         return Some(first);

@@ -32,6 +32,11 @@ pub struct Host {
 impl Host {
     /// Parses `HOST[:PORT]` as `--allow-vault` takes it: any host.
     pub fn parse(text: &str) -> Result<Host, Failure> {
+        if text.contains('/') {
+            return Err(refuse(
+                "this is not a host name: leave https:// and the path out",
+            ));
+        }
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => {
                 let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());

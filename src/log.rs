@@ -2,8 +2,10 @@
 //!
 //! The rules of this voice:
 //!
-//! * Every line starts with `akv-init: `; then `error: `, `hint: `, `warning: ` or `debug: `, or nothing for the two
-//!   lines that show patience. Lower case, no full stop at the end.
+//! * As text, every line starts with `akv-init: `; then `error: `, `hint: `, `warning: ` or `debug: `, or nothing for
+//!   the two lines that show patience. Lower case, no full stop at the end.
+//! * As JSON, every line is one object: `level` and `message`; of an error also `code`, `cause` and, where there is
+//!   one, `hint`; and the facts that the message is made of, each as a field.
 //! * Silent on success. `--verbose` adds one `debug:` line a step: names, hosts, status codes, tries, milliseconds.
 //! * Never a value, a value's length, a token, a header, a body, a query string or a whole environment. What is
 //!   printed was chosen; it is not what remained after hiding something.
@@ -12,49 +14,136 @@
 //! * A standard error that is closed, or full and read by nobody, must not keep a database down: what cannot be written
 //!   is lost.
 
+use std::cmp::Reverse;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value};
 
 use crate::os;
 
 /// So much fits into a pipe at once (PIPE_BUF), with its line end.
 const LONGEST_LINE: usize = 4095;
+/// So much of a message and of a hint is left whatever has to be cut.
+const LEAST_SAID: usize = 900;
 /// So long, in milliseconds, the reader of a full pipe may take.
 const READER_PATIENCE: i32 = 500;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
+static JSON: AtomicBool = AtomicBool::new(false);
 /// The reader took too long once: it is not waited for again.
 static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For log collectors: one object a line.
+    Json,
+}
+
+impl Format {
+    /// The names, for error messages.
+    pub const NAMES: &str = "text or json";
+
+    /// The name that `--log-format` takes.
+    pub fn parse(name: &str) -> Option<Format> {
+        match name {
+            "json" => Some(Format::Json),
+            "text" => Some(Format::Text),
+            _ => None,
+        }
+    }
+}
+
+/// What is said of one thing, and the facts in it.
+pub struct Event {
+    message: String,
+    facts: Map<String, Value>,
+}
+
+impl Event {
+    /// An event without facts.
+    pub fn new(message: impl Into<String>) -> Event {
+        Event {
+            message: message.into(),
+            facts: Map::new(),
+        }
+    }
+
+    /// The same with one more fact.
+    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Event {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+impl From<String> for Event {
+    fn from(message: String) -> Event {
+        Event::new(message)
+    }
+}
 
 /// Turns `debug:` lines on.
 pub fn set_verbose() {
     VERBOSE.store(true, Ordering::Relaxed);
 }
 
-/// Why the process ends.
-pub fn error(text: &str) {
-    write_line("error: ", text);
+/// From now on lines are written so.
+pub fn set_format(format: Format) {
+    JSON.store(format == Format::Json, Ordering::Relaxed);
 }
 
-/// What to do about it.
-pub fn hint(text: &str) {
-    write_line("hint: ", text);
+/// How lines are written now. Async-signal-safe.
+pub fn format() -> Format {
+    match JSON.load(Ordering::Relaxed) {
+        true => Format::Json,
+        false => Format::Text,
+    }
+}
+
+/// Why the process ends, and what to do about it.
+pub fn error(event: Event, hint: Option<&str>) {
+    match format() {
+        Format::Text => {
+            write_line("error: ", &event.message);
+            if let Some(hint) = hint {
+                write_line("hint: ", hint);
+            }
+        }
+        Format::Json => {
+            let event = match hint {
+                Some(hint) => event.fact("hint", plain(hint)),
+                None => event,
+            };
+            write_object("error", event);
+        }
+    }
 }
 
 /// What is odd and was done nevertheless.
-pub fn warning(text: &str) {
-    write_line("warning: ", text);
+pub fn warning(event: impl Into<Event>) {
+    say("warning", "warning: ", event.into());
 }
 
 /// What is being waited for, and that it came.
-pub fn note(text: &str) {
-    write_line("", text);
+pub fn note(event: impl Into<Event>) {
+    say("info", "", event.into());
 }
 
 /// One step, for `--verbose`. The text is only made when it is wanted.
-pub fn debug(text: impl FnOnce() -> String) {
+pub fn debug<E: Into<Event>>(event: impl FnOnce() -> E) {
     if VERBOSE.load(Ordering::Relaxed) {
-        write_line("debug: ", &text());
+        say("debug", "debug: ", event().into());
+    }
+}
+
+fn say(level: &str, kind: &str, event: Event) {
+    match format() {
+        Format::Text => write_line(kind, &event.message),
+        Format::Json => write_object(level, event),
     }
 }
 
@@ -67,12 +156,23 @@ pub fn print(text: &str) {
 /// What a command is for, as it is, with a line end only for somebody who looks at it. Whoever asked for it must learn
 /// that it did not arrive.
 pub fn hand_over(text: &str) -> io::Result<()> {
+    // What is written there now goes to the /dev/null that std has opened.
+    if os::was_closed(1) {
+        return Err(io::Error::other("it is closed"));
+    }
     let mut out = io::stdout().lock();
+    let somebody_looks = out.is_terminal();
     out.write_all(text.as_bytes())?;
-    if out.is_terminal() {
+    if somebody_looks {
         out.write_all(b"\n")?;
     }
-    out.flush()
+    out.flush()?;
+    if somebody_looks {
+        note(Event::new(
+            "this is secret: it is in the terminal's memory now",
+        ));
+    }
+    Ok(())
 }
 
 fn write_line(kind: &str, text: &str) {
@@ -82,6 +182,43 @@ fn write_line(kind: &str, text: &str) {
     line.push_str(&plain(text));
     let end = line.floor_char_boundary(LONGEST_LINE);
     line.truncate(end);
+    write_whole(line);
+}
+
+fn write_object(level: &str, event: Event) {
+    let mut object = event.facts;
+    for value in object.values_mut() {
+        if let Value::String(text) = value {
+            *text = plain(text);
+        }
+    }
+    object.insert("level".to_owned(), level.into());
+    object.insert("message".to_owned(), plain(&event.message).into());
+    let mut line = Value::Object(object.clone()).to_string();
+    if line.len() > LONGEST_LINE {
+        // An object that is cut is none: its texts are, and first those that the message holds too.
+        let is_said = |name: &String| matches!(name.as_str(), "hint" | "message");
+        let mut names: Vec<String> = object.keys().cloned().collect();
+        names.retain(|name| name != "cause" && name != "level");
+        names.sort_by_key(|name| {
+            let length = object[name].as_str().map_or(0, str::len);
+            (is_said(name), Reverse(length))
+        });
+        for name in names {
+            let excess = line.len().saturating_sub(LONGEST_LINE);
+            let least = if is_said(&name) { LEAST_SAID } else { 0 };
+            if let Some(Value::String(text)) = object.get_mut(&name) {
+                // Escapes only make it longer.
+                let length = text.len().saturating_sub(excess).max(least);
+                text.truncate(text.floor_char_boundary(length));
+                line = Value::Object(object.clone()).to_string();
+            }
+        }
+    }
+    write_whole(line);
+}
+
+fn write_whole(mut line: String) {
     line.push('\n');
     let patience = if UNREAD.load(Ordering::Relaxed) {
         0

@@ -5,6 +5,7 @@
 //! write files; or print a token; or copy ourselves.
 
 mod challenge;
+mod check;
 mod cli;
 mod cloud;
 mod contents;
@@ -17,11 +18,13 @@ mod files;
 mod host;
 mod http;
 mod identity;
+mod init;
 mod log;
 mod memfd;
 mod os;
 mod plan;
 mod progress;
+mod reader;
 mod render;
 mod secret;
 mod secret_ref;
@@ -37,7 +40,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Action, Exec, Token, Write};
+use crate::cli::{Action, Check, Exec, Write};
 use crate::env::{Assignment, Content, Environment};
 use crate::exec::Program;
 use crate::failure::{Cause, Failure};
@@ -45,6 +48,8 @@ use crate::fetch::Fetched;
 use crate::files::Order;
 use crate::http::Http;
 use crate::identity::Source;
+use crate::init::Role;
+use crate::log::Event;
 use crate::memfd::Memfd;
 use crate::plan::{Plan, Way};
 use crate::volume::FileName;
@@ -52,34 +57,69 @@ use crate::volume::FileName;
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where_and_exit));
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
-            log::error(&format!("{error:#}"));
-            if let Some(hint) = failure::hint(&error) {
-                log::hint(hint);
+            let code = failure::exit_code(&error);
+            let mut event = Event::new(format!("{error:#}")).fact("code", code);
+            for (name, value) in failure::facts(&error) {
+                event = event.fact(name, log::plain(&value));
             }
-            ExitCode::from(failure::exit_code(&error))
+            log::error(event, failure::hint(&error));
+            ExitCode::from(code)
         }
     }
 }
 
-fn run() -> Result<()> {
+/// The exit code where nothing went wrong: only `check` has one that is not 0.
+fn run() -> Result<u8> {
     let env = Environment::new(os::environ());
-    match cli::parse(std::env::args_os().skip(1).collect())? {
-        Action::Help => log::print(cli::HELP),
+    log::set_format(settings::log_format(None, &env).unwrap_or_default());
+    let action = cli::parse(std::env::args_os().skip(1).collect())?;
+    if !matches!(action, Action::Help(_) | Action::Version) {
+        log::set_format(settings::log_format(action.log_format(), &env)?);
+    }
+    match action {
+        Action::Help(command) => log::print(&cli::help(command)),
+        Action::Check(check) => return look_at_every_link(&check, &env),
+        Action::Get(get) => hand_over(Plan::get(&get, &env)?, &env, "the secret")?,
         Action::Version => log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n")),
-        Action::Token(token) => print_token(&token, &env)?,
+        Action::Token(token) => hand_over(Plan::token(&token, &env)?, &env, "the access token")?,
         Action::Write(write) if write.dry_run => show_write(&write, &env)?,
         Action::Write(write) => fill(&write, &env)?,
-        Action::Install(dir) => files::install(&dir)?,
+        Action::Install(install) => files::install(&install.dir)?,
         Action::Exec(exec) if exec.dry_run => show_exec(&exec, &env)?,
-        Action::Exec(exec) => match start(&exec, &env)? {},
+        Action::Exec(exec) => return start(&exec, env),
     }
-    Ok(())
+    Ok(0)
+}
+
+/// `check`: what it found on standard output, and the exit code that `exec` would have.
+fn look_at_every_link(check: &Check, env: &Environment) -> Result<u8> {
+    // A bad value is the check's to tell.
+    if check.exec.shared.verbose || settings::truth(env, "AKV_INIT_VERBOSE").unwrap_or(false) {
+        log::set_verbose();
+    }
+    let report = check::check(check, env);
+    log::print(&report.to_text(check.format));
+    Ok(report.exit_code())
+}
+
+/// Becomes COMMAND, or lets a child become it and supervises that.
+fn start(exec: &Exec, env: Environment) -> Result<u8> {
+    let Some(supervision) = exec.supervision else {
+        match become_command(exec, &env)? {}
+    };
+    match init::fork(supervision)? {
+        Role::Parent(code) => Ok(code),
+        Role::Child { parent } => {
+            let env = env.handed_on(parent, std::process::id());
+            match become_command(exec, &env)? {}
+        }
+    }
 }
 
 /// Becomes COMMAND, with its secrets.
-fn start(exec: &Exec, env: &Environment) -> Result<Infallible> {
+fn become_command(exec: &Exec, env: &Environment) -> Result<Infallible> {
     let plan = Plan::exec(exec, env)?;
     let program = exec::find(&exec.command, env)?;
     begin(&plan);
@@ -196,17 +236,22 @@ fn build_environment(
     Ok(environment)
 }
 
-/// `token`: an access token on standard output, with a line end only for somebody who looks at it.
-fn print_token(token: &Token, env: &Environment) -> Result<()> {
-    let plan = Plan::token(token, env)?;
+/// `get` and `token`: a value on standard output, with a line end only for somebody who looks at it.
+fn hand_over(plan: Plan, env: &Environment, what: &str) -> Result<()> {
     begin(&plan);
-    for value in &obtain(plan, env)?.values {
-        log::hand_over(value.expose()).map_err(|error| {
-            Failure::new(
-                Cause::CannotCreate,
-                format!("writing the access token to standard output: {error}"),
-            )
-        })?;
+    let fetched = obtain(plan, env)?;
+    let print = |value: &str| {
+        log::hand_over(value).map_err(|error| {
+            let message = format!("writing {what} to standard output: {error}");
+            Failure::new(Cause::CannotCreate, message)
+        })
+    };
+    match fetched.plan().targets.first() {
+        Some(target) => print(fetched.value(target).expose())?,
+        None => fetched
+            .values
+            .iter()
+            .try_for_each(|value| print(value.expose()))?,
     }
     Ok(())
 }
@@ -217,7 +262,10 @@ fn begin(plan: &Plan) {
         log::set_verbose();
     }
     for name in &plan.unknown {
-        log::warning(&format!("{name} is not a setting of akv-init"));
+        log::warning(format!("{name} is not a setting of akv-init"));
+    }
+    for (setting, why) in &plan.idle {
+        log::warning(format!("{setting}: {why}"));
     }
 }
 
@@ -266,7 +314,9 @@ fn say_where_and_exit(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic
         .location()
         .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-    log::error(&format!("internal error{place}"));
-    log::hint("this is a bug of akv-init: please report it with this line and the version");
+    log::error(
+        Event::new(format!("internal error{place}")).fact("code", failure::INTERNAL),
+        Some("this is a bug of akv-init: please report it with this line and the version"),
+    );
     os::exit_at_once(failure::INTERNAL.into());
 }

@@ -42,10 +42,7 @@ impl Memfd {
         let failed = |errno: Errno| {
             let failure = Failure::new(
                 Cause::CannotCreate,
-                format!(
-                    "target `{target}`: making a file in memory: {}",
-                    errno.desc()
-                ),
+                format!("{target}: making a file in memory: {}", errno.desc()),
             );
             failure.maybe_hint(match errno {
                 Errno::EINVAL | Errno::EMFILE => Some(format!(

@@ -197,13 +197,20 @@ extern "C" fn end_at_once(number: i32) {
         }
     }
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
-    let mut line = Line::new();
+    let json = log::format() == log::Format::Json;
+    let (start, end) = match json {
+        true => ("{\"code\":", "\"}"),
+        false => ("akv-init: error: ", ""),
+    };
+    let mut line = Line::new(end);
     // A line that is too long is cut; nothing else can fail.
-    let _ = write!(
-        line,
-        "akv-init: error: stopped by {name} after {} s",
-        elapsed().as_secs()
-    );
+    let _ = line.write_str(start);
+    if json {
+        let code = 128 + number;
+        let _ = write!(line, "{code},\"level\":\"error\",\"message\":\"");
+    }
+    line.escaping = json;
+    let _ = write!(line, "stopped by {name} after {} s", elapsed().as_secs());
     if let Some(waiting) = current().filter(|_| !SETTLED.load(Ordering::SeqCst)) {
         let _ = write!(line, ", while {waiting}");
     }
@@ -215,31 +222,50 @@ extern "C" fn end_at_once(number: i32) {
 struct Line {
     bytes: [u8; 1024],
     length: usize,
+    /// What always has room, behind the text.
+    end: &'static str,
+    /// Whether quotes and backslashes stand in a JSON string now.
+    escaping: bool,
 }
 
 impl Line {
-    fn new() -> Self {
+    fn new(end: &'static str) -> Self {
         Line {
             bytes: [0; 1024],
             length: 0,
+            end,
+            escaping: false,
         }
     }
 
     fn finish(&mut self) -> &[u8] {
-        self.bytes[self.length] = b'\n';
-        &self.bytes[..=self.length]
+        for byte in self.end.bytes().chain([b'\n']) {
+            self.bytes[self.length] = byte;
+            self.length += 1;
+        }
+        &self.bytes[..self.length]
     }
 }
 
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            // The last byte is for the line end.
-            if self.length == self.bytes.len() - 1 {
+        for character in text.chars() {
+            let character = if character.is_ascii_control() {
+                ' '
+            } else {
+                character
+            };
+            let escaped = self.escaping && matches!(character, '"' | '\\');
+            let room = self.bytes.len() - 1 - self.end.len() - self.length;
+            // Whole characters only: half of one is no JSON.
+            if room < character.len_utf8() + usize::from(escaped) {
                 return Err(fmt::Error);
             }
-            self.bytes[self.length] = if byte.is_ascii_control() { b' ' } else { byte };
-            self.length += 1;
+            if escaped {
+                self.bytes[self.length] = b'\\';
+                self.length += 1;
+            }
+            self.length += character.encode_utf8(&mut self.bytes[self.length..]).len();
         }
         Ok(())
     }

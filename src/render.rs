@@ -64,7 +64,7 @@ impl Format {
     /// Refuses a name that cannot be a key.
     pub fn check_name(self, name: &str) -> Result<(), Failure> {
         let refused = |why: &str| {
-            Failure::new(Cause::Config, format!("target `{name}`: {why}"))
+            Failure::new(Cause::Config, format!("{name}: {why}"))
                 .hint("name it otherwise, or use --output files or --output json:FILE")
         };
         match self {
@@ -112,7 +112,7 @@ impl Format {
         Failure::new(
             Cause::Config,
             format!(
-                "target `{name}`: the {} format cannot hold this value so that {reader} gets it back",
+                "{name}: the {} format cannot hold this value so that {reader} gets it back",
                 self.name()
             ),
         )
@@ -278,7 +278,7 @@ mod tests {
             for value in values {
                 let failure = format.render(&[("GOOD", "a"), ("BAD", value)]).unwrap_err();
                 let message = format!(
-                    "target `BAD`: the {} format cannot hold this value so that {reader} gets it back",
+                    "BAD: the {} format cannot hold this value so that {reader} gets it back",
                     format.name()
                 );
                 let hint = "use --output files or --output json:FILE, which hold every value";
@@ -351,7 +351,7 @@ mod tests {
                 "a key in a k8s-env file has at most 128 characters",
             ),
         ] {
-            let expected = [format!("target `{name}`: {why}"), hint.to_owned()];
+            let expected = [format!("{name}: {why}"), hint.to_owned()];
             assert_eq!(said(format.check_name(name).unwrap_err()), expected);
             assert_eq!(said(format.render(&[(name, "v")]).unwrap_err()), expected);
         }

@@ -9,15 +9,17 @@ use crate::cloud::Cloud;
 use crate::env::{Environment, OWN_PREFIX};
 use crate::failure::{Cause, Failure};
 use crate::host::{Host, VaultName};
+use crate::log;
 use crate::secret_ref::Reference;
 
 /// The settings' names behind [`OWN_PREFIX`].
-const TWINS: [&str; 13] = [
+const TWINS: [&str; 14] = [
     "ALLOW_VAULT",
     "CA_FILE",
     "CLIENT_ID",
     "CLOUD",
     "IDENTITY",
+    "LOG_FORMAT",
     "OBJECT_ID",
     "OVERRIDE",
     "RESOURCE_ID",
@@ -55,6 +57,8 @@ pub struct Shared {
     pub vault_resource: Option<String>,
     /// `--ca-file`.
     pub ca_file: Option<PathBuf>,
+    /// `--log-format`.
+    pub log_format: Option<log::Format>,
     /// `--verbose`.
     pub verbose: bool,
 }
@@ -195,6 +199,19 @@ fn setting<T>(
             format!("{twin}: `{text}` is not {expected}"),
         )),
     }
+}
+
+/// How lines are written: the option, else its twin.
+pub fn log_format(option: Option<log::Format>, env: &Environment) -> Result<log::Format, Failure> {
+    let names = log::Format::NAMES;
+    let format = setting(
+        env,
+        option,
+        "AKV_INIT_LOG_FORMAT",
+        log::Format::parse,
+        names,
+    )?;
+    Ok(format.unwrap_or_default())
 }
 
 /// A variable that is `true` or `false`.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use crate::failure::Failure;
 use crate::http::Http;
 use crate::identity::{AccessToken, Ask, Source};
+use crate::log::Event;
 use crate::{date, log};
 
 /// The tokens, there or on their way.
@@ -45,6 +46,13 @@ impl Promise {
 }
 
 impl Tokens {
+    /// One that somebody else got.
+    pub fn put(&self, resource: &str, token: Arc<AccessToken>) {
+        let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+        let promise = promises.entry((resource.to_owned(), None)).or_default();
+        promise.keep(token);
+    }
+
     /// The token for a resource. There is no way back from a failure: those who wait for the same token end with the
     /// process.
     pub fn get(
@@ -62,11 +70,21 @@ impl Tokens {
         if !is_mine {
             return Ok(promise.wait());
         }
-        let token = Arc::new(source.token(http, ask)?);
+        let (resource, from) = (ask.resource, source.describe());
+        let token = source.token(http, ask).map_err(|failure| {
+            failure
+                .fact("resource", resource)
+                .fact("identity", from.as_str())
+        });
+        let token = Arc::new(token?);
         log::debug(|| {
             let until = date::format(token.expires_on);
-            let (resource, from) = (ask.resource, source.describe());
-            format!("got an access token for {resource} from {from}, good until {until}")
+            let text =
+                format!("got an access token for {resource} from {from}, good until {until}");
+            Event::new(text)
+                .fact("resource", resource)
+                .fact("identity", from.as_str())
+                .fact("expires", until)
         });
         promise.keep(token.clone());
         Ok(token)

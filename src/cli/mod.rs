@@ -4,92 +4,38 @@
 //! COMMAND. pico-args searches all words, so it only ever sees those before COMMAND: otherwise
 //! `akv-init exec app --help` would print our help.
 
+mod action;
+mod help;
 mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pico_args::Arguments;
 
 use crate::cloud::Cloud;
 use crate::failure::Failure;
 use crate::host::{Host, parse_vault};
+use crate::init::{Forward, Supervision};
+use crate::log::Format;
 use crate::secret_ref::{Reference, check_resource};
 use crate::settings::{CLOUDS, DURATION, IdentityName, Shared, parse_duration};
 use crate::volume::{Layout, MODE, Output, Rules, parse_mode};
 
 use words::{
-    asked_for_help, names, one, one_path, one_word, parsed, perhaps, refuse_leftovers,
+    ALL, asked_for_help, names, one, one_path, one_word, parsed, perhaps, refuse_leftovers,
     split_at_command, usage,
 };
 
-/// The help text, written by hand.
-pub const HELP: &str = include_str!("../help.txt");
+pub use action::{Action, Check, Exec, Get, Install, Token, Write};
+pub use help::help;
 
 /// A file's permissions unless `--mode` says otherwise: its owner and its group read it, and nobody changes it.
 const DEFAULT_MODE: u32 = 0o440;
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Action {
-    /// Become COMMAND with its secrets.
-    Exec(Box<Exec>),
-    /// Print the help.
-    Help,
-    /// Copy our own file into this directory.
-    Install(PathBuf),
-    /// Print an access token.
-    Token(Box<Token>),
-    /// Print the version.
-    Version,
-    /// Put secrets into files.
-    Write(Box<Write>),
-}
-
-/// `akv-init exec`.
-#[derive(Debug)]
-pub struct Exec {
-    /// Options that several commands share.
-    pub shared: Shared,
-    /// `--memfd NAME=REF`.
-    pub memfds: Vec<(String, Reference)>,
-    /// `--override`.
-    pub overwrite: bool,
-    /// `--literal NAME`: variables that are passed on as they are.
-    pub literal: Vec<OsString>,
-    /// `--unset NAME`: variables that COMMAND does not get.
-    pub unset: Vec<OsString>,
-    /// `--dry-run`.
-    pub dry_run: bool,
-    /// COMMAND and its arguments; never empty.
-    pub command: Vec<OsString>,
-}
-
-/// `akv-init write`.
-#[derive(Debug)]
-pub struct Write {
-    /// Options that several commands share.
-    pub shared: Shared,
-    /// `--from-env`.
-    pub from_env: bool,
-    /// `--literal NAME`: variables that are no references, whatever they look like.
-    pub literal: Vec<OsString>,
-    /// `--output`; never empty.
-    pub outputs: Vec<Output>,
-    /// DIR, `--mode`, `--layout`, `--require-tmpfs`, `--keep-existing`.
-    pub rules: Rules,
-    /// `--dry-run`.
-    pub dry_run: bool,
-}
-
-/// `akv-init token`.
-#[derive(Debug)]
-pub struct Token {
-    /// Options that several commands share.
-    pub shared: Shared,
-    /// RESOURCE, or `--scope` without `/.default`; none is Key Vault's.
-    pub resource: Option<String>,
-}
+/// How long what COMMAND leaves behind may take to stop: Docker kills a container after ten seconds.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Reads the words behind the program's name.
 pub fn parse(words: Vec<OsString>) -> Result<Action, Failure> {
@@ -97,38 +43,33 @@ pub fn parse(words: Vec<OsString>) -> Result<Action, Failure> {
     let Some(verb) = words.next() else {
         return Err(usage("no command given"));
     };
-    let parse = match verb.to_str() {
-        Some("exec") => parse_exec,
-        Some("install") => parse_install,
-        Some("token") => parse_token,
-        Some("write") => parse_write,
-        Some("help" | "--help" | "-h") => return Ok(Action::Help),
-        Some("--version" | "-V") => return Ok(Action::Version),
-        _ => {
-            return Err(usage(&format!("unknown command `{}`", verb.display()))
-                .hint("to start a program: akv-init exec -- PROGRAM; see akv-init --help"));
-        }
-    };
     let words: Vec<OsString> = words.collect();
+    let known = ALL.iter().find(|known| verb == **known).copied();
     // Before anything that can fail, so that help is there for whoever has just made a mistake.
-    match asked_for_help(&words) {
-        Some(answer) => Ok(answer),
-        None => parse(words),
+    if let Some(answer) = known.and_then(|verb| asked_for_help(verb, &words)) {
+        return Ok(answer);
+    }
+    match known.or(verb.to_str()) {
+        Some("check") => parse_check(words),
+        Some("exec") => parse_exec(words),
+        Some("get") => parse_get(words),
+        Some("install") => parse_install(words),
+        Some("token") => parse_token(words),
+        Some("write") => parse_write(words),
+        Some("help" | "--help" | "-h") => {
+            let about = words.first();
+            let about = about.and_then(|word| ALL.iter().find(|known| word == **known));
+            Ok(Action::Help(about.copied()))
+        }
+        Some("--version" | "-V") => Ok(Action::Version),
+        _ => Err(usage(&format!("unknown command `{}`", verb.display()))
+            .hint("to start a program: akv-init exec -- PROGRAM; see akv-init --help")),
     }
 }
 
 fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
-    let (options, command) = split_at_command("exec", words)?;
-    let mut options = Arguments::from_vec(options);
-    let exec = Exec {
-        shared: parse_reading(&mut options, "a variable")?,
-        memfds: targets(&mut options, "--memfd", "a variable")?,
-        overwrite: options.contains("--override"),
-        literal: names(&mut options, "--literal")?,
-        unset: names(&mut options, "--unset")?,
-        dry_run: options.contains("--dry-run"),
-        command,
-    };
+    let (mut options, command) = split_at_command("exec", words)?;
+    let exec = parse_starting(&mut options, command)?;
     refuse_leftovers(options)?;
     if exec.command.is_empty() {
         return Err(usage("no COMMAND given").hint(
@@ -138,9 +79,47 @@ fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
     Ok(Action::Exec(Box::new(exec)))
 }
 
+/// Whether COMMAND runs in a child, and how.
+fn parse_supervision(options: &mut Arguments) -> Result<Option<Supervision>, Failure> {
+    let forward = perhaps(options, "--init", Forward::parse, Forward::NAMES)?;
+    let drain = parsed(options, "--drain", parse_duration, DURATION)?;
+    match forward {
+        None if drain.is_some() => Err(usage("--drain is for --init")),
+        None => Ok(None),
+        Some(forward) => Ok(Some(Supervision {
+            forward: forward.unwrap_or(Forward::Group),
+            drain: drain.unwrap_or(DEFAULT_DRAIN),
+        })),
+    }
+}
+
+fn parse_check(words: Vec<OsString>) -> Result<Action, Failure> {
+    let (mut options, command) = split_at_command("check", words)?;
+    let exec = parse_starting(&mut options, command)?;
+    let format = parsed(&mut options, "--format", Format::parse, Format::NAMES)?;
+    refuse_leftovers(options)?;
+    Ok(Action::Check(Box::new(Check {
+        exec,
+        format: format.unwrap_or_default(),
+    })))
+}
+
+/// What is taken to start COMMAND, or to look whether it could be.
+fn parse_starting(options: &mut Arguments, command: Vec<OsString>) -> Result<Exec, Failure> {
+    Ok(Exec {
+        shared: parse_reading(options, "a variable")?,
+        memfds: targets(options, "--memfd", "a variable")?,
+        overwrite: options.contains("--override"),
+        literal: names(options, "--literal")?,
+        unset: names(options, "--unset")?,
+        supervision: parse_supervision(options)?,
+        dry_run: options.contains("--dry-run"),
+        command,
+    })
+}
+
 fn parse_write(words: Vec<OsString>) -> Result<Action, Failure> {
-    let (options, words) = split_at_command("write", words)?;
-    let mut options = Arguments::from_vec(options);
+    let (mut options, words) = split_at_command("write", words)?;
     let shared = parse_reading(&mut options, "a file")?;
     let mut outputs = Vec::new();
     while let Some(text) = one(&mut options, "--output")? {
@@ -184,12 +163,27 @@ fn parse_write(words: Vec<OsString>) -> Result<Action, Failure> {
 }
 
 fn parse_install(words: Vec<OsString>) -> Result<Action, Failure> {
-    let (options, words) = split_at_command("install", words)?;
-    let mut options = Arguments::from_vec(options);
+    let (mut options, words) = split_at_command("install", words)?;
     // Taken, and of no use: there is nothing to say.
     options.contains(["-v", "--verbose"]);
+    let log_format = parsed(&mut options, "--log-format", Format::parse, Format::NAMES)?;
     refuse_leftovers(options)?;
-    Ok(Action::Install(directory(words)?))
+    Ok(Action::Install(Install {
+        log_format,
+        dir: directory(words)?,
+    }))
+}
+
+fn parse_get(words: Vec<OsString>) -> Result<Action, Failure> {
+    let (mut options, words) = split_at_command("get", words)?;
+    let shared = parse_reading(&mut options, "a reference")?;
+    refuse_leftovers(options)?;
+    let Some(text) = one_word(words, "REF")? else {
+        return Err(usage("no REF given"));
+    };
+    let text = text.to_str().ok_or_else(|| usage("REF is not UTF-8"))?;
+    let reference = Reference::parse(text)?;
+    Ok(Action::Get(Box::new(Get { shared, reference })))
 }
 
 /// DIR, the last word.
@@ -201,8 +195,7 @@ fn directory(words: Vec<OsString>) -> Result<PathBuf, Failure> {
 }
 
 fn parse_token(words: Vec<OsString>) -> Result<Action, Failure> {
-    let (options, words) = split_at_command("token", words)?;
-    let mut options = Arguments::from_vec(options);
+    let (mut options, words) = split_at_command("token", words)?;
     let shared = parse_shared(&mut options)?;
     let scope = one(&mut options, "--scope")?;
     refuse_leftovers(options)?;
@@ -283,6 +276,7 @@ fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
         resource_id: one(options, "--resource-id")?,
         cloud: parsed(options, "--cloud", Cloud::parse, CLOUDS)?,
         ca_file: one_path(options, "--ca-file")?,
+        log_format: parsed(options, "--log-format", Format::parse, Format::NAMES)?,
         verbose: options.contains(["-v", "--verbose"]),
         ..Shared::default()
     })
@@ -290,5 +284,10 @@ fn parse_shared(options: &mut Arguments) -> Result<Shared, Failure> {
 
 /// A value that was typed wrongly is the business of whoever typed it, whoever else uses the same words.
 fn mistyped(option: &str, failure: Failure) -> Failure {
-    usage(&failure.about(option).to_string())
+    let hint = failure.what_to_do().map(str::to_owned);
+    let typed = usage(&failure.about(option).to_string());
+    match hint {
+        Some(hint) => typed.hint(hint),
+        None => typed,
+    }
 }

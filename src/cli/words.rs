@@ -21,36 +21,44 @@ enum Takes {
 }
 
 /// Every command that asks Azure for something.
-const ASKING: &[&str] = &["exec", "token", "write"];
+pub const ASKING: &[&str] = &["check", "exec", "get", "token", "write"];
 /// Those of them that read secrets.
-const READING: &[&str] = &["exec", "write"];
+pub const READING: &[&str] = &["check", "exec", "get", "write"];
+/// Those of them that have targets for secrets.
+const TARGETS: &[&str] = &["check", "exec", "write"];
+/// Those that start COMMAND, or look whether they could.
+const STARTING: &[&str] = &["check", "exec"];
 /// Every command.
-const ALL: &[&str] = &["exec", "install", "token", "write"];
+pub const ALL: &[&str] = &["check", "exec", "get", "install", "token", "write"];
 
 /// Every option, what it takes, and whose it is.
-const OPTIONS: [(&str, Takes, &[&str]); 30] = [
+const OPTIONS: [(&str, Takes, &[&str]); 34] = [
     ("--allow-vault", Takes::Value, READING),
     ("--ca-file", Takes::Value, ASKING),
     ("--client-id", Takes::Value, ASKING),
     ("--cloud", Takes::Value, ASKING),
-    ("--dry-run", Takes::Nothing, READING),
+    ("--dry-run", Takes::Nothing, &["exec", "write"]),
+    ("--drain", Takes::Value, STARTING),
+    ("--format", Takes::Value, &["check"]),
     ("--from-env", Takes::Nothing, &["write"]),
     ("--help", Takes::Nothing, ALL),
     ("--identity", Takes::Value, ASKING),
+    ("--init", Takes::Perhaps, STARTING),
     ("--keep-existing", Takes::Perhaps, &["write"]),
     ("--layout", Takes::Value, &["write"]),
-    ("--literal", Takes::Value, READING),
-    ("--memfd", Takes::Value, &["exec"]),
+    ("--literal", Takes::Value, TARGETS),
+    ("--log-format", Takes::Value, ALL),
+    ("--memfd", Takes::Value, STARTING),
     ("--mode", Takes::Value, &["write"]),
     ("--object-id", Takes::Value, ASKING),
     ("--output", Takes::Value, &["write"]),
-    ("--override", Takes::Nothing, &["exec"]),
+    ("--override", Takes::Nothing, STARTING),
     ("--require-tmpfs", Takes::Nothing, &["write"]),
     ("--resource-id", Takes::Value, ASKING),
     ("--scope", Takes::Value, &["token"]),
-    ("--secret", Takes::Value, READING),
+    ("--secret", Takes::Value, TARGETS),
     ("--timeout", Takes::Value, ASKING),
-    ("--unset", Takes::Value, &["exec"]),
+    ("--unset", Takes::Value, STARTING),
     ("--vault", Takes::Value, READING),
     ("--vault-resource", Takes::Value, READING),
     ("--verbose", Takes::Nothing, ALL),
@@ -61,17 +69,22 @@ const OPTIONS: [(&str, Takes, &[&str]); 30] = [
     ("-v", Takes::Nothing, ALL),
 ];
 
+/// Whose an option is; none where there is no such option.
+pub fn commands_with(name: &str) -> Option<&'static [&'static str]> {
+    option(name).map(|(_, commands)| commands)
+}
+
 fn option(name: &str) -> Option<(Takes, &'static [&'static str])> {
     let known = OPTIONS.iter().find(|(known, ..)| *known == name)?;
     Some((known.1, known.2))
 }
 
 /// Whether help or the version is asked for before COMMAND, whatever else is wrong there.
-pub fn asked_for_help(words: &[OsString]) -> Option<Action> {
+pub fn asked_for_help(verb: &'static str, words: &[OsString]) -> Option<Action> {
     let mut words = words.iter();
     while let Some(word) = words.next().filter(|word| *word != "--") {
         match word.to_str().unwrap_or_default() {
-            "-h" | "--help" => return Some(Action::Help),
+            "-h" | "--help" => return Some(Action::Help(Some(verb))),
             "-V" | "--version" => return Some(Action::Version),
             word if option(word).is_some_and(|(takes, _)| takes == Takes::Value) => {
                 let mut ahead = words.clone();
@@ -95,15 +108,16 @@ pub fn asked_for_help(words: &[OsString]) -> Option<Action> {
 pub fn split_at_command(
     verb: &str,
     words: Vec<OsString>,
-) -> Result<(Vec<OsString>, Vec<OsString>), Failure> {
+) -> Result<(Arguments, Vec<OsString>), Failure> {
     let mut options = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         if word == "--" {
-            return Ok((options, words.collect()));
+            return Ok((Arguments::from_vec(options), words.collect()));
         }
         if !word.as_bytes().starts_with(b"-") || word == "-" {
-            return Ok((options, std::iter::once(word).chain(words).collect()));
+            let words = std::iter::once(word).chain(words).collect();
+            return Ok((Arguments::from_vec(options), words));
         }
         let name = word
             .as_bytes()
@@ -147,7 +161,7 @@ pub fn split_at_command(
             }
         }
     }
-    Ok((options, Vec::new()))
+    Ok((Arguments::from_vec(options), Vec::new()))
 }
 
 /// What stands behind the options of a command that takes one word there, at most.

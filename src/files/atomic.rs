@@ -101,7 +101,7 @@ pub fn write(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
     for name in obsolete {
         log::debug(|| format!("`{name}` is no longer named: removed"));
         if let Err(failure) = dir.remove(&name) {
-            log::warning(&format!(
+            log::warning(format!(
                 "{failure}; it leads to nothing, and the next run tries again"
             ));
         }

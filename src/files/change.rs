@@ -244,7 +244,7 @@ impl<'a> Change<'a> {
             Ok(_) => None,
             Err(failure) => {
                 // Not known, so that nothing is removed.
-                log::warning(&format!(
+                log::warning(format!(
                     "{failure}; the next run removes what this one leaves"
                 ));
                 return result;
@@ -257,7 +257,7 @@ impl<'a> Change<'a> {
                 && exists
                 && let Err(failure) = self.dir.remove_made(name)
             {
-                log::warning(&format!("{failure}; the next run tries again"));
+                log::warning(format!("{failure}; the next run tries again"));
             }
         }
         result

@@ -80,7 +80,7 @@ pub fn check(rules: &Rules, names: &[&FileName]) -> Result<Checked, Failure> {
     let dir = Dir::open(&rules.dir)?;
     check_memory(&dir, rules)?;
     if !dir.in_memory {
-        log::warning(&format!("{}; {MOUNT_TMPFS}", not_in_memory(&dir)));
+        log::warning(format!("{}; {MOUNT_TMPFS}", not_in_memory(&dir)));
     }
     dir.check_writable()?;
     let files: Vec<File<'_>> = names
@@ -159,7 +159,7 @@ pub fn keep(rules: &Rules, wanted: Option<&Manifest>, failure: Failure) -> Resul
         let old = format!("and the files in `{dir}` are of {time}, too old to be kept");
         return Err(failure.and(&old));
     }
-    log::warning(&format!(
+    log::warning(format!(
         "{failure}; kept the files in `{dir}`, which are of {time}"
     ));
     Ok(())
@@ -259,7 +259,7 @@ fn lock(dir: &Dir) -> Result<Option<fs::File>, Failure> {
             }
             // File systems without locks; two runs at once then have only their renames.
             Err(TryLockError::Error(error)) => {
-                log::warning(&format!(
+                log::warning(format!(
                     "`{}` cannot be locked: {error}",
                     dir.path_of("").display()
                 ));
@@ -281,7 +281,7 @@ fn sweep(dir: &Dir) -> Result<(), Failure> {
     })?;
     for name in left {
         if let Err(failure) = dir.remove_made(&name) {
-            log::warning(&format!("{failure}; an earlier run has left it"));
+            log::warning(format!("{failure}; an earlier run has left it"));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::{HeaderMap, StatusCode};
 
-use super::retry;
+use crate::date;
 
 /// One answer, read to its end. No `Debug`: the body may be a secret.
 pub struct Answer {
@@ -48,7 +48,7 @@ impl Answer {
 
     /// How long the service asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
-        retry::retry_after(|name| self.header(name))
+        retry_after(|name| self.header(name))
     }
 }
 
@@ -57,5 +57,46 @@ pub(super) fn status_text(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
+    }
+}
+
+/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. What cannot
+/// be read is as good as absent.
+fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
+    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+        if let Some(millis) = header(name).and_then(|value| value.trim().parse::<u32>().ok()) {
+            return Some(Duration::from_millis(millis.into()));
+        }
+    }
+    let value = header("retry-after")?.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let seconds = date::parse_http(value)?.saturating_sub(date::now());
+    Some(Duration::from_secs(seconds.max(0).unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &'static str, value: &'static str) -> Option<Duration> {
+        retry_after(|asked| (asked == name).then_some(value))
+    }
+
+    #[test]
+    fn retry_after_is_seconds_milliseconds_or_a_date() {
+        assert_eq!(read("retry-after", "123"), Some(Duration::from_secs(123)));
+        assert_eq!(
+            read("x-ms-retry-after-ms", "1500"),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(
+            read("retry-after", "Thu, 31 Dec 2020 23:59:50 GMT"),
+            Some(Duration::ZERO)
+        );
+        for nonsense in ["invalid", "01 Jan 2021 00:00:00 GMT", "-5", ""] {
+            assert_eq!(read("retry-after", nonsense), None, "{nonsense}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::Resolver;
 use ureq::unversioned::transport::time::Instant;
@@ -52,6 +52,21 @@ pub enum How {
 
 thread_local! {
     static HOW: Cell<How> = const { Cell::new(How::Reused) };
+    static VERSION: Cell<Option<ProtocolVersion>> = const { Cell::new(None) };
+}
+
+/// Before this thread opens a connection.
+pub fn forget_version() {
+    VERSION.set(None);
+}
+
+/// The TLS version of the last connection that this thread opened.
+pub fn version() -> Option<&'static str> {
+    match VERSION.get()? {
+        ProtocolVersion::TLSv1_2 => Some("TLS 1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLS 1.3"),
+        _ => None,
+    }
 }
 
 /// Before a request of this thread.
@@ -66,7 +81,8 @@ pub fn how_connected() -> How {
 
 /// The connections to one origin that nobody uses yet, and how to make more.
 pub struct Connections {
-    origin: Uri,
+    /// Scheme, host and port.
+    pub origin: Uri,
     chain: Chain,
     /// The origin's addresses, the same for connections opened early and for ureq's.
     pub names: Names,
@@ -89,6 +105,17 @@ impl Connections {
 
     /// Opens one connection as a request would and keeps it.
     pub fn open_early(self: &Arc<Self>, agent: &Agent, within: Duration) -> Result<(), Error> {
+        let opened = self.open(agent, within)?;
+        self.lock().push(opened);
+        Ok(())
+    }
+
+    /// Opens one connection as a request would.
+    pub fn open(
+        self: &Arc<Self>,
+        agent: &Agent,
+        within: Duration,
+    ) -> Result<Box<dyn Transport>, Error> {
         let timeout = NextTimeout {
             after: within.into(),
             reason: Timeout::Connect,
@@ -109,16 +136,14 @@ impl Connections {
             now: Instant::now(),
             timeout,
             current_time: Arc::new(Instant::now),
-            run_connector: Arc::new(move |details| again.open(details)),
+            run_connector: Arc::new(move |details| again.connect(details)),
             // ureq uses it to shut an agent down while it works; ours end with the process.
             register_shutdown: Arc::new(|_| Ok(())),
         };
-        let opened = self.open(&details)?;
-        self.lock().push(opened);
-        Ok(())
+        self.connect(&details)
     }
 
-    fn open(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
+    fn connect(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
         let opened = self
             .chain
             .connect(details, None)?
@@ -153,7 +178,7 @@ impl Connector for Door {
         }
         // Before it is open: a handshake that breaks off was on a connection of our own, too.
         HOW.set(How::Opening);
-        let opened = self.0.open(details)?;
+        let opened = self.0.connect(details)?;
         HOW.set(How::Opened);
         Ok(Some(opened))
     }
@@ -194,6 +219,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         );
         stream.set_timeout(details.timeout);
         connection.complete_io(&mut stream)?;
+        VERSION.set(connection.protocol_version());
         Ok(Some(Either::B(TlsTransport {
             buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
             stream: StreamOwned::new(connection, stream),

@@ -7,14 +7,19 @@
 //! above choose.
 
 mod answer;
+mod certificate;
+mod clocks;
 mod connect;
 mod names;
+pub mod probe;
 mod proxy;
 mod random;
+mod request;
 pub mod retry;
 mod tls;
 pub mod trouble;
 mod url;
+mod watch;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -26,14 +31,16 @@ use ureq::{Agent, Proxy, RequestBuilder};
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::host::Host;
-use crate::log;
+use crate::log::{self, Event};
 use crate::settings::Settings;
 
 pub use random::request_id;
+pub use request::{Limits, Request};
 pub use url::{encode, is_base_url, split_url, with_query};
 
 pub use answer::Answer;
 use answer::status_text;
+use clocks::Clocks;
 pub use connect::LONGEST_HEADER;
 use connect::{Connections, Door, How};
 use names::Names;
@@ -52,6 +59,7 @@ pub struct Http {
     proxies: Proxies,
     /// The one deadline.
     pub patience: Patience,
+    clocks: Arc<Clocks>,
 }
 
 impl Http {
@@ -61,7 +69,31 @@ impl Http {
             tls: tls::client_config(env, settings.ca_file.as_deref())?,
             proxies: Proxies::from(env)?,
             patience: Patience::start(settings.timeout, settings.wait_for_access),
+            clocks: Arc::default(),
         })
+    }
+
+    /// The same for one who only looks: whom each handshake saw is remembered.
+    pub fn watching(env: &Environment, settings: &Settings) -> Result<Http, Failure> {
+        Ok(Http {
+            tls: tls::watching(env, settings.ca_file.as_deref())?,
+            ..Http::build(env, settings)?
+        })
+    }
+
+    /// The same with one try, from now on and within so long.
+    pub fn for_one_try(&self, within: Duration) -> Http {
+        Http {
+            tls: self.tls.clone(),
+            proxies: self.proxies.clone(),
+            patience: Patience::one_try(within),
+            clocks: self.clocks.clone(),
+        }
+    }
+
+    /// What servers' clocks said.
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
     /// A service on the internet, over https, through a proxy where one is configured for its host.
@@ -72,12 +104,14 @@ impl Http {
             proxy,
             self.tls.clone(),
             Names::default(),
+            self.clocks.clone(),
         )
     }
 
     /// An identity endpoint of this machine: never through a proxy, which would answer for another machine.
     pub fn local(&self, base: &str) -> Service {
-        Service::new(base, None, self.tls.clone(), Names::default())
+        let (tls, clocks) = (self.tls.clone(), self.clocks.clone());
+        Service::new(base, None, tls, Names::default(), clocks)
     }
 
     /// A service that is reached at one host and presents itself by another name, perhaps under roots (PEM) of its
@@ -99,7 +133,8 @@ impl Http {
                 Names::leading_to(&host.name),
             ),
         };
-        Ok(Service::new(&format!("https://{host}"), None, tls, names))
+        let base = format!("https://{host}");
+        Ok(Service::new(&base, None, tls, names, self.clocks.clone()))
     }
 }
 
@@ -110,31 +145,17 @@ pub struct Service {
     base: String,
     /// The proxy on the way, as host and port: never its credentials.
     proxy: Option<String>,
-}
-
-/// One request.
-pub struct Request<'a> {
-    /// Path and query, percent-encoded.
-    pub target: &'a str,
-    /// Headers besides `User-Agent` and `Accept`.
-    pub headers: &'a [(&'a str, &'a str)],
-    /// A form to POST, `application/x-www-form-urlencoded`; without one it is a GET.
-    pub form: Option<&'a str>,
-    /// How long a try may take.
-    pub limits: Limits,
-}
-
-/// How long the parts of one try may take.
-#[derive(Clone, Copy)]
-pub struct Limits {
-    /// TCP, a proxy's tunnel and TLS.
-    pub connect: Duration,
-    /// From the request sent to the answer's head.
-    pub response: Duration,
+    clocks: Arc<Clocks>,
 }
 
 impl Service {
-    fn new(base: &str, proxy: Option<Proxy>, tls: Arc<ClientConfig>, names: Names) -> Service {
+    fn new(
+        base: &str,
+        proxy: Option<Proxy>,
+        tls: Arc<ClientConfig>,
+        names: Names,
+        clocks: Arc<Clocks>,
+    ) -> Service {
         let through = proxy
             .as_ref()
             .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
@@ -169,6 +190,7 @@ impl Service {
             connections,
             base: base.to_owned(),
             proxy: through,
+            clocks,
         }
     }
 
@@ -177,17 +199,17 @@ impl Service {
     pub fn open_early(&self, limits: Limits) {
         let started = Instant::now();
         let opened = self.connections.open_early(&self.agent, limits.connect);
-        log::debug(|| match &opened {
-            Ok(()) => format!(
-                "connected to {} in {} ms",
-                self.base,
-                started.elapsed().as_millis()
-            ),
-            Err(error) => format!(
-                "connecting to {}: {}",
-                self.base,
-                Trouble::from_ureq(error, limits).message
-            ),
+        log::debug(|| {
+            let (url, took) = (&self.base, millis_since(started));
+            let text = match &opened {
+                Ok(()) => format!("connected to {url} in {took} ms"),
+                Err(error) => {
+                    let trouble =
+                        Trouble::from_ureq(error, limits).on_the_way_through(self.proxy.as_deref());
+                    format!("connecting to {url}: {}", trouble.message)
+                }
+            };
+            Event::new(text).fact("url", url.as_str()).fact("ms", took)
         });
     }
 
@@ -210,6 +232,9 @@ impl Service {
         let started = Instant::now();
         connect::forget_how_connected();
         let answer = self.call(request, patience);
+        if let Ok(answer) = &answer {
+            self.clocks.note(&self.base, answer);
+        }
         let reused = connect::how_connected() == How::Reused;
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
@@ -222,11 +247,15 @@ impl Service {
                 Ok(answer) => answer.status.to_string(),
                 Err(trouble) => trouble.message.clone(),
             };
-            format!(
-                "{verb} {}{path}: {outcome}, {} ms",
-                self.base,
-                started.elapsed().as_millis()
-            )
+            let (url, took) = (format!("{}{path}", self.base), millis_since(started));
+            let event = Event::new(format!("{verb} {url}: {outcome}, {took} ms"))
+                .fact("method", verb)
+                .fact("url", url)
+                .fact("ms", took);
+            match &answer {
+                Ok(answer) => event.fact("status", answer.status.as_u16()),
+                Err(_) => event,
+            }
         });
         (answer, reused)
     }
@@ -286,6 +315,10 @@ impl Service {
             body: bytes,
         })
     }
+}
+
+fn millis_since(started: Instant) -> u64 {
+    started.elapsed().as_millis() as u64
 }
 
 /// A request's headers, and how long it may take.

@@ -80,7 +80,7 @@ impl Names {
         {
             return answer.clone();
         }
-        let answer = look_up(host);
+        let (answer, _) = look_up(host);
         *last = Some((Instant::now(), host.to_owned(), answer.clone()));
         answer
     }
@@ -107,18 +107,35 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-fn look_up(host: &str) -> Answer {
+/// Who knows a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is an address.
+    Literal,
+    /// /etc/hosts.
+    HostsFile,
+    /// DNS, by the name as it is.
+    Dns,
+    /// DNS, with one of the search list's domains behind it.
+    SearchList,
+}
+
+/// Looks a name up, or takes it for the address that it is.
+pub fn look_up(host: &str) -> (Answer, Found) {
+    if let Ok(address) = without_brackets(host).parse() {
+        return (Ok(vec![address]), Found::Literal);
+    }
     let listed = in_hosts_file(
         // Lossy: one odd byte in a comment must not hide the file.
         &String::from_utf8_lossy(&fs::read("/etc/hosts").unwrap_or_default()),
         host,
     );
     if !listed.is_empty() {
-        return Ok(listed);
+        return (Ok(listed), Found::HostsFile);
     }
     match ask_dns(&format!("{host}.")) {
-        Err(LookupError::NoSuchName) => ask_dns(host),
-        answer => answer,
+        Err(LookupError::NoSuchName) => (ask_dns(host), Found::SearchList),
+        answer => (answer, Found::Dns),
     }
 }
 

@@ -10,12 +10,14 @@ use crate::failure::{Cause, Failure};
 use crate::host::{Host, without_brackets};
 
 /// Which hosts are reached through which proxy.
+#[derive(Clone)]
 pub struct Proxies {
     https: Option<Proxy>,
     exceptions: Vec<Exception>,
 }
 
 /// One entry of `NO_PROXY`.
+#[derive(Clone)]
 enum Exception {
     /// `*`
     All,

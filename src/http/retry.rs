@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::random::random;
 use super::trouble::Trouble;
 use crate::failure::{Cause, Failure};
+use crate::log::{self, Event};
 use crate::progress::Wait;
-use crate::{date, log};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -144,6 +144,8 @@ pub struct Patience {
     extended: AtomicBool,
     /// Something else failed for good: no more tries.
     given_up: AtomicBool,
+    /// Whether there is no second try, whatever the table says.
+    once: bool,
 }
 
 impl Patience {
@@ -155,6 +157,15 @@ impl Patience {
             access,
             extended: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+            once: false,
+        }
+    }
+
+    /// Starts the clock for one try.
+    pub fn one_try(within: Duration) -> Self {
+        Patience {
+            once: true,
+            ..Patience::start(within, Duration::ZERO)
         }
     }
 
@@ -192,6 +203,9 @@ impl Patience {
 
     /// How long to pause before another try, or why there is none.
     fn pause(&self, trouble: &Trouble, tries: u32, run: &Run) -> Result<Duration, End> {
+        if self.once {
+            return Err(End::Verdict);
+        }
         let (retry, _) = trouble.kind.row();
         let limit = match retry {
             Retry::UntilDeadline => Duration::MAX,
@@ -292,15 +306,21 @@ pub fn persist<T>(
         };
         wait.update(tries, &last.message);
         log::debug(|| {
-            format!(
-                "try {tries}: {}; next in {} ms",
-                last.message,
-                pause.as_millis()
-            )
+            let next = pause.as_millis() as u64;
+            Event::new(format!("try {tries}: {}; next in {next} ms", last.message))
+                .fact("try", tries)
+                .fact("next_ms", next)
         });
         std::thread::sleep(pause);
         wait.update(tries + 1, &last.message);
         real = Some(last);
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Failure {
+        let (_, cause) = trouble.kind.row();
+        Failure::new(cause, trouble.message).maybe_hint(trouble.hint)
     }
 }
 
@@ -316,45 +336,4 @@ fn final_failure(trouble: Trouble, tries: u32, elapsed: Duration) -> Failure {
         ),
     };
     Failure::new(cause, message).maybe_hint(trouble.hint)
-}
-
-/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. What cannot
-/// be read is as good as absent.
-pub fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
-    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
-        if let Some(millis) = header(name).and_then(|value| value.trim().parse::<u32>().ok()) {
-            return Some(Duration::from_millis(millis.into()));
-        }
-    }
-    let value = header("retry-after")?.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let seconds = date::parse_http(value)?.saturating_sub(date::now());
-    Some(Duration::from_secs(seconds.max(0).unsigned_abs()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(name: &'static str, value: &'static str) -> Option<Duration> {
-        retry_after(|asked| (asked == name).then_some(value))
-    }
-
-    #[test]
-    fn retry_after_is_seconds_milliseconds_or_a_date() {
-        assert_eq!(read("retry-after", "123"), Some(Duration::from_secs(123)));
-        assert_eq!(
-            read("x-ms-retry-after-ms", "1500"),
-            Some(Duration::from_millis(1500))
-        );
-        assert_eq!(
-            read("retry-after", "Thu, 31 Dec 2020 23:59:50 GMT"),
-            Some(Duration::ZERO)
-        );
-        for nonsense in ["invalid", "01 Jan 2021 00:00:00 GMT", "-5", ""] {
-            assert_eq!(read("retry-after", nonsense), None, "{nonsense}");
-        }
-    }
 }

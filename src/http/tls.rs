@@ -21,39 +21,55 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use webpki::ring as webpki;
 
+pub use super::watch::{forget_seen, seen};
+
+use super::watch;
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
+
+/// What a file of certificates must be.
+const PEM: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
 /// The configuration of every connection.
 pub fn client_config(
     env: &Environment,
     ca_file: Option<&Path>,
 ) -> Result<Arc<ClientConfig>, Failure> {
-    let mut roots = RootCertStore::empty();
+    Ok(with_roots(roots(env, ca_file)?))
+}
+
+/// The same, and each handshake leaves behind whom it saw: [`seen`].
+pub fn watching(env: &Environment, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
+    Ok(watch::config(roots(env, ca_file)?, built_in()))
+}
+
+fn built_in() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+fn roots(env: &Environment, ca_file: Option<&Path>) -> Result<RootCertStore, Failure> {
     if let Some(file) = ca_file {
+        let mut roots = RootCertStore::empty();
         add_file(&mut roots, file, "--ca-file or AKV_INIT_CA_FILE")?;
-    } else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        if let Some(file) = env.get("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
-            add_file(&mut roots, Path::new(file), "SSL_CERT_FILE")?;
-        }
-        if let Some(directories) = env.get("SSL_CERT_DIR").filter(|list| !list.is_empty()) {
-            for directory in split_paths(directories).filter(|path| !path.as_os_str().is_empty()) {
-                add_directory(&mut roots, &directory)?;
-            }
+        return Ok(roots);
+    }
+    let mut roots = built_in();
+    if let Some(file) = env.get("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
+        add_file(&mut roots, Path::new(file), "SSL_CERT_FILE")?;
+    }
+    if let Some(directories) = env.get("SSL_CERT_DIR").filter(|list| !list.is_empty()) {
+        for directory in split_paths(directories).filter(|path| !path.as_os_str().is_empty()) {
+            add_directory(&mut roots, &directory)?;
         }
     }
-    Ok(with_roots(roots))
+    Ok(roots)
 }
 
 /// The same with nothing but these certificates, PEM.
 pub fn only(pem: &[u8]) -> Result<Arc<ClientConfig>, Failure> {
     let mut roots = RootCertStore::empty();
     match add_certificates(&mut roots, pem) {
-        0 => Err(Failure::new(
-            Cause::Config,
-            "the CA of the token proxy holds no certificate",
-        )),
+        0 => Err(Failure::new(Cause::Config, "no certificate in it").hint(PEM)),
         _ => Ok(with_roots(roots)),
     }
 }
@@ -78,8 +94,7 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
     };
     let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
     match add_certificates(roots, &pem) {
-        0 => Err(unusable("no certificate in it".to_owned())
-            .hint("it must be PEM: -----BEGIN CERTIFICATE-----")),
+        0 => Err(unusable("no certificate in it".to_owned()).hint(PEM)),
         _ => Ok(()),
     }
 }
@@ -119,7 +134,7 @@ fn add_certificates(roots: &mut RootCertStore, pem: &[u8]) -> usize {
 
 /// The cryptography that Azure's services need, from ring: AES-GCM, which TLS 1.3 asks everyone to have; no ChaCha20,
 /// a thirtieth of the file that nobody would choose; no private keys, for no client certificate is ever presented.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_128_GCM_SHA256,
@@ -203,8 +218,6 @@ impl KeyProvider for Ring {
         &self,
         _: PrivateKeyDer<'static>,
     ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General(
-            "client certificates are not used".to_owned(),
-        ))
+        unreachable!("no client certificate is ever presented")
     }
 }

@@ -12,6 +12,12 @@ use super::retry::Kind;
 use crate::date;
 use crate::os::{self, LookupError};
 
+/// What to do where no name server answers.
+pub const NAME_SERVERS: &str = "look at the name servers of /etc/resolv.conf: does a network policy let DNS through \
+                                (port 53)? In a cluster: is CoreDNS up?";
+/// What to do about a proxy that is not there, or does not get through.
+const PROXY: &str = "look at HTTPS_PROXY, or name the host in NO_PROXY";
+
 /// Why one try did not give what was asked for.
 #[derive(Debug)]
 pub struct Trouble {
@@ -52,16 +58,37 @@ impl Trouble {
 
     /// What keeps one from a service behind a proxy is, before the tunnel, about the way to the proxy.
     pub(super) fn on_the_way_through(mut self, proxy: Option<&str>) -> Self {
-        if let Some(proxy) = proxy
-            && matches!(
-                self.kind,
-                Kind::NameUnknown | Kind::NameServer | Kind::Refused | Kind::Unreachable
-            )
-        {
-            self.message = format!("the proxy {proxy}: {}", self.message);
-            self.hint = Some("look at HTTPS_PROXY, or name the host in NO_PROXY".to_owned());
+        let Some(proxy) = proxy else {
+            return self;
+        };
+        match self.kind {
+            Kind::NameUnknown | Kind::NameServer | Kind::Refused | Kind::Unreachable => {
+                self.message = format!("the proxy {proxy}: {}", self.message);
+                self.hint = Some(match self.kind {
+                    Kind::NameServer => NAME_SERVERS.to_owned(),
+                    _ => PROXY.to_owned(),
+                });
+            }
+            Kind::ProxyFailed | Kind::ProxyRefused => {
+                self.message = format!("the proxy {proxy} {}", self.message);
+            }
+            _ => {}
         }
         self
+    }
+
+    /// The same with what to do about name servers, where it is about those.
+    pub fn hint_of_names(self) -> Self {
+        self.hint_for(|kind| (kind == Kind::NameServer).then(|| NAME_SERVERS.to_owned()))
+    }
+
+    /// Why a name has no address.
+    pub(super) fn from_name_error(error: LookupError) -> Trouble {
+        let kind = match error {
+            LookupError::NoSuchName => Kind::NameUnknown,
+            LookupError::NoAnswer => Kind::NameServer,
+        };
+        Trouble::new(kind, NameError(error).to_string())
     }
 
     /// What ureq, our connector or our resolver could not do.
@@ -80,11 +107,7 @@ impl Trouble {
             Error::Io(error) => from_io(error),
             Error::Other(error) => {
                 if let Some(NameError(error)) = error.downcast_ref() {
-                    let kind = match error {
-                        LookupError::NoSuchName => Kind::NameUnknown,
-                        LookupError::NoAnswer => Kind::NameServer,
-                    };
-                    Trouble::new(kind, NameError(*error).to_string())
+                    Trouble::from_name_error(*error)
                 } else if let Some(error) = error.downcast_ref() {
                     from_tls(error)
                 } else {
@@ -109,8 +132,8 @@ fn from_io(error: &io::Error) -> Trouble {
         return from_tls(error);
     }
     if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
-        return Trouble::new(Kind::Unreachable, error.to_string())
-            .hint("raise the limit on open files (ulimit -n)");
+        return Trouble::new(Kind::Unreachable, "too many open files")
+            .hint("raise the limit of open files (ulimit -n)");
     }
     let (kind, what) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (Kind::Refused, "connection refused".to_owned()),
@@ -140,18 +163,18 @@ fn from_proxy(reason: &str) -> Trouble {
         .next_back()
         .and_then(|last| last.split('/').next()?.parse().ok());
     match status {
-        Some(407) => Trouble::new(Kind::ProxyRefused, "the proxy wants other credentials: 407")
+        Some(407) => Trouble::new(Kind::ProxyRefused, "wants other credentials: 407")
             .hint("put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT"),
-        Some(status) if status < 500 => Trouble::new(
-            Kind::ProxyRefused,
-            format!("the proxy refuses the tunnel: {status}"),
-        )
-        .hint("allow the host in the proxy, or name it in NO_PROXY"),
+        Some(status) if status < 500 => {
+            Trouble::new(Kind::ProxyRefused, format!("refuses the tunnel: {status}"))
+                .hint("allow the host in the proxy, or name it in NO_PROXY")
+        }
         Some(status) => Trouble::new(
             Kind::ProxyFailed,
-            format!("the proxy does not reach the host: {status}"),
-        ),
-        None => Trouble::new(Kind::ProxyFailed, "the proxy does not answer"),
+            format!("does not reach the host: {status}"),
+        )
+        .hint(PROXY),
+        None => Trouble::new(Kind::ProxyFailed, "does not answer").hint(PROXY),
     }
 }
 
@@ -177,8 +200,9 @@ fn from_tls(error: &TlsError) -> Trouble {
                 ("the certificate is not valid yet".to_owned(), clock_hint())
             }
             other => (
-                format!("the certificate is refused: {other:?}"),
-                trust.to_owned(),
+                format!("the certificate is refused: {other}"),
+                "whoever runs that host, or what intercepts TLS on the way, must present another certificate"
+                    .to_owned(),
             ),
         },
         TlsError::InvalidMessage(_) => {

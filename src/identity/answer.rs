@@ -18,8 +18,7 @@ pub fn read(answer: &Answer) -> Result<AccessToken, Trouble> {
     let foreign =
         |why: &str| Trouble::new(Kind::Foreign, format!("{}: {why}", answer.status_text()));
     let Some(mut body) = answer.json() else {
-        return Err(foreign("the answer is not JSON")
-            .hint("something else than Azure answers at this address: look at proxies and at the endpoint's setting"));
+        return Err(foreign("the answer is not JSON"));
     };
     // NMI answers with a list where a service principal has several tenants; each entry is a token.
     if let Value::Array(list) = &mut body {

@@ -41,10 +41,7 @@ impl AppService {
     pub fn build(env: &Environment, selector: Option<Selector>) -> Result<AppService, Failure> {
         let (endpoint, header) = (env.setting(ENDPOINT)?, super::header_value(env, HEADER)?);
         let (Some(endpoint), Some(header)) = (endpoint, header) else {
-            return Err(Failure::new(
-                Cause::Config,
-                format!("{ENDPOINT} and {HEADER} are not both set"),
-            ));
+            unreachable!("this source is chosen where both are set");
         };
         let Some((base, path)) = split_url(endpoint) else {
             return Err(Failure::new(
@@ -58,6 +55,10 @@ impl AppService {
             header,
             selector,
         })
+    }
+
+    pub(super) fn base(&self) -> &str {
+        &self.base
     }
 
     pub(super) fn describe(&self) -> String {
@@ -91,14 +92,14 @@ impl AppService {
                 .send(&request, &http.patience)
                 .map_err(|trouble| trouble.hint_for(unreachable))?;
             match answer.status.as_u16() {
-                200 => answer::read(&answer),
-                _ => Err(self.refusal(&answer)),
+                200 => answer::read(&answer).map_err(|trouble| trouble.hint_for(unreachable)),
+                _ => Err(self.refusal(&answer, ask.resource)),
             }
         })
         .map_err(|failure| failure.about(&doing))
     }
 
-    fn refusal(&self, answer: &Answer) -> Trouble {
+    fn refusal(&self, answer: &Answer, resource: &str) -> Trouble {
         let body = answer.json().unwrap_or_default();
         let field = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         let said = log::excerpt(field("message"), &[self.header.expose()]);
@@ -113,27 +114,30 @@ impl AppService {
                 Some(match &self.selector {
                     None => {
                         "is an identity assigned to the app? With user-assigned ones only, name one: --client-id ID"
+                            .to_owned()
                     }
                     Some(_) => {
-                        "is this identity assigned to the app? In Container Apps its lifecycle may exclude init"
+                        "is this identity assigned to the app? In Container Apps its lifecycle may exclude init \
+                         containers"
+                            .to_owned()
                     }
                 }),
             ),
             401 | 403 => (
                 Kind::CredentialRefused,
                 Some(
-                    "IDENTITY_HEADER is not the platform's present one: restart the app; set neither by hand",
+                    "IDENTITY_HEADER is not the platform's present one: restart the app, and never set it or \
+                     IDENTITY_ENDPOINT by hand"
+                        .to_owned(),
                 ),
             ),
             429 => (Kind::Throttled, None),
             500 => (
                 Kind::PerhapsResource,
-                Some(
-                    "often this means a resource that does not exist: look at --vault-resource and --cloud",
-                ),
+                Some(format!("this often means that {}", super::resource_hint(resource))),
             ),
             404 | 408 | 410 | 501..=599 => (Kind::Busy, None),
-            _ => (Kind::Foreign, None),
+            _ => (Kind::Foreign, unreachable(Kind::Foreign)),
         };
         let mut message = answer.status_text();
         if !said.is_empty() {
@@ -146,7 +150,7 @@ impl AppService {
         Trouble {
             kind,
             message,
-            hint: hint.map(str::to_owned),
+            hint,
             retry_after: answer.retry_after(),
         }
     }
@@ -155,8 +159,13 @@ impl AppService {
 fn unreachable(kind: Kind) -> Option<String> {
     match kind {
         Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => Some(
-            "the platform's identity endpoint did not come up; init containers have none in Consumption-only \
-             environments of Container Apps, and elsewhere only if the identity's lifecycle includes them"
+            "the platform's identity endpoint did not come up; in Container Apps init containers have one only in the \
+             Consumption workload profile (not in Dedicated ones, nor in Consumption-only environments), and there \
+             only if the identity's lifecycle includes Init"
+                .to_owned(),
+        ),
+        Kind::Foreign => Some(
+            "this is no answer of the platform's identity endpoint: is IDENTITY_ENDPOINT as the platform set it?"
                 .to_owned(),
         ),
         _ => None,

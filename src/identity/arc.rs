@@ -29,6 +29,8 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/
 const API_VERSION: &str = "2020-06-01";
 /// The only directory that a challenge may name.
 const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
+/// What to do without an identity that was asked for.
+const OWN_IDENTITY: &str = "leave the selector out to use the machine's own identity";
 /// The largest key file.
 const KEY_LIMIT: u64 = 4096;
 const LIMITS: Limits = Limits {
@@ -63,6 +65,10 @@ impl Arc {
         })
     }
 
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(super) fn describe(&self) -> String {
         let which = super::describe_selector(self.selector.as_ref());
         format!("Azure Arc ({}, {which})", self.base)
@@ -79,9 +85,10 @@ impl Arc {
         }
         let service = http.local(&self.base);
         let doing = format!("getting an access token from {}", self.describe());
-        let wait = Wait::begin(&doing, None);
+        let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
         persist(&http.patience, wait, || {
             self.one_try(http, &service, &target)
+                .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))
         })
         .map_err(|failure| failure.about(&doing))
     }
@@ -128,6 +135,23 @@ impl Arc {
         answer::read(&answer)
     }
 
+    fn unreachable(&self, kind: Kind) -> Option<String> {
+        match kind {
+            Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => {
+                Some(format!(
+                    "the agent of Azure Arc does not listen at {}: is its service himds running, and does this \
+                     container share the host's network?",
+                    self.base
+                ))
+            }
+            Kind::Foreign => Some(format!(
+                "this is no answer of the agent of Azure Arc: what answers at {}? Look at IDENTITY_ENDPOINT",
+                self.base
+            )),
+            _ => None,
+        }
+    }
+
     /// Agents before 2026 ignore a selector and answer for the system-assigned identity.
     fn check_echo(&self, answer: &Answer) -> Result<(), Trouble> {
         let Some(selector) = &self.selector else {
@@ -151,7 +175,7 @@ impl Arc {
             Kind::NoSuchIdentity,
             "the agent did not confirm that the token is for the identity that was asked for",
         )
-        .hint("update the agent of Azure Arc, or leave the selector out to use the machine's own identity"))
+        .hint(format!("update the agent of Azure Arc, or {OWN_IDENTITY}")))
     }
 }
 
@@ -226,10 +250,11 @@ fn refusal(answer: &Answer, key: Option<&Secret>) -> Trouble {
         None => format!("{} ({code})", answer.status_text()),
         Some(text) => format!("{} ({code}): {text}", answer.status_text()),
     };
+    let hint = (kind == Kind::NoSuchIdentity).then(|| OWN_IDENTITY.to_owned());
     Trouble {
         kind,
         message,
-        hint: None,
+        hint,
         retry_after: answer.retry_after(),
     }
 }

@@ -70,15 +70,15 @@ impl AzureCli {
             let said = log::excerpt(said.trim_start().trim_start_matches("ERROR: "), &[]);
             let message = match said.trim_end_matches('.') {
                 "" => match (output.status.code(), output.status.signal()) {
-                    (Some(code), _) => format!("it ended with {code}"),
+                    (Some(code), _) => format!("az ended with exit code {code}"),
                     (None, signal) => {
-                        format!("it was ended by signal {}", signal.unwrap_or_default())
+                        format!("az was ended by signal {}", signal.unwrap_or_default())
                     }
                 },
                 said => said.to_owned(),
             };
             return Err(Failure::new(Cause::Denied, message)
-                .hint("az login, and az account show for whose sign-in it is")
+                .hint("sign in by az login; az account show says whose sign-in there is")
                 .about(&doing));
         }
         read(&output.stdout).ok_or_else(|| {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{AccessToken, Ask, answer};
+use super::{AccessToken, Ask, answer, resource_hint};
 use crate::challenge::is_tenant;
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::host::Host;
 use crate::http::retry::{Kind, persist};
-use crate::http::trouble::Trouble;
+use crate::http::trouble::{NAME_SERVERS, Trouble};
 use crate::http::{Answer, Http, Limits, Request, Service, encode, request_id};
 use crate::log;
 use crate::progress::Wait;
@@ -89,11 +89,8 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Names what is missing, in the order in which one sets it.
-    pub fn complete(
-        &self,
-        credential: &[(bool, &'static str)],
-    ) -> Result<Entra, Vec<&'static str>> {
+    /// Names what is missing, in the order in which one sets it: "A is not set", "A, B and C are not set".
+    pub fn complete(&self, credential: &[(bool, &'static str)]) -> Result<Entra, String> {
         let mut missing: Vec<&str> = credential
             .iter()
             .filter_map(|(there, name)| (!there).then_some(*name))
@@ -107,7 +104,11 @@ impl<'a> Client<'a> {
             (tenant, id) => {
                 missing.extend(tenant.is_none().then_some(TENANT_VARIABLE));
                 missing.extend(id.is_none().then_some("AZURE_CLIENT_ID"));
-                Err(missing)
+                Err(match missing.as_slice() {
+                    [only] => format!("{only} is not set"),
+                    [first @ .., last] => format!("{} and {last} are not set", first.join(", ")),
+                    [] => unreachable!("something is missing"),
+                })
             }
         }
     }
@@ -180,11 +181,10 @@ impl Entra {
             form: Some(&form),
             limits: LIMITS,
         };
-        let answer = service
-            .send(&request, &http.patience)
-            .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
+        let told = |trouble: Trouble| trouble.hint_for(|kind| self.unreachable(kind));
+        let answer = service.send(&request, &http.patience).map_err(told)?;
         match answer.status.as_u16() {
-            200 | 201 => answer::read(&answer),
+            200 | 201 => answer::read(&answer).map_err(told),
             _ => Err(self.refusal(&answer, &id, ask, &credential, hint)),
         }
     }
@@ -244,7 +244,8 @@ impl Entra {
             message,
             hint: self
                 .hint(kind, &codes, ask)
-                .or_else(|| hint(kind, credential)),
+                .or_else(|| hint(kind, credential))
+                .or_else(|| self.unreachable(kind)),
             retry_after: answer.retry_after(),
         }
     }
@@ -257,10 +258,9 @@ impl Entra {
                 self.client_id,
                 self.tenant_for(ask)
             )),
-            Kind::BadSettings if has(50_001) || has(500_011) || has(70_011) => Some(format!(
-                "`{}` is not a resource that this tenant knows: look at it, at --vault-resource and at --cloud",
-                ask.resource
-            )),
+            Kind::BadSettings if has(50_001) || has(500_011) || has(70_011) => {
+                Some(resource_hint(ask.resource))
+            }
             Kind::BadSettings => Some(format!(
                 "look at AZURE_TENANT_ID ({}), AZURE_AUTHORITY_HOST and --cloud",
                 self.tenant_for(ask)
@@ -271,15 +271,22 @@ impl Entra {
 
     fn unreachable(&self, kind: Kind) -> Option<String> {
         match kind {
-            Kind::NameUnknown
-            | Kind::NameServer
-            | Kind::NoConnection
-            | Kind::CutOffConnecting
-            | Kind::Refused
-            | Kind::Unreachable => Some(format!(
-                "this container must reach https://{} (egress rule, or HTTPS_PROXY)",
+            Kind::NameServer => Some(NAME_SERVERS.to_owned()),
+            Kind::NameUnknown => Some(format!(
+                "does this network's DNS know {}? Look at AZURE_AUTHORITY_HOST, or reach it by HTTPS_PROXY",
+                self.authority.name
+            )),
+            Kind::Foreign => Some(format!(
+                "this is no answer of Entra: does something else answer as {}? Look at AZURE_AUTHORITY_HOST, and at \
+                 proxies and gateways on the way",
                 self.authority
             )),
+            Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => {
+                Some(format!(
+                    "this container must reach https://{} (egress rule, or HTTPS_PROXY)",
+                    self.authority
+                ))
+            }
             _ => None,
         }
     }

@@ -56,6 +56,10 @@ impl Imds {
         })
     }
 
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(super) fn describe(&self) -> String {
         let which = super::describe_selector(self.selector.as_ref());
         format!("IMDS ({}, {which})", self.base)
@@ -81,12 +85,11 @@ impl Imds {
         let doing = format!("getting an access token from {}", self.describe());
         let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
         persist(&http.patience, wait, || {
-            let answer = service
-                .send(&request, &http.patience)
-                .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))?;
+            let told = |trouble: Trouble| trouble.hint_for(|kind| self.unreachable(kind));
+            let answer = service.send(&request, &http.patience).map_err(told)?;
             match answer.status.as_u16() {
-                200..=202 => answer::read(&answer),
-                _ => Err(self.refusal(&answer, &id)),
+                200..=202 => answer::read(&answer).map_err(told),
+                _ => Err(self.refusal(&answer, &id, ask.resource)),
             }
         })
         .map_err(|failure| failure.about(&doing))
@@ -95,7 +98,7 @@ impl Imds {
     /// What a status other than success means
     /// (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>).
     /// An NMI is known by plain text where IMDS sends JSON.
-    fn refusal(&self, answer: &Answer, id: &str) -> Trouble {
+    fn refusal(&self, answer: &Answer, id: &str, resource: &str) -> Trouble {
         let body = answer.json();
         let field = |name: &str| body.as_ref()?.get(name).and_then(Value::as_str);
         let code = log::excerpt(field("error").unwrap_or_default(), &[]);
@@ -137,7 +140,7 @@ impl Imds {
             ),
             400 | 401 if code == "invalid_resource" || code == "unknown_source" => (
                 Kind::BadSettings,
-                Some("the resource is not known in this tenant: look at --vault-resource and --cloud".to_owned()),
+                Some(super::resource_hint(resource)),
             ),
             400 if text.contains("api-version") => (Kind::Foreign, None),
             400 if text.contains("metadata header") => (
@@ -145,7 +148,7 @@ impl Imds {
                 Some("something between here and IMDS takes headers away: a proxy, a service mesh".to_owned()),
             ),
             400 | 401 if !plain => (Kind::NoSuchIdentity, None),
-            _ => (Kind::Foreign, None),
+            _ => (Kind::Foreign, self.unreachable(Kind::Foreign)),
         };
         let said = match (code, text.as_str()) {
             ("", "") => String::new(),
@@ -179,8 +182,16 @@ impl Imds {
     fn unreachable(&self, kind: Kind) -> Option<String> {
         match kind {
             Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => Some(format!(
-                "not on Azure, or a network policy blocks {}, or this is an init container on a platform that gives \
-                 those no identity (Container Instances, Consumption-only Container Apps)",
+                "not on Azure, or a network policy blocks {}, or this is an init container where those have no \
+                 identity (Container Instances; Container Apps outside the Consumption workload profile)",
+                self.base
+            )),
+            Kind::NameUnknown => Some(
+                "look at AZURE_POD_IDENTITY_AUTHORITY_HOST: does this network's DNS know that host?".to_owned(),
+            ),
+            Kind::Foreign => Some(format!(
+                "this is no answer of IMDS: what answers at {}? Look at AZURE_POD_IDENTITY_AUTHORITY_HOST, and at \
+                 proxies and service meshes on the way",
                 self.base
             )),
             Kind::NoAnswer if self.in_kubernetes => Some(

@@ -65,7 +65,8 @@ impl Legacy {
                 return Err(Failure::new(
                     Cause::Config,
                     "this managed identity (MSI_ENDPOINT, MSI_SECRET) is only chosen by client id",
-                ));
+                )
+                .hint("give --client-id"));
             }
             (None, None) => Flavour::CloudShell,
             (None, Some(_)) => {
@@ -80,6 +81,10 @@ impl Legacy {
             path: path.to_owned(),
             kind,
         })
+    }
+
+    pub(super) fn base(&self) -> &str {
+        &self.base
     }
 
     pub(super) fn describe(&self) -> String {
@@ -126,7 +131,7 @@ impl Legacy {
         persist(&http.patience, wait, || {
             let answer = service.send(&request, &http.patience)?;
             match answer.status.as_u16() {
-                200 => answer::read(&answer),
+                200 => answer::read(&answer).map_err(|trouble| trouble.hint_for(foreign)),
                 _ => Err(self.refusal(&answer)),
             }
         })
@@ -156,6 +161,7 @@ impl Legacy {
             408 | 501..=599 => Kind::Busy,
             _ => Kind::Foreign,
         };
+        let hint = foreign(kind);
         let message = match said.trim_end_matches('.') {
             "" => answer.status_text(),
             said => format!("{}: {said}", answer.status_text()),
@@ -163,8 +169,15 @@ impl Legacy {
         Trouble {
             kind,
             message,
-            hint: None,
+            hint,
             retry_after: answer.retry_after(),
         }
     }
+}
+
+fn foreign(kind: Kind) -> Option<String> {
+    (kind == Kind::Foreign).then(|| {
+        "this is no answer of an identity endpoint: is MSI_ENDPOINT as the platform set it?"
+            .to_owned()
+    })
 }

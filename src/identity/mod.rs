@@ -8,6 +8,7 @@ mod answer;
 mod app_service;
 mod arc;
 mod az;
+mod claims;
 mod entra;
 mod imds;
 mod legacy;
@@ -184,10 +185,17 @@ fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Failure>
         "workloadidentitycredential" => Ok(Some(IdentityName::Workload)),
         _ => Err(Failure::new(Cause::Config, format!("{NAME}: `{text}` is not a credential that akv-init has"))
             .hint(
-                "prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \
+                "it can be prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \
                  AzureCLICredential; --identity beats it",
             )),
     }
+}
+
+/// What to do about a resource that the identity endpoint does not know.
+fn resource_hint(resource: &str) -> String {
+    format!(
+        "`{resource}` is not a resource that this tenant knows: look at it, at --vault-resource and at --cloud"
+    )
 }
 
 /// A setting that is sent as a header, as a secret that no message shows.

@@ -21,6 +21,7 @@ use super::{AccessToken, Ask};
 use crate::date;
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
+use crate::host::Host;
 use crate::http::retry::Kind;
 use crate::http::trouble::Trouble;
 use crate::http::{Http, request_id};
@@ -75,15 +76,12 @@ impl Principal {
         };
         let client = Client::of(env, settings, "a service principal")?;
         let credential =
-            "AZURE_CLIENT_SECRET, AZURE_CLIENT_SECRET_FILE or AZURE_CLIENT_CERTIFICATE_PATH";
+            "AZURE_CLIENT_SECRET (or AZURE_CLIENT_SECRET_FILE, AZURE_CLIENT_CERTIFICATE_PATH)";
         match (client.complete(&[(proof.is_some(), credential)]), proof) {
             (Ok(entra), Some(proof)) => Ok(Principal { entra, proof }),
             (Err(missing), _) => Err(Failure::new(
                 Cause::Config,
-                format!(
-                    "the service principal is not complete: {} not set",
-                    missing.join(" and ")
-                ),
+                format!("the service principal is not complete: {missing}"),
             )),
             (Ok(_), None) => unreachable!("a missing credential was named above"),
         }
@@ -91,6 +89,10 @@ impl Principal {
 
     pub(super) fn tenant(&self) -> &str {
         &self.entra.tenant
+    }
+
+    pub(super) fn authority(&self) -> &Host {
+        &self.entra.authority
     }
 
     pub(super) fn describe(&self) -> String {

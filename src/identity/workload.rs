@@ -76,7 +76,7 @@ impl WorkloadIdentity {
             }),
             (Err(missing), _) => Err(Failure::new(
                 Cause::Config,
-                format!("workload identity is not complete: {} not set", missing.join(" and ")),
+                format!("workload identity is not complete: {missing}"),
             )
             .hint(
                 "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
@@ -88,6 +88,11 @@ impl WorkloadIdentity {
 
     pub(super) fn tenant(&self) -> &str {
         &self.entra.tenant
+    }
+
+    /// Entra's host, unless the cluster's token proxy stands in between.
+    pub(super) fn authority(&self) -> Option<&Host> {
+        self.proxy.is_none().then_some(&self.entra.authority)
     }
 
     pub(super) fn describe(&self) -> String {
@@ -117,7 +122,7 @@ impl WorkloadIdentity {
             let roots = proxy.roots()?;
             let service = http
                 .named(&proxy.host, name, roots.as_deref())
-                .map_err(|failure| Trouble::new(Kind::BadSettings, failure.to_string()))?;
+                .map_err(|failure| proxy.unusable_ca(&failure))?;
             self.entra
                 .one_try(http, &service, &path, ask, assertion()?, &hint)
         })
@@ -184,6 +189,11 @@ impl TokenProxy {
                 Some(stray) => Err(refuse(stray, &format!("it is set, and {PROXY} is not"))),
             };
         };
+        if let Some(name) = name
+            && (name.contains(':') || Host::parse(name).is_err())
+        {
+            return Err(refuse(PROXY_NAME, "this is not a host name"));
+        }
         let not_a_url = || refuse(PROXY, "this is not https://HOST[:PORT][/PATH]");
         let (base, path) = split_url(url)
             .filter(|_| !url.contains(['?', '%']))
@@ -193,7 +203,7 @@ impl TokenProxy {
             (Some(_), Some(_)) => {
                 return Err(refuse(
                     PROXY_CA_FILE,
-                    &format!("{PROXY_CA_DATA} is set, too"),
+                    &format!("it is set, and so is {PROXY_CA_DATA}: only one of them can be"),
                 ));
             }
             (Some(file), None) => ProxyCa::File(PathBuf::from(file)),
@@ -206,6 +216,17 @@ impl TokenProxy {
             name: name.map(str::to_owned),
             ca,
         }))
+    }
+
+    fn unusable_ca(&self, failure: &Failure) -> Trouble {
+        let (setting, place) = match &self.ca {
+            ProxyCa::File(path) => (PROXY_CA_FILE, format!("`{}`: ", path.display())),
+            ProxyCa::Data(_) | ProxyCa::Usual => (PROXY_CA_DATA, String::new()),
+        };
+        Trouble {
+            hint: failure.what_to_do().map(str::to_owned),
+            ..Trouble::new(Kind::BadSettings, format!("{setting}: {place}{failure}"))
+        }
     }
 
     /// The proxy's roots, PEM; none where it has the usual ones.

@@ -17,6 +17,7 @@ pub fn add(
     env: &Environment,
     vaults: &Vaults,
 ) -> Result<Vec<PlannedFile>, Failure> {
+    plan.note_literals(&write.literal, env);
     if write.from_env {
         for (name, reference) in references_of(env, &[&write.literal])? {
             let shown = name.to_string_lossy().into_owned();
@@ -32,11 +33,11 @@ pub fn add(
         if plan.has(name) {
             return Err(Failure::new(
                 Cause::Config,
-                format!("target `{name}`: it is given twice"),
+                format!("{name}: it is given twice"),
             ));
         }
         plan.add(name.into(), Way::File, reference, vaults)
-            .map_err(|failure| failure.about(&format!("target `{name}`")))?;
+            .map_err(|failure| failure.about(name))?;
     }
     if plan.targets.is_empty() {
         return Err(Failure::new(

@@ -7,12 +7,12 @@ mod files;
 mod variables;
 mod vaults;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::cli::{Exec, Token, Write};
+use crate::cli::{Exec, Get, Token, Write};
 use crate::env::{Environment, OWN_PREFIX};
 use crate::failure::{Cause, Failure};
 use crate::log;
@@ -39,6 +39,8 @@ pub struct Plan {
     pub unset: Vec<OsString>,
     /// Variables that look like settings of ours and are none.
     pub unknown: Vec<String>,
+    /// Options and settings that do nothing here, and why: each is probably a slip.
+    pub idle: Vec<(String, &'static str)>,
     /// How to reach Azure.
     pub settings: Settings,
 }
@@ -97,6 +99,8 @@ pub enum Way {
     File,
     /// The variable holds the path of a descriptor that COMMAND inherits.
     Memfd,
+    /// It is printed.
+    Print,
     /// It is the variable's value.
     Variable,
 }
@@ -149,13 +153,26 @@ impl Plan {
             targets: Vec::new(),
             unset: Vec::new(),
             unknown: unknown_settings(env),
+            idle: Vec::new(),
             settings,
         })
     }
 
+    /// The plan of `get`: one secret, for nobody's variable.
+    pub fn get(get: &Get, env: &Environment) -> Result<Plan, Failure> {
+        let (mut plan, vaults) = Plan::begin(&get.shared, env, BRISK)?;
+        plan.add(
+            "standard output".into(),
+            Way::Print,
+            &get.reference,
+            &vaults,
+        )?;
+        Ok(plan)
+    }
+
     /// The plan of `exec`, or what the command line or the manifest got wrong.
     pub fn exec(exec: &Exec, env: &Environment) -> Result<Plan, Failure> {
-        let (mut plan, vaults) = Plan::begin(&exec.shared, env)?;
+        let (mut plan, vaults) = Plan::begin(&exec.shared, env, PATIENT)?;
         plan.unset = exec.unset.clone();
         variables::add(&mut plan, exec, env, &vaults)?;
         Ok(plan)
@@ -163,20 +180,25 @@ impl Plan {
 
     /// The plan of `write`, and the files that it comes to.
     pub fn write(write: &Write, env: &Environment) -> Result<(Plan, Vec<PlannedFile>), Failure> {
-        let (mut plan, vaults) = Plan::begin(&write.shared, env)?;
+        let (mut plan, vaults) = Plan::begin(&write.shared, env, PATIENT)?;
         let files = files::add(&mut plan, write, env, &vaults)?;
         Ok((plan, files))
     }
 
     /// A plan without targets yet, and what completes their references.
-    fn begin(shared: &Shared, env: &Environment) -> Result<(Plan, Vaults), Failure> {
-        let settings = Settings::build(shared, env, PATIENT)?;
+    fn begin(
+        shared: &Shared,
+        env: &Environment,
+        patience: Duration,
+    ) -> Result<(Plan, Vaults), Failure> {
+        let settings = Settings::build(shared, env, patience)?;
         let vaults = Vaults::build(shared, env, settings.cloud)?;
         let plan = Plan {
             items: Vec::new(),
             targets: Vec::new(),
             unset: Vec::new(),
             unknown: unknown_settings(env),
+            idle: vaults.idle().into_iter().collect(),
             settings,
         };
         Ok((plan, vaults))
@@ -207,8 +229,25 @@ impl Plan {
         Ok(())
     }
 
+    /// Notes what `--literal` names and nobody has set.
+    fn note_literals(&mut self, literal: &[OsString], env: &Environment) {
+        let is_set = |name: &OsString| env.variables().any(|(known, _)| known == name);
+        for name in literal.iter().filter(|name| !is_set(name)) {
+            let option = format!("--literal {}", name.to_string_lossy());
+            self.idle.push((option, "there is no such variable"));
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.targets.iter().any(|target| target.name == name)
+    }
+
+    /// Whether a variable's value is a reference.
+    pub fn is_reference(&self, value: &OsStr) -> bool {
+        matches!(
+            Reference::find(&value.to_string_lossy()),
+            Ok(Found::Reference(_))
+        )
     }
 
     /// The reference of a target, as one would write it in full; none where it is an access token.

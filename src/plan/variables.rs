@@ -23,6 +23,7 @@ pub fn add(
         plan.add(name, Way::Variable, &reference, vaults)
             .map_err(|failure| failure.about(&shown))?;
     }
+    plan.note_literals(&exec.literal, env);
     let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
     let references = plan.targets.len();
     let secrets = exec
@@ -32,7 +33,7 @@ pub fn add(
         .zip(std::iter::repeat(Way::Variable));
     let memfds = exec.memfds.iter().zip(std::iter::repeat(Way::Memfd));
     for ((name, reference), way) in secrets.chain(memfds) {
-        let config = |why: &str| Failure::new(Cause::Config, format!("target `{name}`: {why}"));
+        let config = |why: &str| Failure::new(Cause::Config, format!("{name}: {why}"));
         check_target(name)?;
         if exec.unset.iter().any(|unset| unset == name.as_str()) {
             return Err(config("it is also named by --unset"));
@@ -58,7 +59,7 @@ pub fn add(
                 .hint("remove it from the environment, or let the secret win with --override"));
         }
         plan.add(name.into(), way, reference, vaults)
-            .map_err(|failure| failure.about(&format!("target `{name}`")))?;
+            .map_err(|failure| failure.about(name))?;
     }
     Ok(())
 }

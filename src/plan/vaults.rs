@@ -15,6 +15,8 @@ pub struct Vaults {
     cloud: Cloud,
     /// The resource for hosts that no cloud knows.
     resource: String,
+    /// What named it.
+    named_by: Option<&'static str>,
 }
 
 impl Vaults {
@@ -43,16 +45,26 @@ impl Vaults {
                 );
             }
         }
-        let resource = match &shared.vault_resource {
-            Some(resource) => Some(resource.as_str()),
-            None => env.setting("AKV_INIT_VAULT_RESOURCE")?,
+        const TWIN: &str = "AKV_INIT_VAULT_RESOURCE";
+        let (resource, named_by) = match (&shared.vault_resource, env.setting(TWIN)?) {
+            (Some(resource), _) => (Some(resource.as_str()), Some("--vault-resource")),
+            (None, Some(resource)) => (Some(resource), Some(TWIN)),
+            (None, None) => (None, None),
         };
         Ok(Vaults {
             default,
             allowed,
             cloud,
             resource: resource.map_or_else(|| cloud.vault_resource(), str::to_owned),
+            named_by,
         })
+    }
+
+    /// What names a resource for hosts that nobody has named.
+    pub fn idle(&self) -> Option<(String, &'static str)> {
+        let why = "it is only for hosts of --allow-vault, and there is none";
+        let named_by = self.named_by.filter(|_| self.allowed.is_empty())?;
+        Some((named_by.to_owned(), why))
     }
 
     /// Fills in what a reference leaves out.

@@ -12,14 +12,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::challenge::Challenge;
-use crate::date;
 use crate::failure::Failure;
 use crate::host::{Host, VaultName};
 use crate::http::retry::{Kind, persist};
 use crate::http::trouble::Trouble;
 use crate::http::{Answer, Http, Limits, Request, Service, request_id};
 use crate::identity::AccessToken;
-use crate::log;
+use crate::log::{self, Event};
 use crate::progress::Wait;
 use crate::secret::Secret;
 use crate::secret_ref::SecretRef;
@@ -73,6 +72,20 @@ pub struct Asked {
     pub tenant: Option<String>,
 }
 
+/// A secret as the vault has it.
+pub struct Bundle {
+    /// Its value.
+    pub value: Secret,
+    /// The secret version that was read.
+    pub version: Option<String>,
+    /// What it says to be.
+    pub content_type: Option<String>,
+    /// Unix seconds; before, it is not valid.
+    pub not_before: Option<i64>,
+    /// Unix seconds; from then on, it is not valid.
+    pub expires: Option<i64>,
+}
+
 /// Why a secret was not read.
 pub enum NotRead {
     /// For good.
@@ -101,6 +114,16 @@ impl KeyVault {
         }
     }
 
+    /// The way to it.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// What it means for this vault that there is no way to it.
+    pub fn failure_of(&self, trouble: Trouble) -> Failure {
+        trouble.hint_for(|kind| self.unreachable(kind)).into()
+    }
+
     /// Opens one connection ahead of the first request.
     pub fn open_early(&self) {
         let doing = format!("connecting to {}", self.host);
@@ -120,14 +143,22 @@ impl KeyVault {
         let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
         let found = persist(&http.patience, wait, || {
             let answer = self.get(http, wanted, &headers)?;
-            match (answer.status.as_u16(), answer.header("www-authenticate")) {
+            let found = match (answer.status.as_u16(), answer.header("www-authenticate")) {
                 (401, Some(header)) => self.verify(header),
                 (401, None) => Err(Trouble::new(Kind::Foreign, "401 without a challenge")),
                 _ => Err(self.refusal(http, &answer, &Secret::new(String::new()), &id)),
-            }
+            };
+            found.map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))
         })
-        .map_err(|failure| failure.about(&doing))?;
-        log::debug(|| format!("{} wants a token for {}", self.host, found.resource));
+        .map_err(|failure| failure.about(&doing).fact("vault", self.host.to_string()))?;
+        log::debug(|| {
+            Event::new(format!(
+                "{} wants a token for {}",
+                self.host, found.resource
+            ))
+            .fact("vault", self.host.to_string())
+            .fact("resource", found.resource.as_str())
+        });
         Ok(asked.insert(found).clone())
     }
 
@@ -138,7 +169,7 @@ impl KeyVault {
         wanted: &Wanted,
         token: &AccessToken,
         purpose: &str,
-    ) -> Result<Secret, NotRead> {
+    ) -> Result<Bundle, NotRead> {
         let shown = format!("secret `{}`", wanted.shown());
         let id = request_id();
         let bearer = Secret::new(format!("Bearer {}", token.token.expose()));
@@ -147,13 +178,16 @@ impl KeyVault {
             ("x-ms-client-request-id", id.as_str()),
         ];
         let doing = format!("reading {shown} from {} for {purpose}", self.host);
-        let tenant = RefCell::new(None);
+        let (tenant, name) = (RefCell::new(None), RefCell::new(None));
         let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
         let read = persist(&http.patience, wait, || {
+            name.take();
             let answer = self.get(http, wanted, &headers)?;
             if answer.status.as_u16() == 200 {
-                return read_bundle(&answer, &shown);
+                return read_bundle(&answer)
+                    .map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)));
             }
+            name.replace(refusal::name_of(&answer, &token.token));
             let trouble = self.refusal(http, &answer, &token.token, &id);
             if answer.status.as_u16() == 401 && trouble.kind == Kind::AccessRefused {
                 let challenge = answer.header("www-authenticate").and_then(Challenge::parse);
@@ -162,7 +196,14 @@ impl KeyVault {
             Err(trouble)
         });
         read.map_err(|failure| {
-            let failure = failure.about(&doing);
+            let mut failure = failure
+                .about(&doing)
+                .fact("secret", wanted.shown())
+                .fact("vault", self.host.to_string())
+                .fact("for", purpose);
+            if let Some(name) = name.take() {
+                failure = failure.fact("refusal", name);
+            }
             match tenant.take() {
                 Some(tenant) => NotRead::Tenant(tenant, failure),
                 None => NotRead::Failed(failure),
@@ -243,34 +284,29 @@ fn supported_version(answer: &Answer) -> Option<String> {
     (usable && version != API_VERSION).then(|| version.to_owned())
 }
 
-/// Takes the value out of a secret bundle. Nothing of the body is ever part of an error.
-fn read_bundle(answer: &Answer, shown: &str) -> Result<Secret, Trouble> {
-    let foreign = |why: &str| {
-        Trouble::new(Kind::Foreign, format!("{}: {why}", answer.status_text()))
-            .hint("does something else answer in the vault's place?")
-    };
+/// Reads a secret bundle. Nothing of the body is ever part of an error.
+fn read_bundle(answer: &Answer) -> Result<Bundle, Trouble> {
+    let foreign =
+        |why: &str| Trouble::new(Kind::Foreign, format!("{}: {why}", answer.status_text()));
     let mut bundle = answer
         .json()
         .ok_or_else(|| foreign("the answer is not JSON"))?;
-    if !bundle["id"].is_string() {
+    let Some(id) = bundle["id"].as_str() else {
         return Err(foreign("the answer has no `id`"));
-    }
-    let now = date::now();
-    let attributes = &bundle["attributes"];
-    if let Some(expired) = attributes["exp"].as_i64().filter(|exp| *exp <= now) {
-        log::warning(&format!(
-            "{shown} expired at {}; it is used nevertheless",
-            date::format(expired)
-        ));
-    }
-    if let Some(begins) = attributes["nbf"].as_i64().filter(|nbf| *nbf > now) {
-        log::warning(&format!(
-            "{shown} is not valid before {}; it is used nevertheless",
-            date::format(begins)
-        ));
-    }
+    };
+    // https://HOST/secrets/NAME/VERSION
+    let version = id.rsplit('/').next().filter(|_| id.split('/').count() == 6);
+    let (version, attributes) = (version.map(str::to_owned), &bundle["attributes"]);
+    let (not_before, expires) = (attributes["nbf"].as_i64(), attributes["exp"].as_i64());
+    let content_type = bundle["contentType"].as_str().map(str::to_owned);
     match bundle.get_mut("value").map(Value::take) {
-        Some(Value::String(value)) => Ok(Secret::new(value)),
+        Some(Value::String(value)) => Ok(Bundle {
+            value: Secret::new(value),
+            version,
+            content_type,
+            not_before,
+            expires,
+        }),
         _ => Err(foreign("the answer has no `value`")),
     }
 }

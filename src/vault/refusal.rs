@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::KeyVault;
 use crate::cloud::Cloud;
 use crate::http::retry::Kind;
-use crate::http::trouble::Trouble;
+use crate::http::trouble::{NAME_SERVERS, Trouble};
 use crate::http::{Answer, Http};
 use crate::log;
 use crate::secret::Secret;
@@ -47,6 +47,12 @@ impl Said {
         }
     }
 
+    /// The inner code, or the outer one where there is none.
+    fn name(&self) -> String {
+        let inner = Some(self.inner.as_str()).filter(|inner| !inner.is_empty());
+        log::excerpt(inner.unwrap_or(&self.code), &[])
+    }
+
     /// The reason: the first line, without the link that follows it.
     fn reason(&self) -> String {
         let line = log::excerpt(&self.message, &[]);
@@ -70,6 +76,16 @@ impl Said {
         let parts = from[..end].trim_end_matches(';').split(';');
         let kept: Vec<&str> = parts.filter(|part| !part.starts_with("iss=")).collect();
         Some(log::excerpt(&kept.join(";"), &[]))
+    }
+
+    /// The caller's object id, if it is one.
+    fn object(&self) -> Option<String> {
+        let caller = self.caller()?;
+        let id = caller
+            .split(';')
+            .find_map(|part| part.strip_prefix("oid="))?;
+        let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        (!id.is_empty() && id.bytes().all(is_id)).then(|| id.to_owned())
     }
 
     /// The address that the vault saw, on a refusal by network.
@@ -110,6 +126,13 @@ fn inner_code_of(message: &str) -> &'static str {
     .unwrap_or_default()
 }
 
+/// A refusal's name, as in `SecretNotFound`, where it has one.
+pub(super) fn name_of(answer: &Answer, token: &Secret) -> Option<String> {
+    let said = Said::read(answer, token);
+    let name = said.name();
+    (!name.is_empty()).then_some(name)
+}
+
 impl KeyVault {
     /// Reads a refusal. `id` is the request id that we sent.
     pub(super) fn refusal(
@@ -122,14 +145,7 @@ impl KeyVault {
         let said = Said::read(answer, token);
         let reason = said.reason();
         let (kind, hint) = self.classify(http, answer, &said, &reason);
-        let name = log::excerpt(
-            if said.inner.is_empty() {
-                &said.code
-            } else {
-                &said.inner
-            },
-            &[],
-        );
+        let name = said.name();
         // The outer code of a 401 or 403 without an inner one only repeats the status.
         let name =
             Some(name.as_str()).filter(|name| answer.status.canonical_reason() != Some(*name));
@@ -186,8 +202,9 @@ impl KeyVault {
                 Kind::NoAccessYet,
                 Some(format!(
                     "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get \
-                     --object-id OID{}",
+                     --object-id {}{}",
                     host.name.split('.').next().unwrap_or_default(),
+                    said.object().unwrap_or_else(|| "OID".to_owned()),
                     wait("done")
                 )),
             ),
@@ -226,12 +243,7 @@ impl KeyVault {
             (400, _) if !said.code.is_empty() => (Kind::Foreign, None),
             (429, _) => (Kind::Throttled, None),
             (408 | 500..=599, _) => (Kind::Busy, None),
-            _ => (
-                Kind::Foreign,
-                Some(format!(
-                    "this is not an answer of a vault to its client: does something else answer as {host}?"
-                )),
-            ),
+            _ => (Kind::Foreign, self.unreachable(Kind::Foreign)),
         }
     }
 
@@ -244,15 +256,17 @@ impl KeyVault {
                  {host}, and is it linked to this network?",
                 self.private_zone()
             )),
-            Kind::NameServer => {
-                Some("the cluster's DNS does not answer: a network policy, or CoreDNS".to_owned())
-            }
+            Kind::NameServer => Some(NAME_SERVERS.to_owned()),
             Kind::NoConnection | Kind::CutOffConnecting | Kind::Refused | Kind::Unreachable => {
                 Some(format!(
                     "this network does not lead to {host}: DNS, an egress rule, a route, the private endpoint's approval, \
                  or HTTPS_PROXY"
                 ))
             }
+            Kind::Foreign => Some(format!(
+                "this is no answer of a vault: does something else answer as {host}? Look at DNS, and at proxies and \
+                 gateways on the way"
+            )),
             _ => None,
         }
     }
@@ -278,9 +292,11 @@ fn audience_hint(reason: &str) -> String {
                 .to_owned(),
         )
     };
-    let expected = between("Expected ", ", found").unwrap_or_else(|| "another".to_owned());
-    let found = between("found: ", " ").unwrap_or_else(|| "none".to_owned());
-    format!(
-        "the token is for {found}, the vault expects {expected}: look at --vault-resource and --cloud"
-    )
+    let what = match (between("Expected ", ", found"), between("found: ", " ")) {
+        (Some(expected), Some(found)) => {
+            format!("the token is for {found}, the vault expects {expected}")
+        }
+        _ => "the vault expects a token for another resource".to_owned(),
+    };
+    format!("{what}: look at --vault-resource and --cloud")
 }

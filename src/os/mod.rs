@@ -1,11 +1,13 @@
 //! The few calls that nix lacks or marks unsafe, each behind a safe function. The only room with `unsafe`.
 
+mod child;
+mod limits;
+
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -15,6 +17,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 /// Bit N: descriptor N (0 to 2) was closed when the process started, before std opened /dev/null there.
 static CLOSED_STANDARD: AtomicU8 = AtomicU8::new(0);
+/// The signals that were blocked when the process started, before musl unblocked those that it wants for itself.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
 
 /// Runs before std's start-up code, the only moment at which the caller's SIGPIPE and closed descriptors can still be
 /// seen. `#![no_main]` would also be early enough, but then std has no argv on musl.
@@ -33,6 +37,8 @@ extern "C" fn remember_what_was_inherited() {
         asked == 0 && old.sa_sigaction == libc::SIG_IGN,
         Ordering::Relaxed,
     );
+    let blocked = child::change_signal_mask(libc::SIG_BLOCK, 0);
+    BLOCKED.store(blocked.unwrap_or(0), Ordering::Relaxed);
     for fd in 0..3 {
         // SAFETY: F_GETFD takes any number and changes nothing.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
@@ -41,8 +47,8 @@ extern "C" fn remember_what_was_inherited() {
     }
 }
 
-/// Gives the next program what std changed at start: SIGPIPE's disposition, and standard descriptors that were closed.
-/// Signal handlers are execve's to reset: taking them off here would make a moment without any.
+/// Gives the next program what was changed at start: SIGPIPE's disposition, blocked signals, and standard descriptors
+/// that were closed. Signal handlers are execve's to reset: taking them off here would make a moment without any.
 pub fn undo_std_for_exec() {
     let pipe = match SIGPIPE_IGNORED.load(Ordering::Relaxed) {
         true => SigHandler::SigIgn,
@@ -51,12 +57,18 @@ pub fn undo_std_for_exec() {
     let action = SigAction::new(pipe, SaFlags::empty(), SigSet::empty());
     // SAFETY: neither ignoring nor the default action runs any code of ours. It cannot fail for SIGPIPE.
     let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+    let _ = child::change_signal_mask(libc::SIG_BLOCK, BLOCKED.load(Ordering::Relaxed));
     let closed = CLOSED_STANDARD.load(Ordering::Relaxed);
     for fd in (0..3).filter(|fd| closed & (1 << fd) != 0) {
         // Closed by the execve, not before: if that fails there is still something to say, and perhaps somewhere.
         // SAFETY: sets a flag of a descriptor; an invalid one is refused.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
+}
+
+/// Whether a standard descriptor (0 to 2) was closed when the process started. std has opened /dev/null there.
+pub fn was_closed(fd: u8) -> bool {
+    CLOSED_STANDARD.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
 /// Ignores a signal.
@@ -77,6 +89,23 @@ pub fn ignoring<T>(signal: Signal, work: impl FnOnce() -> T) -> T {
         let _ = unsafe { sigaction(signal, &before) };
     }
     done
+}
+
+/// Gives a signal its default action; whether it was ignored.
+pub fn stop_ignoring(signal: Signal) -> bool {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    let before = unsafe { sigaction(signal, &action) };
+    before.is_ok_and(|before| matches!(before.handler(), SigHandler::SigIgn))
+}
+
+/// Whether a signal has come that is blocked and not yet taken.
+pub fn is_pending(signal: Signal) -> bool {
+    let mut pending = *SigSet::empty().as_ref();
+    // SAFETY: writes `pending`, which lives until the call returns.
+    let asked = unsafe { libc::sigpending(&raw mut pending) };
+    // SAFETY: looks at a set that is initialised.
+    asked == 0 && unsafe { libc::sigismember(&raw const pending, signal as libc::c_int) } == 1
 }
 
 /// A second descriptor of the same file: the lowest that is free from `lowest` on. It is closed by an execve.
@@ -207,7 +236,12 @@ pub fn environ() -> Vec<OsString> {
     }
 }
 
+pub use child::{
+    ALL_SIGNALS, Ended, Fork, fork, keep_only_stderr_and, next_signal, send_signal,
+    set_signal_mask, signals, wait_for_any_child,
+};
 pub use libc::{EMFILE, ENFILE};
+pub use limits::{file_capabilities, is_in_bounding_set, open_files_limit, stack_limit};
 
 /// An address family.
 #[derive(Clone, Copy)]
@@ -281,63 +315,4 @@ pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError>
     // SAFETY: the list is getaddrinfo's, and nothing refers to it any more.
     unsafe { libc::freeaddrinfo(list) };
     Ok(found)
-}
-
-/// A file's capabilities as the kernel stores them (`security.capability`, capabilities(7)), if it has any.
-pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut value = vec![0_u8; 64];
-    // SAFETY: both strings are NUL-terminated; the buffer is as long as it is said to be.
-    let length = unsafe {
-        libc::getxattr(
-            path.as_ptr(),
-            c"security.capability".as_ptr(),
-            value.as_mut_ptr().cast(),
-            value.len(),
-        )
-    };
-    value.truncate(usize::try_from(length).ok()?);
-    Some(value)
-}
-
-/// Whether a capability, by its number, is in the bounding set.
-pub fn is_in_bounding_set(capability: u32) -> bool {
-    // SAFETY: PR_CAPBSET_READ only looks.
-    let answer = unsafe {
-        libc::prctl(
-            libc::PR_CAPBSET_READ,
-            libc::c_ulong::from(capability),
-            0,
-            0,
-            0,
-        )
-    };
-    answer == 1
-}
-
-/// The soft limit of the stack in bytes, of which a quarter is for arguments and environment.
-pub fn stack_limit() -> u64 {
-    soft_limit(libc::RLIMIT_STACK)
-}
-
-/// The soft limit of open files: one more than the highest descriptor.
-pub fn open_files_limit() -> u64 {
-    soft_limit(libc::RLIMIT_NOFILE)
-}
-
-#[cfg(target_env = "musl")]
-type Resource = libc::c_int;
-#[cfg(not(target_env = "musl"))]
-type Resource = libc::__rlimit_resource_t;
-
-fn soft_limit(resource: Resource) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: writes `limit`, which lives until the call returns.
-    match unsafe { libc::getrlimit(resource, &raw mut limit) } {
-        0 => limit.rlim_cur,
-        _ => u64::MAX,
-    }
 }

@@ -1,0 +1,162 @@
+//! `check`: every link of the chain, from the references to the vault's answers, each looked at once and each told.
+//!
+//! What does not depend on one another is looked at together: one thread for who we are, one for each vault. Each try
+//! has three seconds; what has not answered when time is up is broken. No connection that looks at a certificate ever
+//! carries a token, and nothing that is told comes from a secret's value.
+
+mod clock;
+mod network;
+mod report;
+mod tokens;
+mod told;
+mod way;
+
+use std::time::Duration;
+
+use crate::cli::Check;
+use crate::env::Environment;
+use crate::exec;
+use crate::failure::{Cause, Failure};
+use crate::http::Http;
+use crate::identity::Source;
+use crate::plan::{Item, Plan, Target};
+
+pub use report::Report;
+use report::{Link, Phase};
+
+/// The deadline without `--timeout`, or where that is 0: one try each is what is made anyway.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks at every link.
+pub fn check(check: &Check, env: &Environment) -> Report {
+    let mut report = Report::default();
+    let plan = Plan::exec(&check.exec, env);
+    match &plan {
+        Ok(plan) => report.links.extend(references(plan, env)),
+        Err(failure) => report.links.push(Link::failed("references", "", failure)),
+    }
+    let command = (!check.exec.command.is_empty()).then(|| command(check, env));
+    // What only execve refuses is the last that `exec` comes to.
+    let (command, last) = match command {
+        Some(link) if link.turn.0 == Phase::Becoming => (None, Some(link)),
+        other => (other, None),
+    };
+    report.links.extend(command);
+    if let Ok(plan) = plan {
+        look_further(check, env, plan, &mut report);
+    }
+    report.links.extend(last);
+    report
+}
+
+fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Report) {
+    let unknown = plan.unknown.iter();
+    let unknown = unknown.map(|name| (name, "it is not a setting of akv-init"));
+    let idle = plan.idle.iter().map(|(setting, why)| (setting, *why));
+    for (setting, why) in unknown.chain(idle) {
+        let link = Link::good("setting", setting.as_str(), "");
+        report.links.push(link.warn(why, None));
+    }
+    if plan.targets.is_empty() {
+        return;
+    }
+    let source = match Source::select(env, &plan.settings) {
+        Ok(source) => source,
+        Err(failure) => {
+            let complete = "set what is missing, or name the identity that is meant: --identity";
+            report
+                .links
+                .push(Link::failed("identity", "", &failure).or_hint(complete));
+            return;
+        }
+    };
+    let http = match identity(&source, env, &plan, report) {
+        Ok(()) => Http::watching(env, &plan.settings),
+        Err(failure) => Err(failure),
+    };
+    match http {
+        Ok(http) => {
+            let within = check.exec.shared.timeout.filter(|time| !time.is_zero());
+            let links = network::look(plan, http, source, within.unwrap_or(PATIENCE));
+            report.links.extend(links);
+        }
+        Err(failure) => report.links.push(Link::failed("trust", "", &failure)),
+    }
+}
+
+/// Where each reference is, and what it leads to.
+fn references(plan: &Plan, env: &Environment) -> Vec<Link> {
+    if plan.targets.is_empty() {
+        let link = Link::good("references", "", "");
+        return vec![link.warn("there are none: COMMAND is started as it is", None)];
+    }
+    let link = |target: &Target| {
+        let name = target.name.to_string_lossy();
+        let place = match env
+            .variables()
+            .any(|(name, value)| name == target.name && plan.is_reference(value))
+        {
+            true => "the environment",
+            false => "an option",
+        };
+        let to = match &plan.items[target.item] {
+            Item::Token(resource) => format!("an access token for {resource}"),
+            Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
+        };
+        Link::good("reference", name, format!("{to}, by {place}"))
+            .fact("reference", to)
+            .fact("place", place)
+    };
+    plan.targets.iter().map(link).collect()
+}
+
+fn command(check: &Check, env: &Environment) -> Link {
+    let typed = check.exec.command[0].to_string_lossy();
+    let failed = |failure: &Failure, turn| {
+        let mut link = Link::failed("command", typed.as_ref(), failure).at((turn, 0));
+        let named = format!("COMMAND `{typed}`: ");
+        if let Some(rest) = link.text.strip_prefix(&named) {
+            link.text = rest.to_owned();
+        }
+        match failure.cause {
+            Cause::CommandNotFound => link.or_hint("is it in this image, at this path?"),
+            _ => link,
+        }
+    };
+    match exec::find(&check.exec.command, env) {
+        Err(failure) => failed(&failure, Phase::Before),
+        Ok(program) => match program.look_inside() {
+            Err(failure) => failed(&failure, Phase::Becoming),
+            Ok(()) => {
+                let path = program.path().display().to_string();
+                let text = match path == typed {
+                    true => "",
+                    false => path.as_str(),
+                };
+                Link::good("command", typed, text).fact("path", path)
+            }
+        },
+    }
+}
+
+/// Which identity, and why that one.
+fn identity(
+    source: &Source,
+    env: &Environment,
+    plan: &Plan,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let choice = source.choice(env, &plan.settings)?;
+    let described = source.describe();
+    let text = format!("{described}, since {}", choice.because);
+    let mut link = Link::good("identity", "", text)
+        .fact("source", described)
+        .fact("because", choice.because);
+    if !choice.ignored.is_empty() {
+        let ignored = choice.ignored.join(", ");
+        link.text = format!("{}; set and not used: {ignored}", link.text);
+        link = link.fact("ignored", ignored);
+    }
+    report.links.push(link);
+    Ok(())
+}

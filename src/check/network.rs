@@ -1,0 +1,249 @@
+//! The links that need the network: names, connections, tokens, secrets. Who looks at what, and when.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::report::{Link, Phase};
+use super::way::{Lost, ONE_TRY, look_at_connection, look_at_name, no_address};
+use super::{clock, told};
+use crate::failure::{Cause, Failure};
+use crate::host::Host;
+use crate::http::{Http, Service};
+use crate::identity::Source;
+use crate::plan::{Item, Plan};
+use crate::reader::{Missed, Reader};
+use crate::vault::KeyVault;
+
+/// Secrets of one vault that are read at the same time.
+const TOGETHER: usize = 16;
+
+/// What will be told, in order; each is filled by whoever looks.
+pub struct Slots {
+    links: Vec<Link>,
+    late: Failure,
+}
+
+/// What the threads share.
+pub struct Job {
+    /// What is to be had.
+    pub plan: Plan,
+    /// How services are reached.
+    pub http: Http,
+    /// Who asks, with the tokens so far.
+    pub reader: Reader,
+    /// For each resource whether there is a token.
+    pub had: Mutex<BTreeMap<String, bool>>,
+    /// Told of each change of that.
+    pub changed: Condvar,
+}
+
+/// A link, and its place.
+pub type Told = (usize, Link);
+
+/// What is looked at for one vault, and the places of what is told.
+struct Vault {
+    host: Host,
+    name: usize,
+    connection: usize,
+    /// Items of the plan, each with its place.
+    items: Vec<(usize, usize)>,
+    /// What a token for it is asked for, where that is known beforehand.
+    resource: Option<String>,
+}
+
+/// Looks at all of them, within a time.
+pub fn look(plan: Plan, http: Http, source: Source, within: Duration) -> Vec<Link> {
+    let deadline = Instant::now() + within;
+    let job = Arc::new(Job {
+        plan,
+        http,
+        reader: Reader::new(source),
+        had: Mutex::default(),
+        changed: Condvar::new(),
+    });
+    let seconds = within.as_secs();
+    let message = format!("no answer within {seconds} s, in which all was looked at");
+    let mut slots = Slots {
+        links: Vec::new(),
+        late: Failure::new(Cause::Unavailable, message),
+    };
+    let tokens = job.tokens(&mut slots);
+    let mut vaults = job.vaults(&mut slots);
+    let clock = slots.links.len();
+    for vault in &mut vaults {
+        for (item, place) in &mut vault.items {
+            *place = slots.add("secret", &job.plan.targets_of(*item), *item + 1);
+        }
+    }
+    let turns: Vec<(usize, Option<String>)> = vaults
+        .iter()
+        .flat_map(|vault| {
+            let items = vault.items.iter().map(|(_, place)| *place);
+            let places = items.chain([vault.name, vault.connection]);
+            places.map(|place| (place, vault.resource.clone()))
+        })
+        .collect();
+
+    let (tell, told) = mpsc::channel();
+    for vault in vaults {
+        let (job, tell) = (job.clone(), tell.clone());
+        thread::spawn(move || job.look_at_vault(&vault, &tell));
+    }
+    let worker = job.clone();
+    thread::spawn(move || worker.look_at_identity(tokens, &tell));
+    // The threads end with their channels; whoever hangs is left behind.
+    while let Ok((place, link)) =
+        told.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        let turn = slots.links[place].turn;
+        slots.links[place] = link.at(turn);
+    }
+
+    let mut links = slots.links;
+    for (place, resource) in turns {
+        if resource.is_some_and(|resource| job.lacks_token(&resource)) {
+            links[place].turn.0 = Phase::Waiting;
+        }
+    }
+    let told = clock::look(&job.http.clocks().all(), &mut links);
+    links.splice(clock..clock, told);
+    without_repetition(links)
+}
+
+/// A proxy's name is looked up for each that is behind it, and told once.
+fn without_repetition(links: Vec<Link>) -> Vec<Link> {
+    let mut kept: Vec<Link> = Vec::new();
+    for link in links {
+        let again = |known: &Link| {
+            known.kind == "name" && link.kind == "name" && known.subject == link.subject
+        };
+        if !kept.iter().any(again) {
+            kept.push(link);
+        }
+    }
+    kept
+}
+
+impl Slots {
+    /// A place for a link.
+    pub fn add(&mut self, kind: &'static str, subject: &str, index: usize) -> usize {
+        let link = Link::failed(kind, subject, &self.late);
+        self.links.push(link.at((Phase::Asking, index)));
+        self.links.len() - 1
+    }
+
+    /// The places of a service's name and of a connection to it.
+    pub fn add_way(&mut self, service: &Service, index: usize) -> (usize, usize) {
+        let name = service
+            .next_hop()
+            .map_or_else(String::new, |host| host.name);
+        (
+            self.add("name", &name, index),
+            self.add("connection", &told::shown(service), index),
+        )
+    }
+}
+
+impl Job {
+    /// Each vault with the items that are read there, which have no place yet.
+    fn vaults(&self, slots: &mut Slots) -> Vec<Vault> {
+        let mut vaults: BTreeMap<&Host, Vault> = BTreeMap::new();
+        for (index, item) in self.plan.items.iter().enumerate() {
+            let Item::Secret(wanted) = item else {
+                continue;
+            };
+            let vault = vaults.entry(&wanted.host).or_insert_with(|| {
+                let service = self.http.internet(&wanted.host);
+                let (name, connection) = slots.add_way(&service, index + 1);
+                Vault {
+                    host: wanted.host.clone(),
+                    name,
+                    connection,
+                    items: Vec::new(),
+                    resource: wanted.resource.clone(),
+                }
+            });
+            vault.items.push((index, 0));
+        }
+        vaults.into_values().collect()
+    }
+
+    fn look_at_vault(&self, vault: &Vault, tell: &mpsc::Sender<Told>) {
+        let skip = |items: &[(usize, usize)], why: &str| {
+            for (item, place) in items {
+                let targets = self.plan.targets_of(*item);
+                let _ = tell.send((*place, Link::skipped("secret", targets, why)));
+            }
+        };
+        let service = KeyVault::new(&self.http, &vault.host);
+        let place = match look_at_name(service.service()) {
+            Ok((link, place)) => {
+                let _ = tell.send((vault.name, link));
+                place
+            }
+            Err(Lost { name, trouble }) => {
+                let link = Link::failed("name", name, &service.failure_of(trouble));
+                let _ = tell.send((vault.name, link));
+                let why = no_address(service.service());
+                let skipped = Link::skipped("connection", told::shown(service.service()), why);
+                let _ = tell.send((vault.connection, skipped));
+                return skip(&vault.items, "there is no way to its vault");
+            }
+        };
+        let failure_of = |trouble| service.failure_of(trouble);
+        let (link, why) = look_at_connection(service.service(), &place, failure_of);
+        let _ = tell.send((vault.connection, link));
+        if why.is_some() {
+            return skip(&vault.items, "there is no way to its vault");
+        }
+        if let Some(resource) = &vault.resource
+            && !self.has_token(resource)
+        {
+            return skip(&vault.items, "there is no access token");
+        }
+        // The first one alone: what it lacks a token for, those behind it would wait for, and a vault that has to say
+        // what it wants is asked once.
+        let (first, rest) = vault.items.split_at(1);
+        for (item, place) in first {
+            let (link, had_token) = self.look_at_secret(&service, *item);
+            let _ = tell.send((*place, link));
+            if !had_token {
+                return skip(rest, "there is no access token");
+            }
+        }
+        for group in rest.chunks(TOGETHER) {
+            thread::scope(|scope| {
+                for (item, place) in group {
+                    let service = &service;
+                    scope.spawn(move || {
+                        let _ = tell.send((*place, self.look_at_secret(service, *item).0));
+                    });
+                }
+            });
+        }
+    }
+
+    /// A secret, and whether there was a token for it.
+    fn look_at_secret(&self, vault: &KeyVault, item: usize) -> (Link, bool) {
+        let targets = self.plan.targets_of(item);
+        let Item::Secret(wanted) = &self.plan.items[item] else {
+            return (
+                Link::skipped("secret", targets, "it is an access token"),
+                true,
+            );
+        };
+        let began = Instant::now();
+        let http = self.http.for_one_try(ONE_TRY);
+        let read = self.reader.read(&http, vault, wanted, &targets);
+        let had_token = !matches!(read, Err(Missed::Token(_)));
+        let link = match read {
+            Ok(bundle) => told::secret(&targets, wanted, &bundle),
+            Err(Missed::Secret(failure) | Missed::Token(failure)) => {
+                told::no_secret(&targets, wanted, &failure)
+            }
+        };
+        (link.took(began.elapsed()), had_token)
+    }
+}

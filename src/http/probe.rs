@@ -1,0 +1,145 @@
+//! Looking at the way to a service without asking it for anything: names, connections, certificates. For `check`.
+//!
+//! No connection that is made here ever carries a token.
+
+use std::fs;
+use std::net::IpAddr;
+
+use ureq::http::uri::Scheme;
+
+use super::certificate::Certificate;
+use super::connect;
+use super::names;
+pub use super::names::Found;
+use super::tls;
+use super::trouble::Trouble;
+use super::{Limits, Service};
+use crate::host::Host;
+
+/// Where a name leads.
+pub struct Resolved {
+    /// Its addresses, in the order in which they are tried.
+    pub addresses: Vec<IpAddr>,
+    /// Who said so.
+    pub found: Found,
+}
+
+/// Who answered in a TLS handshake.
+#[derive(Debug)]
+pub struct Peer {
+    /// As in `TLS 1.3`; none where the handshake did not come that far.
+    pub version: Option<&'static str>,
+    /// What its certificate says.
+    pub certificate: Certificate,
+    /// Whether the built-in roots alone would trust it.
+    pub is_public: bool,
+}
+
+impl Service {
+    /// The host and the port that connections are made to; a proxy's, where there is one on the way.
+    pub fn next_hop(&self) -> Option<Host> {
+        match &self.proxy {
+            Some(proxy) => Host::parse(proxy).ok(),
+            None => self.host(),
+        }
+    }
+
+    /// The service's own host and port.
+    pub fn host(&self) -> Option<Host> {
+        let origin = &self.connections.origin;
+        let port = origin.port_u16().unwrap_or(match self.is_tls() {
+            true => 443,
+            false => 80,
+        });
+        Host::parse(&format!("{}:{port}", origin.host()?)).ok()
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.connections.origin.scheme() == Some(&Scheme::HTTPS)
+    }
+
+    /// The proxy on the way, as host and port.
+    pub fn proxy(&self) -> Option<&str> {
+        self.proxy.as_deref()
+    }
+
+    /// Opens a connection that is not used: how that went, and who answered.
+    pub fn probe(&self, limits: Limits) -> (Result<(), Trouble>, Option<Peer>) {
+        connect::forget_version();
+        tls::forget_seen();
+        let opened = self.connections.open(&self.agent, limits.connect).map(drop);
+        let opened = opened.map_err(|error| {
+            Trouble::from_ureq(&error, limits).on_the_way_through(self.proxy.as_deref())
+        });
+        let peer = tls::seen().and_then(|seen| {
+            Some(Peer {
+                version: connect::version(),
+                certificate: Certificate::parse(&seen.certificate)?,
+                is_public: seen.is_public,
+            })
+        });
+        (opened, peer)
+    }
+}
+
+/// Whom /etc/resolv.conf asks (resolv.conf(5)).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NameServers {
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// Domains that are put behind a name.
+    pub search: Vec<String>,
+}
+
+impl NameServers {
+    /// As the file names them now.
+    pub fn read() -> NameServers {
+        NameServers::parse(&String::from_utf8_lossy(
+            &fs::read("/etc/resolv.conf").unwrap_or_default(),
+        ))
+    }
+
+    /// Of several lines with domains the last one counts, of those with servers each.
+    fn parse(text: &str) -> NameServers {
+        let mut found = NameServers::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => found.servers.extend(words.next().map(str::to_owned)),
+                Some("search" | "domain") => found.search = words.map(str::to_owned).collect(),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Looks a host up as a connection would.
+pub fn resolve(host: &Host) -> Result<Resolved, Trouble> {
+    let (answer, found) = names::look_up(&host.name);
+    match answer {
+        Ok(addresses) => Ok(Resolved { addresses, found }),
+        Err(error) => Err(Trouble::from_name_error(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolv_conf_names_servers_and_domains() {
+        let text = "# nameserver 10.0.0.9\nnameserver 10.0.0.10\nsearch a.example\nnameserver fd00::10\n\
+                    search default.svc.cluster.local cluster.local\noptions ndots:5\n";
+        let expected = NameServers {
+            servers: vec!["10.0.0.10".to_owned(), "fd00::10".to_owned()],
+            search: vec![
+                "default.svc.cluster.local".to_owned(),
+                "cluster.local".to_owned(),
+            ],
+        };
+        assert_eq!(NameServers::parse(text), expected);
+        assert_eq!(NameServers::parse(""), NameServers::default());
+    }
+}

@@ -1,0 +1,117 @@
+//! The opt-in supervisor: COMMAND runs in a child, and this process is what a container's first process should be. It
+//! reaps every orphan, passes every signal on, and when COMMAND has ended it lets what COMMAND left behind come to its
+//! own end first: other inits end at once, and the kernel then kills a database in the middle of its checkpoint.
+//!
+//! The fork comes before any thread, connection or token, so that this process never holds a secret. All signals are
+//! blocked and read from a descriptor (signalfd(2)): a handler could be interrupted, and `waitpid` would have to race
+//! it.
+
+mod processes;
+mod supervisor;
+mod terminal;
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, chdir, getpid, setpgid, tcsetpgrp};
+
+use crate::failure::{Cause, Failure};
+use crate::os::{self, Fork};
+use supervisor::Supervisor;
+
+/// How COMMAND is supervised.
+#[derive(Clone, Copy, Debug)]
+pub struct Supervision {
+    /// Who gets the signals that this process gets.
+    pub forward: Forward,
+    /// So long what is left may take to stop when COMMAND has ended; zero is not at all.
+    pub drain: Duration,
+}
+
+/// Who gets the signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// COMMAND alone: it tells its own children what they have to know.
+    Child,
+    /// COMMAND's process group.
+    Group,
+}
+
+impl Forward {
+    /// The names, for error messages.
+    pub const NAMES: &str = "group or child";
+
+    /// The name that `--init` takes.
+    pub fn parse(name: &str) -> Option<Forward> {
+        match name {
+            "child" => Some(Forward::Child),
+            "group" => Some(Forward::Group),
+            _ => None,
+        }
+    }
+}
+
+/// Which of the two processes this is.
+pub enum Role {
+    /// The one that becomes COMMAND, and the id of its parent.
+    Child { parent: i32 },
+    /// The other one, when all is over, and its exit code.
+    Parent(u8),
+}
+
+/// Splits the process in two. The parent comes back when the child, and what it left behind, has ended.
+pub fn fork(supervision: Supervision) -> Result<Role, Failure> {
+    let failed = |what: &'static str, hint: &'static str| {
+        move |errno: Errno| {
+            Failure::new(Cause::Unavailable, format!("{what}: {}", errno.desc())).hint(hint)
+        }
+    };
+    let sandboxed = "does a sandbox (seccomp) forbid it? Without --init there is no need for it";
+    let before =
+        os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals", sandboxed))?;
+    // Where it is ignored the kernel throws the status of a child away.
+    let ignored_children = os::stop_ignoring(Signal::SIGCHLD);
+    let signals = os::signals().map_err(failed(
+        "signalfd",
+        "raise the limit on open files (ulimit -n)",
+    ))?;
+    let parent = getpid();
+    // Orphans come to process 1 anyway; to any other process only if it asks for them.
+    if parent.as_raw() != 1 {
+        set_child_subreaper(true).map_err(failed("becoming a subreaper", sandboxed))?;
+    }
+    let terminal = terminal::ours();
+    let fork = os::fork().map_err(failed(
+        "starting a process",
+        "raise the container's limit on processes (pids)",
+    ))?;
+    match fork {
+        Fork::Child => {
+            // On both sides, since either may be the first to rely on it.
+            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            if let Some(terminal) = &terminal {
+                let _ = tcsetpgrp(terminal, getpid());
+            }
+            if ignored_children {
+                os::ignore(Signal::SIGCHLD);
+            }
+            os::set_signal_mask(before).map_err(failed("restoring the signal mask", sandboxed))?;
+            Ok(Role::Child {
+                parent: parent.as_raw(),
+            })
+        }
+        Fork::Parent(child) => {
+            let child = Pid::from_raw(child);
+            let _ = setpgid(child, child);
+            // Whoever waits for the end of a pipe, or unmounts a file system, must not wait for us.
+            drop(terminal);
+            let _ = os::keep_only_stderr_and(&signals);
+            let _ = chdir(Path::new("/"));
+            let supervisor = Supervisor::new(supervision, child, signals);
+            Ok(Role::Parent(supervisor.run()))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What this process, or a program, may and may not.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::libc;
+
+/// A file's capabilities as the kernel stores them (`security.capability`, capabilities(7)), if it has any.
+pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut value = vec![0_u8; 64];
+    // SAFETY: both strings are NUL-terminated; the buffer is as long as it is said to be.
+    let length = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            c"security.capability".as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    };
+    value.truncate(usize::try_from(length).ok()?);
+    Some(value)
+}
+
+/// Whether a capability, by its number, is in the bounding set.
+pub fn is_in_bounding_set(capability: u32) -> bool {
+    // SAFETY: PR_CAPBSET_READ only looks.
+    let answer = unsafe {
+        libc::prctl(
+            libc::PR_CAPBSET_READ,
+            libc::c_ulong::from(capability),
+            0,
+            0,
+            0,
+        )
+    };
+    answer == 1
+}
+
+/// The soft limit of the stack in bytes, of which a quarter is for arguments and environment.
+pub fn stack_limit() -> u64 {
+    soft_limit(libc::RLIMIT_STACK)
+}
+
+/// The soft limit of open files: one more than the highest descriptor.
+pub fn open_files_limit() -> u64 {
+    soft_limit(libc::RLIMIT_NOFILE)
+}
+
+#[cfg(target_env = "musl")]
+type Resource = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Resource = libc::__rlimit_resource_t;
+
+fn soft_limit(resource: Resource) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: writes `limit`, which lives until the call returns.
+    match unsafe { libc::getrlimit(resource, &raw mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
+    }
+}
