@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use azure::{Answer, Azure, Builder, Door, Environment, Identity};
+use azure::{Answer, Azure, Builder, Certificate, Door, Environment, Identity};
 
 const USAGE: &str = "\
 usage: standin [FLAGS]
@@ -29,14 +29,20 @@ usage: standin [FLAGS]
   --name HOST                one more name in the certificates (repeatable)
   --dir DIR                  write ca.pem, leaf.pem, leaf.key, client.pem, token.jwt, requests.jsonl, and the
                              environment of each source of identity (workload.env …) into DIR
-  --secret NAME=VALUE        put a secret into every vault (repeatable)
+  --secret [VAULT/]NAME=VALUE
+                             put a secret into every vault, or into that one alone (repeatable)
   --secret-file NAME=PATH    the same with the value that a file holds, byte for byte (repeatable)
   --disabled NAME            put a disabled secret into every vault (repeatable)
   --identity CLIENT_ID       attach a user-assigned identity (repeatable); none: a system-assigned one
   --delay MS                 wait before each answer of the vault
-  --vault-says private-endpoint
-                             each answer of the vault: 403 ForbiddenByConnection, as on its public address when only its
-                             private endpoint is open
+  --vault-says [SECRET=]WORD each answer of the vault, or each about that secret (repeatable): access-policy, firewall
+                             and rbac are refusals, private-endpoint is the one of its public address when only its
+                             private endpoint is open, throttled is 429 for an hour, slow is a good answer after 20 s
+  --shows DOOR=WORD          the certificate of a door (repeatable): expired, other-name, unknown-authority
+  --ca-name TITLE            what the authority in ca.pem is called
+  --proxy-credentials USER:PASSWORD
+                             without these the proxy says 407
+  --clock SECONDS            everything is dated by a clock that is so far ahead
   --race A,B,C               as a deployment has it: the identity endpoint refuses connections for A seconds, answers
                              404, 429 and 500 for B, then the vault says 403 ForbiddenByRbac for C, then all is well
 on standard input, if that is a pipe, one a line, each repeated on standard output when it is done:
@@ -115,7 +121,12 @@ struct Setup {
     secrets: Vec<azure::Stored>,
     identities: Vec<Identity>,
     delay: Duration,
-    vault_says: Option<Answer>,
+    /// By the secret that it is about; none: by all.
+    vault_says: Vec<(Option<String>, Answer)>,
+    shows: Vec<(Door, Certificate)>,
+    ca_name: Option<String>,
+    proxy_credentials: Option<String>,
+    clock: i64,
     race: Option<[Duration; 3]>,
 }
 
@@ -140,7 +151,12 @@ impl Setup {
                     let (name, value) = value
                         .split_once('=')
                         .context("`--secret` wants NAME=VALUE")?;
-                    setup.secrets.push(azure::Stored::new(name, value));
+                    let (vault, name) = match name.split_once('/') {
+                        Some((vault, name)) => (Some(vault.to_owned()), name),
+                        None => (None, name),
+                    };
+                    let secret = azure::Stored::new(name, value);
+                    setup.secrets.push(azure::Stored { vault, ..secret });
                 }
                 "--secret-file" => {
                     let (name, path) = value
@@ -159,7 +175,11 @@ impl Setup {
                 }
                 "--identity" => setup.identities.push(Identity::user(&value)),
                 "--delay" => setup.delay = Duration::from_millis(value.parse().context("--delay")?),
-                "--vault-says" => setup.vault_says = Some(parse_vault_says(&value)?),
+                "--vault-says" => setup.vault_says.push(parse_vault_says(&value)?),
+                "--shows" => setup.shows.push(parse_shows(&value)?),
+                "--ca-name" => setup.ca_name = Some(value),
+                "--proxy-credentials" => setup.proxy_credentials = Some(value),
+                "--clock" => setup.clock = value.parse().context("--clock")?,
                 "--race" => setup.race = Some(parse_race(&value)?),
                 _ => bail!("unknown flag `{flag}`"),
             }
@@ -179,6 +199,19 @@ impl Setup {
             .names
             .iter()
             .fold(builder, |builder, name| builder.name(name));
+        builder = self
+            .shows
+            .iter()
+            .fold(builder, |builder, (door, word)| {
+                builder.certificate(*door, *word)
+            })
+            .clock(self.clock);
+        if let Some(title) = &self.ca_name {
+            builder = builder.title(title);
+        }
+        if let Some(credentials) = &self.proxy_credentials {
+            builder = builder.proxy_credentials(credentials);
+        }
         if let Some(dir) = &self.dir {
             builder = builder.dir(dir);
         }
@@ -193,18 +226,51 @@ impl Setup {
             azure.identities(&self.identities);
         }
         slow_down(&azure, self.delay);
-        if let Some(answer) = &self.vault_says {
-            azure.always(Door::Vault, answer.clone().delay(self.delay));
+        for (secret, answer) in &self.vault_says {
+            let path = match secret {
+                Some(name) => format!("/secrets/{name}?"),
+                None => String::new(),
+            };
+            let answer = match self.delay.is_zero() {
+                true => answer.clone(),
+                false => answer.clone().delay(self.delay),
+            };
+            azure.always_for(Door::Vault, &path, answer);
         }
         azure
     }
 }
 
-fn parse_vault_says(word: &str) -> Result<Answer> {
-    match word {
-        "private-endpoint" => Ok(Answer::private_endpoint()),
+fn parse_vault_says(text: &str) -> Result<(Option<String>, Answer)> {
+    let (secret, word) = match text.split_once('=') {
+        Some((secret, word)) => (Some(secret.to_owned()), word),
+        None => (None, text),
+    };
+    let answer = match word {
+        "access-policy" => Answer::access_policy(),
+        "firewall" => Answer::firewall(),
+        "private-endpoint" => Answer::private_endpoint(),
+        "rbac" => Answer::rbac(),
+        "slow" => Answer::usual().delay(Duration::from_secs(20)),
+        "throttled" => Answer::throttled().header("Retry-After", "3600"),
         _ => bail!("`--vault-says` does not know `{word}`"),
-    }
+    };
+    Ok((secret, answer))
+}
+
+fn parse_shows(text: &str) -> Result<(Door, Certificate)> {
+    let (door, word) = text.split_once('=').context("`--shows` wants DOOR=WORD")?;
+    let door = Door::ALL
+        .into_iter()
+        .find(|known| known.name() == door)
+        .with_context(|| format!("there is no door `{door}`"))?;
+    let certificate = match word {
+        "expired" => Certificate::Expired,
+        "other-name" => Certificate::OtherName,
+        "unknown-authority" => Certificate::UnknownAuthority,
+        _ => bail!("`--shows` does not know `{word}`"),
+    };
+    Ok((door, certificate))
 }
 
 fn parse_race(text: &str) -> Result<[Duration; 3]> {

@@ -60,7 +60,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     let mut body = json!({
         "access_token": token::issue(shared, identity, TENANT, &resource),
         "expires_in": token::LIFETIME,
-        "expires_on": (token::unix_now() + token::LIFETIME).to_string(),
+        "expires_on": (shared.now() + token::LIFETIME).to_string(),
         "resource": resource,
         "token_type": "Bearer",
     });

@@ -25,6 +25,8 @@ pub struct Builder {
     versions: Versions,
     vault_resource: String,
     proxy_credentials: Option<String>,
+    title: String,
+    clock: i64,
     dir: Option<PathBuf>,
 }
 
@@ -41,6 +43,8 @@ impl Builder {
             versions: Versions::Both,
             vault_resource: "https://vault.azure.net".to_owned(),
             proxy_credentials: None,
+            title: "akv-init stand-in for Azure".to_owned(),
+            clock: 0,
             dir: None,
         }
     }
@@ -99,6 +103,18 @@ impl Builder {
         self
     }
 
+    /// What the authority calls itself, in place of its usual name.
+    pub fn title(mut self, title: &str) -> Builder {
+        title.clone_into(&mut self.title);
+        self
+    }
+
+    /// Everything here is dated by a clock that is so many seconds ahead, as it is for a client whose own is behind.
+    pub fn clock(mut self, seconds: i64) -> Builder {
+        self.clock = seconds;
+        self
+    }
+
     /// Keeps the files, and a record of every request (`requests.jsonl`, a line before each answer), in this directory.
     pub fn dir(mut self, dir: &Path) -> Builder {
         self.dir = Some(dir.to_owned());
@@ -121,7 +137,7 @@ impl Builder {
         // The names are those of the addresses asked for; which port was free does not matter to a certificate.
         let ips: Vec<IpAddr> = self.addresses.values().filter_map(|a| ip_of(a)).collect();
         let names = [self.names.as_slice(), &self.authorities].concat();
-        let authority = Authority::for_azure(&names, &ips);
+        let authority = Authority::for_azure(&self.title, &names, &ips);
         let cluster = Authority::for_cluster(TOKEN_PROXY_NAME);
         let client = authority
             .write_to(&dir)
@@ -148,6 +164,7 @@ impl Builder {
             login_names: self.authorities,
             proxy_credentials: self.proxy_credentials,
             client,
+            clock: self.clock,
         });
         shared.lock().log = log;
         let shared = Arc::new(shared);
@@ -169,7 +186,8 @@ impl Builder {
             keep_dir,
         };
         azure.assertion(&json!({}));
-        let binding = token::assertion(token::BINDING_AUDIENCE, &json!({}));
+        let now = azure.shared.now();
+        let binding = token::assertion(now, token::BINDING_AUDIENCE, &json!({}));
         fs::write(azure.binding_token_file(), binding)
             .unwrap_or_else(|error| panic!("the token file of a binding: {error}"));
         self.closed.into_iter().for_each(|door| azure.close(door));

@@ -17,6 +17,7 @@ use ring::signature::{
 };
 use serde_json::Value;
 
+use super::shared::Shared;
 use super::{Answer, tls, token};
 
 /// PEM: the key, its certificate, and the certificate of the authority that signed it.
@@ -50,12 +51,8 @@ pub fn write(path: &Path) -> io::Result<Registered> {
 }
 
 /// Refuses an assertion that Entra would refuse. `url` is the token endpoint that was asked.
-pub fn check(
-    registered: &Registered,
-    assertion: &str,
-    client_id: &str,
-    url: &str,
-) -> Result<(), Answer> {
+pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Result<(), Answer> {
+    let registered = &shared.client;
     let malformed = || Answer::aadsts(50_027, "JWT token is invalid or malformed.");
     let (signed, signature) = assertion.rsplit_once('.').ok_or_else(malformed)?;
     let (header, _) = signed.split_once('.').ok_or_else(malformed)?;
@@ -94,7 +91,7 @@ pub fn check(
             Answer::aadsts(700_027, text).with_status(401)
         })?;
     check_chain(registered, &header["x5c"])?;
-    check_claims(&claims, client_id, url)
+    check_claims(shared.now(), &claims, client_id, url)
 }
 
 /// A chain is not asked for here; one that comes must start with the certificate that signed, base64 of DER.
@@ -114,9 +111,8 @@ fn check_chain(registered: &Registered, chain: &Value) -> Result<(), Answer> {
     }
 }
 
-fn check_claims(claims: &Value, client_id: &str, url: &str) -> Result<(), Answer> {
+fn check_claims(now: u64, claims: &Value, client_id: &str, url: &str) -> Result<(), Answer> {
     let refuse = |code, text: &str| Err(Answer::aadsts(code, text).with_status(401));
-    let now = token::unix_now();
     // The SDK for Python sends fractions of a second.
     let time = |name: &str| claims[name].as_f64().map(|seconds| seconds as u64);
     // Entra is known to forgive five minutes, and takes none that lives longer than a day.

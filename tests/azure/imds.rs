@@ -104,7 +104,7 @@ fn pick(attached: &[Identity], request: &Request) -> Result<Identity, &'static s
 }
 
 fn granted(shared: &Shared, identity: &Identity, resource: &str) -> Answer {
-    let now = token::unix_now();
+    let now = shared.now();
     Answer::json(
         200,
         &json!({

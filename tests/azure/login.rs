@@ -140,9 +140,9 @@ fn check(
             let own = token::claims(&assertion).is_some_and(|claims| claims["iss"] == *client_id);
             if own && request.door == Door::Login {
                 let url = format!("https://{}{}", request.host, request.path());
-                certificate::check(&shared.client, &assertion, &client_id, &url)?;
+                certificate::check(shared, &assertion, &client_id, &url)?;
             } else {
-                check_assertion(&assertion, audience)?;
+                check_assertion(shared.now(), &assertion, audience)?;
             }
         }
         _ => return Err(missing("client_assertion")),
@@ -173,11 +173,10 @@ fn check_secret(secret: &str, client_id: &str) -> Result<(), Answer> {
 }
 
 /// The order is Entra's: a token that cannot be read, then one of another time, then one of somebody else.
-fn check_assertion(assertion: &str, wanted: &str) -> Result<(), Answer> {
+fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Answer> {
     let Some(claims) = token::claims(assertion) else {
         return Err(Answer::aadsts(50_027, "JWT token is invalid or malformed."));
     };
-    let now = token::unix_now();
     if claims["exp"].as_u64().is_none_or(|expiry| expiry <= now) {
         return Err(Answer::aadsts(
             700_024,

@@ -157,7 +157,7 @@ impl Azure {
 
     /// Writes the token file anew, with these claims in place of (or, when null, without) the good ones.
     pub fn assertion(&self, claims: &serde_json::Value) {
-        let jwt = token::assertion(token::AUDIENCE, claims);
+        let jwt = token::assertion(self.shared.now(), token::AUDIENCE, claims);
         fs::write(self.token_file(), jwt).expect("the token file is writable");
     }
 

@@ -52,7 +52,7 @@ fn app_service(shared: &Shared, request: &Request) -> Answer {
         &json!({
             "access_token": token::issue(shared, &identity, TENANT, &resource),
             "client_id": identity.client_id,
-            "expires_on": (token::unix_now() + token::LIFETIME).to_string(),
+            "expires_on": (shared.now() + token::LIFETIME).to_string(),
             "resource": resource,
             "token_type": "Bearer",
         }),
@@ -110,7 +110,7 @@ fn cloud_shell(shared: &Shared, request: &Request) -> Answer {
     {
         return refuse("invalid_request", "A parameter is not known here.");
     }
-    let now = token::unix_now();
+    let now = shared.now();
     Answer::json(
         200,
         &json!({

@@ -32,7 +32,8 @@ pub fn message(shared: &Shared, request: &Request, answer: Answer, scripted: boo
         Content::Raw(_) => unreachable!("raw bytes are no message"),
     };
     if !bare {
-        for (name, value) in signature(request) {
+        let date = ("Date", date(shared.now()));
+        for (name, value) in signature(request).into_iter().chain([date]) {
             if !headers
                 .iter()
                 .any(|(had, _)| had.eq_ignore_ascii_case(name))
@@ -93,6 +94,26 @@ fn signature(request: &Request) -> Vec<(&'static str, String)> {
             headers
         }
     }
+}
+
+/// `Thu, 31 Dec 2020 23:59:50 GMT` (RFC 9110, IMF-fixdate).
+fn date(unix: u64) -> String {
+    let (days, seconds) = (unix / 86_400, unix % 86_400);
+    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
+    // https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = year_of_era + era * 400 + u64::from(month >= 10);
+    let month = [
+        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb",
+    ][month as usize];
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 fn fill(shared: &Shared, request: &Request, body: Vec<u8>) -> Vec<u8> {

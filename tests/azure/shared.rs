@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 
 use super::certificate::Registered;
 use super::script::Script;
-use super::token::{Identity, Issued, TENANT};
+use super::token::{Identity, Issued, TENANT, unix_now};
 use super::vault::{API_VERSIONS, Stored};
 use super::{Answer, Door, Request};
 
@@ -38,6 +38,8 @@ pub struct Fixed {
     pub proxy_credentials: Option<String>,
     /// The certificate of the application that the login door knows.
     pub client: Registered,
+    /// By so many seconds the clock here is ahead of the machine's.
+    pub clock: i64,
 }
 
 #[derive(Default)]
@@ -100,6 +102,11 @@ impl Shared {
             changed: Condvar::new(),
             fixed,
         }
+    }
+
+    /// Unix seconds, by the clock here.
+    pub fn now(&self) -> u64 {
+        unix_now().saturating_add_signed(self.clock)
     }
 
     /// A thread that panicked has told its own story; the others go on.

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -23,10 +24,16 @@ pub const TOKEN_PROXY_NAME: &str = "a8k3v0qj2m5t7p1d4s6r9u0b2c4e6g8h.ests.aks";
 /// The certificate that a door shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Certificate {
+    /// Good, and it was made for an hour.
+    EndsSoon,
     /// Its time is over.
     Expired,
     /// For every name and address of the stand-in, from the authority in `ca.pem`.
     Good,
+    /// Its time has not come.
+    NotYetValid,
+    /// For clients, and not for servers.
+    OfAClient,
     /// For a name that nobody asks for.
     OtherName,
     /// From an authority that is not in `ca.pem`.
@@ -60,13 +67,13 @@ pub struct Authority {
 
 impl Authority {
     /// For these names in addition to those of Azure that the proxy leads here.
-    pub fn for_azure(names: &[String], addresses: &[IpAddr]) -> Authority {
+    pub fn for_azure(title: &str, names: &[String], addresses: &[IpAddr]) -> Authority {
         let mut all: Vec<String> = AZURE_NAMES.iter().map(|name| (*name).to_owned()).collect();
         all.extend(addresses.iter().map(ToString::to_string));
         all.extend_from_slice(names);
         all.sort();
         all.dedup();
-        Authority::new("akv-init stand-in for Azure", all)
+        Authority::new(title, all)
     }
 
     /// For one name that nobody outside the cluster has heard of.
@@ -107,24 +114,30 @@ impl Authority {
 
     fn leaf(&self, certificate: Certificate) -> (rcgen::Certificate, KeyPair) {
         let names = match certificate {
-            Certificate::OtherName => vec!["another.example.com".to_owned()],
-            Certificate::Expired | Certificate::Good | Certificate::UnknownAuthority => {
-                self.names.clone()
-            }
+            Certificate::OtherName => ["", "www.", "mail.", "ftp."]
+                .map(|first| format!("{first}another.example.com"))
+                .to_vec(),
+            _ => self.names.clone(),
         };
         let mut params = CertificateParams::new(names).expect("names are DNS names or addresses");
         params
             .distinguished_name
             .push(DnType::CommonName, "akv-init stand-in");
-        params.not_before = date_time_ymd(2020, 1, 1);
-        let last_year = if certificate == Certificate::Expired {
-            2021
-        } else {
-            2049
+        let (first_year, last_year) = match certificate {
+            Certificate::Expired => (2020, 2021),
+            Certificate::NotYetValid => (2049, 2050),
+            _ => (2020, 2049),
         };
+        params.not_before = date_time_ymd(first_year, 1, 1);
         params.not_after = date_time_ymd(last_year, 1, 1);
+        if certificate == Certificate::EndsSoon {
+            params.not_after = (SystemTime::now() + Duration::from_secs(3_600)).into();
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![match certificate {
+            Certificate::OfAClient => ExtendedKeyUsagePurpose::ClientAuth,
+            _ => ExtendedKeyUsagePurpose::ServerAuth,
+        }];
         // Python 3.13 checks strictly: without it, every certificate below an authority is refused.
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("ring makes P-256 keys");

@@ -106,7 +106,7 @@ impl Issued {
 /// Issues a token of a tenant for a resource.
 pub fn issue(shared: &Shared, identity: &Identity, tenant: &str, resource: &str) -> String {
     let mut inner = shared.lock();
-    let now = unix_now();
+    let now = shared.now();
     let serial = inner.tokens.len();
     let claims = json!({
         "aud": resource, "iss": format!("https://sts.windows.net/{tenant}/"), "iat": now, "nbf": now,
@@ -155,8 +155,7 @@ pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
 }
 
 /// A service account token; `claims` replace the good ones, null takes one away.
-pub fn assertion(audience: &str, claims: &Value) -> String {
-    let now = unix_now();
+pub fn assertion(now: u64, audience: &str, claims: &Value) -> String {
     let mut all = json!({
         "aud": [audience], "iss": ISSUER, "sub": SUBJECT, "iat": now, "nbf": now, "exp": now + 3_600,
         "kubernetes.io": {"namespace": "default", "serviceaccount": {"name": "app"}},

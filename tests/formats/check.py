@@ -158,7 +158,7 @@ def write(env, output, directory, secrets):
 def refusal(format, target, file):
     reader = "the kubelet" if format == "k8s-env" else "every reader"
     return [
-        f"akv-init: error: `{file}`: target `{target}`: "
+        f"akv-init: error: `{file}`: {target}: "
         f"the {format} format cannot hold this value so that {reader} gets it back",
         "akv-init: hint: use --output files or --output json:FILE, which hold every value",
     ]
@@ -231,7 +231,7 @@ def check_names(azure):
             file = f"all.{format}"
             if format in refused_by.split():
                 code, out, lines = write(nowhere, f"{format}:{file}", directory, {name: "value-0"})
-                target = lines[0].startswith(f"akv-init: error: target `{name}`: ") if lines else False
+                target = lines[0].startswith(f"akv-init: error: {name}: ") if lines else False
                 check(
                     f"{format} refuses the key {shown}: 78, nothing written, before any request",
                     (code, out) != (78, b"") and f"{code} {out}",
