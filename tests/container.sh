@@ -212,6 +212,13 @@ check "but podman stop has to kill it there, which is why the example does witho
     equal "exited 137" "$(exit_code sql)"
 check "and it is not shut down cleanly" test ! -e "$(volume script)/data/clean-shutdown"
 remove sql
+attempt sql supervised --name sql --detach --entrypoint '["/akv-init", "exec", "--init", "--"]' -- \
+    /opt/mssql/bin/launch_sqlservr.sh /opt/mssql/bin/sqlservr
+check "behind --init the script starts the server, too" until_true listening
+attempt podman stop --time 30 sql
+check "and podman stop lets it end: the script's 143" equal "exited 143" "$(exit_code sql)"
+check "after it has shut down cleanly" test -e "$(volume supervised)/data/clean-shutdown"
+remove sql
 
 echo "# SQL Server's file capability"
 

@@ -1,0 +1,420 @@
+"""What only ours has to do: storms, waiting for nothing, signals at every stage, job control, keeping no secret."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from cases import start
+from harness import BINARY, HERE, OURS, PROBE, Run, anonymous, children, equal, holds, scratch, signals, status, until
+
+# sentence, function
+CHECKS = []
+PLAIN = [BINARY, "exec", "--"]
+LAUNCH = os.path.join(os.path.dirname(HERE), "container", "launch_sqlservr.sh")
+SECRET = "zWq7-what-nobody-else-may-hold-41d9"
+
+
+def check(sentence):
+    def add(function):
+        CHECKS.append((sentence, function))
+        return function
+
+    return add
+
+
+def ours(mode, *command, options=(), **more):
+    words = [BINARY, "exec", "--init", *options, "--", *command]
+    return Run(mode, words, OURS.patience, **more)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Storms
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@check("of 10,000 short-lived orphans none is left, and the supervisor is not a page larger afterwards")
+def storm():
+    with ours("pid1", PROBE, "storm", "1000") as running:
+        running.ready()
+        sizes = []
+        for _ in range(10):
+            running.type("g")
+            equal(running.out.line(), "gone")
+            until(lambda: len(children(running.pid)) == 1, "one child")
+            sizes.append(anonymous(running.pid))
+        equal(sizes[-1], sizes[0], "KiB")
+
+
+@check("of a burst of 1,000 TERM, USR1 and two real-time signals COMMAND gets all that the kernel does not merge")
+def burst():
+    with ours("pid1", PROBE, "count") as running:
+        running.ready()
+        first, last = int(signal.SIGRTMIN), int(signal.SIGRTMAX)
+        for _ in range(1000):
+            for number in (signal.SIGTERM, first, signal.SIGUSR1, last):
+                running.kill(number)
+        for _ in range(1000):
+            equal(running.out.line(), "last")
+        running.kill(signal.SIGUSR2)
+        equal(running.end(), "exit 0")
+        counts = dict(map(int, line.split()) for line in running.out.rest().splitlines())
+        equal((counts.pop(first), counts.pop(last)), (1000, 1000), "real-time signals")
+        equal(sorted(counts), [int(signal.SIGUSR1), int(signal.SIGTERM)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The supervisor, while it waits
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@check("while it waits: one thread, no wake-up in 10 s, at most 200 KiB of its own, four descriptors")
+def waits():
+    with ours("pid1", PROBE, "wait") as running:
+        running.ready()
+        until(lambda: status(running.pid, "State").startswith("S"), "sleep")
+        switches = [status(running.pid, name) for name in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")]
+        time.sleep(10)
+        after = [status(running.pid, name) for name in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")]
+        equal(after, switches, "context switches")
+        equal(status(running.pid, "Threads"), "1", "threads")
+        size = anonymous(running.pid)
+        holds(size <= 200, f"{size} KiB")
+        print(f"        Anonymous: {size} KiB")
+        directory = f"/proc/{running.pid}/fd"
+        ends = {name: os.readlink(f"{directory}/{name}").partition(":[")[0] for name in os.listdir(directory)}
+        signals_at = [name for name, end in ends.items() if end == "anon_inode"]
+        equal(len(signals_at), 1, "signalfd")
+        ends.pop(signals_at[0])
+        equal(ends, {"0": "/dev/null", "1": "/dev/null", "2": "pipe"})
+
+
+def memory(pid):
+    """All that a process has written to, or could have."""
+    found = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in maps:
+            start, end = (int(word, 16) for word in line.split()[0].split("-"))
+            if "r" in line.split()[1] and not line.rstrip().endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")):
+                mem.seek(start)
+                found.append(mem.read(end - start))
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        found.append(environ.read())
+    return b"".join(found)
+
+
+@check("the supervisor holds no secret, neither in memory nor in its environment; COMMAND does")
+def holds_no_secret():
+    with scratch() as directory:
+        words = [os.environ["STANDIN"], "--dir", directory, "--secret", f"sa={SECRET}"]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as standin:
+            lines = dict(line.split(maxsplit=1) for line in iter(standin.stdout.readline, "ready\n"))
+            vault = lines["vault"].strip()
+            env = {
+                "S": f"akv://{vault}/sa",
+                "AZURE_POD_IDENTITY_AUTHORITY_HOST": lines["imds"].strip(),
+                "SSL_CERT_FILE": f"{directory}/ca.pem",
+                "AKV_INIT_ALLOW_VAULT": vault,
+            }
+            with ours("pid1", PROBE, "wait", env=env) as running:
+                running.ready()
+                (child,) = children(running.pid)
+                holds(SECRET.encode() in memory(child), "COMMAND does not hold it, or this test is blind")
+                found = memory(running.pid)
+                holds(b"akv://" in found, "not even the reference: this test is blind")
+                holds(SECRET.encode() not in found, "the secret")
+                holds(not re.search(rb"eyJ[\w-]{20}", found), "a token")
+            standin.stdin.close()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# SQL Server
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@check("plain `exec` of a database is one process, and shuts down cleanly with its own code")
+def plain_exec():
+    with scratch() as directory:
+        clean = os.path.join(directory, "clean-shutdown")
+        with Run("pid1", PLAIN + [PROBE, "database", clean]) as running:
+            running.ready()
+            equal((status(running.pid, "Name"), children(running.pid)), ("probe", []))
+            running.kill(signal.SIGTERM)
+            equal((running.end(), os.path.exists(clean)), ("exit 0", True))
+
+
+@check("plain `exec` of a script that passes no signal on is deaf to TERM as process 1: what --init is for")
+def plain_exec_of_script():
+    with scratch() as directory:
+        clean = os.path.join(directory, "clean-shutdown")
+        with Run("pid1", PLAIN + ["bash", LAUNCH, PROBE, "database", clean]) as running:
+            running.ready()
+            running.kill(signal.SIGTERM)
+            (server,) = children(running.pid)
+            # Behind that TERM: it would have ended it first.
+            running.kill(signal.SIGKILL)
+            equal((running.end(), os.path.exists(clean)), ("signal 9", False))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Signals at every stage
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@check("a signal that came before the fork, blocked by the caller, waits for COMMAND")
+def before_the_fork():
+    words = ["sh", "-c", 'kill -TERM $$; exec "$@"', "sh", *OURS.words(), PROBE, "report"]
+    for mode in ("pid1", "plain"):
+        with Run(mode, words, block=signals("TERM")) as running:
+            running.ready()
+            equal(running.out.line(), "15")
+
+
+@check("while it fetches, HUP, INT, QUIT and TERM end it at once with 128+n, forwarded either way")
+def while_fetching():
+    with socket.create_server(("127.0.0.1", 0)) as endpoint:
+        endpoint.settimeout(OURS.patience)
+        address = f"http://127.0.0.1:{endpoint.getsockname()[1]}"
+        env = {"S": "akv://nobody.vault.azure.net/s", "AZURE_POD_IDENTITY_AUTHORITY_HOST": address}
+        for forward in ("group", "child"):
+            for name in ("HUP", "INT", "QUIT", "TERM"):
+                number = int(signals(name))
+                with start(OURS, "pid1", "true", forward=forward, env=env) as running:
+                    connection, _ = endpoint.accept()
+                    with connection:
+                        running.kill(number)
+                        equal(running.end(), f"exit {128 + number}")
+                        holds(f"stopped by SIG{name} after" in running.err.rest(), "it does not say so")
+
+
+@check("TERM at any moment from its start to COMMAND's end is never lost: 60 moments")
+def any_moment():
+    for moment in range(60):
+        with ours("plain", PROBE, "wait") as running:
+            # No event marks these moments: so many turns of a loop are as good.
+            for _ in range(moment * moment * 40):
+                pass
+            running.kill(signal.SIGTERM)
+            # Before it blocks signals it is itself ended by it, as any process.
+            holds(running.end() in ("signal 15", "exit 143"), f"moment {moment}")
+
+
+@check("as process 1 too, for somebody who repeats it: the kernel drops what comes before it can be asked")
+def any_moment_of_process_1():
+    for _ in range(10):
+        with ours("pid1", PROBE, "wait") as running:
+            ended = []
+            thread = threading.Thread(target=lambda: ended.append(running.end()))
+            thread.start()
+            while thread.is_alive():
+                try:
+                    running.kill(signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+                thread.join(0.002)
+            equal(ended, ["exit 143"])
+
+
+def taken(pid):
+    """Waits until no signal is pending for it."""
+    until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "nothing pending")
+
+
+@check("COMMAND has ended by itself: a first TERM is for what it left, a second cuts the wait short, and that is said")
+def second_signal():
+    for mode in ("pid1", "plain"):
+        with ours(mode, PROBE, "stubborn", options=["--drain", "1h"]) as running:
+            name = running.ready()
+            until(lambda: [own_id(child) for child in children(running.pid)] == [name], "COMMAND's end")
+            (helper,) = children(running.pid)
+            running.kill(signal.SIGTERM)
+            taken(running.pid)
+            equal(children(running.pid), [helper])
+            running.kill(signal.SIGINT)
+            equal(running.end(), "exit 3")
+            said = running.err.rest()
+            pattern = r"akv-init: warning: killed what had not stopped after \d+\.\d s: probe \(\d+\)\n"
+            holds(re.fullmatch(pattern, said), said)
+
+
+def own_id(pid):
+    """A process's id in its own namespace."""
+    return int(status(pid, "NSpid").split()[-1])
+
+
+@check("COMMAND has ended by TERM: the next TERM cuts the wait short")
+def next_signal():
+    with scratch() as directory:
+        clean = os.path.join(directory, "clean-shutdown")
+        with ours("pid1", "bash", LAUNCH, PROBE, "database", clean, options=["--drain", "1h"]) as running:
+            running.ready()
+            running.kill(signal.SIGTERM)
+            until(lambda: len(children(running.pid)) == 1 and not children(children(running.pid)[0]), "bash's end")
+            running.kill(signal.SIGTERM)
+            equal((running.end(), os.path.exists(clean)), ("exit 143", False))
+
+
+def told_by_quit(script):
+    """COMMAND is a script with a helper in its group; QUIT, then its input ends: the code, and what the helper got."""
+    with ours("pid1", "sh", "-c", script, options=["--drain", "1"]) as running:
+        running.ready()
+        running.kill(signal.SIGQUIT)
+        equal(running.out.line(), "3")
+        running.close_stdin()
+        return running.end(), running.out.rest().split()
+
+
+@check("QUIT that COMMAND lives through, as a thread dump, has told nobody to stop; one that ends it has")
+def quit_is_two_things():
+    equal(told_by_quit(f"trap '' QUIT; {PROBE} report & read x; exit 5"), ("exit 5", ["15", "18"]))
+    equal(told_by_quit(f"{PROBE} report & read x; exit 5"), ("exit 131", []))
+
+
+@check("what systemd meant for the first process is meant for COMMAND; what it meant for another is not")
+def meant_for():
+    names = "LISTEN_PID=$$ SYSTEMD_EXEC_PID=$$ WATCHDOG_PID=$$ LISTEN_PIDFDID=7"
+    show = "echo $$; env | grep -E '^(LISTEN|SYSTEMD|WATCHDOG)_' | sort"
+    for given, expected in (
+        (names, ["LISTEN_PID=OWN", "SYSTEMD_EXEC_PID=OWN", "WATCHDOG_PID=OWN"]),
+        ("LISTEN_PID=99 LISTEN_PIDFDID=7 WATCHDOG_PID=99", ["LISTEN_PID=99", "LISTEN_PIDFDID=7", "WATCHDOG_PID=99"]),
+    ):
+        with Run("plain", ["sh", "-c", f'{given} exec "$@"', "sh", *OURS.words(), "sh", "-c", show]) as running:
+            equal(running.end(), "exit 0")
+            own, *found = running.out.rest().split()
+            equal([line.replace(f"={own}", "=OWN") for line in found], expected)
+
+
+@check("without /proc, as process 1, the rest is told and ended all the same")
+def without_proc():
+    script = 'umount /proc; exec "$@"'
+    with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "leave"]) as running:
+        running.ready()
+        equal((running.end(), running.out.rest()), ("exit 0", "15\n"))
+    with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "stubborn"]) as running:
+        running.ready()
+        equal(running.end(), "exit 3")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Job control
+# ---------------------------------------------------------------------------------------------------------------------
+
+UNDER_INIT = f"{BINARY} exec --init --"
+
+
+class Shell:
+    """An interactive bash on a terminal. What is typed is not shown, so that what is read is an answer."""
+
+    def __init__(self):
+        self.run = Run("plain", ["bash", "--norc", "--noediting", "-i"], terminal=True, env={"PS1": "$ "})
+
+    def __enter__(self):
+        self.run.__enter__()
+        self.run.out.until("$ ")
+        self.run.type("stty -echo\n")
+        self.run.out.until("$ ")
+        return self
+
+    def __exit__(self, *exception):
+        return self.run.__exit__(*exception)
+
+    def type(self, text):
+        self.run.type(text)
+
+    def sees(self, text):
+        return self.run.out.until(text)
+
+    def is_read_by_cat(self, word):
+        self.type(word + "\n")
+        self.sees(word + "\r\n")
+
+    def code(self):
+        self.sees("$ ")
+        self.type("echo code=$?.\n")
+        self.sees("code=")
+        code = self.sees(".")
+        self.sees("$ ")
+        return code
+
+
+@check("in an interactive shell: ctrl-C ends COMMAND with 130")
+def ctrl_c():
+    with Shell() as shell:
+        shell.type(f"{UNDER_INIT} cat\n")
+        shell.is_read_by_cat("one")
+        shell.type("\x03")
+        equal(shell.code(), "130")
+
+
+@check("ctrl-Z stops it and the shell knows; fg goes on with the terminal, bg without")
+def ctrl_z():
+    with Shell() as shell:
+        shell.type(f"{UNDER_INIT} cat\n")
+        shell.is_read_by_cat("one")
+        shell.type("\x1a")
+        shell.sees("Stopped")
+        shell.sees("$ ")
+        shell.type("fg\n")
+        shell.is_read_by_cat("two")
+        shell.type("\x1a")
+        shell.sees("Stopped")
+        shell.sees("$ ")
+        # In the background it reads, and is stopped for it.
+        shell.type("bg; until jobs -l | grep -q 'tty input'; do :; done; echo seen\n")
+        shell.sees("seen\r\n")
+        shell.type("fg\n")
+        shell.is_read_by_cat("three")
+        shell.type("\x04")
+        equal(shell.code(), "0")
+
+
+@check("started in the background it does not take the terminal; fg gives it")
+def background():
+    with Shell() as shell:
+        shell.type(f"{UNDER_INIT} cat & until jobs -l | grep -q 'tty input'; do :; done; read x; echo got=$x\n")
+        shell.type("line\n")
+        shell.sees("got=line\r\n")
+        shell.type("fg\n")
+        shell.is_read_by_cat("one")
+        shell.type("\x03")
+        equal(shell.code(), "130")
+
+
+@check("a script that goes on afterwards has the terminal again")
+def given_back():
+    with Shell() as shell:
+        shell.type(f"bash -c '{UNDER_INIT} true; read x; echo got=$x'\n")
+        shell.type("line\n")
+        shell.sees("got=line\r\n")
+        equal(shell.code(), "0")
+
+
+@check("ctrl-Z stops the script around it as well")
+def stops_the_script():
+    with Shell() as shell:
+        shell.type(f"bash -c '{UNDER_INIT} cat; echo after'\n")
+        shell.is_read_by_cat("one")
+        shell.type("\x1a")
+        shell.sees("Stopped")
+        shell.sees("$ ")
+        shell.type("fg\n")
+        shell.is_read_by_cat("two")
+        shell.type("\x04")
+        shell.sees("after\r\n")
+        equal(shell.code(), "0")
+
+
+@check("as process 1 on a terminal ctrl-Z stops nothing for good: nobody could continue it")
+def ctrl_z_of_process_1():
+    with ours("pid1", "cat", terminal=True) as running:
+        running.type("one\n")
+        equal([running.out.line(), running.out.line()], ["one", "one"])
+        running.type("\x1a")
+        running.type("two\n")
+        running.out.until("two\r\n")
+        running.out.until("two\r\n")
+        running.type("\x04")
+        equal(running.end(), "exit 0")
