@@ -12,9 +12,9 @@ use crate::support_identities::{
 
 const HERE: Source = Source::AppService;
 
-const NO_ENDPOINT: &str = "hint: the platform's identity endpoint did not come up; init containers have none in \
-                           Consumption-only environments of Container Apps, and elsewhere only if the identity's \
-                           lifecycle includes them";
+const NO_ENDPOINT: &str = "hint: the platform's identity endpoint did not come up; in Container Apps init containers \
+                           have one only in the Consumption workload profile (not in Dedicated ones, nor in \
+                           Consumption-only environments), and there only if the identity's lifecycle includes Init";
 
 /// A1.
 #[test]
@@ -210,7 +210,8 @@ fn a_500_that_stays_is_perhaps_the_resource() {
         69,
         &[
             &line,
-            "hint: often this means a resource that does not exist: look at --vault-resource and --cloud",
+            "hint: this often means that `https://vault.azure.net` is not a resource that this tenant knows: look at \
+             it, at --vault-resource and at --cloud",
         ],
     );
     assert_eq!(azure.requests_at(Door::Platform).len(), 3);
@@ -223,8 +224,8 @@ fn what_cannot_get_better_is_said_after_one_try() {
     let correlation = "e1f20a3b-5c6d-4e7f-8a9b-0c1d2e3f4a5b";
     let asking = HERE.asking(&azure);
     let assigned = "is an identity assigned to the app? With user-assigned ones only, name one: --client-id ID";
-    let stale =
-        "IDENTITY_HEADER is not the platform's present one: restart the app; set neither by hand";
+    let stale = "IDENTITY_HEADER is not the platform's present one: restart the app, and never set it or \
+                 IDENTITY_ENDPOINT by hand";
     for (id, answer, said, hint) in [
         (
             "Q5",
@@ -285,7 +286,7 @@ fn an_identity_that_the_app_has_not_is_named() {
         77,
         &[
             &line,
-            "hint: is this identity assigned to the app? In Container Apps its lifecycle may exclude init",
+            "hint: is this identity assigned to the app? In Container Apps its lifecycle may exclude init containers",
         ],
     );
 }

@@ -1,7 +1,7 @@
 //! Azure Arc: the agent's challenge, what of it is refused before any file is read, and, in a namespace where the one
 //! directory that it may name is ours, the whole exchange.
 
-mod machine;
+pub mod machine;
 
 use crate::azure::{ARC_KEY_FILE, Answer, Azure, Door};
 use crate::network::wire::{connections, headers, query, user_agent};
@@ -54,6 +54,10 @@ fn ar2_to_ar6_ar9_a_challenge_that_is_not_the_agents_is_refused() {
     let names_none = "401: the agent's challenge names no key file";
     let outside = "401: the agent's challenge names a file outside /var/opt/azcmagent/tokens";
     let extension = "401: the agent's challenge names a file that is no .key file";
+    let hint = format!(
+        "hint: this is no answer of the agent of Azure Arc: what answers at {}? Look at IDENTITY_ENDPOINT",
+        azure.platform()
+    );
     let inside = |name: &str| format!("Basic realm=/var/opt/azcmagent/tokens/{name}");
     for (id, header, said) in [
         ("AR2", format!("Realm={ARC_KEY_FILE}"), names_none),
@@ -92,13 +96,15 @@ fn ar2_to_ar6_ar9_a_challenge_that_is_not_the_agents_is_refused() {
             Some(&line["error: ".len()..]),
             "{id}: {header}"
         );
-        outcome.failed(76, &[&line]);
+        outcome.failed(76, &[&line, &hint]);
         assert_eq!(azure.requests_at(Door::Platform).len() - before, 1, "{id}");
     }
     // AR3.
     azure.next(Door::Platform, Answer::status(401));
     let line = format!("error: {}: {names_none}", HERE.asking(&azure));
-    HERE.token(&azure, &[]).outcome().failed(76, &[&line]);
+    HERE.token(&azure, &[])
+        .outcome()
+        .failed(76, &[&line, &hint]);
     // AR9: a token that nothing was asked for is nobody's.
     azure.next(
         Door::Platform,
@@ -108,7 +114,9 @@ fn ar2_to_ar6_ar9_a_challenge_that_is_not_the_agents_is_refused() {
         "error: {}: 200 OK: the agent did not ask for its key file",
         HERE.asking(&azure)
     );
-    HERE.token(&azure, &[]).outcome().failed(76, &[&line]);
+    HERE.token(&azure, &[])
+        .outcome()
+        .failed(76, &[&line, &hint]);
 }
 
 /// The agent is a service of the machine: it may start later, or be busy.

@@ -12,7 +12,7 @@ use crate::support_identities::{assert_token, with};
 
 const ASKING: &str =
     "error: getting an access token from the Azure CLI (az account get-access-token)";
-const SIGN_IN: &str = "hint: az login, and az account show for whose sign-in it is";
+const SIGN_IN: &str = "hint: sign in by az login; az account show says whose sign-in there is";
 
 /// Puts an `az` with this body alone onto a PATH, and gives that.
 fn az(azure: &Azure, body: &str) -> PathBuf {
@@ -205,8 +205,8 @@ fn z2_what_az_says_is_the_error() {
 fn an_az_that_says_nothing_or_is_killed_is_an_error_too() {
     let azure = Azure::start();
     for (body, said) in [
-        ("exit 1", "it ended with 1"),
-        ("kill -KILL $$", "it was ended by signal 9"),
+        ("exit 1", "az ended with exit code 1"),
+        ("kill -KILL $$", "az was ended by signal 9"),
     ] {
         let outcome = token(&az(&azure, body), &[]).outcome();
         let line = format!("{ASKING}: {said}");

@@ -2,8 +2,9 @@
 //! it, with and without a secret that was fetched on the way.
 
 mod descriptors;
-mod failures;
+pub mod failures;
 pub mod inherited;
+pub mod namespaces;
 mod search;
 
 use std::process::{Command, Stdio};

@@ -30,6 +30,7 @@ fn with_wrong_settings(words: &[&str]) -> Outcome {
         "OVERRIDE",
         "VERBOSE",
         "ALLOW_VAULT",
+        "LOG_FORMAT",
     ];
     let run = akv_init(words).env("BROKEN", "see akv://kv1/sa");
     let run = names
@@ -38,14 +39,20 @@ fn with_wrong_settings(words: &[&str]) -> Outcome {
     run.env("AKV_INIT_CA_FILE", "/nowhere/ca.pem").outcome()
 }
 
+/// The help of `exec`, from a run with which nothing is wrong.
+fn help_of_exec() -> String {
+    let outcome = akv_init(["exec", "--help"]).outcome();
+    outcome.stdout_alone().to_owned()
+}
+
 #[test]
 fn help_is_answered_before_anything_can_fail() {
     let help = include_str!("../../src/help.txt");
-    let ways: [&[&str]; 12] = [
-        &["--help"],
-        &["-h"],
-        &["help"],
-        &["--help", "--bogus"],
+    for words in [&["--help"][..], &["-h"], &["help"], &["--help", "--bogus"]] {
+        assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
+    }
+    let help = help_of_exec();
+    let ways: [&[&str]; 8] = [
         &["exec", "--help"],
         &["exec", "-h"],
         &["exec", "--vault", "kv1", "--help", "--", "/bin/true"],
@@ -62,7 +69,7 @@ fn help_is_answered_before_anything_can_fail() {
 
 #[test]
 fn help_is_there_for_whoever_has_just_made_a_mistake() {
-    let help = include_str!("../../src/help.txt");
+    let help = help_of_exec();
     let ways: [&[&str]; 6] = [
         &["exec", "--bogus", "--help"],
         &["exec", "--help", "--bogus"],

@@ -22,19 +22,6 @@ fn options_of(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn help_is_the_help_text_wherever_it_is_asked_for() {
-    for words in [
-        vec!["--help"],
-        vec!["-h"],
-        vec!["help"],
-        vec!["exec", "--help"],
-        vec!["exec", "--timeout", "never", "-h"],
-    ] {
-        assert_eq!(akv_init(&words).outcome().stdout_alone(), HELP, "{words:?}");
-    }
-}
-
-#[test]
 fn the_version_is_that_of_the_package() {
     let expected = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(akv_init(["--version"]).outcome().stdout_alone(), expected);
@@ -59,12 +46,17 @@ fn the_readme_names_no_option_of_ours_that_does_not_exist() {
     // Options of the programs that the README mentions beside ours.
     let others = [
         "--env-file",
+        "--table",
         "--example",
         "--release",
         "--target",
         "--init",
         "--port",
         "--from",
+        "--env-file",
+        "--table",
+        "--container",
+        "--copy-to",
     ];
     let mut known = options_of(HELP);
     known.extend(others.map(str::to_owned));
@@ -186,4 +178,35 @@ fn every_command_line_of_the_readme_is_one_that_exists() {
         seen += 1;
     }
     assert_eq!(seen, 4);
+}
+
+/// As far as they can be without Azure: none is a mistake.
+#[test]
+fn every_command_line_for_whoever_is_on_call_is_one_that_exists() {
+    let mut seen = 0;
+    for section in ["check", "get", "token"] {
+        let text = README.split(&format!("\n## {section}\n")).nth(1).unwrap();
+        let block = text.split("```sh\n").nth(1).unwrap();
+        let block = block.split("```").next().unwrap();
+        for line in block.lines() {
+            let words = line.split("akv-init ").nth(1).unwrap();
+            let words = words.split(" | ").next().unwrap().split(' ');
+            // Nobody is there to be asked.
+            let run = akv_init(words)
+                .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")
+                .env("HTTPS_PROXY", "http://127.0.0.1:1")
+                .env("AKV_INIT_TIMEOUT", "0");
+            let outcome = run.outcome();
+            let nobody = match section {
+                // Where there is no reference, all that it misses is the program.
+                "check" => 127,
+                // Nor is there the sign-in of a laptop.
+                _ if line.contains("--identity cli") => 78,
+                _ => 69,
+            };
+            assert_eq!(outcome.code, Some(nobody), "{line}: {}", outcome.stderr);
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 8);
 }

@@ -242,11 +242,11 @@ fn the_rules_for_targets_are_the_same() {
     for (name, said) in [
         (
             "PATH",
-            "target `PATH`: this variable decides which code runs; a secret may not set it",
+            "PATH: this variable decides which code runs; a secret may not set it",
         ),
         (
             "1X",
-            "target `1X`: a variable's name has letters, digits and `_`, and does not start with a digit",
+            "1X: a variable's name has letters, digits and `_`, and does not start with a digit",
         ),
     ] {
         let outcome = job(&azure, &["--secret", &reference(name), "--", "true"]).outcome();

@@ -231,18 +231,18 @@ fn literal_passes_a_reference_on_and_costs_no_request() {
         &imds,
         "C=sa@azurekeyvault",
     ];
-    let options = [
-        "exec",
-        "--literal",
-        "A",
-        "--literal",
-        "B",
-        "--literal=C",
-        "--literal",
-        "ABSENT",
-    ];
+    let options = ["exec", "--literal", "A", "--literal", "B", "--literal=C"];
     assert_eq!(environ_of(akv_init(options), &entries), entries);
     assert_eq!(azure.connections(Door::Imds), 0);
+    // One that nobody has set is probably misspelt.
+    let outcome = akv_init(["exec", "--literal", "ABSENT", "/bin/true"]).outcome();
+    assert_eq!(
+        (outcome.code, outcome.stderr.as_str()),
+        (
+            Some(0),
+            "akv-init: warning: --literal ABSENT: there is no such variable\n"
+        )
+    );
 }
 
 #[test]

@@ -24,6 +24,15 @@ fn asking(azure: &Azure) -> String {
     )
 }
 
+/// What is hinted at where something else must have answered.
+fn foreign(azure: &Azure) -> String {
+    format!(
+        "this is no answer of IMDS: what answers at {}? Look at AZURE_POD_IDENTITY_AUTHORITY_HOST, and at proxies and \
+         service meshes on the way",
+        azure.imds()
+    )
+}
+
 /// How every message about a refusal ends.
 fn id(azure: &Azure) -> String {
     let request = azure.requests_at(Door::Imds).pop().unwrap();
@@ -268,7 +277,10 @@ fn a_redirect_is_refused_and_not_followed() {
             "{}: {status} {name}: a redirect, which Azure never sends here",
             asking(&azure)
         );
-        one_secret(&azure, &[]).outcome().failed(76, &[&line]);
+        let hint = format!("hint: {}", foreign(&azure));
+        one_secret(&azure, &[])
+            .outcome()
+            .failed(76, &[&line, &hint]);
         assert_eq!(counts(&azure)[0] - before[0], 1);
     }
 }

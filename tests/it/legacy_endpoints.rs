@@ -85,17 +85,18 @@ fn ml3_cs2_a_selector_that_cannot_be_followed_is_refused() {
     let only_client =
         "error: this managed identity (MSI_ENDPOINT, MSI_SECRET) is only chosen by client id";
     let none = "error: Cloud Shell (MSI_ENDPOINT) has the identity of whoever is signed in; none can be chosen";
-    for (source, option, line) in [
-        (ML, "--object-id", only_client),
-        (ML, "--resource-id", only_client),
-        (SHELL, "--client-id", none),
-        (SHELL, "--object-id", none),
-        (SHELL, "--resource-id", none),
+    let hint = "hint: give --client-id";
+    for (source, option, lines) in [
+        (ML, "--object-id", &[only_client, hint][..]),
+        (ML, "--resource-id", &[only_client, hint]),
+        (SHELL, "--client-id", &[none]),
+        (SHELL, "--object-id", &[none]),
+        (SHELL, "--resource-id", &[none]),
     ] {
         source
             .token(&azure, &[option, CLIENT])
             .outcome()
-            .failed(78, &[line]);
+            .failed(78, lines);
     }
     assert_eq!(connections(&azure), 0);
 }
@@ -174,7 +175,12 @@ fn refused(source: Source, azure: &Azure, answer: Answer, code: i32, said: &str)
     let before = azure.requests_at(Door::Platform).len();
     azure.next(Door::Platform, answer);
     let line = format!("error: {}: {said}", source.asking(azure));
-    source.token(azure, &[]).outcome().failed(code, &[&line]);
+    let hint =
+        "hint: this is no answer of an identity endpoint: is MSI_ENDPOINT as the platform set it?";
+    let lines = [line.as_str(), hint];
+    let count = if code == 76 { 2 } else { 1 };
+    let outcome = source.token(azure, &[]).outcome();
+    outcome.failed(code, &lines[..count]);
     assert_eq!(
         azure.requests_at(Door::Platform).len() - before,
         1,

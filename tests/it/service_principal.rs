@@ -122,15 +122,15 @@ fn a_secret_file_that_cannot_be_used_is_named() {
 fn half_a_credential_names_the_missing_half() {
     let azure = Azure::start();
     let credential =
-        "AZURE_CLIENT_SECRET, AZURE_CLIENT_SECRET_FILE or AZURE_CLIENT_CERTIFICATE_PATH";
+        "AZURE_CLIENT_SECRET (or AZURE_CLIENT_SECRET_FILE, AZURE_CLIENT_CERTIFICATE_PATH)";
     for (missing, named) in [
-        (&["AZURE_TENANT_ID"][..], "AZURE_TENANT_ID".to_owned()),
-        (&["AZURE_CLIENT_ID"], "AZURE_CLIENT_ID".to_owned()),
+        (&["AZURE_TENANT_ID"][..], "AZURE_TENANT_ID is".to_owned()),
+        (&["AZURE_CLIENT_ID"], "AZURE_CLIENT_ID is".to_owned()),
         (
             &["AZURE_TENANT_ID", "AZURE_CLIENT_ID"],
-            "AZURE_TENANT_ID and AZURE_CLIENT_ID".to_owned(),
+            "AZURE_TENANT_ID and AZURE_CLIENT_ID are".to_owned(),
         ),
-        (&["AZURE_CLIENT_SECRET"], credential.to_owned()),
+        (&["AZURE_CLIENT_SECRET"], format!("{credential} is")),
     ] {
         for empty in [false, true] {
             let mut run = HERE.token(&azure, &["--identity", "service-principal"]);

@@ -186,19 +186,31 @@ fn x6_an_authority_that_cannot_be_used_is_named() {
         .env(CA_FILE, &missing)
         .outcome()
         .failed(78, &[&line]);
-    let line = format!("error: {asking}: the CA of the token proxy holds no certificate");
+    let pem = "hint: it must be PEM: -----BEGIN CERTIFICATE-----";
+    let file = azure.token_file();
+    let line = format!(
+        "error: {asking}: {CA_FILE}: `{}`: no certificate in it",
+        file.display()
+    );
     HERE.token(&azure, &[])
-        .env(CA_FILE, azure.token_file())
+        .env(CA_FILE, file)
         .outcome()
-        .failed(78, &[&line]);
+        .failed(78, &[&line, pem]);
+    let line = format!("error: {asking}: {CA_DATA}: no certificate in it");
     HERE.token(&azure, &[])
         .without(CA_FILE)
         .env(CA_DATA, "not PEM")
         .outcome()
-        .failed(78, &[&line]);
+        .failed(78, &[&line, pem]);
+    for name in ["no host", "a8k3v0qj2m5t7p1d.ests.aks:443"] {
+        HERE.token(&azure, &[]).env(NAME, name).outcome().failed(
+            78,
+            &["error: AZURE_KUBERNETES_SNI_NAME: this is not a host name"],
+        );
+    }
     HERE.token(&azure, &[]).env(CA_DATA, "x").outcome().failed(
         78,
-        &["error: AZURE_KUBERNETES_CA_FILE: AZURE_KUBERNETES_CA_DATA is set, too"],
+        &["error: AZURE_KUBERNETES_CA_FILE: it is set, and so is AZURE_KUBERNETES_CA_DATA: only one of them can be"],
     );
     assert_eq!(azure.connections(Door::TokenProxy), 0);
 }

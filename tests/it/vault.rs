@@ -244,6 +244,11 @@ fn a_redirect_is_refused_and_the_token_stays_here() {
         "error: reading secret `{NAME}` from {} for S: 307 Temporary Redirect: a redirect, which Azure never sends here",
         azure.vault()
     );
+    let hint = format!(
+        "hint: this is no answer of a vault: does something else answer as {}? Look at DNS, and at proxies and \
+         gateways on the way",
+        azure.vault()
+    );
     for location in [
         format!("https://{}/secrets/{NAME}", another.vault()),
         format!("http://{}/secrets/{NAME}", another.vault()),
@@ -251,7 +256,9 @@ fn a_redirect_is_refused_and_the_token_stays_here() {
         format!("/secrets/{NAME}?api-version=7.4"),
     ] {
         azure.next(Door::Vault, Answer::redirect(&location));
-        one_secret(&azure, &[]).outcome().failed(76, &[&line]);
+        one_secret(&azure, &[])
+            .outcome()
+            .failed(76, &[&line, &hint]);
     }
     assert_eq!(counts(&azure), [4, 0, 4]);
     assert_eq!(connections(&another), 0);

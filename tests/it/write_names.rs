@@ -144,7 +144,7 @@ fn a_name_may_be_as_long_as_a_path_can_be() {
 #[test]
 fn no_two_files_have_one_name() {
     let nothing = Nothing::new();
-    let secret = |name: &str| format!("target `{name}`: it is given twice");
+    let secret = |name: &str| format!("{name}: it is given twice");
     let file = |name: &str| format!("file name `{name}`: it is given twice");
     nothing.names(&[], &["a", "a"], &secret("a"));
     nothing.names(&["--output", "json:all"], &["a", "a"], &secret("a"));
@@ -246,7 +246,7 @@ fn with_from_env_the_names_of_variables_are_names_of_files() {
         .env("A", "akv:///alpha");
     twice
         .outcome()
-        .failed(CONFIG, &["error: target `A`: it is given twice"]);
+        .failed(CONFIG, &["error: A: it is given twice"]);
     let inside = run("a").env("a/b", "akv:///alpha").outcome();
     assert_eq!(inside.code, Some(CONFIG), "{}", inside.stderr);
     // What std's Command cannot express.

@@ -27,14 +27,14 @@ exec "$@"
 "#;
 
 /// A machine: the agent's key, and whether its program is there.
-struct Machine<'a> {
-    key: &'a str,
-    agent: bool,
+pub struct Machine<'a> {
+    pub key: &'a str,
+    pub agent: bool,
 }
 
 impl Machine<'_> {
     /// Runs akv-init there with these words and variables.
-    fn run(&self, words: &[&str], variables: &[(String, String)]) -> Outcome {
+    pub fn run(&self, words: &[&str], variables: &[(String, String)]) -> Outcome {
         let agent = if self.agent { "agent" } else { "none" };
         let mut command = Command::new("unshare");
         command
@@ -57,12 +57,12 @@ impl Machine<'_> {
     }
 }
 
-const MACHINE: Machine = Machine {
+pub const MACHINE: Machine = Machine {
     key: ARC_KEY,
     agent: false,
 };
 
-fn environment(azure: &Azure) -> Vec<(String, String)> {
+pub fn environment(azure: &Azure) -> Vec<(String, String)> {
     let mut environment = azure.arc_environment();
     let ca = azure.ca_file().display().to_string();
     environment.push(("SSL_CERT_FILE".to_owned(), ca));
@@ -268,7 +268,8 @@ fn ar13_an_identity_that_the_machine_has_not_is_the_agents_word() {
         "{}: 404 Not Found (identity_not_found): the requested identity has not been assigned to this resource",
         asking(&azure, &format!("managed identity with client id {CLIENT}"))
     );
-    token(&azure, &["--client-id", CLIENT]).failed(77, &[&line]);
+    let hint = "hint: leave the selector out to use the machine's own identity";
+    token(&azure, &["--client-id", CLIENT]).failed(77, &[&line, hint]);
     assert_eq!(azure.requests_at(Door::Platform).len(), 2);
 }
 

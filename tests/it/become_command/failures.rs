@@ -71,7 +71,7 @@ pub fn run(command: &str) -> Run {
 }
 
 /// The head of a program that this machine would run if its interpreter were there.
-fn dynamic_elf(machine: Option<u16>) -> Vec<u8> {
+pub fn dynamic_elf(machine: Option<u16>) -> Vec<u8> {
     const INTERPRETER: &[u8] = b"/absent/ld.so\0";
     const HEADER: usize = 64;
     const SEGMENT: usize = 56;
@@ -238,7 +238,8 @@ fn a_capability_that_the_container_may_not_have_is_126() {
     let scratch = Scratch::new();
     let program = fs::read("/proc/self/exe").expect("this program can read itself");
     let path = scratch.file("tool", &program[..4096], 0o755);
-    let prepare = |command: &mut Command| inherited::drop_the_capability_of(command, &path);
+    let number = inherited::NET_BIND_SERVICE;
+    let prepare = |command: &mut Command| inherited::drop_the_capability_of(command, &path, number);
     run(&path).with(prepare).outcome().failed(
         126,
         &[

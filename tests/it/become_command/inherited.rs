@@ -5,7 +5,6 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -14,6 +13,8 @@ use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::stat::{Mode, umask};
+
+use super::namespaces;
 
 /// Ignores these signals.
 pub fn ignore(command: &mut Command, signals: &'static [Signal]) {
@@ -107,22 +108,19 @@ pub fn need_namespaces(words: &[&str]) {
     );
 }
 
-/// Runs as root of a user namespace of its own, where the file gets the capability to bind low ports and this process,
-/// like a container that drops it, may not have it.
-pub fn drop_the_capability_of(command: &mut Command, file: &str) {
-    const NET_BIND_SERVICE: u32 = 10;
+/// Binds low ports.
+pub const NET_BIND_SERVICE: u32 = 10;
+
+/// Runs as root of a user namespace of its own, where the file gets this capability and the process, like a container
+/// that drops it, may not have it.
+pub fn drop_the_capability_of(command: &mut Command, file: &str, number: u32) {
     let path = CString::new(file).expect("no NUL in a path");
-    let owner = std::fs::metadata(file).expect("it is there");
-    let maps = [owner.uid(), owner.gid()].map(|id| format!("0 {id} 1"));
+    let enter = namespaces::entering(libc::CLONE_NEWUSER);
     // `struct vfs_cap_data`: revision 2, effective; permitted and inheritable of 0 to 31, then of 32 to 63.
-    let words: [u32; 5] = [0x0200_0001, 1 << NET_BIND_SERVICE, 0, 0, 0];
+    let words: [u32; 5] = [0x0200_0001, 1 << number, 0, 0, 0];
     let capability: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
     before_exec(command, move || {
-        // SAFETY: this child has one thread.
-        Errno::result(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
-        std::fs::write("/proc/self/setgroups", "deny")?;
-        std::fs::write("/proc/self/uid_map", &maps[0])?;
-        std::fs::write("/proc/self/gid_map", &maps[1])?;
+        enter()?;
         // SAFETY: both names end in NUL, and the bytes are as many as is said.
         Errno::result(unsafe {
             libc::setxattr(
@@ -135,13 +133,7 @@ pub fn drop_the_capability_of(command: &mut Command, file: &str) {
         })?;
         // SAFETY: drops a capability at the next exec.
         Errno::result(unsafe {
-            libc::prctl(
-                libc::PR_CAPBSET_DROP,
-                libc::c_ulong::from(NET_BIND_SERVICE),
-                0,
-                0,
-                0,
-            )
+            libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0)
         })?;
         Ok(())
     });
@@ -161,11 +153,11 @@ pub fn environ(command: &mut Command, entries: &[impl AsRef<OsStr>]) {
     });
 }
 
-fn before_exec(
+pub fn before_exec(
     command: &mut Command,
     change: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) {
-    // SAFETY: every closure above makes system calls; the one that allocates as well, for the array of `execve`, may
+    // SAFETY: every closure makes system calls; those that allocate as well, for the array of `execve` or a path, may
     // do so because glibc and musl leave their heap usable in the child of a process with threads.
     unsafe { command.pre_exec(change) };
 }

@@ -145,6 +145,7 @@ fn an_empty_variable_is_unset() {
     let others = [
         "AKV_INIT_WAIT_FOR_ACCESS",
         "AKV_INIT_CA_FILE",
+        "AKV_INIT_LOG_FORMAT",
         "AKV_INIT_OVERRIDE",
         "AKV_INIT_VERBOSE",
         "AZURE_CLIENT_ID",
@@ -303,7 +304,7 @@ fn override_and_verbose_are_true_or_false() {
     assert_eq!(outcome.stdout_alone(), "s3cret\n");
     assert_eq!(
         run(&[], "false").error(),
-        Some("target `S`: the variable has a value already")
+        Some("S: the variable has a value already")
     );
 }
 

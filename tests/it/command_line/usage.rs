@@ -7,15 +7,17 @@ use crate::support::akv_init;
 const HELP: &str = "hint: see akv-init --help";
 
 /// Options that take a value, with a good one; those that may be repeated come first.
-const VALUES: [(&str, &str); 14] = [
+const VALUES: [(&str, &str); 16] = [
     ("--allow-vault", "vault.example.com"),
     ("--literal", "A"),
+    ("--memfd", "M=akv://kv1/sa"),
     ("--secret", "A=akv://kv1/sa"),
     ("--unset", "B"),
     ("--ca-file", "/nowhere"),
     ("--client-id", "id"),
     ("--cloud", "china"),
     ("--identity", "managed"),
+    ("--log-format", "json"),
     ("--object-id", "id"),
     ("--resource-id", "id"),
     ("--timeout", "5"),
@@ -23,7 +25,7 @@ const VALUES: [(&str, &str); 14] = [
     ("--vault-resource", "https://vault.example"),
     ("--wait-for-access", "5"),
 ];
-const REPEATABLE: usize = 4;
+const REPEATABLE: usize = 5;
 const FLAGS: [&str; 3] = ["--dry-run", "--override", "--verbose"];
 
 #[test]
@@ -198,7 +200,7 @@ fn a_value_that_an_option_does_not_take_is_an_error() {
         (
             "--vault",
             "kv1.vault.azure.net/secrets",
-            "this is not a host name".to_owned(),
+            "this is not a host name: leave https:// and the path out".to_owned(),
         ),
         (
             "--vault",
@@ -289,7 +291,14 @@ fn a_value_that_is_not_text_is_an_error_where_text_is_needed() {
             akv_init(["exec".as_ref(), option.as_ref(), bad, "/bin/true".as_ref()]).outcome();
         match option {
             // Names of variables and files are bytes.
-            "--literal" | "--unset" | "--ca-file" => assert_eq!(outcome.stdout_alone(), ""),
+            "--unset" | "--ca-file" => assert_eq!(outcome.stdout_alone(), ""),
+            "--literal" => assert_eq!(
+                (outcome.code, outcome.stderr.as_str()),
+                (
+                    Some(0),
+                    "akv-init: warning: --literal \u{fffd}: there is no such variable\n"
+                )
+            ),
             _ => outcome.failed(
                 64,
                 &[&format!("error: {option}: the value is not UTF-8"), HELP],

@@ -19,7 +19,7 @@ fn a_value_with_a_nul_is_refused() {
     run.outcome().failed(
         78,
         &[
-            "error: target `S`: the secret holds a NUL character, which no environment variable can",
+            "error: S: the secret holds a NUL character, which no environment variable can",
             "hint: store it as base64, or as text",
         ],
     );
@@ -36,7 +36,7 @@ fn a_string_may_be_as_long_as_the_kernel_takes_and_no_longer() {
         value(run, "TARGET") == longest,
         "the value is not what the vault has"
     );
-    let too_long = "error: target `TARGET`: with the secret it would be over the kernel's limit of 131072 bytes for \
+    let too_long = "error: TARGET: with the secret it would be over the kernel's limit of 131072 bytes for \
                     one variable";
     azure.secret("sa", &format!("{longest}x"));
     let run = exec(&azure, ["/bin/true"]).env("TARGET", &reference);

@@ -34,7 +34,7 @@ fn what_decides_which_code_runs_is_never_a_target() {
     ];
     for name in reserved {
         let error = format!(
-            "error: target `{name}`: this variable decides which code runs; a secret may not set it"
+            "error: {name}: this variable decides which code runs; a secret may not set it"
         );
         let secret = format!("{name}=akv://kv1/sa");
         run(&["--secret", &secret]).outcome().failed(78, &[&error]);
@@ -58,7 +58,7 @@ fn what_decides_which_code_runs_is_never_a_target() {
 fn our_own_settings_are_never_a_target() {
     run(&["--secret", "AKV_INIT_TIMEOUT=akv://kv1/sa"]).outcome().failed(
         78,
-        &["error: target `AKV_INIT_TIMEOUT`: names that start with AKV_INIT_ are akv-init's own settings"],
+        &["error: AKV_INIT_TIMEOUT: names that start with AKV_INIT_ are akv-init's own settings"],
     );
 }
 
@@ -68,7 +68,7 @@ fn a_target_of_an_option_is_an_identifier() {
         run(&["--secret", &format!("{name}=akv://kv1/sa")]).outcome().failed(
             78,
             &[&format!(
-                "error: target `{name}`: a variable's name has letters, digits and `_`, and does not start with a digit"
+                "error: {name}: a variable's name has letters, digits and `_`, and does not start with a digit"
             )],
         );
     }
@@ -81,7 +81,7 @@ fn a_target_of_an_option_is_an_identifier() {
 #[test]
 fn a_target_that_has_a_value_is_a_conflict() {
     let conflict = [
-        "error: target `S`: the variable has a value already",
+        "error: S: the variable has a value already",
         "hint: remove it from the environment, or let the secret win with --override",
     ];
     let words = ["--secret", "S=akv://kv1/sa"];
@@ -99,7 +99,7 @@ fn a_target_that_has_a_value_is_a_conflict() {
 #[test]
 fn a_target_that_is_a_reference_already_is_two_sources() {
     let two = [
-        "error: target `S`: two sources: the variable is a reference already",
+        "error: S: two sources: the variable is a reference already",
         "hint: remove the variable from the environment, or the option",
     ];
     let words = ["--secret", "S=akv://kv1/sa"];
@@ -127,13 +127,13 @@ fn a_target_that_is_a_reference_already_is_two_sources() {
 fn a_target_is_given_once() {
     run(&["--secret", "S=akv://kv1/a", "--secret", "S=akv://kv1/b"])
         .outcome()
-        .failed(78, &["error: target `S`: it is given twice"]);
+        .failed(78, &["error: S: it is given twice"]);
     run(&["--secret", "S=akv://kv1/a", "--unset", "S"])
         .outcome()
-        .failed(78, &["error: target `S`: it is also named by --unset"]);
+        .failed(78, &["error: S: it is also named by --unset"]);
     run(&["--secret", "S=akv://kv1/a", "--literal", "S"])
         .outcome()
-        .failed(78, &["error: target `S`: it is also named by --literal"]);
+        .failed(78, &["error: S: it is also named by --literal"]);
 }
 
 #[test]

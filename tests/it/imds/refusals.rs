@@ -1,7 +1,7 @@
 //! What IMDS, NMI and others in its place say instead of a token, and what is made of it: the exit code, the words, the
 //! hint, and whether there is another try.
 
-use super::{ONE, TWO, asking, id};
+use super::{ONE, TWO, asking, foreign, id};
 use crate::azure::{Answer, Azure, Door, Identity};
 use crate::network::wire::{assert_got_it, counts, one_secret};
 
@@ -28,6 +28,9 @@ fn assert_refused(azure: &Azure, row: &str, answer: Answer, code: i32, said: &st
 #[test]
 fn what_cannot_get_better_is_said_after_one_try() {
     let azure = Azure::start();
+    let foreign = foreign(&azure);
+    let resource = "`https://vault.azure.net` is not a resource that this tenant knows: look at it, at --vault-resource \
+                    and at --cloud";
     let wrong_resource = "AADSTS50001: The application named https://vault.example was not found in the tenant named \
                           72f9a1b0.";
     for (id, answer, code, said, hint) in [
@@ -59,14 +62,14 @@ fn what_cannot_get_better_is_said_after_one_try() {
             Answer::imds_error(400, "invalid_resource", wrong_resource),
             78,
             format!("400 Bad Request (invalid_resource): {}", wrong_resource.trim_end_matches('.')),
-            "the resource is not known in this tenant: look at --vault-resource and --cloud",
+            resource,
         ),
         (
             "unknown_source",
             Answer::imds_error(401, "unknown_source", "Unknown Source https://vault.example"),
             78,
             "401 Unauthorized (unknown_source): Unknown Source https://vault.example".to_owned(),
-            "the resource is not known in this tenant: look at --vault-resource and --cloud",
+            resource,
         ),
         (
             "invalid_scope",
@@ -94,7 +97,7 @@ fn what_cannot_get_better_is_said_after_one_try() {
             Answer::imds_error(405, "invalid_request", "only GET is allowed"),
             76,
             "405 Method Not Allowed (invalid_request): only GET is allowed".to_owned(),
-            "",
+            &foreign,
         ),
         ("I9, JSON", Answer::text(400, "{}"), 77, "400 Bad Request".to_owned(), ""),
         (
@@ -102,21 +105,21 @@ fn what_cannot_get_better_is_said_after_one_try() {
             Answer::text(400, "something went wrong"),
             76,
             "400 Bad Request: something went wrong".to_owned(),
-            "",
+            &foreign,
         ),
         (
             "I19",
             Answer::text(418, "is a teapot"),
             76,
             "418 I'm a teapot: is a teapot".to_owned(),
-            "",
+            &foreign,
         ),
         (
             "NMI, no resource",
             Answer::nmi(400, "parameter resource cannot be empty"),
             76,
             "400 Bad Request: parameter resource cannot be empty".to_owned(),
-            "",
+            &foreign,
         ),
         (
             "N6",
@@ -133,21 +136,21 @@ fn what_cannot_get_better_is_said_after_one_try() {
             Answer::text(400, "The resource parameter is required.\n"),
             76,
             "400 Bad Request: The resource parameter is required".to_owned(),
-            "",
+            &foreign,
         ),
         (
             "I17",
             Answer::text(200, "not json"),
             76,
             "200 OK: the answer is not JSON".to_owned(),
-            "something else than Azure answers at this address: look at proxies and at the endpoint's setting",
+            &foreign,
         ),
         (
             "a captive portal",
             Answer::html(200, "<html>Please sign in</html>"),
             76,
             "200 OK: the answer is not JSON".to_owned(),
-            "something else than Azure answers at this address: look at proxies and at the endpoint's setting",
+            &foreign,
         ),
     ] {
         assert_refused(&azure, id, answer, code, &said, hint);

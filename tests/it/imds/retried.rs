@@ -11,8 +11,8 @@ const NMI_HINT: &str = "aad-pod-identity answers here: look at the aadpodidbindi
 /// The hint where nobody answers.
 fn nobody_hint(base: &str) -> String {
     format!(
-        "hint: not on Azure, or a network policy blocks {base}, or this is an init container on a platform that gives \
-         those no identity (Container Instances, Consumption-only Container Apps)"
+        "hint: not on Azure, or a network policy blocks {base}, or this is an init container where those have no \
+         identity (Container Instances; Container Apps outside the Consumption workload profile)"
     )
 }
 

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{ONE, asking};
+use super::{ONE, asking, foreign};
 use crate::azure::{Answer, Azure, Door};
 use crate::network::wire::{assert_got_it, counts, one_secret};
 
@@ -179,7 +179,8 @@ fn what_is_not_a_token_is_an_error_at_once() {
         azure.next(Door::Imds, answer);
         let outcome = one_secret(&azure, &[]).outcome();
         assert_eq!(outcome.code, Some(76), "{id}: {}", outcome.stderr);
-        outcome.failed(76, &[&format!("{}: 200 OK: {said}", asking(&azure))]);
+        let line = format!("{}: 200 OK: {said}", asking(&azure));
+        outcome.failed(76, &[&line, &format!("hint: {}", foreign(&azure))]);
         let after = counts(&azure);
         assert_eq!((after[0] - before[0], after[2]), (1, 0), "{id}");
     }

@@ -43,13 +43,13 @@ fn its_name_is_that_of_a_variable_that_a_secret_may_set() {
         ),
     ] {
         let outcome = refused(&["--memfd", &format!("{name}=alpha"), "--override"], &[]);
-        outcome.failed(78, &[&format!("error: target `{name}`: {why}")]);
+        outcome.failed(78, &[&format!("error: {name}: {why}")]);
     }
 }
 
 #[test]
 fn its_variable_is_nobody_elses() {
-    let twice = "error: target `A`: it is given twice";
+    let twice = "error: A: it is given twice";
     for words in [
         ["--memfd=A=alpha", "--memfd=A=alpha"],
         ["--memfd=A=alpha", "--memfd=A=beta"],
@@ -60,19 +60,19 @@ fn its_variable_is_nobody_elses() {
         refused(&[&words[..], &["--override"]].concat(), &[]).failed(78, &[twice]);
     }
     for option in ["--unset", "--literal"] {
-        let error = format!("error: target `A`: it is also named by {option}");
+        let error = format!("error: A: it is also named by {option}");
         refused(&["--memfd", "A=alpha", option, "A"], &[]).failed(78, &[&error]);
     }
     let words = ["--memfd", "A=alpha"];
     refused(&words, &[("A", "/run/secrets/a")]).failed(
         78,
         &[
-            "error: target `A`: the variable has a value already",
+            "error: A: the variable has a value already",
             "hint: remove it from the environment, or let the secret win with --override",
         ],
     );
     let two = [
-        "error: target `A`: two sources: the variable is a reference already",
+        "error: A: two sources: the variable is a reference already",
         "hint: remove the variable from the environment, or the option",
     ];
     refused(&words, &[("A", "akv:///alpha")]).failed(78, &two);
@@ -156,7 +156,7 @@ fn inherited_descriptors_that_leave_no_room_are_an_error() {
     run.outcome().failed(
         73,
         &[
-            "error: target `A`: making a file in memory: Too many open files",
+            "error: A: making a file in memory: Too many open files",
             "hint: COMMAND gets it as descriptor 100 or above: raise the limit of open files (ulimit -n)",
         ],
     );
@@ -173,7 +173,7 @@ fn a_limit_on_the_size_of_files_is_an_error() {
     };
     for bytes in [0, VALUE.len() as u64 - 1] {
         let outcome = limited(bytes).outcome();
-        let error = "target `A`: making a file in memory: File too large";
+        let error = "A: making a file in memory: File too large";
         assert_eq!(
             (outcome.code, outcome.error()),
             (Some(73), Some(error)),

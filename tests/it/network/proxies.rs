@@ -149,8 +149,10 @@ fn wrong_credentials_are_asked_for_by_the_setting_and_not_shown() {
         run.outcome().failed(
             78,
             &[
-                "error: reading secret `sql-sa` from prod-kv.vault.azure.net for S: the proxy wants other credentials: \
-                 407",
+                &format!(
+                    "error: reading secret `sql-sa` from prod-kv.vault.azure.net for S: the proxy {bare} wants other \
+                     credentials: 407"
+                ),
                 "hint: put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT",
             ],
         );

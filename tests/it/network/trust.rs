@@ -266,7 +266,11 @@ fn plain_http_at_the_vaults_port_gets_no_token() {
     );
     let outcome = exec(&azure, words).outcome();
     TcpStream::connect(&host).unwrap().write_all(END).unwrap();
-    outcome.failed(76, &[&line]);
+    let hint = format!(
+        "hint: this is no answer of a vault: does something else answer as {host}? Look at DNS, and at proxies and \
+         gateways on the way"
+    );
+    outcome.failed(76, &[&line, &hint]);
     let heard = String::from_utf8_lossy(&server.join().unwrap()).into_owned();
     assert!(!heard.contains("Bearer") && !heard.contains("GET "));
     assert!(azure.tokens().iter().all(|token| !heard.contains(token)));

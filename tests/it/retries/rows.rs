@@ -71,7 +71,10 @@ fn name_unknown_and_name_server() {
             "hint: is the vault's name right? With a private endpoint: does the private DNS zone \
              privatelink.vaultcore.azure.net have a record for vault.invalid, and is it linked to this network?"
         }
-        false => "hint: the cluster's DNS does not answer: a network policy, or CoreDNS",
+        false => {
+            "hint: look at the name servers of /etc/resolv.conf: does a network policy let DNS through (port 53)? In \
+             a cluster: is CoreDNS up?"
+        }
     };
     outcome.failed(69, &[&line, hint]);
     assert_eq!(counts(&azure), [1, 0, 0]);
@@ -150,8 +153,8 @@ fn no_connection_and_cut_off() {
          in N s"
     );
     let hint = format!(
-        "hint: not on Azure, or a network policy blocks {base}, or this is an init container on a platform that gives \
-         those no identity (Container Instances, Consumption-only Container Apps)"
+        "hint: not on Azure, or a network policy blocks {base}, or this is an init container where those have no \
+         identity (Container Instances; Container Apps outside the Consumption workload profile)"
     );
     timeless(run.outcome()).failed(69, &[&line, &hint]);
 }
@@ -170,15 +173,17 @@ fn dropped() {
 #[test]
 fn proxy_refused() {
     for (status, said) in [
-        (403, "the proxy refuses the tunnel: 403"),
-        (404, "the proxy refuses the tunnel: 404"),
+        (403, "refuses the tunnel: 403"),
+        (404, "refuses the tunnel: 404"),
     ] {
         let azure = Azure::start();
+        let proxy = azure.proxy().replace("http://", "the proxy ");
         azure.always(Door::Proxy, Answer::text(status, "no"));
         let words = ["--secret", "S=akv://kv-one/sql-sa", "--", "true"];
         let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
-        let line =
-            format!("error: reading secret `sql-sa` from kv-one.vault.azure.net for S: {said}");
+        let line = format!(
+            "error: reading secret `sql-sa` from kv-one.vault.azure.net for S: {proxy} {said}"
+        );
         run.outcome().failed(
             78,
             &[

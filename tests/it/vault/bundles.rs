@@ -180,7 +180,11 @@ fn what_is_not_a_bundle_is_an_error_at_once() {
             76,
             &[
                 &line,
-                "hint: does something else answer in the vault's place?",
+                &format!(
+                    "hint: this is no answer of a vault: does something else answer as {}? Look at DNS, and at \
+                     proxies and gateways on the way",
+                    azure.vault()
+                ),
             ],
         );
         assert_eq!(counts(&azure)[2] - before[2], 1, "{name}");
@@ -210,7 +214,7 @@ fn all_secrets_that_cannot_be_had_are_named_in_one_run() {
         "error: reading secret `missing` from {} for S1: 404 Not Found (SecretNotFound): A secret with (name/id) \
          missing was not found in this key vault. If you recently deleted this secret you may be able to recover it \
          using the correct recovery command; request id {}; client request id {}; also not read: `disabled` \
-         (not found), `missing-too` (not found)",
+         (SecretDisabled), `missing-too` (SecretNotFound)",
         azure.vault(),
         first.request_id,
         first.header("x-ms-client-request-id").unwrap()

@@ -48,7 +48,8 @@ fn what_is_not_a_vault_is_told_apart() {
     let azure = Azure::start();
     let host = azure.vault();
     let other = format!(
-        "this is not an answer of a vault to its client: does something else answer as {host}?"
+        "this is no answer of a vault: does something else answer as {host}? Look at DNS, and at proxies and gateways \
+         on the way"
     );
     for row in [
         row(

@@ -226,6 +226,11 @@ fn what_is_not_entra_is_an_error_at_once() {
         (Answer::json(400, &json!([])), "400 Bad Request"),
     ] {
         let before = counts(&azure);
+        let hint = format!(
+            "hint: this is no answer of Entra: does something else answer as {}? Look at AZURE_AUTHORITY_HOST, and at \
+             proxies and gateways on the way",
+            azure.login().trim_start_matches("https://")
+        );
         azure.next(Door::Login, answer);
         let outcome = one_secret_federated(&azure, &[]).outcome();
         let ids = match said {
@@ -233,7 +238,8 @@ fn what_is_not_entra_is_an_error_at_once() {
             "403 Forbidden" => own_ids(&azure).split_off("; request id ".len() + 36),
             _ => own_ids(&azure),
         };
-        outcome.failed(76, &[&format!("{}: {said}{ids}", asking(&azure))]);
+        let line = format!("{}: {said}{ids}", asking(&azure));
+        outcome.failed(76, &[&line, &hint]);
         assert_eq!(counts(&azure)[1] - before[1], 1, "{said}");
     }
 }

@@ -19,9 +19,9 @@ fn half_a_credential_names_the_missing_half() {
         "AZURE_CLIENT_ID",
     );
     for (missing, named) in [
-        (&[client][..], client.to_owned()),
-        (&[tenant], tenant.to_owned()),
-        (&[tenant, client], format!("{tenant} and {client}")),
+        (&[client][..], format!("{client} is")),
+        (&[tenant], format!("{tenant} is")),
+        (&[tenant, client], format!("{tenant} and {client} are")),
     ] {
         let line = format!("error: workload identity is not complete: {named} not set");
         for empty in [false, true] {
@@ -37,7 +37,7 @@ fn half_a_credential_names_the_missing_half() {
     }
     // T14: asked for by name where nothing of it is there.
     let line = format!(
-        "error: workload identity is not complete: {file} and {tenant} and {client} not set"
+        "error: workload identity is not complete: {file}, {tenant} and {client} are not set"
     );
     one_secret(&azure, &["--identity", "workload"])
         .outcome()

@@ -1,0 +1,814 @@
+//! `akv-init check` as a process: every link in a line, the exit code that `exec` would have, one token and one request
+//! for each secret, and nothing secret. What it finds in other networks than this machine's is in tests/check.sh.
+
+mod readme;
+mod report;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::azure::{Answer, Azure, Certificate, Door, Stored};
+use crate::become_command::inherited;
+use crate::network::wire::{NAME, VALUE, connections, counts};
+use crate::support::{Outcome, Run, akv_init};
+use crate::support_identities::{Source, leak, outcome_without_stdout, with};
+use report::{links, unfolded, verdict};
+
+/// A command where the stand-in is Azure.
+fn run(azure: &Azure, command: &str, words: &[&str]) -> Run {
+    akv_init([command])
+        .args(words)
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
+        .env("SSL_CERT_FILE", azure.ca_file())
+        .env("AKV_INIT_ALLOW_VAULT", azure.vault())
+        .env("PATH", "/bin:/usr/bin")
+}
+
+fn check(azure: &Azure, words: &[&str]) -> Run {
+    run(azure, "check", words)
+}
+
+fn with_secret() -> (Azure, String) {
+    let azure = Azure::start();
+    azure.secret(NAME, VALUE);
+    let target = format!("S=akv://{}/{NAME}", azure.vault());
+    (azure, target)
+}
+
+/// The whole of standard output, and nothing said besides.
+#[track_caller]
+fn report_of(outcome: &Outcome, code: i32) -> &str {
+    assert_eq!(
+        (outcome.code, outcome.stderr.as_str()),
+        (Some(code), ""),
+        "{}",
+        outcome.stdout
+    );
+    &outcome.stdout
+}
+
+#[test]
+fn when_all_is_well_each_link_has_a_line() {
+    let (azure, target) = with_secret();
+    let version = Stored::new(NAME, VALUE).version;
+    let outcome = check(&azure, &["--secret", &target, "--", "printenv", "S"]).outcome();
+    let expected = format!(
+        "\
+ok      reference   S: akv://VAULT/sql-sa, by an option
+ok      command     printenv: PRINTENV
+ok      identity    IMDS (http://IMDS, managed identity), since no variable names another
+ok      name        127.0.0.1: this machine (N ms)
+ok      connection  IMDS: open (N ms)
+ok      token       https://vault.azure.net: until DATE TIME UTC, tenant 72f9a1b0-86f1-41af-91ab-2d7cd011db47, \
+         application 0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5, object 5ff5ff44-0000-4000-8000-ff4456698002 (N ms)
+ok      name        localhost: 127.0.0.1 (this machine), by /etc/hosts (N ms)
+ok      connection  VAULT: TLS 1.3, localhost by akv-init stand-in for Azure (a private CA), N days left (N ms)
+ok      clock       the same as that of IMDS and VAULT
+ok      secret      S: `sql-sa`, version {version}, enabled (N ms)
+ok      verdict     every link holds
+"
+    );
+    let report = unfolded(&azure, report_of(&outcome, 0));
+    let report = report
+        .replace("/usr/bin/printenv", "PRINTENV")
+        .replace("/bin/printenv", "PRINTENV");
+    assert_eq!(report, expected);
+    for line in outcome.stdout.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn as_json_each_link_is_an_object() {
+    let (azure, target) = with_secret();
+    let version = Stored::new(NAME, VALUE).version;
+    let words = ["--format", "json", "--secret", &target, "--", "/bin/sh"];
+    let outcome = check(&azure, &words).outcome();
+    let (imds, vault) = (azure.imds(), azure.vault());
+    let host = imds.trim_start_matches("http://");
+    let source = format!("IMDS ({imds}, managed identity)");
+    let claims = [
+        ("aud", "https://vault.azure.net"),
+        ("tid", "72f9a1b0-86f1-41af-91ab-2d7cd011db47"),
+        ("appid", "0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5"),
+        ("oid", "5ff5ff44-0000-4000-8000-ff4456698002"),
+        (
+            "iss",
+            "https://sts.windows.net/72f9a1b0-86f1-41af-91ab-2d7cd011db47/",
+        ),
+    ];
+    let mut token = json!({
+        "link": "token", "state": "ok", "subject": "https://vault.azure.net", "ms": 0, "until": "DATE TIME UTC",
+        "message": format!(
+            "until DATE TIME UTC, tenant {}, application {}, object {}",
+            claims[1].1, claims[2].1, claims[3].1
+        ),
+    });
+    for (name, value) in claims {
+        token[name] = value.into();
+    }
+    let expected = [
+        json!({
+            "link": "reference", "state": "ok", "subject": "S",
+            "message": format!("akv://{vault}/sql-sa, by an option"), "place": "an option", "reference": format!("akv://{vault}/sql-sa"),
+        }),
+        json!({"link": "command", "state": "ok", "subject": "/bin/sh", "message": "", "path": "/bin/sh"}),
+        json!({
+            "link": "identity", "state": "ok", "message": format!("{source}, since no variable names another"),
+            "source": source, "because": "no variable names another",
+        }),
+        json!({
+            "link": "name", "state": "ok", "subject": "127.0.0.1", "message": "this machine", "ms": 0,
+            "addresses": "127.0.0.1 (this machine)",
+        }),
+        json!({"link": "connection", "state": "ok", "subject": host, "message": "open", "ms": 0}),
+        token,
+        json!({
+            "link": "name", "state": "ok", "subject": "localhost", "ms": 0, "addresses": "127.0.0.1 (this machine)",
+            "message": "127.0.0.1 (this machine), by /etc/hosts", "found": "/etc/hosts",
+        }),
+        json!({
+            "link": "connection", "state": "ok", "subject": vault, "ms": 0, "tls": "TLS 1.3",
+            "message": "TLS 1.3, localhost by akv-init stand-in for Azure (a private CA), N days left",
+            "issuer": "akv-init stand-in for Azure", "names": "*.vault.azure.cn, *.vault.azure.net and 5 more names",
+            "until": "DATE TIME UTC",
+        }),
+        json!({
+            "link": "clock", "state": "ok", "message": format!("the same as that of {host} and {vault}"), "skew": 0,
+        }),
+        json!({
+            "link": "secret", "state": "ok", "subject": "S", "ms": 0, "secret": NAME, "version": version,
+            "message": format!("`sql-sa`, version {version}, enabled"),
+        }),
+        json!({"link": "verdict", "state": "ok", "message": "every link holds", "code": 0}),
+    ];
+    let mut found = links(report_of(&outcome, 0));
+    // A second may have begun between the answer and our look at it.
+    found[8]["skew"] = 0.into();
+    assert_eq!(found, expected);
+}
+
+/// The objects are the lines.
+#[test]
+fn both_formats_tell_the_same_links() {
+    let (azure, target) = with_secret();
+    let missing = format!("T=akv://{}/missing", azure.vault());
+    for words in [
+        &["--secret", &target, "--", "true"][..],
+        &["--secret", &target, "--secret", &missing, "--", "absent"],
+        &["--secret", "S=akv://kv1/a_b"],
+        &[],
+    ] {
+        let text = check(&azure, words).outcome();
+        let json = check(&azure, &[&["--format", "json"], words].concat()).outcome();
+        assert_eq!(text.code, json.code);
+        let lines = unfolded(&azure, &text.stdout);
+        let lines = lines.lines().filter(|line| !line.starts_with(' '));
+        let of_text: Vec<String> = lines
+            .map(|line| {
+                line.split_whitespace()
+                    .take(2)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .to_lowercase()
+            })
+            .collect();
+        let of_json: Vec<String> = links(&json.stdout)
+            .iter()
+            .map(|link| {
+                format!(
+                    "{} {}",
+                    link["state"].as_str().unwrap(),
+                    link["link"].as_str().unwrap()
+                )
+            })
+            .collect();
+        assert_eq!(of_text, of_json, "{words:?}");
+    }
+}
+
+/// What is wrong, and what `exec` makes of it.
+#[test]
+fn its_exit_code_is_that_of_exec() {
+    let (azure, target) = with_secret();
+    azure.put(Stored {
+        enabled: false,
+        ..Stored::new("disabled", VALUE)
+    });
+    let file = azure.dir().join("no-program");
+    fs::write(&file, "no program\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = file.to_str().unwrap();
+    let vault = azure.vault();
+    let secret = |name: &str| format!("S=akv://{vault}/{name}");
+    let (missing, disabled) = (secret("missing"), secret("disabled"));
+    let old = secret(&format!("{NAME}/0123456789abcdef0123456789abcdef"));
+    let good = ["--secret", target.as_str(), "--", "true"];
+    let no_answer: &[(Door, Answer)] = &[];
+    let none: &[(&str, &str)] = &[];
+    let half = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere");
+    let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    let throttled = [(Door::Vault, Answer::throttled())];
+    let login = [(Door::Imds, Answer::html(200, "<html>sign in</html>"))];
+    for (words, variables, answers, code, broken) in [
+        (&good[..], none, no_answer, 0, ""),
+        (&["true"], none, no_answer, 0, ""),
+        (
+            &["true"],
+            &[("S", "akv://kv1/a_b")],
+            no_answer,
+            78,
+            "references",
+        ),
+        (
+            &["true"],
+            &[("S", "see akv://kv1/a")],
+            no_answer,
+            78,
+            "references",
+        ),
+        (&good, &[("S", "a value")], no_answer, 78, "references"),
+        (
+            &good,
+            &[("AKV_INIT_CLOUD", "moon")],
+            no_answer,
+            78,
+            "references",
+        ),
+        (
+            &["--secret", "S=akv:///a", "--", "true"],
+            none,
+            no_answer,
+            78,
+            "references",
+        ),
+        (&["absent"], none, no_answer, 127, "command absent"),
+        (
+            &["--secret", &target, "--", "/no/such/program"],
+            none,
+            no_answer,
+            127,
+            "command /no/such/program",
+        ),
+        (
+            &["--secret", &target, "--", "/"],
+            none,
+            no_answer,
+            126,
+            "command /",
+        ),
+        (
+            &["--secret", &target, "--", file],
+            none,
+            no_answer,
+            126,
+            "command",
+        ),
+        (&good, &[half], no_answer, 78, "identity"),
+        (
+            &good,
+            &[("AZURE_CLIENT_SECRET", "s3cr3t")],
+            no_answer,
+            78,
+            "identity",
+        ),
+        (&good, &[pod], no_answer, 78, "identity"),
+        (
+            &good,
+            &[("SSL_CERT_FILE", "/nowhere")],
+            no_answer,
+            78,
+            "trust",
+        ),
+        (&good, &[("SSL_CERT_FILE", "")], no_answer, 76, "connection"),
+        (
+            &good,
+            none,
+            &[(Door::Imds, Answer::imds_not_found())],
+            77,
+            "token",
+        ),
+        (&good, none, &login, 76, "token"),
+        (
+            &good,
+            none,
+            &[(Door::Vault, Answer::rbac())],
+            77,
+            "secret S",
+        ),
+        (
+            &good,
+            none,
+            &[(Door::Vault, Answer::access_policy())],
+            77,
+            "secret S",
+        ),
+        (
+            &good,
+            none,
+            &[(Door::Vault, Answer::firewall())],
+            77,
+            "secret S",
+        ),
+        (&good, none, &throttled, 69, "secret S"),
+        (
+            &good,
+            none,
+            &[(Door::Vault, Answer::status(503))],
+            69,
+            "secret S",
+        ),
+        (
+            &["--secret", &missing, "--", "true"],
+            none,
+            no_answer,
+            66,
+            "secret S",
+        ),
+        (
+            &["--secret", &disabled, "--", "true"],
+            none,
+            no_answer,
+            66,
+            "secret S",
+        ),
+        (
+            &["--secret", &old, "--", "true"],
+            none,
+            no_answer,
+            66,
+            "secret S",
+        ),
+        // Of several the one at which `exec` ends.
+        (
+            &["--secret", &missing, "--", "absent"],
+            none,
+            no_answer,
+            127,
+            "command absent",
+        ),
+        (
+            &["--secret", &missing, "--", file],
+            none,
+            no_answer,
+            66,
+            "secret S",
+        ),
+    ] {
+        let outcomes = ["exec", "check"].map(|command| {
+            for (door, answer) in answers {
+                azure.always(*door, answer.clone());
+            }
+            // One try each, as `check` has.
+            let run = run(&azure, command, words).env("AKV_INIT_TIMEOUT", "0");
+            let run = with(run, variables);
+            let outcome = run.outcome();
+            [Door::Imds, Door::Vault]
+                .into_iter()
+                .for_each(|door| azure.clear(door));
+            outcome
+        });
+        let [exec, check] = outcomes;
+        assert_eq!(
+            (exec.code, check.code),
+            (Some(code), Some(code)),
+            "{words:?}: {}{}",
+            exec.stderr,
+            check.stdout
+        );
+        assert_eq!(check.stderr, "");
+        let verdict = verdict(&check.stdout);
+        let expected = match code {
+            0 => "ok      verdict     every link holds".to_owned(),
+            _ => format!("FAILED  verdict     {broken}"),
+        };
+        assert!(
+            verdict.starts_with(&expected),
+            "{words:?} {variables:?}: {verdict}"
+        );
+        // Both know what to do, or neither.
+        let hint = |text: &str| text.contains("hint: ");
+        assert!(
+            hint(&check.stdout) || !hint(&exec.stderr),
+            "{}{}",
+            exec.stderr,
+            check.stdout
+        );
+    }
+    // Who is not there at all.
+    let other = Azure::builder()
+        .certificate(Door::Vault, Certificate::OtherName)
+        .start();
+    let target = format!("S=akv://{}/a", other.vault());
+    let words = ["--secret", &target, "--", "true"];
+    assert_eq!(run(&other, "exec", &words).outcome().code, Some(76));
+    assert_eq!(check_code(&other, &words), 76);
+    for door in [Door::Vault, Door::Imds] {
+        other.close(door);
+        let exec = run(&other, "exec", &[&["--timeout", "0"], &words[..]].concat()).outcome();
+        assert_eq!(
+            check_code(&other, &words),
+            exec.code.unwrap(),
+            "{door:?}: {}",
+            exec.stderr
+        );
+    }
+}
+
+fn check_code(azure: &Azure, words: &[&str]) -> i32 {
+    check(azure, words).outcome().code.unwrap()
+}
+
+#[test]
+fn after_a_broken_link_the_others_are_looked_at() {
+    let (azure, target) = with_secret();
+    azure.always_for(Door::Vault, "/secrets/denied", Answer::rbac());
+    let secret = |name: &str| format!("{}=akv://{}/{name}", name.to_uppercase(), azure.vault());
+    let (denied, missing) = (secret("denied"), secret("missing"));
+    let words = [
+        "--secret",
+        &denied,
+        "--secret",
+        &missing,
+        "--secret",
+        &target,
+        "--secret",
+        "T=entra-token:https://a.example",
+        "--",
+        "absent",
+    ];
+    let outcome = check(&azure, &words).outcome();
+    let report = unfolded(&azure, report_of(&outcome, 127));
+    let states: Vec<String> = report
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .map(|line| {
+            line.split([':', '`'])
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    let expected = [
+        "ok reference DENIED",
+        "ok reference MISSING",
+        "ok reference S",
+        "ok reference T",
+        "FAILED command absent",
+        "ok identity IMDS (http",
+        "ok name 127.0.0.1",
+        "ok connection IMDS",
+        "ok token https",
+        "ok token https",
+        "ok name localhost",
+        "ok connection VAULT",
+        "ok clock the same as that of IMDS and VAULT",
+        "FAILED secret DENIED",
+        "FAILED secret MISSING",
+        "ok secret S",
+        "FAILED verdict command absent",
+    ];
+    assert_eq!(states, expected, "{report}");
+    assert!(
+        verdict(&outcome.stdout).contains("; 2 more links are broken\n"),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_hangs_on_a_broken_link_is_skipped() {
+    let (azure, target) = with_secret();
+    azure.always(Door::Imds, Answer::imds_not_found());
+    let report = check(&azure, &["--secret", &target]).outcome().stdout;
+    assert!(
+        report.contains("skipped secret      S: there is no access token\n"),
+        "{report}"
+    );
+    assert_eq!(azure.requests_at(Door::Vault).len(), 0);
+    azure.clear(Door::Imds);
+    azure.close(Door::Vault);
+    let report = check(&azure, &["--secret", &target]).outcome().stdout;
+    assert!(
+        report.contains("skipped secret      S: there is no way to its vault\n"),
+        "{report}"
+    );
+}
+
+#[test]
+fn one_token_and_one_request_for_each_secret_are_all_that_is_asked() {
+    let (azure, target) = with_secret();
+    azure.secret("other", VALUE);
+    let vault = azure.vault();
+    let again = format!("AGAIN=akv://{vault}/{}?trim", NAME.to_uppercase());
+    let other = format!("OTHER=akv://{vault}/other");
+    for (words, imds, secrets) in [
+        (&["true"][..], 0, 0),
+        (&[], 0, 0),
+        (&["--secret", &target], 1, 1),
+        (
+            &[
+                "--secret", &target, "--secret", &again, "--secret", &other, "--", "true",
+            ],
+            1,
+            2,
+        ),
+        // By the token that the vault's own secrets need.
+        (
+            &[
+                "--secret",
+                &target,
+                "--secret",
+                "T=entra-token:https://vault.azure.net",
+            ],
+            1,
+            1,
+        ),
+        (
+            &[
+                "--secret",
+                "T=entra-token:https://a.example",
+                "--secret",
+                "U=entra-token:https://b.example",
+            ],
+            2,
+            0,
+        ),
+        // A mistake in the manifest costs nothing.
+        (&["--secret", &target, "--secret", "S2=akv://kv1/a_b"], 0, 0),
+    ] {
+        let before = counts(&azure);
+        check(&azure, words).outcome();
+        let after = counts(&azure);
+        assert_eq!(
+            [after[0] - before[0], after[2] - before[2]],
+            [imds, secrets],
+            "{words:?}"
+        );
+    }
+    // Every source of identity, and where nobody answers: still one try.
+    for source in Source::ALL
+        .into_iter()
+        .filter(|source| *source != Source::Arc)
+    {
+        let (azure, target) = with_secret();
+        azure.always(source.door(), Answer::status(503));
+        let run =
+            check(&azure, &["--secret", &target]).without("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+        let outcome = with(run, &source.environment(&azure)).outcome();
+        assert_eq!(
+            azure.requests_at(source.door()).len(),
+            1,
+            "{source:?}: {}",
+            outcome.stdout
+        );
+        assert_eq!(
+            (outcome.code, azure.requests_at(Door::Vault).len()),
+            (Some(69), 0)
+        );
+    }
+}
+
+#[test]
+fn it_starts_nothing() {
+    let (azure, target) = with_secret();
+    let marker = azure.dir().join("was-run");
+    let words = ["--secret", &target, "--", "touch", marker.to_str().unwrap()];
+    report_of(&check(&azure, &words).outcome(), 0);
+    assert!(!marker.exists());
+}
+
+#[test]
+fn it_takes_what_exec_takes() {
+    let (azure, _) = with_secret();
+    let (vault, reference) = (azure.vault(), format!("akv://{}/{NAME}", azure.vault()));
+    let memfd = format!("M={reference}");
+    let words = [
+        "--vault",
+        &vault,
+        "--memfd",
+        &memfd,
+        "--secret",
+        "S=sql-sa",
+        "--override",
+        "--literal",
+        "L",
+        "--unset",
+        "U",
+        "--wait-for-access",
+        "10m",
+        "--timeout",
+        "9",
+        "--client-id",
+        "0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5",
+        "--",
+        "printenv",
+    ];
+    let run = check(&azure, &words)
+        .env("E", &reference)
+        .env("L", "akv://kv1/passed-on")
+        .env("S", "a value")
+        .env("AKV_INIT_TIMEOUT", "5m");
+    let outcome = run.outcome();
+    let report = unfolded(&azure, report_of(&outcome, 0));
+    for line in [
+        "ok      reference   E: akv://VAULT/sql-sa, by the environment\n",
+        "ok      reference   S: akv://VAULT/sql-sa, by an option\n",
+        "ok      reference   M: akv://VAULT/sql-sa, by an option\n",
+        "ok      secret      E, S, M: `sql-sa`, version ",
+    ] {
+        assert!(report.contains(line), "{line}{report}");
+    }
+    assert!(!report.contains("passed-on"), "{report}");
+}
+
+#[test]
+fn without_references_and_without_a_command_there_is_little_to_look_at() {
+    let azure = Azure::start();
+    let none = "there are none: COMMAND is started as it is";
+    let verdict = format!("ok      verdict     every link holds; a warning: references: {none}\n");
+    for (words, command) in [
+        (&[][..], ""),
+        (&["--"], ""),
+        (
+            &["--", "/bin/sh", "-c", "exit 3"],
+            "ok      command     /bin/sh\n",
+        ),
+    ] {
+        let outcome = check(&azure, words).outcome();
+        let expected = format!("warning references  {none}\n{command}{verdict}");
+        assert_eq!(report_of(&outcome, 0), expected);
+    }
+    let outcome = check(&azure, &["--format", "json"]).outcome();
+    let expected = [
+        json!({"link": "references", "state": "warning", "message": none}),
+        json!({
+            "link": "verdict", "state": "ok", "code": 0,
+            "message": format!("every link holds; a warning: references: {none}"),
+        }),
+    ];
+    assert_eq!(links(report_of(&outcome, 0)), expected);
+    assert_eq!(connections(&azure), 0);
+}
+
+#[test]
+fn options_of_other_commands_are_refused_and_nobody_is_asked() {
+    let (azure, target) = with_secret();
+    for words in [
+        &["--dry-run"][..],
+        &["--from-env"],
+        &["--output", "json:a"],
+        &["--mode", "0400"],
+        &["--layout", "plain"],
+        &["--keep-existing"],
+        &["--require-tmpfs"],
+        &["--scope", "https://vault.azure.net/.default"],
+    ] {
+        let outcome = check(
+            &azure,
+            &[words, &["--secret", &target, "--", "true"]].concat(),
+        )
+        .outcome();
+        let error = format!("error: {} is no option of check", words[0]);
+        outcome.failed(64, &[&error, "hint: see akv-init --help"]);
+    }
+    let outcome = check(&azure, &["--format", "xml"]).outcome();
+    outcome.failed(
+        64,
+        &[
+            "error: --format: `xml` is not text or json",
+            "hint: see akv-init --help",
+        ],
+    );
+    assert_eq!(connections(&azure), 0);
+}
+
+/// The exit code is an answer, too: `check >/dev/null` in a script, `check | grep` by hand.
+#[test]
+fn whoever_does_not_read_it_still_gets_the_exit_code() {
+    let (azure, target) = with_secret();
+    let missing = format!("S=akv://{}/missing", azure.vault());
+    for (target, code) in [(&target, 0), (&missing, 66)] {
+        let run = || check(&azure, &["--secret", target, "--", "true"]);
+        let closed = run()
+            .with(|command| inherited::close(command, &[1]))
+            .outcome();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = outcome_without_stdout(run().with(|command| {
+            command.stdout(Stdio::from(full));
+        }));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let unread = outcome_without_stdout(run().with(|command| {
+            command.stdout(Stdio::from(writer));
+        }));
+        for outcome in [closed, full, unread] {
+            assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(code), ""));
+        }
+    }
+}
+
+/// All the time that there is, whatever the manifest gives `exec`.
+#[test]
+fn its_time_is_its_own() {
+    let (azure, target) = with_secret();
+    azure.always(Door::Vault, Answer::usual().hold());
+    let run = check(&azure, &["--timeout", "1", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1h");
+    let report = run.outcome();
+    let expected =
+        "FAILED  verdict     secret S: no answer within 1 s, in which all was looked at\n";
+    assert!(report.stdout.contains(expected), "{}", report.stdout);
+    assert_eq!(report.code, Some(69));
+    azure.clear(Door::Vault);
+    // One try each is what is made anyway.
+    let run = check(&azure, &["--timeout", "0", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1s");
+    assert_eq!(run.outcome().code, Some(0));
+}
+
+#[test]
+fn nothing_secret_is_in_the_report_nor_said_at_verbose() {
+    for source in Source::ALL
+        .into_iter()
+        .filter(|source| *source != Source::Arc)
+    {
+        let azure = Azure::start();
+        azure.put(Stored {
+            content_type: Some("text/plain".to_owned()),
+            ..Stored::new(NAME, VALUE)
+        });
+        let target = format!("S=akv://{}/{NAME}", azure.vault());
+        let token = "T=entra-token:https://a.example";
+        let words = ["--verbose", "--secret", &target, "--secret", token];
+        let run = |format: &str, log: &str| {
+            let run = check(&azure, &["--format", format, "--log-format", log]).args(words);
+            let run = run.without("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+            with(run, &source.environment(&azure)).outcome()
+        };
+        for (format, log) in [("text", "json"), ("json", "text")] {
+            let outcome = run(format, log);
+            assert_eq!(outcome.code, Some(0), "{source:?}: {}", outcome.stdout);
+            assert_ne!(outcome.stderr, "");
+            assert_eq!(leak(&azure, &outcome, &[VALUE]), None, "{source:?}");
+            // A vault that says what it was sent.
+            let answer = Answer::vault_error(
+                403,
+                "{credential}",
+                Some("{credential}"),
+                "you sent {credential}, {form}",
+            );
+            azure.always(Door::Vault, answer);
+            let outcome = run(format, log);
+            azure.clear(Door::Vault);
+            assert_eq!(outcome.code, Some(77), "{source:?}: {}", outcome.stdout);
+            assert_eq!(leak(&azure, &outcome, &[VALUE]), None, "{source:?}");
+        }
+    }
+}
+
+/// Its lines are the report's; what `--verbose` says has the form of every other command's.
+#[test]
+fn at_verbose_each_request_is_said_on_standard_error() {
+    let (azure, target) = with_secret();
+    let words = ["--secret", &target];
+    for run in [
+        check(&azure, &["--verbose", "--log-format", "json"]).args(words),
+        check(&azure, &["-v", "--log-format=json"])
+            .args(words)
+            .env("AKV_INIT_VERBOSE", "false"),
+        check(&azure, &words)
+            .env("AKV_INIT_VERBOSE", "true")
+            .env("AKV_INIT_LOG_FORMAT", "json"),
+    ] {
+        let outcome = run.outcome();
+        let said: Vec<Value> = outcome
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let urls: Vec<&str> = said
+            .iter()
+            .filter_map(|object| object["url"].as_str())
+            .collect();
+        let expected = [
+            format!("{}/metadata/identity/oauth2/token", azure.imds()),
+            format!("https://{}/secrets/{NAME}", azure.vault()),
+        ];
+        assert_eq!(urls, expected, "{}", outcome.stderr);
+        assert!(
+            said.iter().all(|object| object["level"] == "debug"),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            outcome
+                .stdout
+                .ends_with("ok      verdict     every link holds\n"),
+            "{}",
+            outcome.stdout
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! The README shows a check that is well and one that is not, as they are.
+
+use std::os::unix::fs::symlink;
+
+use super::report::{links, unfolded};
+use super::run;
+use crate::azure::{Answer, Azure, Door};
+use crate::support_identities::with;
+
+const README: &str = include_str!("../../../README.md");
+
+/// The texts in a section of the README.
+fn blocks(section: &str, kind: &str) -> Vec<&'static str> {
+    let section = README.split(&format!("\n## {section}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let fence = format!("```{kind}\n");
+    let blocks = section.split(&fence).skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap())
+        .collect()
+}
+
+/// What the stand-in says, as Azure would: its hosts, addresses and authorities have other names there, and nobody has
+/// one authority for all.
+fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
+    let login = format!("127.0.0.1:{port}");
+    let ours = " by akv-init stand-in for Azure (a private CA)";
+    let pairs = [
+        ("VAULT".to_owned(), "prod-kv.vault.azure.net"),
+        ("/vaults/localhost/".to_owned(), "/vaults/prod-kv/"),
+        (login, "login.microsoftonline.com"),
+        (format!("{}/", azure.dir().display()), "/opt/mssql/bin/"),
+        (
+            "127.0.0.1: this machine".to_owned(),
+            "login.microsoftonline.com: 20.190.160.14 (public)",
+        ),
+        (
+            "localhost: 127.0.0.1 (this machine), by /etc/hosts".to_owned(),
+            "prod-kv.vault.azure.net: 10.20.0.7 (private)",
+        ),
+        (
+            format!("*.vault.azure.cn, *.vault.azure.net and 5 more names{ours}"),
+            "login.microsoftonline.com by DigiCert SHA2 Secure Server CA",
+        ),
+        (
+            format!("localhost{ours}"),
+            "*.vault.azure.net by Microsoft Azure RSA TLS Issuing CA 07",
+        ),
+    ];
+    let pairs = pairs.iter();
+    pairs.fold(report.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+#[test]
+fn the_readme_shows_a_check_as_it_is() {
+    let azure = Azure::start();
+    azure.secret("sql-sa-password", "pa$$w0rd");
+    let command = azure.dir().join("sqlservr");
+    symlink("/bin/true", &command).unwrap();
+    let login = azure.login();
+    let port = login.rsplit(':').next().unwrap();
+    let run = || {
+        let reference = format!("akv://{}/sql-sa-password", azure.vault());
+        run(&azure, "check", &["--", command.to_str().unwrap()])
+            .without("AZURE_POD_IDENTITY_AUTHORITY_HOST")
+            .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+            .env("MSSQL_SA_PASSWORD", reference)
+    };
+    // By an address, so that it is another name than the vault's.
+    let well = with(run(), &azure.workload_environment())
+        .env("AZURE_AUTHORITY_HOST", format!("https://127.0.0.1:{port}"));
+    let shown = blocks("check", "text");
+    assert_eq!(shown.len(), 2);
+    for ((run, code), shown) in [(well, 0), (run(), 78)].into_iter().zip(shown) {
+        let outcome = run.outcome();
+        assert_eq!(
+            (outcome.code, outcome.stderr.as_str()),
+            (Some(code), ""),
+            "{}",
+            outcome.stdout
+        );
+        let report = as_azure_has_it(&azure, port, &unfolded(&azure, &outcome.stdout));
+        let why = "read it, and if it is as it should be, put it into the README";
+        assert_eq!(report, unfolded(&azure, shown), "{why}");
+    }
+}
+
+/// And an error as a log collector gets it.
+#[test]
+fn the_readme_shows_an_error_as_json() {
+    let azure = Azure::start();
+    azure.always(Door::Vault, Answer::disabled());
+    let run = run(&azure, "exec", &["--log-format", "json", "--", "/bin/true"]);
+    let run = run.env(
+        "DB_PASSWORD",
+        format!("akv://{}/db-password", azure.vault()),
+    );
+    let outcome = run.outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(66), ""));
+    let said = outcome
+        .stderr
+        .replace(&azure.vault(), "prod-kv.vault.azure.net");
+    let shown = blocks("`--log-format json`", "json").concat();
+    assert_eq!(links(&said), links(&shown));
+}

@@ -1,0 +1,725 @@
+//! `--log-format json`: every line on standard error is one object, whatever is said, by whomever, for whatever reason;
+//! and it says what the text says.
+
+pub mod settled;
+mod signals;
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::azure::{Answer, Azure, Certificate, Door, Stored};
+use crate::network::wire::{NAME, VALUE, one_secret};
+use crate::support::{Outcome, Run, akv_init};
+use crate::support_identities::{Source, leak};
+use settled::{objects, raw_objects, settled, texts};
+
+/// So long is a line at most, with its end: PIPE_BUF, so that lines of several writers do not mix.
+const LONGEST: usize = 4_096;
+
+/// Any command where the stand-in is Azure.
+fn run(azure: &Azure, words: &[&str]) -> Run {
+    akv_init(words)
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
+        .env("SSL_CERT_FILE", azure.ca_file())
+        .env("AKV_INIT_ALLOW_VAULT", azure.vault())
+        .env("PATH", "/bin:/usr/bin")
+}
+
+/// A stand-in that holds one secret, and its reference.
+fn with_secret() -> (Azure, String) {
+    let azure = Azure::start();
+    azure.secret(NAME, VALUE);
+    let reference = format!("akv://{}/{NAME}", azure.vault());
+    (azure, reference)
+}
+
+#[test]
+fn a_step_is_an_object_with_its_facts() {
+    let (azure, reference) = with_secret();
+    let outcome = run(&azure, &["get", "-v", "--log-format", "json", &reference]).outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), VALUE));
+    let (imds, vault) = (azure.imds(), azure.vault());
+    let source = format!("IMDS ({imds}, managed identity)");
+    let imds = format!("{imds}/metadata/identity/oauth2/token");
+    let secret = format!("https://{vault}/secrets/{NAME}");
+    let mut said = objects(&outcome);
+    // Whether the token or the early connection comes first is for the scheduler to say.
+    said.sort_by_key(|object| object["message"].to_string());
+    let expected = [
+        json!({
+            "level": "debug", "message": format!("GET {imds}: 200 OK, N ms"), "method": "GET", "ms": 0,
+            "status": 200, "url": imds,
+        }),
+        json!({
+            "level": "debug", "message": format!("GET {secret}: 200 OK, N ms"), "method": "GET", "ms": 0,
+            "status": 200, "url": secret,
+        }),
+        json!({
+            "level": "debug", "message": format!("connected to https://{vault} in N ms"), "ms": 0,
+            "url": format!("https://{vault}"),
+        }),
+        json!({
+            "expires": "DATE TIME UTC", "identity": source, "level": "debug",
+            "message": format!(
+                "got an access token for https://vault.azure.net from {source}, good until DATE TIME UTC"
+            ),
+            "resource": "https://vault.azure.net",
+        }),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_try_that_did_not_do_says_when_the_next_one_is() {
+    let (azure, reference) = with_secret();
+    azure.next(Door::Vault, Answer::throttled().header("Retry-After", "0"));
+    let words = [
+        "get",
+        "-v",
+        "--log-format",
+        "json",
+        "--timeout",
+        "9",
+        &reference,
+    ];
+    let outcome = run(&azure, &words).outcome();
+    assert_eq!(outcome.stdout, VALUE, "{}", outcome.stderr);
+    let said = objects(&outcome);
+    let found = said.iter().find(|object| !object["try"].is_null());
+    let mut found = found.expect("a line with the try's number").clone();
+    let message = found["message"].take();
+    let message = message.as_str().unwrap();
+    assert!(
+        message.contains("try 1: 429 Too Many Requests (Throttled)"),
+        "{message}"
+    );
+    assert_eq!(
+        found,
+        json!({"level": "debug", "message": null, "next_ms": 0, "try": 1})
+    );
+}
+
+#[test]
+fn a_warning_is_an_object() {
+    let (azure, _) = with_secret();
+    azure.put(Stored {
+        expires: Some(1_700_000_000),
+        ..Stored::new("expired", VALUE)
+    });
+    let target = format!("S=akv://{}/expired", azure.vault());
+    let words = [
+        "exec",
+        "--log-format",
+        "json",
+        "--secret",
+        &target,
+        "--",
+        "printenv",
+        "S",
+    ];
+    let outcome = run(&azure, &words).env("AKV_INIT_TIMEOOT", "5").outcome();
+    assert_eq!(
+        (outcome.code, outcome.stdout),
+        (Some(0), format!("{VALUE}\n"))
+    );
+    let said: Vec<Value> = outcome
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let expected = [
+        json!({"level": "warning", "message": "AKV_INIT_TIMEOOT is not a setting of akv-init"}),
+        json!({
+            "level": "warning",
+            "message": "secret `expired` expired at 2023-11-14 22:13:20 UTC; it is used nevertheless",
+        }),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn an_error_is_an_object_with_code_cause_hint_and_facts() {
+    let azure = Azure::start();
+    let vault = azure.vault();
+    let target = format!("S=akv://{vault}/missing");
+    let words = [
+        "exec",
+        "--log-format",
+        "json",
+        "--secret",
+        &target,
+        "--",
+        "true",
+    ];
+    let outcome = run(&azure, &words).outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(66), ""));
+    let expected = json!({
+        "cause": "not found",
+        "code": 66,
+        "for": "S",
+        "hint": "look at the name, the version and the vault; a deleted secret can be recovered",
+        "level": "error",
+        "message": format!(
+            "reading secret `missing` from {vault} for S: 404 Not Found (SecretNotFound): A secret with (name/id) \
+             missing was not found in this key vault. If you recently deleted this secret you may be able to recover \
+             it using the correct recovery command; request id ID; client request id ID"
+        ),
+        "refusal": "SecretNotFound",
+        "secret": "missing",
+        "vault": vault,
+    });
+    assert_eq!(objects(&outcome), [expected]);
+    // Without a hint there is none.
+    let outcome = run(&azure, &["exec", "--log-format", "json", "/"]).outcome();
+    let expected = json!({
+        "cause": "not executable", "code": 126, "level": "error", "message": "COMMAND `/`: is a directory",
+    });
+    assert_eq!(
+        (outcome.code, objects(&outcome)),
+        (Some(126), vec![expected])
+    );
+}
+
+/// What a run is given, and where Azure is for it.
+struct Case {
+    name: &'static str,
+    words: Vec<String>,
+    code: i32,
+    /// What the doors say, in place of what they say by themselves.
+    answers: Vec<(Door, Answer)>,
+    variables: Vec<(&'static str, String)>,
+}
+
+fn case(name: &'static str, code: i32, words: &[&str]) -> Case {
+    Case {
+        name,
+        words: words.iter().map(|&word| word.to_owned()).collect(),
+        code,
+        answers: Vec::new(),
+        variables: Vec::new(),
+    }
+}
+
+impl Case {
+    fn where_it(mut self, door: Door, answer: Answer) -> Case {
+        self.answers.push((door, answer));
+        self
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Case {
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    /// Runs it in this format, with the stand-in's address and a directory that holds one file filled in.
+    fn run(&self, azure: &Azure, format: &str) -> Outcome {
+        let dir = azure.dir().join("dir");
+        // The one of the run before.
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        let dir = dir.to_str().unwrap();
+        for (door, answer) in &self.answers {
+            azure.always(*door, answer.clone());
+        }
+        let words = self
+            .words
+            .iter()
+            .map(|word| word.replace("VAULT", &azure.vault()).replace("DIR", dir));
+        let words: Vec<String> = words.collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (command, others) = words.split_first().unwrap();
+        let run = run(azure, &[command, "--verbose"]).args(others);
+        let run = run
+            .env("AKV_INIT_LOG_FORMAT", format)
+            .env("AKV_INIT_TIMEOUT", "0");
+        let variables = self.variables.iter();
+        let run = variables.fold(run, |run, (name, value)| run.env(name, value));
+        let outcome = run.outcome();
+        [Door::Imds, Door::Vault]
+            .into_iter()
+            .for_each(|door| azure.clear(door));
+        outcome
+    }
+}
+
+/// Every command, as it succeeds and as it fails.
+fn cases() -> Vec<Case> {
+    const SECRET: &str = "S=akv://VAULT/sql-sa";
+    const REF: &str = "akv://VAULT/sql-sa";
+    let exec = |name, code, words: &[&str]| case(name, code, &[&["exec"], words].concat());
+    let good = ["exec", "--secret", SECRET, "--", "true"];
+    vec![
+        case("exec", 0, &good),
+        case("write", 0, &["write", "--secret", SECRET, "DIR"]),
+        case("token", 0, &["token"]),
+        case("get", 0, &["get", REF]),
+        case("install", 0, &["install", "DIR"]),
+        case("check", 0, &["check", "--secret", SECRET, "--", "true"]),
+        exec("nothing to fetch", 0, &["true"]),
+        exec(
+            "dry run",
+            0,
+            &["--dry-run", "--secret", SECRET, "--", "true"],
+        ),
+        exec("unknown setting", 0, &["true"]).with("AKV_INIT_QUIET", "1"),
+        exec(
+            "missing",
+            66,
+            &["--secret", "S=akv://VAULT/missing", "--", "true"],
+        ),
+        exec(
+            "disabled",
+            66,
+            &["--secret", "S=akv://VAULT/disabled", "--", "true"],
+        ),
+        exec(
+            "two missing",
+            66,
+            &[
+                "--secret",
+                "S=akv://VAULT/missing",
+                "--secret",
+                "T=akv://VAULT/sql-sa/0123456789abcdef0123456789abcdef",
+                "--",
+                "true",
+            ],
+        ),
+        exec("nothing given", 64, &[]),
+        exec("unknown option", 64, &["--bogus", "true"]),
+        exec(
+            "malformed",
+            78,
+            &["--secret", "S=akv://kv1/a_b", "--", "true"],
+        ),
+        exec("two sources", 78, &["--secret", SECRET, "--", "true"]).with("S", "value"),
+        exec("half a reference", 78, &["true"]).with("S", "see akv://kv1/a"),
+        exec("half a credential", 78, &["--secret", SECRET, "--", "true"])
+            .with("AZURE_CLIENT_SECRET", "s3cr3t"),
+        exec("bad setting", 78, &["true"]).with("AKV_INIT_CLOUD", "moon"),
+        exec("no trust", 78, &["--secret", SECRET, "--", "true"]).with("SSL_CERT_FILE", "/nowhere"),
+        exec("untrusted", 76, &["--secret", SECRET, "--", "true"]).with("SSL_CERT_FILE", ""),
+        exec("absent command", 127, &["absent"]),
+        exec("not a program", 126, &["/"]),
+        exec(
+            "no such name",
+            69,
+            &["--secret", "S=akv://vault.invalid/a", "--", "true"],
+        )
+        .with("AKV_INIT_ALLOW_VAULT", "vault.invalid"),
+        case("no role", 77, &good).where_it(Door::Vault, Answer::rbac()),
+        case("firewall", 77, &good).where_it(Door::Vault, Answer::firewall()),
+        case("throttled", 69, &good).where_it(Door::Vault, Answer::throttled()),
+        case("broken", 69, &good).where_it(Door::Vault, Answer::status(503)),
+        case("a page", 76, &good)
+            .where_it(Door::Vault, Answer::html(200, "<html>\"sign\\in\"</html>")),
+        case("a redirect", 76, &good).where_it(
+            Door::Vault,
+            Answer::redirect("https://sign-in.example.com/"),
+        ),
+        case("garbage", 76, &good).where_it(Door::Imds, Answer::garbage()),
+        case("no identity", 77, &good).where_it(Door::Imds, Answer::imds_not_found()),
+        case(
+            "a file for a directory",
+            73,
+            &["write", "--secret", SECRET, "DIR/file"],
+        ),
+        case(
+            "no directory",
+            73,
+            &["write", "--secret", SECRET, "DIR/none"],
+        ),
+        case("nothing to write", 64, &["write", "DIR"]),
+        case("no references", 78, &["write", "--from-env", "DIR"]),
+        case(
+            "a bad file name",
+            78,
+            &["write", "--secret", "../a=akv://VAULT/sql-sa", "DIR"],
+        ),
+        case(
+            "nothing to keep",
+            69,
+            &[
+                "write",
+                "--keep-existing",
+                "--secret",
+                "\"q\\\u{e9}=akv://VAULT/sql-sa",
+                "DIR",
+            ],
+        )
+        .where_it(Door::Vault, Answer::status(503)),
+        case(
+            "not in that format",
+            78,
+            &[
+                "write",
+                "--output",
+                "k8s-env:a",
+                "--secret",
+                "A=akv://VAULT/quote",
+                "DIR",
+            ],
+        ),
+        case("install nowhere", 73, &["install", "DIR/none"]),
+        case("install two", 64, &["install", "DIR", "more"]),
+        case(
+            "a scope",
+            64,
+            &["token", "--scope", "https://vault.azure.net"],
+        ),
+        case("token denied", 77, &["token"]).where_it(Door::Imds, Answer::imds_not_found()),
+        case("no resource", 64, &["token", "https://a b"]),
+        case("no REF", 64, &["get"]),
+        case("no vault", 78, &["get", "sql-sa"]),
+        case("get missing", 66, &["get", "akv://VAULT/missing"]),
+        case("get denied", 77, &["get", REF]).where_it(Door::Vault, Answer::access_policy()),
+        case(
+            "check missing",
+            66,
+            &["check", "--secret", "S=akv://VAULT/missing"],
+        ),
+        case("check typed wrongly", 64, &["check", "--dry-run"]),
+        case("unknown command", 64, &["frobnicate"]),
+    ]
+}
+
+/// By what the text is made of: its kind, and what it says.
+fn lines_of_text(outcome: &Outcome) -> Vec<(String, String)> {
+    let lines = outcome
+        .stderr
+        .lines()
+        .map(|line| line.strip_prefix("akv-init: ").expect("our name"));
+    let kinds = ["error", "hint", "warning", "debug"];
+    lines
+        .map(|line| {
+            let kind = kinds
+                .into_iter()
+                .find(|kind| line.starts_with(&format!("{kind}: ")));
+            let text = kind.map_or(line, |kind| &line[kind.len() + 2..]);
+            (kind.unwrap_or("info").to_owned(), settled(text))
+        })
+        .collect()
+}
+
+fn lines_of_objects(objects: &[Value]) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let mut lines = Vec::new();
+    for object in objects {
+        lines.push((text(&object["level"]), text(&object["message"])));
+        if !object["hint"].is_null() {
+            lines.push(("hint".to_owned(), text(&object["hint"])));
+        }
+    }
+    lines
+}
+
+/// As the table of exit codes names it.
+fn cause(code: i32) -> &'static str {
+    match code {
+        64 => "usage",
+        66 => "not found",
+        69 => "unavailable",
+        73 => "cannot create",
+        76 => "protocol",
+        77 => "denied",
+        78 => "config",
+        126 => "not executable",
+        127 => "command not found",
+        _ => "",
+    }
+}
+
+#[test]
+fn both_forms_say_the_same_and_every_line_is_an_object() {
+    let (azure, _) = with_secret();
+    azure.put(Stored {
+        enabled: false,
+        ..Stored::new("disabled", VALUE)
+    });
+    azure.secret("quote", "it's");
+    let mut levels = Vec::new();
+    for case in cases() {
+        let name = case.name;
+        let text = case.run(&azure, "text");
+        let json = case.run(&azure, "json");
+        assert_eq!(
+            (text.code, json.code),
+            (Some(case.code), Some(case.code)),
+            "{name}: {}",
+            json.stderr
+        );
+        let objects = objects(&json);
+        // Threads have no order, and the early connection may not have got there before the end.
+        let sorted = |mut lines: Vec<(String, String)>| {
+            lines.retain(|(_, text)| !text.starts_with("connected to "));
+            lines.sort();
+            lines
+        };
+        assert_eq!(
+            sorted(lines_of_objects(&objects)),
+            sorted(lines_of_text(&text)),
+            "{name}"
+        );
+        let errors: Vec<&Value> = objects
+            .iter()
+            .filter(|object| object["level"] == "error")
+            .collect();
+        // `check` tells what is broken on standard output.
+        let expected = usize::from(case.code != 0 && name != "check missing");
+        assert_eq!(errors.len(), expected, "{name}: {}", json.stderr);
+        for error in errors {
+            assert_eq!(
+                (&error["code"], &error["cause"]),
+                (&json!(case.code), &json!(cause(case.code))),
+                "{name}"
+            );
+        }
+        levels.extend(objects.into_iter().map(|object| object["level"].clone()));
+        for said in raw_objects(&json).iter().flat_map(texts) {
+            let said = Outcome {
+                stdout: String::new(),
+                stderr: said,
+                ..json.clone()
+            };
+            assert_eq!(leak(&azure, &said, &[VALUE, "s3cr3t"]), None, "{name}");
+        }
+    }
+    for level in ["debug", "error", "warning"] {
+        assert!(
+            levels.iter().any(|found| found == level),
+            "no case for {level}"
+        );
+    }
+}
+
+/// What is typed wrongly is said in the format that the environment names: the command line is what could not be read.
+#[test]
+fn a_mistake_on_the_command_line_is_said_as_the_environment_wants_it() {
+    for (words, error) in [
+        (&["exec", "--bogus"][..], "unknown option `--bogus`"),
+        (
+            &["exec", "--log-format", "json", "--bogus"],
+            "unknown option `--bogus`",
+        ),
+        (
+            &["exec", "--log-format", "xml", "true"],
+            "--log-format: `xml` is not text or json",
+        ),
+        (
+            &[
+                "exec",
+                "--log-format",
+                "json",
+                "--log-format",
+                "json",
+                "true",
+            ],
+            "--log-format is given twice",
+        ),
+        (&["exec", "--log-format"], "--log-format needs a value"),
+        (&[], "no command given"),
+    ] {
+        let hint = "see akv-init --help";
+        let text = [&format!("error: {error}")[..], &format!("hint: {hint}")];
+        akv_init(words).outcome().failed(64, &text);
+        for unreadable in ["", "text", "xml"] {
+            let run = akv_init(words).env("AKV_INIT_LOG_FORMAT", unreadable);
+            run.outcome().failed(64, &text);
+        }
+        let outcome = akv_init(words).env("AKV_INIT_LOG_FORMAT", "json").outcome();
+        let expected =
+            json!({"cause": "usage", "code": 64, "hint": hint, "level": "error", "message": error});
+        assert_eq!(
+            (outcome.code, objects(&outcome)),
+            (Some(64), vec![expected])
+        );
+    }
+}
+
+#[test]
+fn the_option_beats_its_twin_and_a_twin_that_is_no_format_is_the_manifests_error() {
+    let failing = |words: &[&str], twin: &str| {
+        let run = akv_init(["exec"]).args(words).args(["/"]);
+        run.env("AKV_INIT_LOG_FORMAT", twin).outcome()
+    };
+    let text = ["error: COMMAND `/`: is a directory"];
+    let object = json!({
+        "cause": "not executable", "code": 126, "level": "error", "message": "COMMAND `/`: is a directory",
+    });
+    for (words, twin) in [
+        (&[][..], ""),
+        (&[], "text"),
+        (&["--log-format", "text"], "json"),
+        (&["--log-format=text"], "xml"),
+    ] {
+        failing(words, twin).failed(126, &text);
+    }
+    for (words, twin) in [
+        (&[][..], "json"),
+        (&["--log-format", "json"], "text"),
+        (&["--log-format=json"], "xml"),
+    ] {
+        let said = objects(&failing(words, twin));
+        assert_eq!(
+            said.as_slice(),
+            std::slice::from_ref(&object),
+            "{words:?} {twin}"
+        );
+    }
+    // In text: nobody knows what was meant.
+    for twin in ["xml", "JSON", "json ", "true"] {
+        let error = format!("error: AKV_INIT_LOG_FORMAT: `{twin}` is not text or json");
+        failing(&[], twin).failed(78, &[&error]);
+    }
+    // Help and version are answered whatever it says.
+    for words in [["--help"], ["--version"]] {
+        let run = akv_init(words).env("AKV_INIT_LOG_FORMAT", "xml");
+        assert_ne!(run.outcome().stdout_alone(), "");
+    }
+}
+
+/// What a server says can hold anything; one that is half of something is no object.
+#[test]
+fn text_of_a_server_cannot_break_a_line() {
+    let azure = Azure::start();
+    let said = "quote \" backslash \\ brace } bell \u{7} escape \u{1b}[31m right to left \u{202e} line\nnext \
+                \u{7f} \u{85} 世界";
+    let answer = Answer::vault_error(400, "Bad\"Parameter\\", Some("In\nner"), said);
+    azure.always(Door::Vault, answer);
+    let text = one_secret(&azure, &["--timeout", "0"]).outcome();
+    let json = one_secret(&azure, &["--timeout", "0", "--log-format", "json"]).outcome();
+    let objects = objects(&json);
+    assert_eq!(lines_of_objects(&objects), lines_of_text(&text));
+    assert_eq!(objects.len(), 1);
+    let message = objects[0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("quote \" backslash \\ brace } bell"),
+        "{message}"
+    );
+    assert!(
+        !message.chars().any(|c| c.is_control() || c == '\u{202e}'),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn an_object_is_whole_however_long_its_message_is() {
+    let name = "\"\\\u{1}世";
+    let path = format!("/{}", name.repeat(900));
+    for length in [path.len(), 4_000, 3_950, 3_900, 2_000] {
+        let path: String = path
+            .chars()
+            .scan(0, |sum, c| {
+                *sum += c.len_utf8();
+                (*sum <= length).then_some(c)
+            })
+            .collect();
+        let text = akv_init(["exec", &path]).outcome();
+        let json = akv_init(["exec", "--log-format", "json", &path]).outcome();
+        assert!(json.stderr.len() <= LONGEST, "{}", json.stderr.len());
+        let objects = objects(&json);
+        assert_eq!(objects.len(), 1);
+        let (code, cause) = (&objects[0]["code"], &objects[0]["cause"]);
+        assert_eq!(
+            (code, cause, text.code),
+            (
+                &json!(json.code),
+                &json!(self::cause(json.code.unwrap())),
+                json.code
+            )
+        );
+        let message = objects[0]["message"].as_str().unwrap();
+        // The escapes are longer than what they stand for, so that the text may go on for longer.
+        assert!(text.error().unwrap().starts_with(message), "{message}");
+        assert!(message.len() > 1_900, "{}", message.len());
+    }
+}
+
+#[test]
+fn what_a_message_holds_too_is_cut_before_it_and_a_hint_after_it() {
+    let azure = Azure::start();
+    // The message and a fact name all of them.
+    let names: Vec<String> = (0..150)
+        .map(|index| format!("A_VARIABLE_{index:03}"))
+        .collect();
+    let reference = format!("akv://{}/missing", azure.vault());
+    let run = names.iter().fold(
+        run(&azure, &["exec", "--log-format", "json", "true"]),
+        |run, name| run.env(name, &reference),
+    );
+    let outcome = run.outcome();
+    assert!(outcome.stderr.len() <= LONGEST);
+    let objects = objects(&outcome);
+    let list = names.join(", ");
+    let message = objects[0]["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!(
+        "reading secret `missing` from {} for {list}: 404 Not Found",
+        azure.vault()
+    )));
+    assert!(message.ends_with("client request id ID"), "{message}");
+    let cut = objects[0]["for"].as_str().unwrap();
+    assert!(cut.len() < list.len() && list.starts_with(cut), "{cut}");
+    assert_eq!(objects[0]["secret"], "missing");
+    // A hint that alone would fill the line.
+    let path = "/very/long/path:".repeat(400);
+    let run = akv_init(["exec", "--log-format", "json", "absent"]).env("PATH", &path);
+    let outcome = run.outcome();
+    assert!(outcome.stderr.len() <= LONGEST);
+    let object = &raw_objects(&outcome)[0];
+    assert_eq!(object["message"], "COMMAND `absent`: not found on PATH");
+    let hint = object["hint"].as_str().unwrap();
+    assert!(
+        format!("PATH is {path}").starts_with(hint) && hint.len() > 3_900,
+        "{hint}"
+    );
+}
+
+/// A vault that says aloud what it was sent, and what an operator typed where it does not belong.
+#[test]
+fn nothing_secret_is_in_any_field() {
+    for source in [
+        Source::Imds,
+        Source::Workload,
+        Source::Secret,
+        Source::AppService,
+    ] {
+        let azure = Azure::start();
+        for said in ["you sent {credential}", "{form} {credential} {caller}"] {
+            for status in [400, 401, 403, 503] {
+                let answer =
+                    Answer::vault_error(status, "{credential}", Some("{credential}"), said);
+                azure.always(Door::Vault, answer);
+                let options = ["--verbose", "--timeout", "0", "--log-format", "json"];
+                let outcome = source.exec(&azure, &options).outcome();
+                assert_ne!(outcome.code, Some(0));
+                let texts: String = raw_objects(&outcome).iter().flat_map(texts).collect();
+                let said = Outcome {
+                    stderr: texts,
+                    ..outcome.clone()
+                };
+                assert_eq!(leak(&azure, &outcome, &[VALUE]), None, "{source:?}");
+                assert_eq!(leak(&azure, &said, &[VALUE]), None, "{source:?}");
+            }
+        }
+        azure.clear(Door::Vault);
+        let outcome = source
+            .exec(&azure, &["--verbose", "--log-format", "json"])
+            .outcome();
+        assert_eq!(outcome.stdout, format!("{VALUE}\n"));
+        assert_eq!(leak(&azure, &outcome, &[]), None, "{source:?}");
+        assert!(!outcome.stderr.contains(VALUE));
+    }
+}
+
+/// A private authority, a name that is not in it: what rustls says comes from outside, too.
+#[test]
+fn a_certificate_that_is_refused_is_an_object() {
+    let azure = Azure::builder()
+        .certificate(Door::Vault, Certificate::OtherName)
+        .start();
+    let text = one_secret(&azure, &[]).outcome();
+    let json = one_secret(&azure, &["--log-format", "json"]).outcome();
+    assert_eq!((text.code, json.code), (Some(76), Some(76)));
+    assert_eq!(lines_of_objects(&objects(&json)), lines_of_text(&text));
+}

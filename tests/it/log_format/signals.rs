@@ -1,0 +1,131 @@
+//! The line of a signal handler, which may not allocate and makes its object by hand.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::settled::objects;
+use super::{run, with_secret};
+use crate::azure::{Answer, Azure, Door};
+use crate::become_command::inherited;
+use crate::network::wire::{NAME, all_at_once};
+use crate::support::{Outcome, Run};
+
+/// As long as the handler's line may be.
+const LONGEST: usize = 1_024;
+
+/// Stops a run while it waits for the vault's answer to its last request.
+fn stopped(azure: &Azure, run: Run, requests: usize) -> Outcome {
+    let running = run
+        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
+        .spawn();
+    azure.wait_for(Door::Vault, requests);
+    running.signal(Signal::SIGTERM);
+    let outcome = running.outcome();
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(143), ""),
+        "{}",
+        outcome.stderr
+    );
+    outcome
+}
+
+#[test]
+fn a_signal_is_an_error_with_its_code() {
+    for (words, purpose) in [
+        (&["get", "REF"][..], "standard output"),
+        (&["exec", "--secret", "S=REF", "--", "true"], "S"),
+    ] {
+        let (azure, reference) = with_secret();
+        azure.always(Door::Vault, Answer::usual().hold());
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| word.replace("REF", &reference))
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let run = run(&azure, &words).env("AKV_INIT_LOG_FORMAT", "json");
+        let mut said = objects(&stopped(&azure, run, 1));
+        let waited = format!(
+            "while reading secret `{NAME}` from {} for {purpose} (1 try)",
+            azure.vault()
+        );
+        assert_eq!(said.len(), 1);
+        let cause = said[0].as_object_mut().unwrap().remove("cause");
+        assert!(cause.is_none_or(|cause| cause == "signal"));
+        let expected = json!({
+            "code": 143, "level": "error", "message": format!("stopped by SIGTERM after N s, {waited}"),
+        });
+        assert_eq!(said, [expected]);
+    }
+}
+
+/// What is waited for, and how the last try ended, may hold whatever the operator and the server like.
+#[test]
+fn whatever_is_waited_for_the_line_is_an_object() {
+    let long = "世\"界\\".repeat(25);
+    let names = [
+        "a \"quoted\" name".to_owned(),
+        "back\\slash\\".to_owned(),
+        "{\"level\": \"info\"}".to_owned(),
+        "Grüße, 世界 🔑".to_owned(),
+        // Right to left, which would turn the line round.
+        "a\u{202e}b".to_owned(),
+        [&long[..]; 5].join("/"),
+        format!("x{}", [&long[..]; 5].join("/")),
+        format!("xx{}", [&long[..]; 5].join("/")),
+        "\\".repeat(255),
+        [&"\"".repeat(255)[..]; 3].join("/"),
+    ];
+    all_at_once(names, |name| {
+        let (azure, reference) = with_secret();
+        let said = "server \"said\" \\ this \u{1}\u{1b}[31m\nand 世界 that";
+        azure.next(Door::Vault, Answer::vault_error(503, "Busy", None, said));
+        azure.always(Door::Vault, Answer::usual().hold());
+        let dir = azure.dir().join("out");
+        fs::create_dir(&dir).unwrap();
+        let secret = format!("{name}={reference}");
+        let words = ["write", "--secret", &secret, dir.to_str().unwrap()];
+        let texts = ["text", "json"].map(|format| {
+            let run = run(&azure, &words).env("AKV_INIT_LOG_FORMAT", format);
+            azure.next(Door::Vault, Answer::vault_error(503, "Busy", None, said));
+            let before = azure.requests_at(Door::Vault).len();
+            stopped(&azure, run, before + 2)
+        });
+        let text = texts[0].error().expect("an error").to_owned();
+        let line = texts[1].stderr.lines().last().unwrap();
+        assert!(line.len() < LONGEST, "{}", line.len());
+        let object: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(
+            (&object["level"], &object["code"]),
+            (&json!("error"), &json!(143))
+        );
+        let message = object["message"].as_str().unwrap();
+        // The seconds may differ by one.
+        let behind = |text: &str| {
+            text.split_once(" s, while ")
+                .map(|(_, rest)| rest.to_owned())
+                .unwrap()
+        };
+        let (text, message) = (behind(&text), behind(message));
+        // What has to be cut is cut between characters, in each form for itself.
+        let whole = message.ends_with(')');
+        let same = if whole {
+            text == message
+        } else {
+            text.starts_with(&message)
+        };
+        assert!(same, "{text}\n{message}");
+        assert!(
+            whole || line.len() > LONGEST - 8,
+            "cut at {} bytes: {line}",
+            line.len()
+        );
+        assert!(
+            !message.chars().any(|c| c.is_control() || c == '\u{202e}'),
+            "{message:?}"
+        );
+    });
+}

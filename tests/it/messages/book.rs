@@ -1,0 +1,312 @@
+//! What was said, theme by theme: each message once, without what differs from run to run, and how two such books
+//! differ.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::azure::{APPLICATION, Azure, TENANT};
+use crate::support::{Outcome, Run};
+use crate::support_identities::CLIENT;
+
+/// One theme.
+pub struct Page {
+    heading: &'static str,
+    /// Addresses and paths of this run, and what stands in their place.
+    names: Vec<(String, String)>,
+    scenes: Vec<Scene>,
+}
+
+/// What one run said, and how to find it.
+struct Scene {
+    place: String,
+    messages: Vec<Message>,
+}
+
+/// A line, and what it says to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Message {
+    line: String,
+    hint: Option<String>,
+}
+
+/// What stands before a line that belongs to the one above.
+const MARGIN: &str = "                    ";
+
+impl Page {
+    pub fn new(heading: &'static str) -> Page {
+        Page {
+            heading,
+            names: Vec::new(),
+            scenes: Vec::new(),
+        }
+    }
+
+    /// Shows the stand-in's addresses as those that they stand for.
+    pub fn know(&mut self, azure: &Azure) {
+        let bare = |url: String| url.split("://").nth(1).map(str::to_owned).unwrap_or(url);
+        let token_proxy = azure.token_proxy();
+        let path = token_proxy.rfind("/federation").unwrap_or_default();
+        for (from, to) in [
+            (azure.imds(), "http://169.254.169.254"),
+            (bare(azure.imds()), "169.254.169.254:80"),
+            (bare(azure.login()), "login.microsoftonline.com"),
+            (
+                bare(azure.login().replace("localhost", "127.0.0.1")),
+                "login.microsoftonline.com",
+            ),
+            (bare(azure.proxy()), "proxy.example.com:3128"),
+            (bare(azure.platform()), "localhost:42356"),
+            (bare(token_proxy[..path].to_owned()), "10.0.0.1:443"),
+            (azure.vault(), "vault.example.com"),
+            (azure.dir().display().to_string(), "/azure"),
+            (TENANT.to_owned(), "TENANT-ID"),
+            (APPLICATION.to_owned(), "CLIENT-ID"),
+            (CLIENT.to_owned(), "OTHER-ID"),
+        ] {
+            self.call(&from, to);
+        }
+    }
+
+    /// Shows one text in place of another.
+    pub fn call(&mut self, from: &str, to: &str) {
+        // A port may be another's by now.
+        self.names.retain(|(known, _)| known != from);
+        self.names.push((from.to_owned(), to.to_owned()));
+        // What holds another one goes first.
+        self.names.sort_by_key(|(from, _)| usize::MAX - from.len());
+    }
+
+    /// What a run says on standard error.
+    #[track_caller]
+    pub fn run(&mut self, run: Run) {
+        self.heard(&run.outcome());
+    }
+
+    /// What a run says on both.
+    #[track_caller]
+    pub fn show(&mut self, run: Run) {
+        self.told(run.outcome());
+    }
+
+    /// What was said on both.
+    #[track_caller]
+    pub fn told(&mut self, mut outcome: Outcome) {
+        outcome.stderr.push_str(&outcome.stdout);
+        self.heard(&outcome);
+    }
+
+    /// What was said on standard error.
+    #[track_caller]
+    pub fn heard(&mut self, outcome: &Outcome) {
+        // On a busy machine anything may take so long.
+        let patience = ["akv-init: still ", "akv-init: got every secret "];
+        let lines = outcome.stderr.lines();
+        let quick = lines.filter(|line| !patience.iter().any(|start| line.starts_with(start)));
+        self.note(&quick.collect::<Vec<_>>().join("\n"));
+    }
+
+    /// The same with the lines of a run that takes long.
+    #[track_caller]
+    pub fn waited(&mut self, outcome: &Outcome) {
+        self.note(&outcome.stderr);
+    }
+
+    #[track_caller]
+    fn note(&mut self, text: &str) {
+        let text = normal(&unfolded(text), &self.names);
+        let caller = std::panic::Location::caller();
+        self.scenes.push(Scene {
+            place: format!("{}:{}: {text:?}", caller.file(), caller.line()),
+            messages: messages(&text),
+        });
+    }
+}
+
+/// The text without the line ends that `check` makes between its margins.
+fn unfolded(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let inner = line
+            .strip_prefix(MARGIN)
+            .filter(|inner| !inner.starts_with("hint: "));
+        match (inner, lines.last_mut()) {
+            (Some(inner), Some(last)) => last.push_str(&format!(" {inner}")),
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+/// Each line with the hint that follows it.
+fn messages(text: &str) -> Vec<Message> {
+    let mut found: Vec<Message> = Vec::new();
+    for line in text.lines() {
+        let line = line.strip_prefix("akv-init: ").unwrap_or(line);
+        match (line.trim_start().strip_prefix("hint: "), found.last_mut()) {
+            (Some(_), Some(last)) if last.hint.is_none() => last.hint = Some(line.to_owned()),
+            _ => found.push(Message {
+                line: line.to_owned(),
+                hint: None,
+            }),
+        }
+    }
+    found
+}
+
+/// The whole book; and what the runs said that was all said before.
+pub fn bind(pages: &[Page]) -> (String, Vec<&str>) {
+    let mut text = String::new();
+    let mut idle = Vec::new();
+    let mut known = BTreeSet::new();
+    for page in pages {
+        writeln!(text, "\n## {}", page.heading).unwrap();
+        let mut fresh = Vec::new();
+        for scene in &page.scenes {
+            let before = fresh.len();
+            let messages = scene.messages.iter();
+            fresh.extend(messages.filter(|message| known.insert((*message).clone())));
+            if fresh.len() == before {
+                idle.push(scene.place.as_str());
+            }
+        }
+        let mut rest = fresh.into_iter().peekable();
+        while let Some(message) = rest.next() {
+            // A blank line opens each group of messages with one hint; those without a hint are one group, too.
+            writeln!(text).unwrap();
+            writeln!(text, "{}", message.line).unwrap();
+            while let Some(next) = rest.next_if(|next| next.hint == message.hint) {
+                writeln!(text, "{}", next.line).unwrap();
+            }
+            if let Some(hint) = &message.hint {
+                writeln!(text, "{hint}").unwrap();
+            }
+        }
+    }
+    (text, idle)
+}
+
+/// The text without what differs from run to run, or from machine to machine.
+fn normal(text: &str, names: &[(String, String)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in names {
+        text = text.replace(from.as_str(), to);
+    }
+    let digits = |c: char| c.is_ascii_digit();
+    for (before, after) in [
+        (" after ", " tries in "),
+        (" tries in ", " s"),
+        (" after ", " s"),
+        (" in ", " ms"),
+        (", ", " ms"),
+        ("(", " ms)"),
+        ("sleep (", ")"),
+        (", ", " days left"),
+        ("would be ", " bytes together"),
+        ("clock       ", " s behind "),
+        ("clock       ", " s ahead "),
+        ("ms\":", ""),
+    ] {
+        text = between(&text, before, after, digits, "N");
+    }
+    let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+    for (before, after) in [
+        ("request id ", ""),
+        ("correlation id ", ""),
+        ("trace id ", ""),
+        ("appid=", ""),
+        (";oid=", ""),
+        (" (version ", ")"),
+        (", version ", ","),
+        ("/..akv-init-", ""),
+    ] {
+        text = between(&text, before, after, hex, "ID");
+    }
+    // Of several clocks that are the same the last one is named.
+    let host = |c: char| !c.is_whitespace() && c != ';';
+    text = between(&text, " as that of ", "", host, "HOST");
+    dateless(&text)
+}
+
+/// Replaces what stands between two texts and consists of such characters.
+fn between(text: &str, before: &str, after: &str, such: impl Fn(char) -> bool, by: &str) -> String {
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(before) {
+        let (kept, found) = rest.split_at(at + before.len());
+        let behind = found.trim_start_matches(&such);
+        let replaced = behind.len() < found.len() && behind.starts_with(after);
+        done.push_str(kept);
+        done.push_str(if replaced { by } else { "" });
+        rest = if replaced { behind } else { found };
+    }
+    done + rest
+}
+
+/// `2026-01-31 23:59:59 UTC`, whenever that is.
+fn dateless(text: &str) -> String {
+    const SHOWN: &str = "YYYY-MM-DD hh:mm:ss UTC";
+    let is_date = |text: &str| {
+        let pairs = text.bytes().zip(SHOWN.bytes());
+        pairs.clone().count() == SHOWN.len() && { pairs }.all(|(found, shown)| match shown {
+            b'Y' | b'M' | b'D' | b'h' | b'm' | b's' => found.is_ascii_digit(),
+            other => found == other,
+        })
+    };
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        match rest.get(..SHOWN.len()).is_some_and(is_date) {
+            true => {
+                done.push_str(SHOWN);
+                rest = &rest[SHOWN.len()..];
+            }
+            false => {
+                done.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    done
+}
+
+/// The lines in which two texts differ, each under its heading: `-` is what stood there, `+` what is said now.
+pub fn difference(old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    // The longest common subsequence, from the end.
+    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
+    for (i, one) in old.iter().enumerate().rev() {
+        for (j, other) in new.iter().enumerate().rev() {
+            common[i][j] = match one == other {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let mut text = String::new();
+    let (mut i, mut j) = (0, 0);
+    let mut heading = None;
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            if old[i].starts_with("## ") {
+                heading = Some(old[i]);
+            }
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        if let Some(heading) = heading.take() {
+            writeln!(text, "{heading}").unwrap();
+        }
+        let gone = j == new.len() || i < old.len() && common[i + 1][j] >= common[i][j + 1];
+        match gone {
+            true => {
+                writeln!(text, "- {}", old[i]).unwrap();
+                i += 1;
+            }
+            false => {
+                writeln!(text, "+ {}", new[j]).unwrap();
+                j += 1;
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,137 @@
+//! What `check` tells of each link, and its verdict.
+
+use std::time::UNIX_EPOCH;
+
+use super::book::Page;
+use crate::arc::machine::{MACHINE, Machine};
+use crate::azure::{Answer, Azure, Certificate, Door, Stored, Versions};
+use crate::network::wire::NAME;
+use crate::support::{Run, akv_init};
+use crate::support_identities::{Source, with};
+
+/// A run that looks at a secret of the vault, through the stand-in's proxy.
+fn check(azure: &Azure, source: Source, words: &[&str]) -> Run {
+    let run = akv_init(["check"])
+        .args(words)
+        .env("DB_PASSWORD", format!("akv://prod-kv/{NAME}"))
+        .env("SSL_CERT_FILE", azure.ca_file())
+        .env("HTTPS_PROXY", azure.proxy());
+    with(run, &source.environment(azure))
+}
+
+/// Nothing is broken, though much is odd.
+pub fn links(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    azure.secret(NAME, "hunter2");
+    page.show(check(&azure, Source::Imds, &["--", "/bin/true"]));
+    page.show(akv_init(["check", "--", "/bin/true"]));
+    let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
+    let others = check(&azure, Source::Workload, &[token])
+        .env("MSI_ENDPOINT", "http://localhost")
+        .env("AKV_INIT_TIMEOUTS", "5m");
+    page.show(others);
+    page.show(check(
+        &azure,
+        Source::Secret,
+        &["--identity=service-principal"],
+    ));
+    page.show(
+        check(&azure, Source::Secret, &[]).env("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential"),
+    );
+    const DAY: u64 = 86_400;
+    let now = UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
+    for (not_before, expires) in [
+        (None, Some(now + 10 * DAY + 60)),
+        (None, Some(now - DAY)),
+        (Some(now + DAY), None),
+    ] {
+        azure.put(Stored {
+            not_before,
+            expires,
+            content_type: Some("text/plain".to_owned()),
+            ..Stored::new(NAME, "hunter2")
+        });
+        page.show(check(&azure, Source::Imds, &[]));
+    }
+    let machine = Machine {
+        agent: true,
+        ..MACHINE
+    };
+    let secret = "--secret=DB_PASSWORD=akv://127.0.0.1:1/sql-sa";
+    page.told(machine.run(&["check", secret], &[]));
+    for builder in [
+        Azure::builder().certificate(Door::Vault, Certificate::EndsSoon),
+        Azure::builder().versions(Versions::Only12),
+    ] {
+        let azure = builder.start();
+        page.know(&azure);
+        azure.secret(NAME, "hunter2");
+        page.show(check(&azure, Source::Imds, &[]));
+    }
+}
+
+/// Each clock tells of the others, and of what is said to have expired.
+pub fn clocks(page: &mut Page) {
+    for (door, builder) in [
+        (Certificate::Good, Azure::builder().clock(60)),
+        (Certificate::Good, Azure::builder().clock(300)),
+        (Certificate::Good, Azure::builder().clock(-300)),
+        (Certificate::Expired, Azure::builder()),
+        (Certificate::Expired, Azure::builder().clock(300)),
+    ] {
+        let azure = builder.certificate(Door::Vault, door).start();
+        page.know(&azure);
+        azure.secret(NAME, "hunter2");
+        page.show(check(&azure, Source::Imds, &[]));
+    }
+    let (here, there) = (Azure::start(), Azure::builder().clock(-300).start());
+    page.know(&here);
+    page.know(&there);
+    // The one has the identity, the other the vault.
+    let run = check(&there, Source::Imds, &[]);
+    page.show(run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", here.imds()));
+}
+
+pub fn broken(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let others = [
+        "--secret=A=akv://prod-kv/a",
+        "--secret=B=akv://prod-kv/b",
+        "/absent",
+    ];
+    page.show(check(&azure, Source::Imds, &others));
+    page.show(check(&azure, Source::Imds, &[]).env("KUBERNETES_SERVICE_HOST", "10.0.0.1"));
+    page.show(check(
+        &azure,
+        Source::Imds,
+        &["--identity=service-principal"],
+    ));
+    page.show(check(&azure, Source::Imds, &["--ca-file=/absent"]));
+    let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
+    azure.next(Door::Imds, Answer::status(503));
+    page.show(check(&azure, Source::Imds, &[token]));
+    azure.close(Door::Imds);
+    page.show(check(&azure, Source::Imds, &[]));
+    azure.open(Door::Imds);
+    for answer in [
+        Answer::throttled(),
+        Answer::status(503),
+        Answer::usual().hold(),
+    ] {
+        azure.next(Door::Vault, answer);
+        page.show(check(&azure, Source::Imds, &[]));
+    }
+    azure.mute(Door::Vault);
+    page.show(check(&azure, Source::Imds, &["--timeout=2"]));
+    azure.close(Door::Proxy);
+    page.show(check(&azure, Source::Imds, &[]));
+    for certificate in [Certificate::UnknownAuthority, Certificate::OtherName] {
+        let azure = Azure::builder()
+            .certificate(Door::Vault, certificate)
+            .start();
+        page.know(&azure);
+        page.show(check(&azure, Source::Imds, &[]));
+    }
+}

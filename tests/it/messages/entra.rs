@@ -1,0 +1,142 @@
+//! Entra, the credentials that it is shown, and the Azure CLI.
+
+use std::fs;
+
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+
+use super::book::Page;
+use crate::azure::{Answer, Azure, Door};
+use crate::become_command::failures::Scratch;
+use crate::support::{Run, akv_init};
+use crate::support_identities::Source;
+
+pub fn refusals(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let token = |source: Source| source.token(&azure, &["--timeout=0"]);
+    for answer in [
+        Answer::aadsts(700_016, "Application with identifier 'x' was not found."),
+        Answer::aadsts(90_002, "Tenant 'x' not found."),
+        Answer::aadsts(500_011, "The resource principal named x was not found."),
+        Answer::aadsts(50_027, "JWT token is invalid or malformed."),
+        Answer::aadsts(70_021, "No matching federated identity record found."),
+        Answer::aadsts(
+            700_024,
+            "Client assertion is not within its valid time range.",
+        ),
+        Answer::json(
+            400,
+            &json!({"error_codes": [123, 456], "error_description": "bad news"}),
+        ),
+        Answer::json(401, &json!({"error": "invalid_client"})),
+        Answer::text(429, "Too Many Requests"),
+        Answer::html(403, "<html>blocked by policy</html>"),
+    ] {
+        azure.next(Door::Login, answer);
+        page.run(token(Source::Workload));
+    }
+    azure.assertion(&json!({"sub": "system:serviceaccount:prod:db", "iss": null}));
+    page.run(token(Source::Workload));
+    fs::write(azure.token_file(), "no token").expect("it is ours");
+    azure.next(
+        Door::Login,
+        Answer::aadsts(70_021, "No matching federated identity record found."),
+    );
+    page.run(token(Source::Workload));
+    page.run(token(Source::Secret).env("AZURE_CLIENT_SECRET", "x"));
+    for source in [Source::Secret, Source::Certificate] {
+        azure.next(
+            Door::Login,
+            Answer::aadsts(
+                700_024,
+                "Client assertion is not within its valid time range.",
+            ),
+        );
+        page.run(token(source));
+    }
+    azure.next(
+        Door::Login,
+        Answer::aadsts(700_027, "The certificate is not registered on application."),
+    );
+    page.run(token(Source::Certificate));
+}
+
+/// A secret or a certificate in a file.
+pub fn credentials(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let file = |name: &str, content: &[u8]| {
+        let path = azure.dir().join(name);
+        fs::write(&path, content).expect("it is ours");
+        path
+    };
+    let secret = |name: &str, content: &[u8]| -> Run {
+        let run = Source::Secret
+            .token(&azure, &[])
+            .without("AZURE_CLIENT_SECRET");
+        run.env("AZURE_CLIENT_SECRET_FILE", file(name, content))
+    };
+    page.run(secret("secret", b"\n"));
+    page.run(secret("secret", b"\xff"));
+    page.run(secret("secret", b"x").env("AZURE_CLIENT_SECRET_FILE", "/absent"));
+    let certificate = |name: &str, content: &[u8]| -> Run {
+        let path = file(name, content);
+        Source::Certificate
+            .token(&azure, &[])
+            .env("AZURE_CLIENT_CERTIFICATE_PATH", path)
+    };
+    let pem = fs::read_to_string(azure.certificate_file()).expect("it is there");
+    let (key, certificates) =
+        pem.split_at(pem.find("-----BEGIN CERTIFICATE").expect("behind the key"));
+    page.run(certificate("client.pfx", b"\x30\x82"));
+    page.run(certificate(
+        "encrypted.pem",
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----",
+    ));
+    page.run(certificate("key.pem", key.as_bytes()));
+    page.run(certificate("certificate.pem", certificates.as_bytes()));
+    let own = KeyPair::generate().expect("keys can be made");
+    let of_it = CertificateParams::default()
+        .self_signed(&own)
+        .expect("it signs itself");
+    page.run(certificate(
+        "elliptic.pem",
+        (own.serialize_pem() + &of_it.pem()).as_bytes(),
+    ));
+    let sec1 = "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n";
+    page.run(certificate(
+        "sec1.pem",
+        (sec1.to_owned() + certificates).as_bytes(),
+    ));
+}
+
+pub fn azure_cli(page: &mut Page) {
+    let scratch = Scratch::new();
+    page.call(&scratch.path(""), "/scratch/");
+    let token = |path: &str| akv_init(["token", "--identity=cli"]).env("PATH", path);
+    page.run(token("/absent"));
+    for (name, script) in [
+        (
+            "signed-out",
+            "echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1",
+        ),
+        ("silent", "exit 3"),
+        ("killed", "kill -KILL $$"),
+        ("empty", "echo '{}'"),
+        ("odd", ""),
+    ] {
+        let directory = scratch.directory(name);
+        let (line, mode) = if script.is_empty() {
+            ("", 0o644)
+        } else {
+            ("#!/bin/sh\n", 0o755)
+        };
+        scratch.file(
+            &format!("{name}/az"),
+            format!("{line}{script}\n").as_bytes(),
+            mode,
+        );
+        page.run(token(&directory));
+    }
+}

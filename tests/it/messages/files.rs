@@ -1,0 +1,140 @@
+//! What `write`, `--memfd` and `install` say of the places that they write to.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use nix::sys::resource::Resource;
+use nix::unistd::{getegid, geteuid};
+
+use super::book::Page;
+use crate::azure::{Azure, Door};
+use crate::become_command::failures::Scratch;
+use crate::become_command::inherited;
+use crate::become_command::namespaces::cover;
+use crate::support::{Run, akv_init, exec};
+
+/// A directory in which there are volumes, and a vault.
+struct Place {
+    azure: Azure,
+    scratch: Scratch,
+}
+
+impl Place {
+    fn new(page: &mut Page) -> Place {
+        let (azure, scratch) = (Azure::start(), Scratch::new());
+        page.know(&azure);
+        page.call(scratch.path("").trim_end_matches('/'), "/run");
+        azure.secret("sql-sa", "hunter2");
+        azure.secret("quoted", "it's $5");
+        azure.secret("large", &"x".repeat(20_000));
+        Place { azure, scratch }
+    }
+
+    /// An empty directory.
+    fn volume(&self, name: &str) -> String {
+        self.scratch.directory(name)
+    }
+
+    /// A run that writes this secret of the vault into a file.
+    fn write(&self, dir: &str, target: &str, words: &[&str]) -> Run {
+        let secret = format!("--secret={target}=akv://{}/sql-sa", self.azure.vault());
+        self.writing(dir, &[&[secret.as_str()], words].concat())
+    }
+
+    fn writing(&self, dir: &str, words: &[&str]) -> Run {
+        akv_init(["write", "--timeout=0"])
+            .args(words)
+            .args([dir])
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.azure.imds())
+            .env("SSL_CERT_FILE", self.azure.ca_file())
+            .env("AKV_INIT_ALLOW_VAULT", self.azure.vault())
+    }
+}
+
+pub fn written(page: &mut Page) {
+    let place = Place::new(page);
+    let volume = place.volume("secrets");
+    page.run(place.write(&volume, "password", &["--require-tmpfs"]));
+    for _ in 0..2 {
+        page.run(place.write(&volume, "password", &["--verbose"]));
+    }
+    page.run(place.write(&volume, "password", &["--layout=atomic"]));
+    page.run(place.write(&volume, "password/of-sa", &[]));
+    fs::create_dir(format!("{volume}/directory")).expect("it is new");
+    page.run(place.write(&volume, "directory", &[]));
+    let limited = place.write(&volume, "large", &[]);
+    page.run(limited.with(|command| inherited::limit(command, Resource::RLIMIT_FSIZE, 0, 0)));
+    let socket = UnixListener::bind(format!("{volume}/socket")).expect("it is new");
+    page.run(place.write(&volume, "socket", &[]));
+    drop(socket);
+    for output in ["dotenv:.env", "k8s-env:.env"] {
+        let secret = format!("--secret=QUOTED=akv://{}/quoted", place.azure.vault());
+        page.run(place.writing(&volume, &["--output", output, &secret]));
+    }
+
+    let atomic = place.volume("atomic");
+    for target in ["password", "password", "another"] {
+        page.run(place.write(&atomic, target, &["--layout=atomic", "--verbose"]));
+    }
+    page.run(place.write(&atomic, "another", &[]));
+    fs::remove_file(format!("{atomic}/..data")).expect("it is there");
+    symlink("elsewhere", format!("{atomic}/..data")).expect("it is gone");
+    page.run(place.write(&atomic, "another", &["--layout=atomic"]));
+    fs::remove_file(format!("{atomic}/..data")).expect("it is there");
+    fs::create_dir(format!("{atomic}/..data")).expect("it is gone");
+    page.run(place.write(&atomic, "another", &["--layout=atomic"]));
+
+    page.run(place.write(&place.scratch.path("absent"), "password", &[]));
+    page.run(place.write(&place.scratch.file("file", b"", 0o644), "password", &[]));
+    symlink("secrets", place.scratch.path("link")).expect("it is new");
+    page.run(place.write(&place.scratch.path("link"), "password", &[]));
+    let owner = format!("{}:{}", geteuid(), getegid());
+    page.call(&format!("belongs to {owner}"), "belongs to 1000:1000");
+    page.call(&format!("runs as {owner}"), "runs as 1000:1000");
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o555)).expect("it is ours");
+    let run = place.write(&volume, "password", &["--mode=0400"]);
+    page.run(run.with(inherited::obey_permissions));
+    let tmpfs = place.volume("tmpfs");
+    let large = format!("--secret=large=akv://{}/large", place.azure.vault());
+    let run = place.writing(&tmpfs, &[&large]);
+    page.run(run.with(|command| cover(command, &tmpfs, "size=4k", false)));
+    let run = place.write(&tmpfs, "password", &[]);
+    page.run(run.with(|command| cover(command, &tmpfs, "", true)));
+}
+
+/// While Azure cannot be reached.
+pub fn kept(page: &mut Page) {
+    let place = Place::new(page);
+    let volume = place.volume("secrets");
+    let keep = |words: &[&str]| place.write(&volume, "password", words).outcome();
+    assert_eq!(keep(&["--keep-existing"]).code, Some(0));
+    place.azure.close(Door::Imds);
+    page.heard(&keep(&["--keep-existing"]));
+    page.run(place.write(&volume, "another", &["--keep-existing"]));
+    let token = "--secret=token=entra-token:https://database.windows.net/";
+    page.run(place.writing(&volume, &["--keep-existing", token]));
+    let manifest = format!("{volume}/..akv-init.json");
+    let text = fs::read_to_string(&manifest).expect("it was written");
+    let old = text.replace("\"written\":1", "\"written\":");
+    fs::remove_file(&manifest).expect("it is ours");
+    fs::write(&manifest, old).expect("it is ours");
+    page.heard(&keep(&["--keep-existing=1h"]));
+}
+
+/// What COMMAND inherits; and `install`.
+pub fn others(page: &mut Page) {
+    let place = Place::new(page);
+    let memfd = format!(
+        "--memfd=DB_PASSWORD_FILE=akv://{}/sql-sa",
+        place.azure.vault()
+    );
+    let run = exec(&place.azure, [&memfd, "--", "/bin/true"]);
+    page.run(run.with(|command| inherited::limit(command, Resource::RLIMIT_FSIZE, 0, 0)));
+    let run = exec(&place.azure, [&memfd, "--", "/bin/true"]);
+    page.run(run.with(|command| inherited::limit(command, Resource::RLIMIT_NOFILE, 64, 64)));
+    let volume = place.volume("shared");
+    let install = akv_init(["install", &volume]);
+    page.run(install.with(|command| cover(command, "/proc", "", false)));
+    let _ = File::open(&volume);
+}

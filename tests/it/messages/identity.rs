@@ -1,0 +1,180 @@
+//! Who the container is: which identity the environment names, and what the endpoints of managed identities say.
+
+use serde_json::json;
+
+use super::book::Page;
+use crate::arc::machine::{MACHINE, Machine, environment};
+use crate::azure::{ARC_KEY_FILE, Answer, Azure, Door, Identity};
+use crate::support::{Outcome, Run, akv_init};
+use crate::support_identities::{CLIENT, Source, with};
+
+/// What is said before anybody is asked.
+pub fn choice(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let token = |words: &[&str], variables: &[(&str, &str)]| {
+        with(akv_init(["token"]).args(words), variables)
+    };
+    page.run(token(&[], &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]));
+    page.run(token(
+        &[],
+        &[("AZURE_TOKEN_CREDENTIALS", "VisualStudioCredential")],
+    ));
+    let fabric = [
+        ("IDENTITY_ENDPOINT", "https://localhost:2377/msi"),
+        ("IDENTITY_HEADER", "x"),
+        ("IDENTITY_SERVER_THUMBPRINT", "x"),
+    ];
+    page.run(token(&[], &fabric));
+    for variables in [
+        &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "imds")][..],
+        &[("IDENTITY_ENDPOINT", "localhost"), ("IDENTITY_HEADER", "x")],
+        &[("MSI_ENDPOINT", "localhost")],
+        &[("MSI_ENDPOINT", "http://localhost"), ("MSI_SECRET", "a\nb")],
+    ] {
+        page.run(token(&[], variables));
+    }
+    let [object, shell] = [Source::MachineLearning, Source::CloudShell]
+        .map(|source| source.token(&azure, &["--object-id", CLIENT]));
+    page.run(object);
+    page.run(shell);
+    // An identity of Entra.
+    page.run(token(&["--identity=workload"], &[]));
+    page.run(Source::Workload.token(&azure, &["--object-id", CLIENT]));
+    page.run(Source::Secret.token(&azure, &["--object-id", CLIENT]));
+    page.run(token(&["--identity=service-principal"], &[]));
+    let workload = |name: &str, value: &str| Source::Workload.token(&azure, &[]).env(name, value);
+    page.run(workload("AZURE_TENANT_ID", "the tenant"));
+    page.run(workload("AZURE_AUTHORITY_HOST", "http://localhost"));
+    page.run(workload("AZURE_AUTHORITY_HOST", "https://localhost/x"));
+    page.run(workload("AZURE_KUBERNETES_SNI_NAME", "x"));
+    let proxied = |name: &str, value: &str| Source::TokenProxy.token(&azure, &[]).env(name, value);
+    page.run(proxied("AZURE_KUBERNETES_TOKEN_PROXY", "localhost"));
+    page.run(proxied("AZURE_KUBERNETES_CA_DATA", "x"));
+    page.run(proxied("AZURE_KUBERNETES_SNI_NAME", "no host"));
+    // What is only seen when it is used.
+    page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/absent"));
+    page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/"));
+    page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/dev/null"));
+    page.run(proxied("AZURE_KUBERNETES_CA_FILE", "/absent"));
+    page.run(proxied("AZURE_KUBERNETES_CA_FILE", "/proc/self/cmdline"));
+    let empty = Source::TokenProxy.token(&azure, &["--timeout=0"]);
+    page.run(empty.env("AZURE_KUBERNETES_CA_FILE", "/dev/null"));
+}
+
+/// How each of them is called.
+pub fn names(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let dry = |run: Run| run.args(["--timeout=0"]);
+    for source in Source::ALL {
+        azure.always(source.door(), Answer::status(418));
+        page.run(dry(source.token(&azure, &[])));
+    }
+    for option in ["--client-id", "--object-id", "--resource-id"] {
+        page.run(dry(Source::Imds.token(&azure, &[option, CLIENT])));
+    }
+    page.run(Source::MachineLearning.token(&azure, &["--client-id", CLIENT]));
+}
+
+pub fn imds(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let token = |words: &[&str]| Source::Imds.token(&azure, &["--timeout=0"]).args(words);
+    for answer in [
+        Answer::imds_not_found(),
+        Answer::imds_multiple(),
+        Answer::imds_error(400, "invalid_resource", "AADSTS500011: No such resource."),
+        Answer::imds_error(
+            400,
+            "invalid_request",
+            "Required metadata header not specified",
+        ),
+        Answer::imds_error(401, "unauthorized_client", "not enabled"),
+        Answer::imds_error(405, "invalid_request", "only GET is allowed"),
+        Answer::imds_failed(),
+        Answer::status(410),
+        Answer::status(429),
+        Answer::text(400, "api-version is missing"),
+        Answer::text(400, "The client_id parameter must be set"),
+        Answer::nmi_unassigned(),
+        Answer::nmi(403, "no"),
+        Answer::docker_desktop(),
+    ] {
+        azure.next(Door::Imds, answer);
+        page.run(token(&[]));
+    }
+    azure.identities(&[Identity::system()]);
+    page.run(token(&["--client-id", CLIENT]));
+    page.run(token(&["--client-id", CLIENT]).env("KUBERNETES_SERVICE_HOST", "10.0.0.1"));
+}
+
+/// App Service, Azure ML, Cloud Shell, Azure Arc.
+pub fn platforms(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let token = |source: Source, answer: Answer, words: &[&str]| {
+        azure.always(Door::Platform, answer);
+        source.token(&azure, words)
+    };
+    let here = Source::AppService;
+    page.run(token(here, Answer::app_service_no_identity(), &[]));
+    page.run(token(
+        here,
+        Answer::app_service_no_identity(),
+        &["--client-id", CLIENT],
+    ));
+    page.run(token(here, Answer::status(401), &[]));
+    page.run(token(here, Answer::app_service_failed(), &[]));
+    page.run(token(here, Answer::status(429), &["--timeout=0"]));
+    for source in [Source::MachineLearning, Source::CloudShell] {
+        let text = "The resource is not valid.";
+        let answer = Answer::cloud_shell_error(400, "invalid_request", text);
+        page.run(token(source, answer, &[]));
+        page.run(token(source, Answer::status(401), &[]));
+    }
+    let inside = |name: &str| {
+        let header = format!("Basic realm=/var/opt/azcmagent/tokens/{name}");
+        token(Source::Arc, Answer::arc_challenge(&header), &[])
+    };
+    page.run(inside("a.txt"));
+    page.run(inside("../a.key"));
+    page.run(token(Source::Arc, Answer::status(401), &[]));
+    page.run(token(
+        Source::Arc,
+        Answer::token(json!({"expires_in": 3599})),
+        &[],
+    ));
+    azure.clear(Door::Platform);
+    page.call(ARC_KEY_FILE, "/var/opt/azcmagent/tokens/ID.key");
+    page.run(Source::Arc.token(&azure, &[]));
+    let machine = |key: &str, words: &[&str]| -> Outcome {
+        let machine = Machine { key, ..MACHINE };
+        machine.run(&[&["token"], words].concat(), &environment(&azure))
+    };
+    page.heard(&machine(&"k".repeat(4_097), &[]));
+    page.heard(&machine("two\nlines", &[]));
+    page.heard(&machine("another key", &[]));
+    page.heard(&machine(MACHINE.key, &["--client-id", CLIENT]));
+    azure.next(Door::Platform, Answer::usual());
+    azure.next(Door::Platform, Answer::token(json!({"expires_in": 3599})));
+    page.heard(&machine(MACHINE.key, &["--client-id", CLIENT]));
+}
+
+/// What comes with a 200 and is no token, whoever sends it.
+pub fn answers(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    for answer in [
+        Answer::html(200, "<html>Please sign in</html>"),
+        Answer::json(200, &json!([])),
+        Answer::json(
+            200,
+            &json!({"access_token": "t".repeat(20_000), "expires_in": 1}),
+        ),
+        Answer::token(json!({"expires_on": "soon"})),
+    ] {
+        azure.next(Door::Imds, answer);
+        page.run(Source::Imds.token(&azure, &[]));
+    }
+}

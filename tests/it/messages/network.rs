@@ -1,0 +1,153 @@
+//! The way to all of them: names, connections, certificates, proxies, deadlines.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::book::Page;
+use super::vault::prod_kv;
+use crate::azure::{Answer, Azure, Certificate, Door};
+use crate::network::full_queue::FullQueue;
+use crate::network::wire::one_secret;
+use crate::support::Outcome;
+use crate::support_identities::Source;
+
+/// Nobody is there, or not for us.
+pub fn connections(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    for door in Door::ALL {
+        azure.close(door);
+    }
+    let one_try = |source: Source| source.token(&azure, &["--timeout=0"]);
+    for source in [
+        Source::Imds,
+        Source::AppService,
+        Source::Arc,
+        Source::Workload,
+    ] {
+        page.run(one_try(source));
+    }
+    azure.open(Door::Imds);
+    let imds = |base: &str, seconds: u32| {
+        Source::Imds
+            .token(&azure, &[&format!("--timeout={seconds}")])
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", base)
+    };
+    let full = FullQueue::new();
+    let base = format!("http://{}", full.address());
+    page.call(&base, "http://169.254.169.254");
+    let longest = [5, 1].map(|seconds| imds(&base, seconds).spawn());
+    page.run(one_secret(&azure, &["--timeout=0"]));
+    page.run(imds("http://255.255.255.255", 0));
+    for answer in [Answer::fin(), Answer::reset()] {
+        azure.next(Door::Imds, answer);
+        page.run(one_try(Source::Imds));
+    }
+    page.heard(&with_too_few_descriptors(&azure));
+    azure.mute(Door::Imds);
+    page.run(imds(&azure.imds(), 2));
+    for running in longest {
+        page.heard(&running.outcome());
+    }
+}
+
+/// May open no file any more, from the moment on in which it has read its token.
+fn with_too_few_descriptors(azure: &Azure) -> Outcome {
+    let pipe = azure.dir().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("it is new");
+    let authority = azure.login().replace("localhost", "127.0.0.1");
+    let running = Source::Workload
+        .token(azure, &["--timeout=0"])
+        .env("AZURE_AUTHORITY_HOST", authority)
+        .env("AZURE_FEDERATED_TOKEN_FILE", &pipe)
+        .spawn();
+    // Opened as soon as the other end is.
+    let token = OpenOptions::new().write(true).open(pipe);
+    let pid = running.pid().to_string();
+    let prlimit = Command::new("prlimit")
+        .args(["--pid", &pid, "--nofile=3"])
+        .status();
+    assert!(
+        prlimit.is_ok_and(|status| status.success()),
+        "prlimit (util-linux) is here"
+    );
+    let written = token.and_then(|mut token| token.write_all(b"a token"));
+    written.expect("somebody reads it");
+    running.outcome()
+}
+
+pub fn certificates(page: &mut Page) {
+    for certificate in [
+        Certificate::UnknownAuthority,
+        Certificate::OtherName,
+        Certificate::Expired,
+        Certificate::NotYetValid,
+        Certificate::OfAClient,
+    ] {
+        let azure = Azure::builder()
+            .certificate(Door::Vault, certificate)
+            .start();
+        page.know(&azure);
+        page.run(prod_kv(&azure, &["--timeout=0"]));
+    }
+    let azure = Azure::start();
+    page.know(&azure);
+    for said in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        // Fatal alerts: handshake_failure, internal_error.
+        b"\x15\x03\x03\x00\x02\x02\x28",
+        b"\x15\x03\x03\x00\x02\x02\x50",
+    ] {
+        let vault = says(said);
+        page.call(&vault, "vault.example.com");
+        let secret = format!("DB_PASSWORD=akv://{vault}/sql-sa");
+        let run = crate::support::exec(&azure, ["--timeout=0", "--secret", &secret, "true"]);
+        page.run(run.env("AKV_INIT_ALLOW_VAULT", &vault));
+    }
+    let empty = azure.dir().join("empty");
+    fs::create_dir(&empty).expect("it is new");
+    let trust = |name: &str, path: &Path| one_secret(&azure, &[]).env(name, path);
+    page.run(trust("AKV_INIT_CA_FILE", Path::new("/absent")));
+    page.run(trust("SSL_CERT_FILE", Path::new("/dev/null")));
+    page.run(trust("SSL_CERT_DIR", &empty));
+}
+
+/// The address of somebody who says this to whoever comes, and no more.
+fn says(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has one");
+    // It waits until the test's process ends.
+    thread::spawn(move || {
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            // Whoever breaks off has heard enough.
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream.write_all(bytes);
+        }
+    });
+    address.to_string()
+}
+
+pub fn proxies(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    page.run(prod_kv(&azure, &[]).env("HTTPS_PROXY", "http://user:word@"));
+    page.run(prod_kv(&azure, &[]).env("HTTPS_PROXY", "socks5://127.0.0.1:1080"));
+    for answer in [
+        Answer::proxy_authentication(),
+        Answer::text(403, "no"),
+        Answer::text(502, "no"),
+        Answer::fin(),
+    ] {
+        azure.always(Door::Proxy, answer);
+        page.run(prod_kv(&azure, &["--timeout=0"]));
+    }
+    azure.close(Door::Proxy);
+    page.run(prod_kv(&azure, &["--timeout=0"]));
+}

@@ -1,0 +1,100 @@
+//! Patience, its end, and what is said step by step.
+
+use nix::sys::signal::Signal;
+
+use super::book::Page;
+use super::vault::prod_kv;
+use crate::azure::{Answer, Azure, Door, OTHER_TENANT, Stored};
+use crate::network::listen::Listened;
+use crate::network::wire::{NAME, one_secret};
+use crate::support::{Outcome, Run, exec};
+use crate::support_identities::Source;
+
+/// The lines after five seconds, and that of a signal.
+pub fn patience(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    azure.secret(NAME, "hunter2");
+    azure.next(Door::Vault, Answer::status(503));
+    azure.next(Door::Vault, Answer::usual().hold());
+    let mut run = Listened::start(prod_kv(&azure, &[]));
+    run.until("still ");
+    azure.release();
+    page.waited(&run.outcome());
+    azure.next(Door::Imds, Answer::usual().hold());
+    let running = one_secret(&azure, &[]).spawn();
+    azure.wait_for(Door::Imds, 2);
+    running.signal(Signal::SIGTERM);
+    page.heard(&running.outcome());
+}
+
+pub fn deadline(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    azure.next(
+        Door::Vault,
+        Answer::throttled().header("Retry-After", "300"),
+    );
+    page.run(prod_kv(&azure, &[]));
+    azure.always(Door::Vault, Answer::usual().hold());
+    page.run(prod_kv(&azure, &["--timeout=3"]));
+}
+
+/// Several that cannot be read, each for a reason of its own.
+pub fn several(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    azure.put(Stored {
+        enabled: false,
+        ..Stored::new("api-key", "x")
+    });
+    azure.always_for(Door::Vault, "/secrets/tls-key", Answer::firewall());
+    let mut words = vec!["--timeout=0".to_owned()];
+    for name in ["absent", "api-key", "tls-key"] {
+        let target = name.to_ascii_uppercase().replace('-', "_");
+        words.push(format!("--secret={target}=akv://{}/{name}", azure.vault()));
+    }
+    words.extend(["--", "/bin/true"].map(str::to_owned));
+    page.run(exec(&azure, words));
+}
+
+/// A run that is held at a door until it has said this.
+pub fn listen(azure: &Azure, run: Run, door: Door, until: &str) -> Outcome {
+    let before = azure.requests_at(door).len();
+    let mut run = Listened::start(run);
+    azure.wait_for(door, before + 1);
+    run.until(until);
+    azure.release();
+    run.outcome()
+}
+
+/// What `--verbose` adds. An answer that is held lets the connection to the vault go first, which is opened meanwhile.
+pub fn steps(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    azure.secret(NAME, "hunter2");
+    azure.next(Door::Imds, Answer::status(503).hold());
+    let run = prod_kv(&azure, &["--verbose"]);
+    page.heard(&listen(&azure, run, Door::Imds, "connected to "));
+    let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
+    page.run(exec(&azure, ["--verbose", token, "--", "/bin/true"]));
+    azure.trust(OTHER_TENANT);
+    azure.next(Door::Login, Answer::usual().hold());
+    let run = Source::Workload.exec(&azure, &["--verbose"]);
+    page.heard(&listen(&azure, run, Door::Login, "connected to "));
+    azure.close(Door::Vault);
+    azure.next(Door::Imds, Answer::usual().hold());
+    let run = one_secret(&azure, &["--verbose", "--timeout=0"]);
+    page.heard(&listen(&azure, run, Door::Imds, "connecting to "));
+
+    let azure = Azure::builder()
+        .name("prod.vault.emulator.test")
+        .vault_resource("https://vault.emulator.test")
+        .start();
+    page.know(&azure);
+    azure.secret(NAME, "hunter2");
+    let secret = "DB_PASSWORD=akv://prod.vault.emulator.test/sql-sa";
+    let run = exec(&azure, ["--verbose", "--secret", secret, "--", "/bin/true"]);
+    let run = run.without("AKV_INIT_ALLOW_VAULT");
+    page.run(run.env("HTTPS_PROXY", azure.proxy()));
+}
