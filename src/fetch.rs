@@ -16,7 +16,6 @@ use crate::failure::{Cause, Failure};
 use crate::host::Host;
 use crate::http::Http;
 use crate::identity::{Ask, Source};
-
 use crate::plan::{Item, Plan, Target};
 use crate::reader::{Missed, Reader};
 use crate::secret::{Secret, Value};

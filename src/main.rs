@@ -1,8 +1,9 @@
 //! akv-init: starts a container's real process with its Azure Key Vault secrets.
 //!
 //! The story: read argv and the environment as values; make a plan; find COMMAND; without a reference become it at
-//! once; else choose the identity, fetch every secret, build the environment, become COMMAND. Or look at DIR, fetch, and
-//! write files; or print a token; or copy ourselves.
+//! once; else choose the identity, fetch every secret, build the environment, become COMMAND; with `--init` in a child
+//! that is supervised. Or look at DIR, fetch, and write files; or print a secret or a token; or look at every link and
+//! tell which is broken; or copy ourselves.
 
 mod challenge;
 mod check;

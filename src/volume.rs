@@ -65,16 +65,27 @@ impl FileName {
 
     /// The directories that it lies in, and its last component.
     pub fn split(&self) -> (Option<&str>, &str) {
-        match self.0.rsplit_once('/') {
-            None => (None, &self.0),
-            Some((parent, name)) => (Some(parent), name),
-        }
+        split_path(&self.0)
     }
 
     /// Its first component: what is seen in the directory itself.
     pub fn first(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
     }
+}
+
+/// The directories that a path lies in, and its last component.
+pub fn split_path(path: &str) -> (Option<&str>, &str) {
+    match path.rsplit_once('/') {
+        None => (None, path),
+        Some((parent, name)) => (Some(parent), name),
+    }
+}
+
+/// A path and all that it lies in, the outermost first: `a`, `a/b`, `a/b/c`.
+pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('/').map(|(at, _)| at);
+    ends.chain([path.len()]).map(|end| &path[..end])
 }
 
 impl fmt::Display for FileName {

@@ -10,10 +10,10 @@ use super::dir::{Dir, TEMPORARY};
 use super::look::Kind;
 use super::manifest;
 use super::plain::is_there;
-use super::trouble::IN_THE_WAY;
 use super::{DATA, DATA_TMP, Order};
 use crate::failure::Failure;
 use crate::log;
+use crate::volume::{split_path, with_parents};
 
 /// The set of files that is in force.
 pub struct Current {
@@ -28,10 +28,7 @@ pub fn current(dir: &Dir) -> Result<Option<Current>, Failure> {
     let target = match dir.kind(DATA)? {
         None => return Ok(None),
         Some(Kind::Link(target)) => target,
-        Some(kind) => {
-            let why = format!("it is {}", kind.noun());
-            return Err(dir.refuse(DATA, &why).hint(IN_THE_WAY));
-        }
+        Some(kind) => return Err(dir.in_the_way(DATA, &kind)),
     };
     let ours = target
         .to_str()
@@ -57,12 +54,12 @@ pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
             None => {}
             Some(Kind::Link(target)) if target == link_of(name).as_str() => {}
             Some(kind) => {
-                let failure = dir.refuse(name, &format!("it is {}", kind.noun()));
+                let failure = dir.in_the_way(name, &kind);
                 return Err(match kind {
                     Kind::File | Kind::Directory => failure.hint(
                         "was the directory written with --layout plain? use that again, or empty it",
                     ),
-                    _ => failure.hint(IN_THE_WAY),
+                    _ => failure,
                 });
             }
         }
@@ -132,20 +129,16 @@ fn fill(dir: &Dir, data: &Dir, order: &Order<'_>) -> Result<(), Failure> {
     let mut made: Vec<&str> = Vec::new();
     for file in order.files {
         let path = file.name.as_str();
-        for (end, _) in path.match_indices('/') {
-            let (parent, name) = match path[..end].rsplit_once('/') {
-                None => (None, &path[..end]),
-                Some((parent, name)) => (Some(parent), name),
-            };
-            if !made.contains(&&path[..end])
+        let (parent, name) = file.name.split();
+        for above in parent.into_iter().flat_map(with_parents) {
+            let (parent, name) = split_path(above);
+            if !made.contains(&above)
                 && let Some(directory) = data.parent(parent)?
             {
-                let subject = dir.path_of(&path[..end]);
-                directory.create_directory(name, order.mode, &subject)?;
-                made.push(&path[..end]);
+                directory.create_directory(name, order.mode, &dir.path_of(above))?;
+                made.push(above);
             }
         }
-        let (parent, name) = file.name.split();
         if let Some(directory) = data.parent(parent)? {
             directory.create(name, file.content, order.mode, &dir.path_of(path))?;
         }

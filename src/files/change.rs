@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use super::DATA;
 use super::dir::Dir;
 use super::look::Kind;
-use super::trouble::IN_THE_WAY;
 use crate::failure::Failure;
 use crate::log;
+use crate::volume::{split_path, with_parents};
 
 /// The largest file, in bytes, that is copied for the case that a change is taken back; any is linked.
 const LARGEST_COPY: usize = 16 * 1024 * 1024;
@@ -132,10 +132,7 @@ impl<'a> Change<'a> {
         let undo = match directory.kind(name)? {
             None => Undo::Remove,
             Some(Kind::File) => Undo::Restore(self.back_up(&directory, name)?),
-            Some(kind) => {
-                let why = format!("it is {}", kind.noun());
-                return Err(directory.refuse(name, &why).hint(IN_THE_WAY));
-            }
+            Some(kind) => return Err(directory.in_the_way(name, &kind)),
         };
         self.dir.rename(staged, &directory, name)?;
         self.is_no_longer_temporary(staged);
@@ -161,16 +158,11 @@ impl<'a> Change<'a> {
     }
 
     fn make_directories(&mut self, path: &str, mode: u32) -> Result<(), Failure> {
-        let ends = path.match_indices('/').map(|(at, _)| at);
-        for end in ends.chain([path.len()]) {
-            let path = &path[..end];
+        for path in with_parents(path) {
             if self.dir.below(path)?.is_some() {
                 continue;
             }
-            let (parent, name) = match path.rsplit_once('/') {
-                None => (None, path),
-                Some((parent, name)) => (Some(parent), name),
-            };
+            let (parent, name) = split_path(path);
             let Some(directory) = self.dir.parent(parent)? else {
                 return Err(self.dir.refuse(path, Errno::ENOENT.desc()));
             };

@@ -22,6 +22,7 @@ use nix::unistd::{fsync, linkat, symlinkat, unlinkat};
 use super::look::Kind;
 use super::trouble::{IN_THE_WAY, refuse, shorten, what_to_do};
 use crate::failure::{Cause, Failure};
+use crate::volume::with_parents;
 
 /// How the names of temporary files and of data directories begin.
 pub const TEMPORARY: &str = "..akv-init-";
@@ -104,6 +105,12 @@ impl Dir {
         refuse(subject, errno.desc()).maybe_hint(hint)
     }
 
+    /// Why something cannot be written where this stands.
+    pub fn in_the_way(&self, name: &str, kind: &Kind) -> Failure {
+        let why = format!("it is {}", kind.noun());
+        self.refuse(name, &why).hint(IN_THE_WAY)
+    }
+
     pub(super) fn refuse_removal(&self, name: &OsStr, errno: Errno) -> Failure {
         let path = shorten(&self.path_of(name));
         Failure::new(
@@ -169,9 +176,7 @@ impl Dir {
     }
 
     fn what_is_in_the_way(&self, path: &str) -> Failure {
-        let ends = path.match_indices('/').map(|(at, _)| at);
-        for end in ends.chain([path.len()]) {
-            let part = &path[..end];
+        for part in with_parents(path) {
             match self.kind(part) {
                 Ok(Some(Kind::Directory)) => {}
                 Ok(Some(kind)) => {

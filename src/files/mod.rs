@@ -24,7 +24,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::failure::{Cause, Failure};
 use crate::progress::{self, Wait};
-use crate::volume::{FileName, Layout, Rules};
+use crate::volume::{FileName, Layout, Rules, split_path};
 use crate::{date, log, os};
 
 use dir::{Dir, TEMPORARY};
@@ -75,6 +75,16 @@ pub struct Checked {
     identity: (u64, u64),
 }
 
+impl Checked {
+    /// Whether it can be written, and which it is.
+    fn of(dir: &Dir) -> Result<Checked, Failure> {
+        dir.check_writable()?;
+        Ok(Checked {
+            identity: dir.identity()?,
+        })
+    }
+}
+
 /// What can be known before anything is fetched: whether DIR is there, can be written, and has nothing in the way.
 pub fn check(rules: &Rules, names: &[&FileName]) -> Result<Checked, Failure> {
     let dir = Dir::open(&rules.dir)?;
@@ -82,7 +92,7 @@ pub fn check(rules: &Rules, names: &[&FileName]) -> Result<Checked, Failure> {
     if !dir.in_memory {
         log::warning(format!("{}; {MOUNT_TMPFS}", not_in_memory(&dir)));
     }
-    dir.check_writable()?;
+    let checked = Checked::of(&dir)?;
     let files: Vec<File<'_>> = names
         .iter()
         .map(|name| File { name, content: b"" })
@@ -94,9 +104,7 @@ pub fn check(rules: &Rules, names: &[&FileName]) -> Result<Checked, Failure> {
         manifest: rules.keep.is_some().then_some(&manifest),
     };
     check_targets(&dir, rules.layout, &order)?;
-    Ok(Checked {
-        identity: dir.identity()?,
-    })
+    Ok(checked)
 }
 
 fn not_in_memory(dir: &Dir) -> String {
@@ -178,10 +186,7 @@ fn written_since(rules: &Rules, wanted: &Manifest) -> Result<Option<i64>, Failur
     };
     let home = current.as_ref().map_or(&dir, |current| &current.data);
     for path in wanted.names() {
-        let (parent, name) = match path.rsplit_once('/') {
-            None => (None, path),
-            Some((parent, name)) => (Some(parent), name),
-        };
+        let (parent, name) = split_path(path);
         let Ok(Some(directory)) = home.parent(parent) else {
             return Ok(None);
         };
@@ -219,15 +224,8 @@ pub fn install(dir: &Path) -> Result<(), Failure> {
         mode: PROGRAM.1,
         manifest: None,
     };
-    write(&rules, &check_program(&rules)?, &order)
-}
-
-fn check_program(rules: &Rules) -> Result<Checked, Failure> {
-    let dir = Dir::open(&rules.dir)?;
-    dir.check_writable()?;
-    Ok(Checked {
-        identity: dir.identity()?,
-    })
+    let checked = Checked::of(&Dir::open(dir)?)?;
+    write(&rules, &checked, &order)
 }
 
 fn check_targets(dir: &Dir, layout: Layout, order: &Order<'_>) -> Result<(), Failure> {

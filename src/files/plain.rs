@@ -4,10 +4,10 @@ use super::change::Change;
 use super::dir::Dir;
 use super::look::Kind;
 use super::manifest::{self, Found, Manifest};
-use super::trouble::IN_THE_WAY;
 use super::{File, Order};
 use crate::failure::Failure;
 use crate::log;
+use crate::volume::with_parents;
 
 /// Refuses what cannot be replaced by a file.
 pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
@@ -19,11 +19,11 @@ pub fn check(dir: &Dir, order: &Order<'_>) -> Result<(), Failure> {
         match directory.kind(name)? {
             None | Some(Kind::File) => {}
             Some(kind) => {
-                let failure = directory.refuse(name, &format!("it is {}", kind.noun()));
+                let failure = directory.in_the_way(name, &kind);
                 return Err(match kind {
                     Kind::Link(target) if target == format!("{}/{name}", super::DATA).as_str() => failure
                         .hint("the directory was written with --layout atomic: use that again, or empty it"),
-                    _ => failure.hint(IN_THE_WAY),
+                    _ => failure,
                 });
             }
         }
@@ -104,12 +104,9 @@ fn replace(
         let (parent, name) = file.name.split();
         change.place(&staged, parent, name, order.mode)?;
         // Each may have been made just now, and then stands in the one above it.
-        let ends = parent
-            .into_iter()
-            .flat_map(|path| path.match_indices('/').map(|(at, _)| Some(&path[..at])));
-        for path in ends.chain([parent]) {
-            if !directories.contains(&path) {
-                directories.push(path);
+        for above in parent.into_iter().flat_map(with_parents) {
+            if !directories.contains(&Some(above)) {
+                directories.push(Some(above));
             }
         }
         log::debug(|| format!("wrote `{}`", file.name));

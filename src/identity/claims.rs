@@ -51,12 +51,10 @@ impl Source {
         };
         let mut used: Vec<&str> = Vec::new();
         let mut ignored: Vec<&'static str> = Vec::new();
-        for (name, variables) in VARIABLES.iter().filter(|(name, _)| *name == row) {
-            let _ = name;
-            for variable in *variables {
-                if env.setting(variable)?.is_some() {
-                    used.push(variable);
-                }
+        let own = VARIABLES.iter().filter(|(name, _)| *name == row);
+        for variable in own.flat_map(|(_, variables)| *variables) {
+            if env.setting(variable)?.is_some() {
+                used.push(variable);
             }
         }
         for variable in VARIABLES.iter().flat_map(|(_, variables)| *variables) {
