@@ -184,9 +184,14 @@ class Run:
 
 
 def until(condition, what, patience=30):
-    """For what has no event: looks again and again."""
+    """For what has no event: looks again and again. A process that ends under its eyes is looked for anew."""
     end = time.monotonic() + patience
-    while not condition():
+    while True:
+        try:
+            if condition():
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            pass
         holds(time.monotonic() < end, f"never came: {what}")
         time.sleep(0.003)
 

@@ -245,6 +245,10 @@ def own_id(pid):
     return int(status(pid, "NSpid").split()[-1])
 
 
+def names(pids):
+    return [status(pid, "Name") for pid in pids]
+
+
 @check("COMMAND has ended by TERM: the next TERM cuts the wait short")
 def next_signal():
     with scratch() as directory:
@@ -252,7 +256,7 @@ def next_signal():
         with ours("pid1", "bash", LAUNCH, PROBE, "database", clean, options=["--drain", "1h"]) as running:
             running.ready()
             running.kill(signal.SIGTERM)
-            until(lambda: len(children(running.pid)) == 1 and not children(children(running.pid)[0]), "bash's end")
+            until(lambda: names(children(running.pid)) == ["probe"], "bash's end")
             running.kill(signal.SIGTERM)
             equal((running.end(), os.path.exists(clean)), ("exit 143", False))
 
