@@ -14,7 +14,6 @@
 //! * A standard error that is closed, or full and read by nobody, must not keep a database down: what cannot be written
 //!   is lost.
 
-use std::cmp::Reverse;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -195,25 +194,24 @@ fn write_object(level: &str, event: Event) {
     object.insert("level".to_owned(), level.into());
     object.insert("message".to_owned(), plain(&event.message).into());
     let mut line = Value::Object(object.clone()).to_string();
-    if line.len() > LONGEST_LINE {
-        // An object that is cut is none: its texts are, and first those that the message holds too.
-        let is_said = |name: &String| matches!(name.as_str(), "hint" | "message");
-        let mut names: Vec<String> = object.keys().cloned().collect();
-        names.retain(|name| name != "cause" && name != "level");
-        names.sort_by_key(|name| {
-            let length = object[name].as_str().map_or(0, str::len);
-            (is_said(name), Reverse(length))
-        });
-        for name in names {
-            let excess = line.len().saturating_sub(LONGEST_LINE);
-            let least = if is_said(&name) { LEAST_SAID } else { 0 };
-            if let Some(Value::String(text)) = object.get_mut(&name) {
-                // Escapes only make it longer.
-                let length = text.len().saturating_sub(excess).max(least);
-                text.truncate(text.floor_char_boundary(length));
-                line = Value::Object(object.clone()).to_string();
-            }
-        }
+    // An object that is cut is none: its texts are, the longest first, and at last those that hold what others hold too.
+    let is_said = |name: &String| matches!(name.as_str(), "hint" | "message");
+    let mut cut = vec!["cause".to_owned(), "level".to_owned()];
+    while line.len() > LONGEST_LINE {
+        let texts = object.iter().filter(|(name, _)| !cut.contains(name));
+        let texts = texts.filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let Some((name, text)) = texts.max_by_key(|(name, text)| (!is_said(name), text.len()))
+        else {
+            break;
+        };
+        let least = if is_said(name) { LEAST_SAID } else { 0 };
+        // Escapes only make it longer.
+        let length = text.len().saturating_sub(line.len() - LONGEST_LINE);
+        let text = &text[..text.floor_char_boundary(length.max(least))];
+        let (name, text) = (name.clone(), text.into());
+        object.insert(name.clone(), text);
+        cut.push(name);
+        line = Value::Object(object.clone()).to_string();
     }
     write_whole(line);
 }

@@ -2,7 +2,6 @@
 //!
 //! Not everyone in the PID namespace: what came in through `docker exec` or `kubectl exec` is nobody's child here.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -26,33 +25,30 @@ pub fn left() -> Option<Vec<Process>> {
     if fs::read_link("/proc/self").ok()? != Path::new(&own.to_string()) {
         return None;
     }
-    let mut all: BTreeMap<i32, Process> = BTreeMap::new();
+    let mut all: Vec<Process> = Vec::new();
     for entry in fs::read_dir("/proc").ok()? {
         let process = entry
             .ok()
             .and_then(|entry| parse(&fs::read(entry.path().join("stat")).ok()?));
-        if let Some(process) = process {
-            all.insert(process.id, process);
-        }
+        all.extend(process);
     }
-    let ids: Vec<i32> = all.keys().copied().collect();
-    let ours = ids.into_iter().filter(|id| is_below(own, *id, &all));
-    let ours: Vec<i32> = ours.collect();
-    Some(ours.iter().filter_map(|id| all.remove(id)).collect())
+    Some(below(own, all))
 }
 
-/// Whether a process descends from another.
-fn is_below(ancestor: i32, id: i32, all: &BTreeMap<i32, Process>) -> bool {
-    let mut id = id;
-    // No longer a way up than there are processes: what was read is of several moments, and may hold a circle.
-    for _ in 0..all.len() {
-        match all.get(&id) {
-            Some(process) if process.parent == ancestor => return true,
-            Some(process) => id = process.parent,
-            None => return false,
+/// Those that descend from a process, parents first. What was read is of several moments and may hold a circle, to which
+/// no way leads.
+fn below(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
+    let mut found = Vec::new();
+    let mut parents = 0;
+    let mut parent = ancestor;
+    loop {
+        found.extend(others.extract_if(.., |process| process.parent == parent));
+        match found.get(parents) {
+            Some(process) => parent = process.id,
+            None => return found,
         }
+        parents += 1;
     }
-    false
 }
 
 /// `ID (NAME) STATE PARENT GROUP …`: the name may hold anything, parentheses and blanks too.
@@ -90,18 +86,15 @@ mod tests {
 
     #[test]
     fn a_circle_has_an_end() {
-        let lines: [&[u8]; 4] = [
+        let lines: [&[u8]; 5] = [
             b"1 (i) S 0 1",
+            b"5 (d) S 2 1",
             b"2 (a) S 1 1",
             b"3 (b) S 4 1",
             b"4 (c) S 3 1",
         ];
-        let all: BTreeMap<i32, Process> = lines
-            .iter()
-            .map(|line| parse(line).unwrap())
-            .map(|process| (process.id, process))
-            .collect();
-        let below: Vec<bool> = (1..=4).map(|id| is_below(1, id, &all)).collect();
-        assert_eq!(below, [false, true, false, false]);
+        let all = lines.iter().map(|line| parse(line).unwrap()).collect();
+        let below: Vec<i32> = below(1, all).iter().map(|process| process.id).collect();
+        assert_eq!(below, [2, 5]);
     }
 }

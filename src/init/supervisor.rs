@@ -1,6 +1,5 @@
 //! The loop: wait for a signal, pass it on, reap whoever has ended; and the end, when COMMAND has ended.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -25,8 +24,8 @@ pub struct Supervisor {
     supervision: Supervision,
     child: Pid,
     signals: OwnedFd,
-    /// For each signal of [`STOPS`] that was passed on: who got it.
-    told: BTreeMap<i32, BTreeSet<i32>>,
+    /// The signals of [`STOPS`] that were passed on, each with who got it.
+    told: Vec<(i32, Vec<i32>)>,
     /// COMMAND's exit code.
     ended: Option<u8>,
     /// Whether no child is left.
@@ -40,7 +39,7 @@ impl Supervisor {
             supervision,
             child,
             signals,
-            told: BTreeMap::new(),
+            told: Vec::new(),
             ended: None,
             alone: false,
         }
@@ -103,12 +102,19 @@ impl Supervisor {
             Forward::Group => os::send_signal(-child, signal),
         }
         if self.ended.is_none() && is_stop(signal) {
-            let told = self.told.entry(signal).or_default();
+            let mut told = Vec::new();
             if self.supervision.forward == Forward::Group {
                 // Afterwards: who is born in between counts as told, and at worst is waited for in vain.
                 let left = processes::left().unwrap_or_default();
                 let group = left.into_iter().filter(|process| process.group == child);
                 told.extend(group.map(|process| process.id));
+            }
+            match self.told.iter_mut().find(|(other, _)| *other == signal) {
+                Some((_, ids)) => {
+                    ids.retain(|id| !told.contains(id));
+                    ids.extend(told);
+                }
+                None => self.told.push((signal, told)),
             }
         }
     }
@@ -161,8 +167,8 @@ impl Supervisor {
         // A thread dump (QUIT) of an hour ago has told nobody to stop, unless it was the end of COMMAND.
         let has_told =
             |signal: i32| signal == Signal::SIGTERM as i32 || i32::from(code) == 128 + signal;
-        let told = self.told.iter().filter(|(signal, _)| has_told(**signal));
-        let told: BTreeSet<i32> = told.flat_map(|(_, ids)| ids).copied().collect();
+        let told = self.told.iter().filter(|(signal, _)| has_told(*signal));
+        let told: Vec<i32> = told.flat_map(|(_, ids)| ids).copied().collect();
         let Some(left) = processes::left() else {
             // Without ids there is everyone or nobody.
             if told.is_empty() {
@@ -223,8 +229,8 @@ fn say(killed: &[Process], after: Duration) {
     if killed.len() > MOST {
         names.push(format!("and {} more", killed.len() - MOST));
     }
-    let seconds = after.as_secs_f32();
+    let (seconds, tenths) = (after.as_secs(), after.subsec_millis() / 100);
     let names = names.join(", ");
-    let message = format!("killed what had not stopped after {seconds:.1} s: {names}");
+    let message = format!("killed what had not stopped after {seconds}.{tenths} s: {names}");
     log::warning(Event::new(message).fact("processes", log::plain(&names)));
 }
