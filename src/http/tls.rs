@@ -35,12 +35,12 @@ pub fn client_config(
     env: &Environment,
     ca_file: Option<&Path>,
 ) -> Result<Arc<ClientConfig>, Failure> {
-    Ok(with_roots(roots(env, ca_file)?))
+    Ok(Arc::new(with_roots(roots(env, ca_file)?)))
 }
 
 /// The same, and each handshake leaves behind whom it saw: [`seen`].
 pub fn watching(env: &Environment, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
-    Ok(watch::config(roots(env, ca_file)?, built_in()))
+    Ok(Arc::new(watch::config(roots(env, ca_file)?, built_in())))
 }
 
 fn built_in() -> RootCertStore {
@@ -70,19 +70,20 @@ pub fn only(pem: &[u8]) -> Result<Arc<ClientConfig>, Failure> {
     let mut roots = RootCertStore::empty();
     match add_certificates(&mut roots, pem) {
         0 => Err(Failure::new(Cause::Config, "no certificate in it").hint(PEM)),
-        _ => Ok(with_roots(roots)),
+        _ => Ok(Arc::new(with_roots(roots))),
     }
 }
 
-fn with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
+pub(super) fn with_roots(roots: RootCertStore) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // No connection is made twice in our short life: a store of 256 sessions would be for nothing.
+    // No connection is made twice in our short life: a store of 256 sessions would be for nothing. And who resumes one
+    // shows no certificate.
     config.resumption = Resumption::disabled();
-    Arc::new(config)
+    config
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Failure> {
@@ -134,7 +135,7 @@ fn add_certificates(roots: &mut RootCertStore, pem: &[u8]) -> usize {
 
 /// The cryptography that Azure's services need, from ring: AES-GCM, which TLS 1.3 asks everyone to have; no ChaCha20,
 /// a thirtieth of the file that nobody would choose; no private keys, for no client certificate is ever presented.
-pub(super) fn provider() -> CryptoProvider {
+fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_128_GCM_SHA256,
@@ -153,7 +154,7 @@ pub(super) fn provider() -> CryptoProvider {
 
 /// Signatures of certificates, and of handshakes by their TLS name. In TLS 1.2 the name of an ECDSA signature does not
 /// say the curve, so each stands for both.
-const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+pub(super) const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         webpki::ECDSA_P256_SHA256,
         webpki::ECDSA_P256_SHA384,

@@ -1,15 +1,17 @@
-//! A verifier that decides nothing: it passes every question on to the one of every connection, and remembers whose
-//! certificate it was about. rustls forgets the certificate that it refuses, and that is the one to know.
+//! A verifier that decides as that of every connection does, by rustls's own functions, and remembers whose certificate
+//! it was about. rustls forgets the certificate that it refuses, and that is the one to know.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::tls::provider;
+use super::tls::{SIGNATURES, with_roots};
 
 /// Whom a handshake saw.
 pub struct Seen {
@@ -33,33 +35,19 @@ pub fn seen() -> Option<Seen> {
     SEEN.take()
 }
 
-/// A configuration that trusts `roots`, and watches.
-pub fn config(roots: RootCertStore, built_in: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(provider());
-    let verifier = |roots: RootCertStore| {
-        WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
-            .build()
-            .expect("there are roots, and no revocation lists")
-    };
-    let watching = Watching {
-        trusted: verifier(roots),
-        built_in: verifier(built_in),
-    };
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites for TLS 1.2 and 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(watching))
-        .with_no_client_auth();
-    // Who resumes a session shows no certificate.
-    config.resumption = Resumption::disabled();
-    Arc::new(config)
+/// The configuration of every connection, which trusts `roots`; and it watches.
+pub fn config(roots: RootCertStore, built_in: RootCertStore) -> ClientConfig {
+    let mut config = with_roots(roots.clone());
+    let watching = Watching { roots, built_in };
+    let verifier = Arc::new(watching);
+    config.dangerous().set_certificate_verifier(verifier);
+    config
 }
 
 #[derive(Debug)]
 struct Watching {
-    trusted: Arc<WebPkiServerVerifier>,
-    built_in: Arc<WebPkiServerVerifier>,
+    roots: RootCertStore,
+    built_in: RootCertStore,
 }
 
 impl ServerCertVerifier for Watching {
@@ -68,17 +56,20 @@ impl ServerCertVerifier for Watching {
         certificate: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let by = |verifier: &WebPkiServerVerifier| {
-            verifier.verify_server_cert(certificate, chain, name, ocsp, now)
+        let parsed = ParsedCertificate::try_from(certificate);
+        let by = |roots: &RootCertStore| {
+            let parsed = parsed.as_ref().map_err(Error::clone)?;
+            verify_server_cert_signed_by_trust_anchor(parsed, roots, chain, now, SIGNATURES.all)?;
+            verify_server_name(parsed, name)
         };
         SEEN.set(Some(Seen {
             certificate: certificate.to_vec(),
             is_public: by(&self.built_in).is_ok(),
         }));
-        by(&self.trusted)
+        by(&self.roots).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -87,8 +78,7 @@ impl ServerCertVerifier for Watching {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.trusted
-            .verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &SIGNATURES)
     }
 
     fn verify_tls13_signature(
@@ -97,11 +87,10 @@ impl ServerCertVerifier for Watching {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.trusted
-            .verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &SIGNATURES)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trusted.supported_verify_schemes()
+        SIGNATURES.supported_schemes()
     }
 }
