@@ -5,7 +5,6 @@
 //! nor a service that never answers can hold it beyond the deadline; whatever still works then ends with the process or
 //! at its execve.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Cause, Failure};
-use crate::host::Host;
 use crate::http::Http;
 use crate::identity::{Ask, Source};
 use crate::plan::{Item, Plan, Target};
@@ -139,13 +137,7 @@ fn get_tokens(job: &Job, events: &Sender<Event>) {
 }
 
 fn start_readers(job: &Arc<Job>, events: &Sender<Event>) -> Result<(), Failure> {
-    let mut of_host: BTreeMap<&Host, Vec<usize>> = BTreeMap::new();
-    for (index, item) in job.plan.items.iter().enumerate() {
-        if let Item::Secret(wanted) = item {
-            of_host.entry(&wanted.host).or_default().push(index);
-        }
-    }
-    for (host, items) in of_host {
+    for (host, items) in job.plan.vaults() {
         let readers = items.len().min(CONNECTIONS);
         let queue = Arc::new(Queue {
             vault: KeyVault::new(&job.http, host),
@@ -208,7 +200,7 @@ fn warn_of_validity(wanted: &Wanted, bundle: &Bundle) {
 fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Failure> {
     let patience = &job.http.patience;
     let mut found: Vec<Option<Secret>> = job.plan.items.iter().map(|_| None).collect();
-    let mut failures: BTreeMap<usize, Failure> = BTreeMap::new();
+    let mut failures: Vec<(usize, Failure)> = Vec::new();
     let mut missing = found.len();
     let mut last_words: Option<Instant> = None;
     let mut shown = false;
@@ -227,7 +219,7 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Fail
             }
             Ok(Event::Value(index, Err(failure))) => {
                 patience.give_up();
-                failures.insert(index, failure);
+                failures.push((index, failure));
                 missing -= 1;
                 last_words.get_or_insert(Instant::now() + LAST_WORDS);
             }
@@ -278,17 +270,20 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Fail
 
 /// The first failure in the order of the plan, and of those the first that waiting does not mend; the names of other
 /// secrets that failed are added to it.
-fn combine(job: &Job, mut failures: BTreeMap<usize, Failure>) -> Option<Failure> {
-    let lasting = failures
+fn combine(job: &Job, mut failures: Vec<(usize, Failure)>) -> Option<Failure> {
+    let turn = |(index, failure): &(usize, Failure)| (failure.cause == Cause::Unavailable, *index);
+    let first = (0..failures.len()).min_by_key(|at| turn(&failures[*at]))?;
+    let (_, first) = failures.swap_remove(first);
+    let others = job
+        .plan
+        .items
         .iter()
-        .find(|(_, failure)| failure.cause != Cause::Unavailable)
-        .or(failures.first_key_value())
-        .map(|(index, _)| *index)?;
-    let first = failures.remove(&lasting)?;
-    let others: Vec<String> = failures
-        .into_iter()
-        .map(|(index, failure)| format!("`{}` ({})", job.plan.items[index], failure.in_a_word()))
-        .collect();
+        .enumerate()
+        .filter_map(|(index, item)| {
+            let (_, failure) = failures.iter().find(|(failed, _)| *failed == index)?;
+            Some(format!("`{item}` ({})", failure.in_a_word()))
+        });
+    let others: Vec<String> = others.collect();
     if others.is_empty() {
         return Some(first);
     }

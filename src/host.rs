@@ -21,7 +21,7 @@ pub enum VaultName {
 }
 
 /// A host, lower-case, and its port. Displayed without the port where that is 443.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// A DNS name or an IP address; IPv6 in brackets.
     pub name: String,

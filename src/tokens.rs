@@ -1,6 +1,5 @@
 //! Access tokens that several threads want: one for each resource and tenant, got by whoever asks first.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::failure::Failure;
@@ -12,7 +11,7 @@ use crate::{date, log};
 /// The tokens, there or on their way.
 #[derive(Default)]
 pub struct Tokens {
-    promises: Mutex<BTreeMap<Key, Arc<Promise>>>,
+    promises: Mutex<Vec<(Key, Arc<Promise>)>>,
 }
 
 /// The resource, and the tenant where a vault named one.
@@ -48,9 +47,18 @@ impl Promise {
 impl Tokens {
     /// One that somebody else got.
     pub fn put(&self, resource: &str, token: Arc<AccessToken>) {
+        self.promise((resource.to_owned(), None)).0.keep(token);
+    }
+
+    /// The promise of a token, and whether it is new, so that somebody has to keep it.
+    fn promise(&self, key: Key) -> (Arc<Promise>, bool) {
         let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
-        let promise = promises.entry((resource.to_owned(), None)).or_default();
-        promise.keep(token);
+        if let Some((_, promise)) = promises.iter().find(|(known, _)| *known == key) {
+            return (promise.clone(), false);
+        }
+        let promise = Arc::<Promise>::default();
+        promises.push((key, promise.clone()));
+        (promise, true)
     }
 
     /// The token for a resource. There is no way back from a failure: those who wait for the same token end with the
@@ -62,11 +70,7 @@ impl Tokens {
         ask: &Ask<'_>,
     ) -> Result<Arc<AccessToken>, Failure> {
         let key = (ask.resource.to_owned(), ask.tenant.map(str::to_owned));
-        let (promise, is_mine) = {
-            let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_mine = !promises.contains_key(&key);
-            (promises.entry(key).or_default().clone(), is_mine)
-        };
+        let (promise, is_mine) = self.promise(key);
         if !is_mine {
             return Ok(promise.wait());
         }

@@ -1,7 +1,6 @@
 //! The links that need the network: names, connections, tokens, secrets. Who looks at what, and when.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,14 +32,20 @@ pub struct Job {
     pub http: Http,
     /// Who asks, with the tokens so far.
     pub reader: Reader,
-    /// For each resource whether there is a token.
-    pub had: Mutex<BTreeMap<String, bool>>,
+    seen: Mutex<Seen>,
     /// Told of each change of that.
-    pub changed: Condvar,
+    changed: Condvar,
 }
 
-/// A link, and its place.
-pub type Told = (usize, Link);
+/// What was seen so far.
+#[derive(Default)]
+struct Seen {
+    links: Vec<(usize, Link)>,
+    /// Threads that still look.
+    looking: usize,
+    /// For each resource whether there is a token.
+    tokens: Vec<(String, bool)>,
+}
 
 /// What is looked at for one vault, and the places of what is told.
 struct Vault {
@@ -60,7 +65,7 @@ pub fn look(plan: Plan, http: Http, source: Source, within: Duration) -> Vec<Lin
         plan,
         http,
         reader: Reader::new(source),
-        had: Mutex::default(),
+        seen: Mutex::default(),
         changed: Condvar::new(),
     });
     let seconds = within.as_secs();
@@ -86,27 +91,22 @@ pub fn look(plan: Plan, http: Http, source: Source, within: Duration) -> Vec<Lin
         })
         .collect();
 
-    let (tell, told) = mpsc::channel();
     for vault in vaults {
-        let (job, tell) = (job.clone(), tell.clone());
-        thread::spawn(move || job.look_at_vault(&vault, &tell));
+        job.start(move |job| job.look_at_vault(&vault));
     }
-    let worker = job.clone();
-    thread::spawn(move || worker.look_at_identity(tokens, &tell));
-    // The threads end with their channels; whoever hangs is left behind.
-    while let Ok((place, link)) =
-        told.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-    {
-        let turn = slots.links[place].turn;
-        slots.links[place] = link.at(turn);
-    }
-
+    job.start(move |job| job.look_at_identity(tokens));
     let mut links = slots.links;
+    let mut seen = job.wait_until(deadline);
+    for (place, link) in seen.links.drain(..) {
+        let turn = links[place].turn;
+        links[place] = link.at(turn);
+    }
     for (place, resource) in turns {
-        if resource.is_some_and(|resource| job.lacks_token(&resource)) {
+        if resource.is_some_and(|resource| seen.token(&resource) != Some(true)) {
             links[place].turn.0 = Phase::Waiting;
         }
     }
+    drop(seen);
     let told = clock::look(&job.http.clocks().all(), &mut links);
     links.splice(clock..clock, told);
     without_repetition(links)
@@ -124,6 +124,14 @@ fn without_repetition(links: Vec<Link>) -> Vec<Link> {
         }
     }
     kept
+}
+
+impl Seen {
+    /// Whether there is a token for a resource, where that is known.
+    fn token(&self, resource: &str) -> Option<bool> {
+        let known = self.tokens.iter().find(|(known, _)| known == resource);
+        known.map(|(_, got)| *got)
+    }
 }
 
 impl Slots {
@@ -147,54 +155,96 @@ impl Slots {
 }
 
 impl Job {
-    /// Each vault with the items that are read there, which have no place yet.
-    fn vaults(&self, slots: &mut Slots) -> Vec<Vault> {
-        let mut vaults: BTreeMap<&Host, Vault> = BTreeMap::new();
-        for (index, item) in self.plan.items.iter().enumerate() {
-            let Item::Secret(wanted) = item else {
-                continue;
-            };
-            let vault = vaults.entry(&wanted.host).or_insert_with(|| {
-                let service = self.http.internet(&wanted.host);
-                let (name, connection) = slots.add_way(&service, index + 1);
-                Vault {
-                    host: wanted.host.clone(),
-                    name,
-                    connection,
-                    items: Vec::new(),
-                    resource: wanted.resource.clone(),
-                }
-            });
-            vault.items.push((index, 0));
-        }
-        vaults.into_values().collect()
+    /// In a thread of its own. Whoever hangs is left behind.
+    fn start(self: &Arc<Job>, look: impl FnOnce(&Job) + Send + 'static) {
+        self.seen().looking += 1;
+        let job = self.clone();
+        thread::spawn(move || {
+            look(&job);
+            job.seen().looking -= 1;
+            job.changed.notify_all();
+        });
     }
 
-    fn look_at_vault(&self, vault: &Vault, tell: &mpsc::Sender<Told>) {
+    /// What was seen when all have looked, or when time was up.
+    fn wait_until(&self, deadline: Instant) -> MutexGuard<'_, Seen> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (seen, _) = self
+            .changed
+            .wait_timeout_while(self.seen(), left, |seen| seen.looking > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        seen
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be told at a place.
+    pub fn tell(&self, place: usize, link: Link) {
+        self.seen().links.push((place, link));
+    }
+
+    /// Whether there is a token for a resource.
+    pub fn note_token(&self, resource: &str, got: bool) {
+        self.seen().tokens.push((resource.to_owned(), got));
+        self.changed.notify_all();
+    }
+
+    /// Whether there is a token, as soon as that is known.
+    fn has_token(&self, resource: &str) -> bool {
+        let seen = self
+            .changed
+            .wait_while(self.seen(), |seen| seen.token(resource).is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.token(resource) == Some(true)
+    }
+
+    /// Each vault with the items that are read there, which have no place yet.
+    fn vaults(&self, slots: &mut Slots) -> Vec<Vault> {
+        let vault = |(host, items): (&Host, Vec<usize>)| {
+            let service = self.http.internet(host);
+            let (name, connection) = slots.add_way(&service, items[0] + 1);
+            let resource = match &self.plan.items[items[0]] {
+                Item::Secret(wanted) => wanted.resource.clone(),
+                Item::Token(_) => None,
+            };
+            Vault {
+                host: host.clone(),
+                name,
+                connection,
+                items: items.into_iter().map(|index| (index, 0)).collect(),
+                resource,
+            }
+        };
+        self.plan.vaults().into_iter().map(vault).collect()
+    }
+
+    fn look_at_vault(&self, vault: &Vault) {
         let skip = |items: &[(usize, usize)], why: &str| {
             for (item, place) in items {
                 let targets = self.plan.targets_of(*item);
-                let _ = tell.send((*place, Link::skipped("secret", targets, why)));
+                self.tell(*place, Link::skipped("secret", targets, why));
             }
         };
         let service = KeyVault::new(&self.http, &vault.host);
         let place = match look_at_name(service.service()) {
             Ok((link, place)) => {
-                let _ = tell.send((vault.name, link));
+                self.tell(vault.name, link);
                 place
             }
             Err(Lost { name, trouble }) => {
                 let link = Link::failed("name", name, &service.failure_of(trouble));
-                let _ = tell.send((vault.name, link));
+                self.tell(vault.name, link);
                 let why = no_address(service.service());
                 let skipped = Link::skipped("connection", told::shown(service.service()), why);
-                let _ = tell.send((vault.connection, skipped));
+                self.tell(vault.connection, skipped);
                 return skip(&vault.items, "there is no way to its vault");
             }
         };
         let failure_of = |trouble| service.failure_of(trouble);
         let (link, why) = look_at_connection(service.service(), &place, failure_of);
-        let _ = tell.send((vault.connection, link));
+        self.tell(vault.connection, link);
         if why.is_some() {
             return skip(&vault.items, "there is no way to its vault");
         }
@@ -208,7 +258,7 @@ impl Job {
         let (first, rest) = vault.items.split_at(1);
         for (item, place) in first {
             let (link, had_token) = self.look_at_secret(&service, *item);
-            let _ = tell.send((*place, link));
+            self.tell(*place, link);
             if !had_token {
                 return skip(rest, "there is no access token");
             }
@@ -218,7 +268,7 @@ impl Job {
                 for (item, place) in group {
                     let service = &service;
                     scope.spawn(move || {
-                        let _ = tell.send((*place, self.look_at_secret(service, *item).0));
+                        self.tell(*place, self.look_at_secret(service, *item).0);
                     });
                 }
             });

@@ -1,10 +1,10 @@
 //! Who we are, by the network: the way to what issues access tokens, and the tokens.
 
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use super::network::{Job, Slots, Told};
+use super::network::{Job, Slots};
 use super::report::{Link, State};
 use super::told;
 use super::way::{Lost, ONE_TRY, look_at_connection, look_at_name, no_address};
@@ -45,18 +45,17 @@ impl Job {
     }
 
     /// Looks at all of it.
-    pub fn look_at_identity(&self, tokens: Tokens, tell: &mpsc::Sender<Told>) {
+    pub fn look_at_identity(&self, tokens: Tokens) {
         let Some((service, name, connection)) = tokens.way else {
             for (link, place) in self.look_at_tokens(&tokens.resources, None, None) {
-                let _ = tell.send((place, link));
+                self.tell(place, link);
             }
             return;
         };
         let asked = told::shown(&service);
-        let skipped = |why: &str| (connection, Link::skipped("connection", asked.as_str(), why));
         let (mut way, mut links) = match look_at_name(&service) {
             Ok((link, place)) => {
-                let _ = tell.send((name, link));
+                self.tell(name, link);
                 let (opened, links) = thread::scope(|scope| {
                     let opened =
                         scope.spawn(|| look_at_connection(&service, &place, Failure::from));
@@ -71,7 +70,8 @@ impl Job {
                 name: lost,
                 trouble,
             }) => {
-                let _ = tell.send(skipped(no_address(&service)));
+                let why = no_address(&service);
+                self.tell(connection, Link::skipped("connection", asked.as_str(), why));
                 let (kind, why) = (trouble.kind, trouble.message.clone());
                 let link = Link::failed("name", lost, &trouble.hint_of_names().into());
                 // Asking for a token would hang in the same look-up.
@@ -84,7 +84,7 @@ impl Job {
             one_failure(&mut way.1, &why, &mut links);
         }
         for (link, place) in links.into_iter().chain([(way.1, way.0)]) {
-            let _ = tell.send((place, link));
+            self.tell(place, link);
         }
     }
 
@@ -132,28 +132,6 @@ impl Job {
         };
         self.note_token(resource, got);
         link.took(began.elapsed())
-    }
-
-    fn note_token(&self, resource: &str, got: bool) {
-        let mut tokens = self.had.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.insert(resource.to_owned(), got);
-        self.changed.notify_all();
-    }
-
-    /// Whether there is a token, as soon as that is known.
-    pub fn has_token(&self, resource: &str) -> bool {
-        let tokens = self.had.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = self
-            .changed
-            .wait_while(tokens, |tokens| !tokens.contains_key(resource))
-            .unwrap_or_else(PoisonError::into_inner);
-        tokens.get(resource).copied().unwrap_or_default()
-    }
-
-    /// Whether there was no token in time.
-    pub fn lacks_token(&self, resource: &str) -> bool {
-        let tokens = self.had.lock().unwrap_or_else(PoisonError::into_inner);
-        !tokens.get(resource).copied().unwrap_or_default()
     }
 }
 

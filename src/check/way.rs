@@ -1,6 +1,6 @@
 //! The way to a service: where its name leads, and a connection that nothing is asked on.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,15 +43,22 @@ pub fn look_at_name(service: &Service) -> Result<(Link, Place), Lost> {
         let link = Link::skipped("name", "", "there is no name");
         return Ok((link, Place::default()));
     };
-    let (tell, told) = mpsc::channel();
+    let answer = Arc::new((Mutex::new(None), Condvar::new()));
     let began = Instant::now();
-    let asked = host.clone();
+    let (asked, asker) = (host.clone(), answer.clone());
     // A look-up cannot be broken off: one that takes too long is left behind.
     thread::spawn(move || {
-        let _ = tell.send(resolve(&asked));
+        let resolved = resolve(&asked);
+        *asker.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
+        asker.1.notify_all();
     });
-    let trouble = match told.recv_timeout(ONE_TRY) {
-        Ok(Ok(resolved)) => {
+    let resolved = answer.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut resolved, _) = answer
+        .1
+        .wait_timeout_while(resolved, ONE_TRY, |resolved| resolved.is_none())
+        .unwrap_or_else(PoisonError::into_inner);
+    let trouble = match resolved.take() {
+        Some(Ok(resolved)) => {
             let place = Place {
                 addresses: match resolved.found {
                     Found::Literal => String::new(),
@@ -67,8 +74,8 @@ pub fn look_at_name(service: &Service) -> Result<(Link, Place), Lost> {
             let link = told::name(&host, service, &resolved, &place).took(began.elapsed());
             return Ok((link, place));
         }
-        Ok(Err(trouble)) => trouble,
-        Err(_) => {
+        Some(Err(trouble)) => trouble,
+        None => {
             let seconds = ONE_TRY.as_secs();
             let message = format!("the name servers do not answer within {seconds} s");
             Trouble::new(Kind::NameServer, message)

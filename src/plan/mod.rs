@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::cli::{Exec, Get, Token, Write};
 use crate::env::{Environment, OWN_PREFIX};
 use crate::failure::{Cause, Failure};
+use crate::host::Host;
 use crate::log;
 use crate::secret_ref::{Found, Reference};
 use crate::settings::{Settings, Shared, unknown_settings};
@@ -260,6 +261,21 @@ impl Plan {
                 Some(reference.to_string())
             }
         }
+    }
+
+    /// The vaults, each with the items that are read there, by their indices; in the order in which they are named.
+    pub fn vaults(&self) -> Vec<(&Host, Vec<usize>)> {
+        let mut vaults: Vec<(&Host, Vec<usize>)> = Vec::new();
+        for (index, item) in self.items.iter().enumerate() {
+            let Item::Secret(wanted) = item else {
+                continue;
+            };
+            match vaults.iter_mut().find(|(host, _)| **host == wanted.host) {
+                Some((_, items)) => items.push(index),
+                None => vaults.push((&wanted.host, vec![index])),
+            }
+        }
+        vaults
     }
 
     /// The targets that one item is for, as text for messages.
