@@ -10,6 +10,7 @@ use super::{AccessToken, Source, arc};
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::http::{Http, Service};
+use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// What tells the identities of the environment apart, row by row.
@@ -75,7 +76,8 @@ impl Source {
         } else if used.is_empty() && Path::new(arc::AGENT).exists() {
             format!("{} is there", arc::AGENT)
         } else {
-            format!("{} is set", used.join(" and "))
+            let are = if used.len() == 1 { "is" } else { "are" };
+            format!("{} {are} set", used.join(" and "))
         };
         Ok(Choice { because, ignored })
     }
@@ -99,11 +101,7 @@ impl AccessToken {
     /// opaque. Never the token, nor its signature
     /// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
     pub fn claims(&self) -> Vec<(&'static str, String)> {
-        let mut parts = self.token.expose().split('.');
-        let payload = parts
-            .nth(1)
-            .and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
-        let claims: Option<Value> = payload.and_then(|json| serde_json::from_slice(&json).ok());
+        let claims = payload(&self.token);
         let Some(claims) = claims else {
             return Vec::new();
         };
@@ -115,4 +113,11 @@ impl AccessToken {
             .map(|(name, value)| (name, value.to_owned()))
             .collect()
     }
+}
+
+/// What a JWT says; none if it is not one.
+pub(super) fn payload(jwt: &Secret) -> Option<Value> {
+    let payload = jwt.expose().split('.').nth(1)?;
+    let json = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('='));
+    serde_json::from_slice(&json.ok()?).ok()
 }

@@ -9,12 +9,10 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::entra::{Client, Credential, Entra};
-use super::{AccessToken, Ask};
+use super::{AccessToken, Ask, claims};
 use crate::env::Environment;
 use crate::failure::{Cause, Failure};
 use crate::host::Host;
@@ -252,12 +250,7 @@ impl TokenProxy {
 
 /// Issuer, subject and audience of a JWT: what a federated credential is compared with, and no secret.
 fn presented(assertion: &Secret) -> String {
-    let payload = assertion.expose().split('.').nth(1).unwrap_or_default();
-    let claims: Option<Value> = BASE64_URL_SAFE_NO_PAD
-        .decode(payload.trim_end_matches('='))
-        .ok()
-        .and_then(|json| serde_json::from_slice(&json).ok());
-    let Some(claims) = claims else {
+    let Some(claims) = claims::payload(assertion) else {
         return "something that is not a JWT".to_owned();
     };
     let claim = |name: &str| match &claims[name] {

@@ -287,7 +287,6 @@ fn a_secret_is_looked_at_only_where_it_is_used() {
         "src/identity/entra.rs",
         "src/identity/legacy.rs",
         "src/identity/principal.rs",
-        "src/identity/workload.rs",
         "src/main.rs",
         "src/secret.rs",
         "src/vault/mod.rs",
