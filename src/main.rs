@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit code where nothing went wrong: only `check` has one that is not 0.
+/// The exit code where nothing went wrong of our own: what `check` found, or COMMAND's.
 fn run() -> Result<u8> {
     let env = Environment::new(os::environ());
     log::set_format(settings::log_format(None, &env).unwrap_or_default());
@@ -110,7 +110,7 @@ fn start(exec: &Exec, env: Environment) -> Result<u8> {
     let Some(supervision) = exec.supervision else {
         match become_command(exec, &env)? {}
     };
-    match init::fork(supervision)? {
+    match init::supervise(supervision)? {
         Role::Parent(code) => Ok(code),
         Role::Child { parent } => {
             let env = env.handed_on(parent, std::process::id());

@@ -3,8 +3,8 @@
 //! own end first: other inits end at once, and the kernel then kills a database in the middle of its checkpoint.
 //!
 //! The fork comes before any thread, connection or token, so that this process never holds a secret. All signals are
-//! blocked and read from a descriptor (signalfd(2)): a handler could be interrupted, and `waitpid` would have to race
-//! it.
+//! blocked and read from a descriptor (signalfd(2)): one that a handler took between a look and the wait that follows
+//! would be heard of with the next one only; in the descriptor it waits.
 
 mod processes;
 mod supervisor;
@@ -34,7 +34,7 @@ pub struct Supervision {
 /// Who gets the signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// COMMAND alone: it tells its own children what they have to know.
+    /// COMMAND alone: it tells its own children what they have to know, or a platform signals every process itself.
     Child,
     /// COMMAND's process group.
     Group,
@@ -63,32 +63,19 @@ pub enum Role {
 }
 
 /// Splits the process in two. The parent comes back when the child, and what it left behind, has ended.
-pub fn fork(supervision: Supervision) -> Result<Role, Failure> {
-    let failed = |what: &'static str, hint: &'static str| {
-        move |errno: Errno| {
-            Failure::new(Cause::Unavailable, format!("{what}: {}", errno.desc())).hint(hint)
-        }
-    };
-    let sandboxed = "does a sandbox (seccomp) forbid it? Without --init there is no need for it";
-    let before =
-        os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals", sandboxed))?;
+pub fn supervise(supervision: Supervision) -> Result<Role, Failure> {
+    let before = os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals"))?;
     // Where it is ignored the kernel throws the status of a child away.
     let ignored_children = os::stop_ignoring(Signal::SIGCHLD);
-    let signals = os::signals().map_err(failed(
-        "signalfd",
-        "raise the limit on open files (ulimit -n)",
-    ))?;
+    let signals = os::signals().map_err(failed("signalfd"))?;
     let parent = getpid();
     // Orphans come to process 1 anyway; to any other process only if it asks for them.
     if parent.as_raw() != 1 {
-        set_child_subreaper(true).map_err(failed("becoming a subreaper", sandboxed))?;
+        set_child_subreaper(true).map_err(failed("becoming a subreaper"))?;
     }
-    let terminal = terminal::ours();
-    let fork = os::fork().map_err(failed(
-        "starting a process",
-        "raise the container's limit on processes (pids)",
-    ))?;
-    match fork {
+    let has_terminal = terminal::is_for_command();
+    let terminal = terminal::ours().filter(|_| has_terminal);
+    match os::fork().map_err(failed("starting a process"))? {
         Fork::Child => {
             // On both sides, since either may be the first to rely on it.
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
@@ -98,7 +85,7 @@ pub fn fork(supervision: Supervision) -> Result<Role, Failure> {
             if ignored_children {
                 os::ignore(Signal::SIGCHLD);
             }
-            os::set_signal_mask(before).map_err(failed("restoring the signal mask", sandboxed))?;
+            os::set_signal_mask(before).map_err(failed("restoring the signal mask"))?;
             Ok(Role::Child {
                 parent: parent.as_raw(),
             })
@@ -110,8 +97,22 @@ pub fn fork(supervision: Supervision) -> Result<Role, Failure> {
             drop(terminal);
             let _ = os::keep_only_stderr_and(&signals);
             let _ = chdir(Path::new("/"));
-            let supervisor = Supervisor::new(supervision, child, signals);
+            let supervisor = Supervisor::new(supervision, child, signals, has_terminal);
             Ok(Role::Parent(supervisor.run()))
         }
+    }
+}
+
+/// A call that makes a supervisor, and was refused.
+fn failed(what: &'static str) -> impl FnOnce(Errno) -> Failure {
+    move |errno| {
+        let hint = match errno {
+            Errno::EAGAIN | Errno::ENOMEM => {
+                "raise the container's limit on processes (pids) or on memory"
+            }
+            Errno::EMFILE | Errno::ENFILE => "raise the limit on open files (ulimit -n)",
+            _ => "does a sandbox (seccomp) forbid it? Without --init there is no need for it",
+        };
+        Failure::new(Cause::Unavailable, format!("{what}: {}", errno.desc())).hint(hint)
     }
 }

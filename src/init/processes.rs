@@ -15,12 +15,36 @@ pub struct Process {
     pub group: i32,
     /// The name of its program, or what it calls itself.
     pub name: String,
+    /// As `ps` shows it: `T` is stopped.
+    state: char,
     parent: i32,
+    /// Since the machine's start, in clock ticks.
+    start: u64,
 }
 
-/// Our descendants, or none where there is no /proc, or that of another PID namespace with other ids. Those that have
-/// ended and were not yet reaped are among them: signals do nothing to them.
-pub fn left() -> Option<Vec<Process>> {
+/// Which process it is: ids are given again.
+pub type Identity = (i32, u64);
+
+impl Process {
+    /// Which process it is.
+    pub fn identity(&self) -> Identity {
+        (self.id, self.start)
+    }
+
+    /// Whether it is stopped, and takes no signal before it goes on.
+    pub fn is_stopped(&self) -> bool {
+        self.state == 'T'
+    }
+
+    /// Whether it has ended, and its parent has not asked yet how.
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Our descendants, or none where there is no /proc, or that of another PID namespace with other ids. Zombies are among
+/// them: of a program with several threads the first one may have ended.
+pub fn descendants() -> Option<Vec<Process>> {
     let own = getpid().as_raw();
     if fs::read_link("/proc/self").ok()? != Path::new(&own.to_string()) {
         return None;
@@ -51,17 +75,19 @@ fn below(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
     }
 }
 
-/// `ID (NAME) STATE PARENT GROUP …`: the name may hold anything, parentheses and blanks too.
+/// `ID (NAME) STATE PARENT GROUP …`, the start is the 22nd: the name may hold anything, parentheses and blanks too.
 fn parse(status: &[u8]) -> Option<Process> {
     let status = String::from_utf8_lossy(status);
     let (id, rest) = status.split_once(" (")?;
     let (name, rest) = rest.rsplit_once(") ")?;
-    let mut fields = rest.split(' ').skip(1);
+    let mut fields = rest.split(' ');
     Some(Process {
         id: id.parse().ok()?,
         name: name.to_owned(),
+        state: fields.next()?.chars().next()?,
         parent: fields.next()?.parse().ok()?,
         group: fields.next()?.parse().ok()?,
+        start: fields.nth(16)?.parse().ok()?,
     })
 }
 
@@ -69,31 +95,39 @@ fn parse(status: &[u8]) -> Option<Process> {
 mod tests {
     use super::*;
 
+    fn process(fields: &str, start: u64) -> Process {
+        let status = format!("{fields} 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 {start} 9 9\n");
+        parse(status.as_bytes()).unwrap()
+    }
+
     #[test]
     fn a_name_may_hold_what_ends_a_name() {
-        let process = parse(b"7 (a) S 1 2) R 5 6 7 0 -1").unwrap();
-        assert_eq!(
-            (
-                process.id,
-                process.name.as_str(),
-                process.parent,
-                process.group
-            ),
-            (7, "a) S 1 2", 5, 6)
-        );
+        let process = process("7 (a) S 1 2) T 5 6", 12);
+        assert_eq!((process.identity(), process.parent), ((7, 12), 5));
+        assert_eq!((process.name.as_str(), process.group), ("a) S 1 2", 6));
+        assert!(process.is_stopped() && !process.is_zombie());
         assert!(parse(b"").is_none());
     }
 
     #[test]
+    fn the_fields_are_those_of_this_kernel() {
+        let own = parse(&fs::read("/proc/self/stat").unwrap()).unwrap();
+        assert_eq!(own.id, getpid().as_raw());
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: u64 = uptime.split('.').next().unwrap().parse().unwrap();
+        assert!((1..=(seconds + 1) * 100).contains(&own.start));
+    }
+
+    #[test]
     fn a_circle_has_an_end() {
-        let lines: [&[u8]; 5] = [
-            b"1 (i) S 0 1",
-            b"5 (d) S 2 1",
-            b"2 (a) S 1 1",
-            b"3 (b) S 4 1",
-            b"4 (c) S 3 1",
+        let all = [
+            "1 (i) S 0 1",
+            "5 (d) S 2 1",
+            "2 (a) S 1 1",
+            "3 (b) S 4 1",
+            "4 (c) S 3 1",
         ];
-        let all = lines.iter().map(|line| parse(line).unwrap()).collect();
+        let all = all.iter().map(|fields| process(fields, 0)).collect();
         let below: Vec<i32> = below(1, all).iter().map(|process| process.id).collect();
         assert_eq!(below, [2, 5]);
     }

@@ -1,4 +1,4 @@
-//! The loop: wait for a signal, pass it on, reap whoever has ended; and the end, when COMMAND has ended.
+//! The loop: wait for a signal, forward it, reap whoever has ended; and the end, when COMMAND has ended.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -7,49 +7,61 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid};
 
-use super::processes::{self, Process};
+use super::processes::{self, Identity, Process};
 use super::{Forward, Supervision, terminal};
 use crate::failure;
 use crate::log::{self, Event};
-use crate::os::{self, Ended};
+use crate::os::{self, WaitStatus};
 
-/// After KILL: so long what the kernel cannot end at once is waited for.
+/// After KILL: so long somebody may be in a call that the kernel does not interrupt.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Until KILL is sent again: somebody may have been born in between.
-const AGAIN: Duration = Duration::from_millis(20);
+const KILL_AGAIN: Duration = Duration::from_millis(20);
 /// Signals that ask for the end. INT and QUIT also mean other things to some programs.
-const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+const TERMINATION: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
 pub struct Supervisor {
     supervision: Supervision,
+    /// COMMAND; its process group has the same id.
     child: Pid,
     signals: OwnedFd,
-    /// The signals of [`STOPS`] that were passed on, each with who got it.
-    told: Vec<(i32, Vec<i32>)>,
+    /// Whether COMMAND has the terminal whenever we have it.
+    has_terminal: bool,
+    /// For each signal of [`TERMINATION`] that was forwarded: who got it.
+    told: Vec<(i32, Vec<Identity>)>,
     /// COMMAND's exit code.
     ended: Option<u8>,
-    /// Whether no child is left.
-    alone: bool,
+    /// Whether COMMAND was stopped by its terminal.
+    is_stopped: bool,
+    /// Whether there is no child.
+    is_alone: bool,
 }
 
 impl Supervisor {
     /// The supervisor of that child. `signals` has all of them, and they have been blocked since before it was born.
-    pub fn new(supervision: Supervision, child: Pid, signals: OwnedFd) -> Supervisor {
+    pub fn new(
+        supervision: Supervision,
+        child: Pid,
+        signals: OwnedFd,
+        has_terminal: bool,
+    ) -> Supervisor {
         Supervisor {
             supervision,
             child,
             signals,
+            has_terminal,
             told: Vec::new(),
             ended: None,
-            alone: false,
+            is_stopped: false,
+            is_alone: false,
         }
     }
 
     /// Supervises to the end, and gives the exit code.
     pub fn run(mut self) -> u8 {
         let code = loop {
-            while let Some(signal) = self.signal() {
-                self.pass_on(signal);
+            while let Some(signal) = self.next_signal() {
+                self.forward(signal);
             }
             self.reap();
             if let Some(code) = self.ended {
@@ -57,15 +69,18 @@ impl Supervisor {
             }
             self.wait(None);
         };
-        terminal::take_back(self.child);
-        if !self.supervision.drain.is_zero() {
+        let had_terminal = terminal::take_back(self.child);
+        if !self.supervision.drain.is_zero() && !self.is_alone {
             self.drain(code);
+        }
+        if i32::from(code) == 128 + Signal::SIGINT as i32 {
+            terminal::interrupt_too(had_terminal);
         }
         code
     }
 
     /// The next signal that has come. SIGCHLD only wakes us.
-    fn signal(&self) -> Option<i32> {
+    fn next_signal(&self) -> Option<i32> {
         loop {
             let number = os::next_signal(&self.signals)?;
             if number != Signal::SIGCHLD as i32 {
@@ -89,34 +104,48 @@ impl Supervisor {
         let _ = poll(&mut ready, timeout);
     }
 
-    fn pass_on(&mut self, signal: i32) {
+    fn forward(&mut self, signal: i32) {
         let child = self.child.as_raw();
-        if signal == Signal::SIGCONT as i32 {
+        let goes_on = signal == Signal::SIGCONT as i32;
+        if goes_on && self.has_terminal {
             terminal::lend(self.child);
-            // All of them were stopped, by the terminal.
-            return os::send_signal(-child, signal);
         }
+        // A terminal has stopped all of them.
+        let is_for_all = goes_on && std::mem::take(&mut self.is_stopped);
         match self.supervision.forward {
-            Forward::Child if self.ended.is_some() => {}
-            Forward::Child => os::send_signal(child, signal),
-            Forward::Group => os::send_signal(-child, signal),
-        }
-        if self.ended.is_none() && is_stop(signal) {
-            let mut told = Vec::new();
-            if self.supervision.forward == Forward::Group {
-                // Afterwards: who is born in between counts as told, and at worst is waited for in vain.
-                let left = processes::left().unwrap_or_default();
-                let group = left.into_iter().filter(|process| process.group == child);
-                told.extend(group.map(|process| process.id));
-            }
-            match self.told.iter_mut().find(|(other, _)| *other == signal) {
-                Some((_, ids)) => {
-                    ids.retain(|id| !told.contains(id));
-                    ids.extend(told);
-                }
-                None => self.told.push((signal, told)),
+            Forward::Child if !is_for_all => os::send_signal(child, signal),
+            _ if !asks_to_end(signal) => os::send_signal(-child, signal),
+            _ => {
+                // Whoever was there before and after has got it. Who came in between is told again, if need be.
+                let before = self.group();
+                os::send_signal(-child, signal);
+                let mut told = self.group();
+                told.retain(|process| before.contains(process));
+                return self.note(signal, told);
             }
         }
+        if asks_to_end(signal) {
+            self.note(signal, Vec::new());
+        }
+    }
+
+    /// Who got a signal that asks for the end.
+    fn note(&mut self, signal: i32, told: Vec<Identity>) {
+        match self.told.iter_mut().find(|(other, _)| *other == signal) {
+            Some((_, known)) => {
+                known.retain(|process| !told.contains(process));
+                known.extend(told);
+            }
+            None => self.told.push((signal, told)),
+        }
+    }
+
+    /// The signals that have told somebody to stop. A thread dump (QUIT) of an hour ago has not, unless it was the end of
+    /// COMMAND.
+    fn stops(&self, code: u8) -> impl Iterator<Item = &(i32, Vec<Identity>)> {
+        self.told.iter().filter(move |(signal, _)| {
+            *signal == Signal::SIGTERM as i32 || i32::from(code) == 128 + signal
+        })
     }
 
     /// Takes the status of every child that has ended: one SIGCHLD may stand for many.
@@ -124,20 +153,37 @@ impl Supervisor {
         let child = self.child.as_raw();
         loop {
             match os::wait_for_any_child() {
-                Ended::Nobody => return,
-                Ended::NoChildren => {
-                    self.alone = true;
+                WaitStatus::StillAlive => return,
+                WaitStatus::NoChildren => {
+                    self.is_alone = true;
                     self.ended.get_or_insert(failure::INTERNAL);
                     return;
                 }
-                Ended::Exited(pid, code) if pid == child => self.ended = Some(code),
-                Ended::Killed(pid, signal) if pid == child => self.ended = Some(128 + signal),
-                Ended::Stopped(pid, signal) if pid == child => {
-                    terminal::stop_too(self.child, signal);
+                WaitStatus::Exited(pid, code) if pid == child => self.ended = Some(code),
+                WaitStatus::Signaled(pid, signal) if pid == child => {
+                    self.ended = Some(128 + signal);
                 }
-                Ended::Exited(..) | Ended::Killed(..) | Ended::Stopped(..) => {}
+                WaitStatus::Stopped(pid, signal) if pid == child => {
+                    self.is_stopped = terminal::stop_too(self.child, signal);
+                }
+                WaitStatus::Exited(..) | WaitStatus::Signaled(..) | WaitStatus::Stopped(..) => {}
             }
         }
+    }
+
+    /// Our descendants, where they can be seen.
+    fn descendants(&self) -> Option<Vec<Process>> {
+        // A /proc that hides other users' processes (hidepid) has none of them.
+        processes::descendants().filter(|all| self.is_alone || !all.is_empty())
+    }
+
+    /// Who is in COMMAND's process group.
+    fn group(&self) -> Vec<Identity> {
+        let all = self.descendants().unwrap_or_default();
+        let group = all
+            .iter()
+            .filter(|process| process.group == self.child.as_raw());
+        group.map(Process::identity).collect()
     }
 
     /// Lets what COMMAND has left behind come to its end; at last ends it.
@@ -145,41 +191,39 @@ impl Supervisor {
         self.tell_the_rest(code);
         let start = Instant::now();
         let until = start + self.supervision.drain;
-        // One stop signal is what it takes to come here. The next one is the end of somebody's patience.
-        let mut stops = usize::from(!self.told.is_empty());
-        while !self.alone && stops < 2 && Instant::now() < until {
+        // One signal is what it takes to stop. The next one is the end of somebody's patience.
+        let mut stops = self.stops(code).count().min(1);
+        while !self.is_alone && stops < 2 && Instant::now() < until {
             self.wait(Some(until));
-            while let Some(signal) = self.signal() {
-                match is_stop(signal) {
-                    true => stops += 1,
-                    false => self.pass_on(signal),
-                }
+            // None is forwarded: COMMAND is gone, and when its group is too, their number may be somebody else's.
+            while let Some(signal) = self.next_signal() {
+                stops += usize::from(asks_to_end(signal));
             }
             self.reap();
         }
-        if !self.alone {
+        if !self.is_alone {
             self.end_the_rest(start.elapsed());
         }
     }
 
     /// TERM for everyone who was not told to stop already.
     fn tell_the_rest(&self, code: u8) {
-        // A thread dump (QUIT) of an hour ago has told nobody to stop, unless it was the end of COMMAND.
-        let has_told =
-            |signal: i32| signal == Signal::SIGTERM as i32 || i32::from(code) == 128 + signal;
-        let told = self.told.iter().filter(|(signal, _)| has_told(*signal));
-        let told: Vec<i32> = told.flat_map(|(_, ids)| ids).copied().collect();
-        let Some(left) = processes::left() else {
-            // Without ids there is everyone or nobody.
-            if told.is_empty() {
-                self.signal_all(Signal::SIGTERM);
-            }
-            return;
+        let Some(rest) = self.descendants() else {
+            // Nobody knows who was told. Rather twice than never.
+            self.signal_all(Signal::SIGTERM);
+            return self.signal_all(Signal::SIGCONT);
         };
-        for process in left.iter().filter(|process| !told.contains(&process.id)) {
-            os::send_signal(process.id, Signal::SIGTERM as i32);
-            // A stopped process would never hear of it.
-            os::send_signal(process.id, Signal::SIGCONT as i32);
+        let told: Vec<&Identity> = self.stops(code).flat_map(|(_, ids)| ids).collect();
+        // Whoever ends between the look and the signal has an id that is not given again so soon: the kernel gives all
+        // others first.
+        for process in &rest {
+            if !told.contains(&&process.identity()) {
+                os::send_signal(process.id, Signal::SIGTERM as i32);
+            }
+            // It would never hear of it.
+            if process.is_stopped() {
+                os::send_signal(process.id, Signal::SIGCONT as i32);
+            }
         }
     }
 
@@ -187,20 +231,25 @@ impl Supervisor {
     fn end_the_rest(&mut self, after: Duration) {
         let until = Instant::now() + LAST_WAIT;
         let mut is_said = false;
-        while !self.alone && Instant::now() < until {
-            match processes::left() {
-                Some(left) => {
-                    for process in &left {
+        while !self.is_alone && Instant::now() < until {
+            let rest = self.descendants();
+            match &rest {
+                Some(rest) => {
+                    for process in rest {
                         os::send_signal(process.id, Signal::SIGKILL as i32);
-                    }
-                    if !left.is_empty() && !std::mem::replace(&mut is_said, true) {
-                        say(&left, after);
                     }
                 }
                 None => self.signal_all(Signal::SIGKILL),
             }
-            self.wait(Some(until.min(Instant::now() + AGAIN)));
-            while self.signal().is_some() {}
+            let is_hidden = rest.is_none();
+            let mut living = rest.unwrap_or_default();
+            living.retain(|process| !process.is_zombie());
+            if !is_said && (is_hidden || !living.is_empty()) {
+                is_said = true;
+                say(&living, after);
+            }
+            self.wait(Some(until.min(Instant::now() + KILL_AGAIN)));
+            while self.next_signal().is_some() {}
             self.reap();
         }
     }
@@ -215,8 +264,8 @@ impl Supervisor {
     }
 }
 
-fn is_stop(signal: i32) -> bool {
-    STOPS.iter().any(|stop| *stop as i32 == signal)
+fn asks_to_end(signal: i32) -> bool {
+    TERMINATION.iter().any(|other| *other as i32 == signal)
 }
 
 /// Whoever wonders about a database that was not shut down finds it in the log.
@@ -230,7 +279,12 @@ fn say(killed: &[Process], after: Duration) {
         names.push(format!("and {} more", killed.len() - MOST));
     }
     let (seconds, tenths) = (after.as_secs(), after.subsec_millis() / 100);
-    let names = names.join(", ");
-    let message = format!("killed what had not stopped after {seconds}.{tenths} s: {names}");
-    log::warning(Event::new(message).fact("processes", log::plain(&names)));
+    let message = format!("killed what had not stopped after {seconds}.{tenths} s");
+    log::warning(match names.is_empty() {
+        true => Event::new(message),
+        false => {
+            let names = names.join(", ");
+            Event::new(format!("{message}: {names}")).fact("processes", names)
+        }
+    });
 }

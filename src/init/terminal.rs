@@ -1,6 +1,7 @@
 //! Job control. COMMAND has a process group of its own, and so it, not we, has the terminal: ctrl-C and ctrl-Z are its.
-//! Whoever started us there knows only us, and looks whether we are stopped.
+//! Whoever started us there knows only us, and looks whether we are stopped and how we ended.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -11,18 +12,29 @@ use nix::unistd::{Pid, getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 
 use crate::os;
 
+/// For kill(2). The group's number does not do: in a container it may be 1, and -1 is everyone.
+const OUR_GROUP: i32 = 0;
+
 /// The terminal that we belong to. By its name: any of the standard descriptors may be something else.
 fn open_terminal() -> Option<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     open("/dev/tty", flags, Mode::empty()).ok()
 }
 
-/// The terminal, if our process group has it now.
-pub fn ours() -> Option<OwnedFd> {
-    open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+/// Whether COMMAND is to have the terminal from the start. In a pipeline it is not: our group has it with others in it,
+/// as with `less`, which would be stopped where they use it. COMMAND gets it when it asks: [`stop_too`].
+pub fn is_for_command() -> bool {
+    os::is_terminal(0) && os::is_terminal(1)
 }
 
-/// Gives the terminal to COMMAND, if we have been given it.
+/// The terminal, if our process group has it now.
+pub fn ours() -> Option<OwnedFd> {
+    // Where it has no name there is what we were given, as long as we have that.
+    let terminal = open_terminal().or_else(|| os::duplicate_from(io::stdin(), 3).ok());
+    terminal.filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+}
+
+/// Gives the terminal to COMMAND, if our process group has it now.
 pub fn lend(child: Pid) {
     if let Some(terminal) = ours() {
         let _ = tcsetpgrp(terminal, child);
@@ -30,46 +42,72 @@ pub fn lend(child: Pid) {
 }
 
 /// Takes the terminal back when COMMAND has ended: an interactive shell would do it, but a script that goes on after us
-/// would be stopped where it reads from the terminal.
-pub fn take_back(child: Pid) {
+/// would be stopped where it reads from the terminal. Whether COMMAND had it.
+pub fn take_back(child: Pid) -> bool {
     let Some(terminal) = open_terminal() else {
-        return;
+        return false;
     };
     let is_ended = |group| killpg(group, None) == Err(Errno::ESRCH);
-    if tcgetpgrp(&terminal).is_ok_and(|group| group == child || is_ended(group)) {
+    let holder = tcgetpgrp(&terminal);
+    if holder.is_ok_and(|group| group == child || is_ended(group)) {
         let _ = tcsetpgrp(terminal, getpgrp());
     }
+    holder == Ok(child)
 }
 
-/// COMMAND was stopped: we stop with it. Comes back when somebody has continued us.
+/// COMMAND has ended by ctrl-C: so do we, where there is a terminal and we can, or a script that waits for us would go
+/// on with its next line. If COMMAND had the terminal, whoever is in our process group did not get that signal yet.
+pub fn interrupt_too(had_terminal: bool) {
+    if open_terminal().is_none() {
+        return;
+    }
+    let target = match had_terminal {
+        true => OUR_GROUP,
+        false => getpid().as_raw(),
+    };
+    os::send_signal(target, Signal::SIGINT as i32);
+    let mut interrupt = SigSet::empty();
+    interrupt.add(Signal::SIGINT);
+    let _ = interrupt.thread_unblock();
+}
+
+/// COMMAND was stopped, and so are we, if a terminal did it. Comes back when somebody has continued us; whether that is
+/// so.
 ///
 /// We do it by a signal that the kernel ignores where nobody could continue us: for process 1, and for a process group
 /// without a parent in its session. There a program without us would go on in spite of ctrl-Z, and so does COMMAND.
-pub fn stop_too(child: Pid, signal: i32) {
+pub fn stop_too(child: Pid, signal: i32) -> bool {
     let Some(terminal) = open_terminal() else {
-        return;
+        return false;
     };
-    let had_it = tcgetpgrp(&terminal) == Ok(child);
-    drop(terminal);
-    let signal = match Signal::try_from(signal) {
-        // Not from a terminal: by the program itself, or by somebody who will also continue it.
+    let holder = tcgetpgrp(&terminal);
+    let had_it = holder == Ok(child);
+    let by_terminal = match Signal::try_from(signal) {
+        Ok(Signal::SIGTTIN | Signal::SIGTTOU) if holder == Ok(getpgrp()) => {
+            let _ = tcsetpgrp(terminal, child);
+            os::send_signal(-child.as_raw(), Signal::SIGCONT as i32);
+            return false;
+        }
+        // By the program itself, as some do on ctrl-Z; or by somebody who will also continue it.
         Ok(Signal::SIGSTOP) if had_it => Signal::SIGTSTP,
         Ok(signal @ (Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
-        _ => return,
+        _ => return false,
     };
-    os::stop_ignoring(signal);
+    drop(terminal);
+    os::stop_ignoring(by_terminal);
     // What ctrl-Z would have stopped: the script that waits for us, too.
     let target = match had_it {
-        true => -getpgrp().as_raw(),
+        true => OUR_GROUP,
         false => getpid().as_raw(),
     };
-    os::send_signal(target, signal as i32);
+    os::send_signal(target, by_terminal as i32);
     let mut stop = SigSet::empty();
-    stop.add(signal);
+    stop.add(by_terminal);
     let _ = stop.thread_unblock();
-    // Here we are stopped. SIGCONT waits to be read, and to be passed on.
+    // Here we are stopped. SIGCONT waits to be read, and to be forwarded.
     let _ = stop.thread_block();
-    if signal == Signal::SIGTSTP && !os::is_pending(Signal::SIGCONT) {
+    if signal == Signal::SIGTSTP as i32 && !os::is_pending(Signal::SIGCONT) {
         os::send_signal(-child.as_raw(), Signal::SIGCONT as i32);
     }
+    true
 }

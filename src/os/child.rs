@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-/// Every signal.
+/// For [`set_signal_mask`]; two of them cannot be blocked, which the kernel knows.
 pub const ALL_SIGNALS: u64 = u64::MAX;
 
 /// Sets the signal mask of a process with one thread, and gives the one that was.
@@ -17,7 +17,7 @@ pub fn set_signal_mask(mask: u64) -> nix::Result<u64> {
 
 /// By a call of our own: C libraries keep the first real-time signals for themselves, neither block them nor tell that
 /// they are blocked, and do not agree on how many they are. glibc's SIGRTMIN is a signal as any other to its programs,
-/// and musl's own.
+/// and musl's own. Linux has 64 signals, 8 bytes of them, but on MIPS.
 pub(super) fn change_signal_mask(how: i32, mask: u64) -> nix::Result<u64> {
     let mut before = 0_u64;
     // SAFETY: the kernel reads one mask and writes the other, 8 bytes each, which live until it returns.
@@ -68,41 +68,42 @@ pub enum Fork {
     Parent(i32),
 }
 
-/// A second process like this one. Called while there is one thread, so that the child may do whatever it likes.
+/// A second process like this one. For a process with one thread: the child may then do whatever it likes.
 pub fn fork() -> nix::Result<Fork> {
-    // SAFETY: there is no other thread whose locks the child could find held for ever.
+    debug_assert!(fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1);
+    // SAFETY: there is no other thread, as asked above, whose locks the child could find held for ever.
     match unsafe { nix::unistd::fork() }? {
         nix::unistd::ForkResult::Child => Ok(Fork::Child),
         nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child.as_raw())),
     }
 }
 
-/// What became of a child.
-pub enum Ended {
+/// What wait(2) has to say, with the child's id.
+pub enum WaitStatus {
     /// It ended by itself, with this code.
     Exited(i32, u8),
-    /// It was ended by this signal.
-    Killed(i32, u8),
     /// There is no child.
     NoChildren,
-    /// All children go on.
-    Nobody,
+    /// It was ended by this signal.
+    Signaled(i32, u8),
+    /// Nothing new of any child.
+    StillAlive,
     /// It was stopped by this signal.
     Stopped(i32, i32),
 }
 
 /// Takes the status of one child that has ended or was stopped, without waiting. nix has no name for a real-time
 /// signal, and loses the child that one has ended.
-pub fn wait_for_any_child() -> Ended {
+pub fn wait_for_any_child() -> WaitStatus {
     let mut status = 0;
     // SAFETY: writes `status`, which lives until the call returns.
     let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
     match pid {
-        0 => Ended::Nobody,
-        ..0 => Ended::NoChildren,
-        pid if libc::WIFEXITED(status) => Ended::Exited(pid, libc::WEXITSTATUS(status) as u8),
-        pid if libc::WIFSIGNALED(status) => Ended::Killed(pid, libc::WTERMSIG(status) as u8),
-        pid => Ended::Stopped(pid, libc::WSTOPSIG(status)),
+        0 => WaitStatus::StillAlive,
+        ..0 => WaitStatus::NoChildren,
+        pid if libc::WIFEXITED(status) => WaitStatus::Exited(pid, libc::WEXITSTATUS(status) as u8),
+        pid if libc::WIFSIGNALED(status) => WaitStatus::Signaled(pid, libc::WTERMSIG(status) as u8),
+        pid => WaitStatus::Stopped(pid, libc::WSTOPSIG(status)),
     }
 }
 
@@ -112,7 +113,8 @@ pub fn send_signal(target: i32, signal: i32) {
     unsafe { libc::kill(target, signal) };
 }
 
-/// Closes every descriptor but standard error and `kept`, which is none of the first three; 0 and 1 lead nowhere.
+/// Closes every descriptor but standard error and `kept`, which is none of the first three; 0 and 1 lead nowhere. For
+/// a process in which nobody has any other and will use it.
 pub fn keep_only_stderr_and(kept: impl AsFd) -> io::Result<()> {
     let kept = kept.as_fd().as_raw_fd();
     let nowhere = fs::OpenOptions::new()
@@ -131,19 +133,13 @@ pub fn keep_only_stderr_and(kept: impl AsFd) -> io::Result<()> {
     if close_range(3, kept - 1) && close_range(kept + 1, i32::MAX) {
         return Ok(());
     }
-    // Kernels before 5.9, and some sandboxes. All names first: the listing itself has a descriptor.
-    let names: Vec<_> = fs::read_dir("/proc/self/fd")?
-        .filter_map(Result::ok)
+    // Kernels before 5.9, and some sandboxes. Numbers first: the listing has a descriptor too, which is its own to close.
+    let numbers: Vec<i32> = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    for name in names {
-        let fd = name
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
-        if let Some(fd) = fd.filter(|fd| *fd > 2 && *fd != kept) {
-            // SAFETY: close takes any number; nobody owns it in this process any more.
-            unsafe { libc::close(fd) };
-        }
+    for fd in numbers.into_iter().filter(|fd| *fd > 2 && *fd != kept) {
+        // SAFETY: close takes any number; nobody owns it in this process any more.
+        unsafe { libc::close(fd) };
     }
     Ok(())
 }

@@ -50,13 +50,7 @@ extern "C" fn remember_what_was_inherited() {
 /// Gives the next program what was changed at start: SIGPIPE's disposition, blocked signals, and standard descriptors
 /// that were closed. Signal handlers are execve's to reset: taking them off here would make a moment without any.
 pub fn undo_std_for_exec() {
-    let pipe = match SIGPIPE_IGNORED.load(Ordering::Relaxed) {
-        true => SigHandler::SigIgn,
-        false => SigHandler::SigDfl,
-    };
-    let action = SigAction::new(pipe, SaFlags::empty(), SigSet::empty());
-    // SAFETY: neither ignoring nor the default action runs any code of ours. It cannot fail for SIGPIPE.
-    let _ = unsafe { sigaction(Signal::SIGPIPE, &action) };
+    set_ignored(Signal::SIGPIPE, SIGPIPE_IGNORED.load(Ordering::Relaxed));
     let _ = child::change_signal_mask(libc::SIG_BLOCK, BLOCKED.load(Ordering::Relaxed));
     let closed = CLOSED_STANDARD.load(Ordering::Relaxed);
     for fd in (0..3).filter(|fd| closed & (1 << fd) != 0) {
@@ -71,11 +65,15 @@ pub fn was_closed(fd: u8) -> bool {
     CLOSED_STANDARD.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
+/// Whether a descriptor is a terminal.
+pub fn is_terminal(fd: i32) -> bool {
+    // SAFETY: isatty takes any number.
+    unsafe { libc::isatty(fd) == 1 }
+}
+
 /// Ignores a signal.
 pub fn ignore(signal: Signal) {
-    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: ignoring runs no code of ours. It cannot fail for a signal that can be caught.
-    let _ = unsafe { sigaction(signal, &action) };
+    set_ignored(signal, true);
 }
 
 /// Does something while a signal is ignored, and gives it back what it did before: COMMAND inherits what is ignored.
@@ -93,8 +91,17 @@ pub fn ignoring<T>(signal: Signal, work: impl FnOnce() -> T) -> T {
 
 /// Gives a signal its default action; whether it was ignored.
 pub fn stop_ignoring(signal: Signal) -> bool {
-    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default action runs no code of ours.
+    set_ignored(signal, false)
+}
+
+/// Ignores a signal, or gives it its default action; whether it was ignored.
+fn set_ignored(signal: Signal, is_ignored: bool) -> bool {
+    let how = match is_ignored {
+        true => SigHandler::SigIgn,
+        false => SigHandler::SigDfl,
+    };
+    let action = SigAction::new(how, SaFlags::empty(), SigSet::empty());
+    // SAFETY: neither of the two runs any code of ours.
     let before = unsafe { sigaction(signal, &action) };
     before.is_ok_and(|before| matches!(before.handler(), SigHandler::SigIgn))
 }
@@ -237,7 +244,7 @@ pub fn environ() -> Vec<OsString> {
 }
 
 pub use child::{
-    ALL_SIGNALS, Ended, Fork, fork, keep_only_stderr_and, next_signal, send_signal,
+    ALL_SIGNALS, Fork, WaitStatus, fork, keep_only_stderr_and, next_signal, send_signal,
     set_signal_mask, signals, wait_for_any_child,
 };
 pub use libc::{EMFILE, ENFILE};
