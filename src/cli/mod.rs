@@ -106,13 +106,23 @@ fn parse_check(words: Vec<OsString>) -> Result<Action, Failure> {
 
 /// What is taken to start COMMAND, or to look whether it could be.
 fn parse_starting(options: &mut Arguments, command: Vec<OsString>) -> Result<Exec, Failure> {
+    let supervision = parse_supervision(options)?;
+    // `--init child -- COMMAND` makes child the COMMAND.
+    if let [first, dashes, ..] = command.as_slice()
+        && let Some(who) = first.to_str().filter(|who| Forward::parse(who).is_some())
+        && supervision.is_some()
+        && dashes == "--"
+    {
+        let hint = format!("what --init takes stands behind `=`: --init={who}");
+        return Err(usage(&format!("COMMAND is `{who}`, and `--` its first argument")).hint(hint));
+    }
     Ok(Exec {
         shared: parse_reading(options, "a variable")?,
         memfds: targets(options, "--memfd", "a variable")?,
         overwrite: options.contains("--override"),
         literal: names(options, "--literal")?,
         unset: names(options, "--unset")?,
-        supervision: parse_supervision(options)?,
+        supervision,
         dry_run: options.contains("--dry-run"),
         command,
     })

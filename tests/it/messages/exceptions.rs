@@ -29,6 +29,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "restoring the signal mask",
             "does a sandbox (seccomp) forbid it? Without --init there is no need for it",
             "raise the limit on open files (ulimit -n)",
+            "raise the container's limit on processes (pids) or on memory",
         ],
     ),
     (

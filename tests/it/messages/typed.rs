@@ -20,9 +20,10 @@ fn dry(words: &[&str]) -> Run {
 }
 
 pub fn command_line(page: &mut Page) {
-    let runs: [&[&str]; 42] = [
+    let runs: [&[&str]; 43] = [
         &[],
         &["exec", "--drain", "5s", "true"],
+        &["exec", "--init", "child", "--", "true"],
         &["exec", "--init=everybody", "true"],
         &["write", "--from-env", "--keep-existing", "12h", "/secrets"],
         &["exec", "--bogus"],
