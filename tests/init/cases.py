@@ -102,11 +102,11 @@ def terminal(init, mode):
     with start(init, mode, "sh", terminal=True) as running:
         running.out.until("$ ")
         running.type("exit 0\n")
-        equal(running.end(), "exit 0")
+        equal(running.code(), 0)
     with start(init, mode, "bash", "-c", "echo go; while :; do sleep 1; done", terminal=True) as running:
         running.out.until("go")
         running.type("\x03")
-        equal(running.end(), "exit 130")
+        equal(running.code(), 130)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def term_is_ignored(init, mode):
         helper = running.ready()
         equal(running.end(), "exit 3")
         holds(mode == "pid1" or not os.path.exists(f"/proc/{helper}"), "it lives on")
-        equal(running.out.rest(), "")
+        holds(running.out.rest() in ("", "15\n"), "it was told more than TERM")
 
 
 @case("P6", "a thousand orphans are reaped")

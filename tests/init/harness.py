@@ -175,6 +175,11 @@ class Run:
         holds(words and words[0] == "ready", f"not ready: {words} {self.err and self.err.there()}")
         return int(words[1]) if len(words) > 1 else None
 
+    def code(self):
+        """How it ended, as a shell tells it."""
+        how, number = self.end().split()
+        return int(number) + 128 * (how == "signal")
+
     def end(self):
         """How it ended: `exit 0`, `signal 9`."""
         line = self.control.line()

@@ -84,12 +84,30 @@ def waits():
         size = anonymous(running.pid)
         holds(size <= 200, f"{size} KiB")
         print(f"        Anonymous: {size} KiB")
-        directory = f"/proc/{running.pid}/fd"
-        ends = {name: os.readlink(f"{directory}/{name}").partition(":[")[0] for name in os.listdir(directory)}
-        signals_at = [name for name, end in ends.items() if end == "anon_inode"]
-        equal(len(signals_at), 1, "signalfd")
-        ends.pop(signals_at[0])
-        equal(ends, {"0": "/dev/null", "1": "/dev/null", "2": "pipe"})
+        holds_four(running.pid)
+
+
+def holds_four(pid):
+    directory = f"/proc/{pid}/fd"
+    ends = sorted(os.readlink(f"{directory}/{name}").partition(":[")[0] for name in os.listdir(directory))
+    equal(ends, ["/dev/null", "/dev/null", "anon_inode", "pipe"], "descriptors")
+
+
+@check("a kernel that knows no close_range leaves it as few descriptors, and COMMAND all of its own")
+def without_close_range():
+    reader, writer = os.pipe()
+    words = [PROBE, "without-close-range", *OURS.words(), PROBE]
+    for mode in ("pid1", "plain"):
+        with Run(mode, words + ["wait"], passed=(os.dup(writer),)) as running:
+            running.ready()
+            (child,) = children(running.pid)
+            until(lambda: status(running.pid, "State").startswith("S"), "sleep")
+            holds_four(running.pid)
+            holds(len(os.listdir(f"/proc/{child}/fd")) == 4, "COMMAND has lost some")
+            running.kill(signal.SIGTERM)
+            equal(running.end(), "exit 143")
+    os.close(reader)
+    os.close(writer)
 
 
 def memory(pid):
@@ -128,6 +146,14 @@ def holds_no_secret():
                 holds(SECRET.encode() not in found, "the secret")
                 holds(not re.search(rb"eyJ[\w-]{20}", found), "a token")
             standin.stdin.close()
+
+
+@check("where it cannot supervise COMMAND is not started, and it says what is missing")
+def cannot_supervise():
+    with Run("pid1", ["sh", "-c", 'ulimit -n 3; exec "$@"', "sh", *OURS.words(), "echo", "started"]) as running:
+        equal((running.end(), running.out.rest()), ("exit 69", ""))
+        said = "akv-init: error: signalfd: Too many open files\nakv-init: hint: raise the limit on open files (ulimit -n)\n"
+        equal(running.err.rest(), said)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -190,16 +216,20 @@ def while_fetching():
                         holds(f"stopped by SIG{name} after" in running.err.rest(), "it does not say so")
 
 
-@check("TERM at any moment from its start to COMMAND's end is never lost: 60 moments")
+@check("TERM at any moment from its start to COMMAND's end is never lost: 60 moments, and more until some were early and some late")
 def any_moment():
-    for moment in range(60):
+    moment, ended = 0, set()
+    # Before it blocks signals it is itself ended by it, as any process.
+    both = {"signal 15", "exit 143"}
+    while moment < 60 or (ended != both and moment < 600):
         with ours("plain", PROBE, "wait") as running:
             # No event marks these moments: so many turns of a loop are as good.
             for _ in range(moment * moment * 40):
                 pass
             running.kill(signal.SIGTERM)
-            # Before it blocks signals it is itself ended by it, as any process.
-            holds(running.end() in ("signal 15", "exit 143"), f"moment {moment}")
+            ended.add(running.end())
+        moment += 1
+    equal(ended, both)
 
 
 @check("as process 1 too, for somebody who repeats it: the kernel drops what comes before it can be asked")
@@ -223,6 +253,9 @@ def taken(pid):
     until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "nothing pending")
 
 
+KILLED = r"akv-init: warning: killed what had not stopped after {}\.\d s{}\n"
+
+
 @check("COMMAND has ended by itself: a first TERM is for what it left, a second cuts the wait short, and that is said")
 def second_signal():
     for mode in ("pid1", "plain"):
@@ -234,10 +267,70 @@ def second_signal():
             taken(running.pid)
             equal(children(running.pid), [helper])
             running.kill(signal.SIGINT)
-            equal(running.end(), "exit 3")
+            equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
+            # Its child is named nowhere: that had ended already.
             said = running.err.rest()
-            pattern = r"akv-init: warning: killed what had not stopped after \d+\.\d s: probe \(\d+\)\n"
-            holds(re.fullmatch(pattern, said), said)
+            holds(re.fullmatch(KILLED.format(r"\d+", rf": probe \({name}\)" if mode == "pid1" else ": probe .*"), said), said)
+
+
+@check("that first TERM lets a database stop, also when there was a thread dump (QUIT) before")
+def first_signal():
+    script = f"trap '' QUIT; setsid {PROBE} database $0 & read x; exit 5"
+    for numbers in ([], [signal.SIGQUIT]):
+        with scratch() as directory:
+            clean = os.path.join(directory, "clean-shutdown")
+            with ours("pid1", "sh", "-c", script, clean, options=["--drain", "1h"]) as running:
+                running.ready()
+                for number in numbers:
+                    running.kill(number)
+                    taken(running.pid)
+                running.close_stdin()
+                until(lambda: names(children(running.pid)) == ["probe"], "COMMAND's end")
+                running.kill(signal.SIGTERM)
+                equal((running.end(), os.path.exists(clean)), ("exit 5", True))
+
+
+@check("without --drain what does not stop has five seconds, and is told TERM first")
+def five_seconds():
+    with ours("pid1", PROBE, "stubborn") as running:
+        running.ready()
+        equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
+        said = running.err.rest()
+        holds(re.fullmatch(KILLED.format("5", r": probe \(\d+\)"), said), said)
+
+
+@check("of many that were killed the first eight are named")
+def many_names():
+    many = 10
+    script = f"trap '' TERM; for i in $(seq {many}); do {PROBE} wait & done; read x"
+    with ours("pid1", "sh", "-c", script, options=["--drain", "1"]) as running:
+        for _ in range(many):
+            running.ready()
+        running.close_stdin()
+        equal(running.end(), "exit 1")
+        said = running.err.rest()
+        holds(re.fullmatch(KILLED.format("1", r": (probe \(\d+\), ){8}and 2 more"), said), said)
+
+
+@check("what is stopped when COMMAND has ended goes on, to hear that it is to stop")
+def stopped_helper():
+    script = f"{PROBE} database $0 & helper=$!; read x; kill -STOP $helper; echo stopped; read x"
+    with scratch() as directory:
+        clean = os.path.join(directory, "clean-shutdown")
+        with ours("pid1", "sh", "-c", script, clean) as running:
+            running.ready()
+            running.type("\n")
+            equal(running.out.line(), "stopped")
+            running.kill(signal.SIGTERM)
+            equal((running.end(), os.path.exists(clean)), ("exit 143", True))
+
+
+@check("with --init=child nobody but COMMAND is told; what it has left is, when it has ended")
+def rest_of_child():
+    with start(OURS, "pid1", PROBE, "twice", forward="child") as running:
+        running.ready()
+        running.kill(signal.SIGTERM)
+        equal((running.end(), sorted(running.out.rest().split("\n"))), ("exit 143", ["", "group 15", "session 15"]))
 
 
 def own_id(pid):
@@ -273,7 +366,7 @@ def told_by_quit(script):
 
 @check("QUIT that COMMAND lives through, as a thread dump, has told nobody to stop; one that ends it has")
 def quit_is_two_things():
-    equal(told_by_quit(f"trap '' QUIT; {PROBE} report & read x; exit 5"), ("exit 5", ["15", "18"]))
+    equal(told_by_quit(f"trap '' QUIT; {PROBE} report & read x; exit 5"), ("exit 5", ["15"]))
     equal(told_by_quit(f"{PROBE} report & read x; exit 5"), ("exit 131", []))
 
 
@@ -296,10 +389,13 @@ def without_proc():
     script = 'umount /proc; exec "$@"'
     with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "leave"]) as running:
         running.ready()
-        equal((running.end(), running.out.rest()), ("exit 0", "15\n"))
+        # Everybody gets a CONT as well, and may be gone before.
+        equal((running.end(), running.out.line()), ("exit 0", "15"))
     with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "stubborn"]) as running:
         running.ready()
-        equal(running.end(), "exit 3")
+        equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
+        said = running.err.rest()
+        holds(re.fullmatch(KILLED.format("1", ""), said), said)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -336,12 +432,16 @@ class Shell:
         self.sees(word + "\r\n")
 
     def code(self):
-        self.sees("$ ")
+        return self.ends()[1]
+
+    def ends(self):
+        """What there is to see up to the next prompt, and the code."""
+        shown = self.sees("$ ")
         self.type("echo code=$?.\n")
         self.sees("code=")
         code = self.sees(".")
         self.sees("$ ")
-        return code
+        return shown, code
 
 
 @check("in an interactive shell: ctrl-C ends COMMAND with 130")
@@ -351,6 +451,41 @@ def ctrl_c():
         shell.is_read_by_cat("one")
         shell.type("\x03")
         equal(shell.code(), "130")
+
+
+@check("ctrl-C in a script ends the script too, unless COMMAND has made something else of it")
+def ctrl_c_in_a_script():
+    answers = 'sh -c "trap \\"exit 0\\" INT; echo ready; while :; do read x; done"'
+    for command, goes_on in (("cat", False), ("cat | cat", False), (answers, True)):
+        with Shell() as shell:
+            shell.type(f"bash -c '{UNDER_INIT} {command}; echo after'\n")
+            if goes_on:
+                shell.sees("ready\r\n")
+            else:
+                shell.is_read_by_cat("one")
+            shell.type("\x03")
+            shown, code = shell.ends()
+            equal(("after\r\n" in shown, code), (goes_on, "0" if goes_on else "130"), command)
+
+
+@check("in a pipeline others have the terminal, as `less` does, and COMMAND when it reads from it")
+def pipeline_on_a_terminal():
+    pager = "bash -c 'read line; read x </dev/tty; echo got=$line,$x'"
+    with Shell() as shell:
+        shell.type(f"{UNDER_INIT} sh -c 'echo hi; exec {PROBE} wait' | {pager}\n")
+        shell.type("line\n")
+        shell.sees("got=hi,line\r\n")
+        shell.type("\x03")
+        equal(shell.code(), "0")
+        shell.type(f"{UNDER_INIT} cat | cat\n")
+        shell.is_read_by_cat("one")
+        shell.type("\x1a")
+        shell.sees("Stopped")
+        shell.sees("$ ")
+        shell.type("fg\n")
+        shell.is_read_by_cat("two")
+        shell.type("\x04")
+        equal(shell.code(), "0")
 
 
 @check("ctrl-Z stops it and the shell knows; fg goes on with the terminal, bg without")
@@ -422,3 +557,34 @@ def ctrl_z_of_process_1():
         running.out.until("two\r\n")
         running.type("\x04")
         equal(running.end(), "exit 0")
+
+
+@check("as process 1 ctrl-Z stops no job of COMMAND's, which is in another group: its own would not be everyone")
+def ctrl_z_is_for_one_group():
+    script = f"set -m; {PROBE} wait & set +m; exec cat"
+    with ours("pid1", "bash", "-c", script, terminal=True) as running:
+        running.ready()
+        running.type("one\n")
+        equal([running.out.line(), running.out.line()], ["one", "one"])
+        running.type("\x1a")
+        running.type("two\n")
+        running.out.until("two\r\n")
+        running.out.until("two\r\n")
+        (command,) = children(running.pid)
+        (job,) = children(command)
+        holds(status(job, "State").startswith("S"), status(job, "State"))
+
+
+@check("COMMAND that somebody stops stays stopped until SIGCONT comes, to it or to the init")
+def stopped_by_somebody():
+    for mode in ("pid1", "plain"):
+        with ours(mode, PROBE, "report") as running:
+            running.ready()
+            (child,) = children(running.pid)
+            os.kill(child, signal.SIGSTOP)
+            until(lambda: status(child, "State").startswith("T"), "stopped")
+            running.kill(signal.SIGUSR1)
+            taken(running.pid)
+            holds(status(child, "State").startswith("T"), "it goes on")
+            running.kill(signal.SIGCONT)
+            equal([running.out.line(), running.out.line()], ["10", "18"])

@@ -11,10 +11,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -357,15 +360,22 @@ static int do_leave(void) {
     return 0;
 }
 
-// It ends and leaves a child that ignores TERM, in a session of its own.
+static void say_it(int signal) { say("%d\n", signal); }
+
+// It ends and leaves a child in a session of its own that says TERM and does not end by it. That has a zombie.
 static int do_stubborn(void) {
     int ready[2];
     make_pipe(ready);
     if (split() == 0) {
         close(ready[0]);
-        dispose(SIGTERM, SIG_IGN);
+        dispose(SIGTERM, say_it);
         dispose(SIGINT, SIG_IGN);
         setsid();
+        pid_t zombie = split();
+        if (zombie == 0)
+            _exit(0);
+        siginfo_t info;
+        waitid(P_PID, (id_t)zombie, &info, WEXITED | WNOWAIT);
         say("ready %d\n", (int)getpid());
         close(ready[1]);
         for (;;)
@@ -409,8 +419,7 @@ static int do_twice(void) {
         close(told[1]);
         wait_for_end(gone[0]);
         for (int signal; (signal = next_pending());)
-            if (signal != SIGCONT)
-                say("session %d\n", signal);
+            say("session %d\n", signal);
         _exit(0);
     }
     close(ready[1]);
@@ -420,6 +429,22 @@ static int do_twice(void) {
     sigprocmask(SIG_UNBLOCK, &term, NULL);
     for (;;)
         pause();
+}
+
+// Becomes a program for which there is no close_range(2), as on an old kernel.
+static int do_without_close_range(char **words) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    need(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp");
+    need(syscall(SYS_close_range, 900, 900, 0) == -1 && errno == ENOSYS, "close_range is there");
+    execvp(words[0], words);
+    need(0, words[0]);
+    return 0;
 }
 
 static const char *clean;
@@ -532,6 +557,7 @@ int main(int count, char **words) {
     if (strcmp(what, "stubborn") == 0) return do_stubborn();
     if (strcmp(what, "twice") == 0) return do_twice();
     if (strcmp(what, "database") == 0) return do_database(words[2]);
+    if (strcmp(what, "without-close-range") == 0) return do_without_close_range(words + 2);
     if (strcmp(what, "let-go") == 0) return do_let_go();
     if (strcmp(what, "count") == 0) return do_count();
     if (strcmp(what, "state") == 0) return do_state();
