@@ -67,6 +67,8 @@ impl Cause {
 
 /// Our own bug: a panic, or an error that nobody classified.
 pub const INTERNAL: u8 = 70;
+/// Its name, beside those of [`Cause::name`].
+pub const INTERNAL_NAME: &str = "internal";
 
 /// An error whose cause is known. The message never holds a secret; the hint is an instruction or a question.
 #[derive(Debug)]
@@ -152,7 +154,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// What an error's message is made of, and who has to act.
 pub fn facts(error: &anyhow::Error) -> Vec<(&'static str, String)> {
     match error.downcast_ref::<Failure>() {
-        None => vec![("cause", "internal".to_owned())],
+        None => vec![("cause", INTERNAL_NAME.to_owned())],
         Some(failure) => {
             let cause = ("cause", failure.cause.name().to_owned());
             std::iter::once(cause)

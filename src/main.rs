@@ -316,7 +316,9 @@ fn say_where_and_exit(panic: &std::panic::PanicHookInfo<'_>) {
         .location()
         .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     log::error(
-        Event::new(format!("internal error{place}")).fact("code", failure::INTERNAL),
+        Event::new(format!("internal error{place}"))
+            .fact("cause", failure::INTERNAL_NAME)
+            .fact("code", failure::INTERNAL),
         Some("this is a bug of akv-init: please report it with this line and the version"),
     );
     os::exit_at_once(failure::INTERNAL.into());

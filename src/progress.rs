@@ -199,7 +199,7 @@ extern "C" fn end_at_once(number: i32) {
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
     let json = log::format() == log::Format::Json;
     let (start, end) = match json {
-        true => ("{\"code\":", "\"}"),
+        true => ("{\"cause\":\"signal\",\"code\":", "\"}"),
         false => ("akv-init: error: ", ""),
     };
     let mut line = Line::new(end);
