@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::prctl::set_child_subreaper;
+use nix::sys::prctl::{set_child_subreaper, set_dumpable};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chdir, getpid, setpgid, tcsetpgrp};
 
@@ -97,6 +97,8 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Failure> {
             drop(terminal);
             let _ = os::keep_only_stderr_and(&signals);
             let _ = chdir(Path::new("/"));
+            // `--unset` keeps a credential from COMMAND, and so must /proc/PID/environ of ours.
+            let _ = set_dumpable(false);
             let supervisor = Supervisor::new(supervision, child, signals, has_terminal);
             Ok(Role::Parent(supervisor.run()))
         }

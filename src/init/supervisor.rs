@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpgid, getpid};
 
 use super::processes::{self, Identity, Process};
 use super::{Forward, Supervision, terminal};
@@ -17,6 +17,8 @@ use crate::os::{self, WaitStatus};
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Until KILL is sent again: somebody may have been born in between.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
+/// So long after a signal that asks for the end another one is the same.
+const SAME_STOP: Duration = Duration::from_millis(100);
 /// Signals that ask for the end. INT and QUIT also mean other things to some programs.
 const TERMINATION: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
@@ -29,6 +31,8 @@ pub struct Supervisor {
     has_terminal: bool,
     /// For each signal of [`TERMINATION`] that was forwarded: who got it.
     told: Vec<(i32, Vec<Identity>)>,
+    /// When the last of them came that counts.
+    last_stop: Option<Instant>,
     /// COMMAND's exit code.
     ended: Option<u8>,
     /// Whether COMMAND was stopped by its terminal.
@@ -51,6 +55,7 @@ impl Supervisor {
             signals,
             has_terminal,
             told: Vec::new(),
+            last_stop: None,
             ended: None,
             is_stopped: false,
             is_alone: false,
@@ -60,14 +65,17 @@ impl Supervisor {
     /// Supervises to the end, and gives the exit code.
     pub fn run(mut self) -> u8 {
         let code = loop {
-            while let Some(signal) = self.next_signal() {
+            let signal = self.next_signal();
+            if let Some(signal) = signal {
                 self.forward(signal);
             }
+            // After each of them: there may be more than we can forward.
             self.reap();
-            if let Some(code) = self.ended {
-                break code;
+            match self.ended {
+                Some(code) => break code,
+                None if signal.is_none() => self.wait(None),
+                None => {}
             }
-            self.wait(None);
         };
         let had_terminal = terminal::take_back(self.child);
         if !self.supervision.drain.is_zero() && !self.is_alone {
@@ -105,27 +113,31 @@ impl Supervisor {
     }
 
     fn forward(&mut self, signal: i32) {
-        let child = self.child.as_raw();
         let goes_on = signal == Signal::SIGCONT as i32;
         if goes_on && self.has_terminal {
             terminal::lend(self.child);
         }
         // A terminal has stopped all of them.
         let is_for_all = goes_on && std::mem::take(&mut self.is_stopped);
-        match self.supervision.forward {
-            Forward::Child if !is_for_all => os::send_signal(child, signal),
-            _ if !asks_to_end(signal) => os::send_signal(-child, signal),
-            _ => {
-                // Whoever was there before and after has got it. Who came in between is told again, if need be.
-                let before = self.group();
-                os::send_signal(-child, signal);
-                let mut told = self.group();
-                told.retain(|process| before.contains(process));
-                return self.note(signal, told);
-            }
+        let is_for_group = is_for_all || self.supervision.forward == Forward::Group;
+        // Whoever is in the group before and after has got it. Who came in between is told again, if need be.
+        let mut told = match is_for_group && asks_to_end(signal) {
+            true => self.group(),
+            false => Vec::new(),
+        };
+        let child = self.child.as_raw();
+        if is_for_group {
+            os::send_signal(-child, signal);
+        }
+        // It may have left its group; and where it could not have one, it is in ours.
+        if !is_for_group || getpgid(Some(self.child)) != Ok(self.child) {
+            os::send_signal(child, signal);
         }
         if asks_to_end(signal) {
-            self.note(signal, Vec::new());
+            let after = self.group();
+            told.retain(|process| after.contains(process));
+            self.last_stop = Some(Instant::now());
+            self.note(signal, told);
         }
     }
 
@@ -186,6 +198,19 @@ impl Supervisor {
         group.map(Process::identity).collect()
     }
 
+    /// Whether a signal asks for the end once more. timeout(1), for one, sends each of its signals twice.
+    fn is_new_stop(&mut self, signal: i32) -> bool {
+        let now = Instant::now();
+        let is_new = asks_to_end(signal)
+            && self
+                .last_stop
+                .is_none_or(|last| now.duration_since(last) > SAME_STOP);
+        if is_new {
+            self.last_stop = Some(now);
+        }
+        is_new
+    }
+
     /// Lets what COMMAND has left behind come to its end; at last ends it.
     fn drain(&mut self, code: u8) {
         self.tell_the_rest(code);
@@ -197,7 +222,7 @@ impl Supervisor {
             self.wait(Some(until));
             // None is forwarded: COMMAND is gone, and when its group is too, their number may be somebody else's.
             while let Some(signal) = self.next_signal() {
-                stops += usize::from(asks_to_end(signal));
+                stops += usize::from(self.is_new_stop(signal));
             }
             self.reap();
         }
@@ -233,20 +258,19 @@ impl Supervisor {
         let mut is_said = false;
         while !self.is_alone && Instant::now() < until {
             let rest = self.descendants();
-            match &rest {
-                Some(rest) => {
-                    for process in rest {
-                        os::send_signal(process.id, Signal::SIGKILL as i32);
-                    }
-                }
-                None => self.signal_all(Signal::SIGKILL),
-            }
             let is_hidden = rest.is_none();
-            let mut living = rest.unwrap_or_default();
-            living.retain(|process| !process.is_zombie());
-            if !is_said && (is_hidden || !living.is_empty()) {
+            if is_hidden {
+                self.signal_all(Signal::SIGKILL);
+            }
+            let mut killed = rest.unwrap_or_default();
+            killed.retain(|process| {
+                // It may have become somebody else's, by a file with the setuid bit.
+                let is_killed = os::send_signal(process.id, Signal::SIGKILL as i32);
+                is_killed && !process.is_zombie()
+            });
+            if !is_said && (is_hidden || !killed.is_empty()) {
                 is_said = true;
-                say(&living, after);
+                say(&killed, after);
             }
             self.wait(Some(until.min(Instant::now() + KILL_AGAIN)));
             while self.next_signal().is_some() {}

@@ -1,7 +1,6 @@
 //! Job control. COMMAND has a process group of its own, and so it, not we, has the terminal: ctrl-C and ctrl-Z are its.
 //! Whoever started us there knows only us, and looks whether we are stopped and how we ended.
 
-use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -10,15 +9,21 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 
+use super::processes::{self, Process};
 use crate::os;
 
 /// For kill(2). The group's number does not do: in a container it may be 1, and -1 is everyone.
 const OUR_GROUP: i32 = 0;
 
-/// The terminal that we belong to. By its name: any of the standard descriptors may be something else.
+/// The terminal that we belong to. By its name, since any of the standard descriptors may be something else; by those
+/// where it has none.
 fn open_terminal() -> Option<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-    open("/dev/tty", flags, Mode::empty()).ok()
+    let named = open("/dev/tty", flags, Mode::empty()).ok();
+    named.or_else(|| {
+        let mut standard = (0..3).filter_map(|fd| os::duplicate_standard(fd).ok());
+        standard.find(|terminal| tcgetpgrp(terminal).is_ok())
+    })
 }
 
 /// Whether COMMAND is to have the terminal from the start. In a pipeline it is not: our group has it with others in it,
@@ -29,9 +34,7 @@ pub fn is_for_command() -> bool {
 
 /// The terminal, if our process group has it now.
 pub fn ours() -> Option<OwnedFd> {
-    // Where it has no name there is what we were given, as long as we have that.
-    let terminal = open_terminal().or_else(|| os::duplicate_from(io::stdin(), 3).ok());
-    terminal.filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+    open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
 }
 
 /// Gives the terminal to COMMAND, if our process group has it now.
@@ -53,6 +56,12 @@ pub fn take_back(child: Pid) -> bool {
         let _ = tcsetpgrp(terminal, getpgrp());
     }
     holder == Ok(child)
+}
+
+/// Whether a process group is COMMAND's, or that of somebody whom it has started, as another akv-init does.
+fn is_commands(group: Pid, child: Pid) -> bool {
+    let is_in = |process: &Process| process.group == group.as_raw();
+    group == child || processes::descendants().is_some_and(|all| all.iter().any(is_in))
 }
 
 /// COMMAND has ended by ctrl-C: so do we, where there is a terminal and we can, or a script that waits for us would go
@@ -81,7 +90,7 @@ pub fn stop_too(child: Pid, signal: i32) -> bool {
         return false;
     };
     let holder = tcgetpgrp(&terminal);
-    let had_it = holder == Ok(child);
+    let had_it = holder.is_ok_and(|group| is_commands(group, child));
     let by_terminal = match Signal::try_from(signal) {
         Ok(Signal::SIGTTIN | Signal::SIGTTOU) if holder == Ok(getpgrp()) => {
             let _ = tcsetpgrp(terminal, child);
@@ -94,6 +103,10 @@ pub fn stop_too(child: Pid, signal: i32) -> bool {
         _ => return false,
     };
     drop(terminal);
+    // Somebody was quicker: our own stop would take that back.
+    if os::is_pending(Signal::SIGCONT) {
+        return true;
+    }
     os::stop_ignoring(by_terminal);
     // What ctrl-Z would have stopped: the script that waits for us, too.
     let target = match had_it {

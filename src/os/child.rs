@@ -107,10 +107,11 @@ pub fn wait_for_any_child() -> WaitStatus {
     }
 }
 
-/// Sends a signal, by its number, to a process or, negative, to a process group. Whoever is gone needs none.
-pub fn send_signal(target: i32, signal: i32) {
+/// Sends a signal, by its number, to a process or, negative, to a process group; whether somebody got it. nix has no
+/// name for a real-time signal.
+pub fn send_signal(target: i32, signal: i32) -> bool {
     // SAFETY: kill takes any two numbers.
-    unsafe { libc::kill(target, signal) };
+    unsafe { libc::kill(target, signal) == 0 }
 }
 
 /// Closes every descriptor but standard error and `kept`, which is none of the first three; 0 and 1 lead nowhere. For
