@@ -23,7 +23,7 @@ esac
 [ -n "${AKV_INIT_TEST_BINARY:-}" ] || cannot "AKV_INIT_TEST_BINARY does not name the static binary to test"
 AKV_INIT_TEST_BINARY=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
 [ "$(id -u)" = 0 ] || cannot "it must be root, for namespaces"
-for program in bash cargo gcc python3 timeout unshare "${others[@]}"; do
+for program in bash cargo gcc python3 setpriv timeout unshare "${others[@]}"; do
     command -v "$program" >/dev/null || cannot "there is no $program"
 done
 unshare --mount --pid --fork true || cannot "namespaces are not allowed here"

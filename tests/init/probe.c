@@ -360,6 +360,24 @@ static int do_leave(void) {
     return 0;
 }
 
+// It has left its process group for another one.
+static int do_elsewhere(void) {
+    int ready[2];
+    make_pipe(ready);
+    pid_t child = split();
+    if (child == 0) {
+        setpgid(0, 0);
+        close(ready[0]);
+        close(ready[1]);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    wait_for_end(ready[0]);
+    need(setpgid(0, child) == 0, "another group");
+    return do_wait();
+}
+
 static void say_it(int signal) { say("%d\n", signal); }
 
 // It ends and leaves a child in a session of its own that says TERM and does not end by it. That has a zombie.
@@ -558,6 +576,7 @@ int main(int count, char **words) {
     if (strcmp(what, "twice") == 0) return do_twice();
     if (strcmp(what, "database") == 0) return do_database(words[2]);
     if (strcmp(what, "without-close-range") == 0) return do_without_close_range(words + 2);
+    if (strcmp(what, "elsewhere") == 0) return do_elsewhere();
     if (strcmp(what, "let-go") == 0) return do_let_go();
     if (strcmp(what, "count") == 0) return do_count();
     if (strcmp(what, "state") == 0) return do_state();
