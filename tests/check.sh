@@ -326,10 +326,10 @@ secret s1 kv2
 row 'the secret is in another vault' 66 'secret SECRET: `s1` in kv2.vault.azure.net: 404' 'and the vault' \
     "$ca" "${secret[@]}"
 secret throttled
-row 'the vault throttles for an hour' 69 "secret SECRET: \`throttled\` $in_kv1: 429" '~asked too often' \
+row 'the vault throttles for an hour' 69 "secret SECRET: \`throttled\` $in_kv1: 429" 'asked too often' \
     "$ca" "${secret[@]}"
 secret slow
-row 'the vault answers after 20 s' 69 "secret SECRET: \`slow\` $in_kv1: no answer within 3 s" '~it is slow' \
+row 'the vault answers after 20 s' 69 "secret SECRET: \`slow\` $in_kv1: no answer within 3 s" 'it is slow' \
     "$ca" "${secret[@]}"
 
 # COMMAND.

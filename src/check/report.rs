@@ -137,6 +137,15 @@ impl Link {
         self
     }
 
+    /// The same with something more to know for whoever does it.
+    pub fn and_hint(mut self, more: &str) -> Link {
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint}; {more}"),
+            None => more.to_owned(),
+        });
+        self
+    }
+
     /// The same with a fact.
     pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Link {
         self.facts.push((name, value.into()));

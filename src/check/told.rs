@@ -255,16 +255,10 @@ fn complete(mut link: Link) -> Link {
     link.is_of_time = OF_TIME.iter().any(|words| link.text.contains(words));
     let within = format!("no answer within {} s", ONE_TRY.as_secs());
     link.text = link.text.replace("no answer before the deadline", &within);
-    if link.text.contains(&within) {
-        return link.or_hint(
-            "it takes connections and does not answer: it is slow, or what is on the way holds answers back; exec \
-             waits longer",
-        );
-    }
     match link.cause {
-        Some(Cause::Unavailable) if link.text.contains("429 ") => link.or_hint(
-            "it has been asked too often, by whomever: wait, and let fewer containers start at the same time",
-        ),
+        Some(Cause::Unavailable) if link.text.contains(&within) => {
+            link.and_hint("exec waits longer")
+        }
         Some(Cause::Unavailable) => link.or_hint("exec tries this again until its deadline"),
         _ => link,
     }

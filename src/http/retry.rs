@@ -135,6 +135,21 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What to do, where that is the same whoever was asked.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Kind::NoAnswer | Kind::CutOff => Some(
+                "it takes connections and does not answer: it is slow, or what is on the way holds answers back",
+            ),
+            Kind::Throttled => Some(
+                "it is asked too often, by whomever: wait, and let fewer containers start at the same time",
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// The one deadline, and what can move it.
 pub struct Patience {
     started: Instant,
@@ -320,20 +335,16 @@ pub fn persist<T>(
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Failure {
         let (_, cause) = trouble.kind.row();
-        Failure::new(cause, trouble.message).maybe_hint(trouble.hint)
+        let hint = trouble.hint.or(trouble.kind.hint().map(str::to_owned));
+        Failure::new(cause, trouble.message).maybe_hint(hint)
     }
 }
 
 /// What the last real answer was, how often it was asked for, and for how long.
-fn final_failure(trouble: Trouble, tries: u32, elapsed: Duration) -> Failure {
-    let (_, cause) = trouble.kind.row();
-    let message = match tries {
-        1 => trouble.message,
-        _ => format!(
-            "{}, after {tries} tries in {} s",
-            trouble.message,
-            elapsed.as_secs()
-        ),
-    };
-    Failure::new(cause, message).maybe_hint(trouble.hint)
+fn final_failure(mut trouble: Trouble, tries: u32, elapsed: Duration) -> Failure {
+    if tries > 1 {
+        let seconds = elapsed.as_secs();
+        trouble.message = format!("{}, after {tries} tries in {seconds} s", trouble.message);
+    }
+    trouble.into()
 }

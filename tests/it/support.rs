@@ -11,6 +11,10 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::azure::Azure;
 
+/// What is said of every service that answers 429 to the end.
+pub const THROTTLED: &str = "hint: it is asked too often, by whomever: wait, and let fewer containers start at the same \
+                             time";
+
 /// The binary under test.
 pub fn binary() -> PathBuf {
     match std::env::var_os("AKV_INIT_TEST_BINARY") {

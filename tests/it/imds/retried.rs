@@ -4,6 +4,7 @@ use super::{asking, id};
 use crate::azure::{Answer, Azure, Door};
 use crate::network::full_queue::FullQueue;
 use crate::network::wire::{all_at_once, assert_got_it, counts, one_secret};
+use crate::support::THROTTLED;
 
 const NMI_HINT: &str = "aad-pod-identity answers here: look at the aadpodidbinding label, the AzureIdentityBinding and \
                         the NMI's logs; a client id must be written as in the AzureIdentity, case included";
@@ -76,7 +77,7 @@ fn with_no_time_at_all_what_can_get_better_is_said_after_one_try() {
             Answer::imds_error(429, "too_many_requests", "Too many requests"),
             69,
             "429 Too Many Requests (too_many_requests): Too many requests".to_owned(),
-            "",
+            THROTTLED.strip_prefix("hint: ").unwrap(),
         ),
         (
             "500",

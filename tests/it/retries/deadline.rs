@@ -10,6 +10,7 @@ use crate::network::full_queue::FullQueue;
 use crate::network::wire::{
     NAME, VALUE, all_at_once, assert_got_it, counts, one_secret, one_secret_federated, timeless,
 };
+use crate::support::THROTTLED;
 
 fn imds(azure: &Azure) -> String {
     format!(
@@ -48,7 +49,7 @@ fn what_does_not_heal_is_told_as_it_was_last() {
         last.header("x-ms-client-request-id").unwrap(),
         requests.len()
     );
-    outcome.failed(69, &[&line]);
+    outcome.failed(69, &[&line, THROTTLED]);
 }
 
 #[test]
