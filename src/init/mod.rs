@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::prctl::{set_child_subreaper, set_dumpable};
+use nix::sys::prctl::{get_dumpable, set_child_subreaper, set_dumpable};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chdir, getpid, setpgid, tcsetpgrp};
 
@@ -73,8 +73,11 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Failure> {
     if parent.as_raw() != 1 {
         set_child_subreaper(true).map_err(failed("becoming a subreaper"))?;
     }
-    let has_terminal = terminal::is_for_command();
-    let terminal = terminal::ours().filter(|_| has_terminal);
+    let terminal = terminal::for_command();
+    // `--unset` keeps a credential from COMMAND, and so must our /proc/PID/environ. Before the fork: COMMAND may look at
+    // once.
+    let was_dumpable = get_dumpable().unwrap_or(false);
+    let _ = set_dumpable(false);
     match os::fork().map_err(failed("starting a process"))? {
         Fork::Child => {
             // On both sides, since either may be the first to rely on it.
@@ -82,6 +85,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Failure> {
             if let Some(terminal) = &terminal {
                 let _ = tcsetpgrp(terminal, getpid());
             }
+            let _ = set_dumpable(was_dumpable);
             if ignored_children {
                 os::ignore(Signal::SIGCHLD);
             }
@@ -97,9 +101,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Failure> {
             drop(terminal);
             let _ = os::keep_only_stderr_and(&signals);
             let _ = chdir(Path::new("/"));
-            // `--unset` keeps a credential from COMMAND, and so must /proc/PID/environ of ours.
-            let _ = set_dumpable(false);
-            let supervisor = Supervisor::new(supervision, child, signals, has_terminal);
+            let supervisor = Supervisor::new(supervision, child, signals);
             Ok(Role::Parent(supervisor.run()))
         }
     }

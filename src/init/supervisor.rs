@@ -27,8 +27,6 @@ pub struct Supervisor {
     /// COMMAND; its process group has the same id.
     child: Pid,
     signals: OwnedFd,
-    /// Whether COMMAND has the terminal whenever we have it.
-    has_terminal: bool,
     /// For each signal of [`TERMINATION`] that was forwarded: who got it.
     told: Vec<(i32, Vec<Identity>)>,
     /// When the last of them came that counts.
@@ -39,26 +37,23 @@ pub struct Supervisor {
     is_stopped: bool,
     /// Whether there is no child.
     is_alone: bool,
+    /// Whether INT has ended COMMAND. One that exits with 130 has made something else of it.
+    is_interrupted: bool,
 }
 
 impl Supervisor {
     /// The supervisor of that child. `signals` has all of them, and they have been blocked since before it was born.
-    pub fn new(
-        supervision: Supervision,
-        child: Pid,
-        signals: OwnedFd,
-        has_terminal: bool,
-    ) -> Supervisor {
+    pub fn new(supervision: Supervision, child: Pid, signals: OwnedFd) -> Supervisor {
         Supervisor {
             supervision,
             child,
             signals,
-            has_terminal,
             told: Vec::new(),
             last_stop: None,
             ended: None,
             is_stopped: false,
             is_alone: false,
+            is_interrupted: false,
         }
     }
 
@@ -81,7 +76,7 @@ impl Supervisor {
         if !self.supervision.drain.is_zero() && !self.is_alone {
             self.drain(code);
         }
-        if i32::from(code) == 128 + Signal::SIGINT as i32 {
+        if self.is_interrupted {
             terminal::interrupt_too(had_terminal);
         }
         code
@@ -113,12 +108,8 @@ impl Supervisor {
     }
 
     fn forward(&mut self, signal: i32) {
-        let goes_on = signal == Signal::SIGCONT as i32;
-        if goes_on && self.has_terminal {
-            terminal::lend(self.child);
-        }
         // A terminal has stopped all of them.
-        let is_for_all = goes_on && std::mem::take(&mut self.is_stopped);
+        let is_for_all = signal == Signal::SIGCONT as i32 && std::mem::take(&mut self.is_stopped);
         let is_for_group = is_for_all || self.supervision.forward == Forward::Group;
         // Whoever is in the group before and after has got it. Who came in between is told again, if need be.
         let mut told = match is_for_group && asks_to_end(signal) {
@@ -174,6 +165,7 @@ impl Supervisor {
                 WaitStatus::Exited(pid, code) if pid == child => self.ended = Some(code),
                 WaitStatus::Signaled(pid, signal) if pid == child => {
                     self.ended = Some(128 + signal);
+                    self.is_interrupted = i32::from(signal) == Signal::SIGINT as i32;
                 }
                 WaitStatus::Stopped(pid, signal) if pid == child => {
                     self.is_stopped = terminal::stop_too(self.child, signal);
@@ -216,8 +208,16 @@ impl Supervisor {
         self.tell_the_rest(code);
         let start = Instant::now();
         let until = start + self.supervision.drain;
+        // What has come until now is of the moment that ended COMMAND, however late it is read.
+        let mut is_told = self.stops(code).next().is_some();
+        while let Some(signal) = self.next_signal() {
+            if asks_to_end(signal) {
+                is_told = true;
+                self.last_stop = Some(start);
+            }
+        }
         // One signal is what it takes to stop. The next one is the end of somebody's patience.
-        let mut stops = self.stops(code).count().min(1);
+        let mut stops = usize::from(is_told);
         while !self.is_alone && stops < 2 && Instant::now() < until {
             self.wait(Some(until));
             // None is forwarded: COMMAND is gone, and when its group is too, their number may be somebody else's.
@@ -240,7 +240,7 @@ impl Supervisor {
         };
         let told: Vec<&Identity> = self.stops(code).flat_map(|(_, ids)| ids).collect();
         // Whoever ends between the look and the signal has an id that is not given again so soon: the kernel gives all
-        // others first.
+        // others first. Whoever is born meanwhile is not told: a second look would find those who clean up.
         for process in &rest {
             if !told.contains(&&process.identity()) {
                 os::send_signal(process.id, Signal::SIGTERM as i32);
@@ -278,7 +278,8 @@ impl Supervisor {
         }
     }
 
-    /// Where nobody's id can be learnt: all that our namespace holds, if it is ours; else COMMAND's group.
+    /// Where nobody's id can be learnt: all that our namespace holds, if it is ours. Else COMMAND's group, though that
+    /// may be gone: its number is not given again so soon.
     fn signal_all(&self, signal: Signal) {
         let target = match getpid().as_raw() {
             1 => -1,

@@ -3,9 +3,8 @@
 
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 
@@ -26,22 +25,12 @@ fn open_terminal() -> Option<OwnedFd> {
     })
 }
 
-/// Whether COMMAND is to have the terminal from the start. In a pipeline it is not: our group has it with others in it,
-/// as with `less`, which would be stopped where they use it. COMMAND gets it when it asks: [`stop_too`].
-pub fn is_for_command() -> bool {
-    os::is_terminal(0) && os::is_terminal(1)
-}
-
-/// The terminal, if our process group has it now.
-pub fn ours() -> Option<OwnedFd> {
-    open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
-}
-
-/// Gives the terminal to COMMAND, if our process group has it now.
-pub fn lend(child: Pid) {
-    if let Some(terminal) = ours() {
-        let _ = tcsetpgrp(terminal, child);
-    }
+/// The terminal, if our process group has it now and COMMAND is to have it from the start. In a pipeline it is not: our
+/// group has others in it, as `less`, which would be stopped where they use it. Then, and when a shell has given it to
+/// us again, COMMAND gets it when it asks: [`stop_too`].
+pub fn for_command() -> Option<OwnedFd> {
+    let terminal = open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()));
+    terminal.filter(|_| os::is_terminal(0) && os::is_terminal(1))
 }
 
 /// Takes the terminal back when COMMAND has ended: an interactive shell would do it, but a script that goes on after us
@@ -50,12 +39,11 @@ pub fn take_back(child: Pid) -> bool {
     let Some(terminal) = open_terminal() else {
         return false;
     };
-    let is_ended = |group| killpg(group, None) == Err(Errno::ESRCH);
-    let holder = tcgetpgrp(&terminal);
-    if holder.is_ok_and(|group| group == child || is_ended(group)) {
+    let had_it = tcgetpgrp(&terminal) == Ok(child);
+    if had_it {
         let _ = tcsetpgrp(terminal, getpgrp());
     }
-    holder == Ok(child)
+    had_it
 }
 
 /// Whether a process group is COMMAND's, or that of somebody whom it has started, as another akv-init does.
@@ -64,8 +52,9 @@ fn is_commands(group: Pid, child: Pid) -> bool {
     group == child || processes::descendants().is_some_and(|all| all.iter().any(is_in))
 }
 
-/// COMMAND has ended by ctrl-C: so do we, where there is a terminal and we can, or a script that waits for us would go
-/// on with its next line. If COMMAND had the terminal, whoever is in our process group did not get that signal yet.
+/// COMMAND was ended by ctrl-C: so are we, where there is a terminal and we can be, or a script that waits for us would
+/// go on with its next line. If COMMAND had the terminal, whoever is in our process group did not get that signal yet.
+/// In a pipeline others of them may have ended before, at the end of COMMAND's output: there the script may go on.
 pub fn interrupt_too(had_terminal: bool) {
     if open_terminal().is_none() {
         return;
@@ -84,7 +73,8 @@ pub fn interrupt_too(had_terminal: bool) {
 /// so.
 ///
 /// We do it by a signal that the kernel ignores where nobody could continue us: for process 1, and for a process group
-/// without a parent in its session. There a program without us would go on in spite of ctrl-Z, and so does COMMAND.
+/// without a parent in its session. There a program without us would go on in spite of ctrl-Z, and so does COMMAND; if
+/// it stopped itself by SIGSTOP, it would not.
 pub fn stop_too(child: Pid, signal: i32) -> bool {
     let Some(terminal) = open_terminal() else {
         return false;
@@ -103,7 +93,7 @@ pub fn stop_too(child: Pid, signal: i32) -> bool {
         _ => return false,
     };
     drop(terminal);
-    // Somebody was quicker: our own stop would take that back.
+    // Our own stop takes back a CONT that came before it. One that comes now is lost.
     if os::is_pending(Signal::SIGCONT) {
         return true;
     }
@@ -119,8 +109,9 @@ pub fn stop_too(child: Pid, signal: i32) -> bool {
     let _ = stop.thread_unblock();
     // Here we are stopped. SIGCONT waits to be read, and to be forwarded.
     let _ = stop.thread_block();
-    if signal == Signal::SIGTSTP as i32 && !os::is_pending(Signal::SIGCONT) {
+    let is_continued = os::is_pending(Signal::SIGCONT);
+    if signal == Signal::SIGTSTP as i32 && !is_continued {
         os::send_signal(-child.as_raw(), Signal::SIGCONT as i32);
     }
-    true
+    is_continued
 }
