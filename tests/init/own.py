@@ -161,15 +161,18 @@ def cannot_supervise():
 @check("a credential that COMMAND does not get is not to be had from the supervisor's /proc/PID/environ either")
 def environment_is_hidden():
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
-        # Where nobody finds it.
+        # Where nobody finds them.
         os.chmod(directory, 0o755)
-        binary = shutil.copy(BINARY, directory)
+        binary, probe = shutil.copy(BINARY, directory), shutil.copy(PROBE, directory)
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-        look = ["sh", "-c", "env; cat /proc/1/environ"]
-        words = [*nobody, binary, "exec", "--init", "--unset", "AZURE_CLIENT_SECRET", "--", *look]
-        with Run("pid1", words, env={"AZURE_CLIENT_SECRET": SECRET}) as running:
-            end, found = running.end(), running.out.rest() + running.err.rest()
-            equal((end, "Permission denied" in found, SECRET in found), ("exit 1", True, False))
+        look = [probe, "peek"]
+        alone = [*nobody, "sh", "-c", '"$@"; exit', "sh", *look]
+        with Run("plain", alone) as running:
+            equal(running.out.line(), "open", "this test is blind")
+        for mode in ("pid1", "plain"):
+            for _ in range(20):
+                with Run(mode, [*nobody, binary, "exec", "--init", "--", *look]) as running:
+                    equal((running.out.line(), running.end()), ("closed", "exit 0"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -269,7 +272,10 @@ def taken(pid):
     until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "nothing pending")
 
 
-KILLED = r"akv-init: warning: killed what had not stopped after {}\.\d s{}\n"
+def assert_killed(said, least, names):
+    """That this is said, after so many seconds at least, of such names."""
+    found = re.fullmatch(rf"akv-init: warning: killed what had not stopped after (\d+)\.\d s{names}\n", said)
+    holds(found and int(found[1]) >= least, said)
 
 
 @check("COMMAND has ended by itself: a first TERM is for what it left, a second cuts the wait short, and that is said")
@@ -286,8 +292,7 @@ def second_signal():
             running.kill(signal.SIGINT)
             equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
             # Its child is named nowhere: that had ended already.
-            said = running.err.rest()
-            holds(re.fullmatch(KILLED.format(r"\d+", rf": probe \({name}\)" if mode == "pid1" else ": probe .*"), said), said)
+            assert_killed(running.err.rest(), 0, rf": probe \({name}\)" if mode == "pid1" else r": probe \(\d+\)")
 
 
 @check("that first TERM lets a database stop, also when there was a thread dump (QUIT) before")
@@ -303,6 +308,7 @@ def first_signal():
                     taken(running.pid)
                 running.close_stdin()
                 until(lambda: names(children(running.pid)) == ["probe"], "COMMAND's end")
+                later()
                 running.kill(signal.SIGTERM)
                 equal((running.end(), os.path.exists(clean)), ("exit 5", True))
 
@@ -312,8 +318,7 @@ def five_seconds():
     with ours("pid1", PROBE, "stubborn") as running:
         running.ready()
         equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
-        said = running.err.rest()
-        holds(re.fullmatch(KILLED.format("5", r": probe \(\d+\)"), said), said)
+        assert_killed(running.err.rest(), 5, r": probe \(\d+\)")
 
 
 @check("of many that were killed the first eight are named")
@@ -325,8 +330,7 @@ def many_names():
             running.ready()
         running.close_stdin()
         equal(running.end(), "exit 1")
-        said = running.err.rest()
-        holds(re.fullmatch(KILLED.format("1", r": (probe \(\d+\), ){8}and 2 more"), said), said)
+        assert_killed(running.err.rest(), 1, r": (probe \(\d+\), ){8}and 2 more")
 
 
 @check("what is stopped when COMMAND has ended goes on, to hear that it is to stop")
@@ -354,13 +358,22 @@ def rest_of_child():
 def one_moment():
     script = f"setsid {PROBE} database $0 & read x"
     for mode in ("pid1", "plain"):
-        with scratch() as directory:
-            clean = os.path.join(directory, "clean-shutdown")
-            with ours(mode, "sh", "-c", script, clean) as running:
-                running.ready()
-                for _ in range(20):
-                    running.kill(signal.SIGTERM)
-                equal((running.end(), os.path.exists(clean)), ("exit 143", True))
+        took = 1
+        while took > 0.05:
+            with scratch() as directory:
+                clean = os.path.join(directory, "clean-shutdown")
+                with ours(mode, "sh", "-c", script, clean) as running:
+                    running.ready()
+                    began = time.monotonic()
+                    for _ in range(12):
+                        running.kill(signal.SIGTERM)
+                        # So that each is one of its own, and the last ones come when COMMAND has ended.
+                        time.sleep(0.001)
+                    took = time.monotonic() - began
+                    end = running.end()
+                    # On a busy machine that may have been more than a moment.
+                    if took <= 0.05:
+                        equal((end, os.path.exists(clean)), ("exit 143", True))
 
 
 @check("COMMAND that has left its process group gets what comes all the same")
@@ -439,8 +452,7 @@ def without_proc():
     with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "stubborn"]) as running:
         running.ready()
         equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
-        said = running.err.rest()
-        holds(re.fullmatch(KILLED.format("1", ""), said), said)
+        assert_killed(running.err.rest(), 1, "")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -453,8 +465,8 @@ UNDER_INIT = f"{BINARY} exec --init --"
 class Shell:
     """An interactive bash on a terminal. What is typed is not shown, so that what is read is an answer."""
 
-    def __init__(self):
-        self.run = Run("plain", ["bash", "--norc", "--noediting", "-i"], terminal=True, env={"PS1": "$ "})
+    def __init__(self, mode="plain"):
+        self.run = Run(mode, ["bash", "--norc", "--noediting", "-i"], terminal=True, env={"PS1": "$ "})
 
     def __enter__(self):
         self.run.__enter__()
@@ -501,28 +513,35 @@ def ctrl_c():
 @check("ctrl-C in a script ends the script too, unless COMMAND has made something else of it")
 def ctrl_c_in_a_script():
     answers = 'sh -c "trap \\"exit 0\\" INT; echo ready; while :; do read x; done"'
-    for command, goes_on in (("cat", False), ("cat | cat", False), (answers, True)):
+    for line, goes_on in (
+        (f"{UNDER_INIT} {PROBE} wait", False),
+        (f"true | {UNDER_INIT} {PROBE} wait", False),
+        (f"{UNDER_INIT} {answers}", True),
+    ):
         with Shell() as shell:
-            shell.type(f"bash -c '{UNDER_INIT} {command}; echo after'\n")
-            if goes_on:
-                shell.sees("ready\r\n")
-            else:
-                shell.is_read_by_cat("one")
+            shell.type(f"bash -c '{line}; echo after'\n")
+            shell.sees("ready")
+            shell.sees("\r\n")
             shell.type("\x03")
             shown, code = shell.ends()
-            equal(("after\r\n" in shown, code), (goes_on, "0" if goes_on else "130"), command)
+            equal(("after\r\n" in shown, code), (goes_on, "0" if goes_on else "130"), line)
+
+
+@check("nor does it end the script when COMMAND exits with 130, and nobody has typed ctrl-C")
+def code_130_in_a_script():
+    with Shell() as shell:
+        shell.type(f"bash -c '{UNDER_INIT} sh -c \"exit 130\"; echo after=$?'\n")
+        shell.sees("after=130\r\n")
+        equal(shell.code(), "0")
 
 
 @check("in a pipeline others have the terminal, as `less` does, and COMMAND when it reads from it")
 def pipeline_on_a_terminal():
-    pager = "bash -c 'read line; read x </dev/tty; echo got=$line,$x'"
     with Shell() as shell:
-        shell.type(f"{UNDER_INIT} sh -c 'echo hi; exec {PROBE} wait' | {pager}\n")
+        shell.type(f"{UNDER_INIT} yes hi | bash -c 'read line; read x </dev/tty; echo got=$line,$x'\n")
         shell.type("line\n")
         shell.sees("got=hi,line\r\n")
-        shell.type("\x03")
-        # The pager's code, which may have been just about to end.
-        holds(shell.code() in ("0", "130"), "the code is nobody's")
+        equal(shell.code(), "0")
         shell.type(f"{UNDER_INIT} cat | cat\n")
         shell.is_read_by_cat("one")
         shell.type("\x1a")
@@ -532,6 +551,31 @@ def pipeline_on_a_terminal():
         shell.is_read_by_cat("two")
         shell.type("\x04")
         equal(shell.code(), "0")
+
+
+@check("with --init=child, too, fg continues all that ctrl-Z has stopped")
+def ctrl_z_of_child():
+    with Shell() as shell:
+        shell.type(f'{BINARY} exec --init=child -- sh -c "cat; echo over"\n')
+        shell.is_read_by_cat("one")
+        shell.type("\x1a")
+        shell.sees("Stopped")
+        shell.sees("$ ")
+        shell.type("fg\n")
+        shell.is_read_by_cat("two")
+        shell.type("\x04")
+        shell.sees("over\r\n")
+        equal(shell.code(), "0")
+
+
+@check("in the background of a shell that is process 1 it leaves the shell its terminal")
+def background_of_process_1():
+    with Shell("pid1") as shell:
+        shell.type(f"{UNDER_INIT} true &\n")
+        shell.sees("[1] ")
+        until(lambda: not children(shell.run.pid), "its end")
+        shell.type("echo alive\n")
+        shell.sees("alive\r\n")
 
 
 @check("ctrl-Z stops it and the shell knows; fg goes on with the terminal, bg without")

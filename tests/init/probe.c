@@ -378,6 +378,15 @@ static int do_elsewhere(void) {
     return do_wait();
 }
 
+// Whether its parent lets it read its environment: asked at once, before that can do anything about it.
+static int do_peek(void) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)getppid());
+    int file = open(path, O_RDONLY);
+    say(file < 0 ? "closed\n" : "open\n");
+    return 0;
+}
+
 static void say_it(int signal) { say("%d\n", signal); }
 
 // It ends and leaves a child in a session of its own that says TERM and does not end by it. That has a zombie.
@@ -577,6 +586,7 @@ int main(int count, char **words) {
     if (strcmp(what, "database") == 0) return do_database(words[2]);
     if (strcmp(what, "without-close-range") == 0) return do_without_close_range(words + 2);
     if (strcmp(what, "elsewhere") == 0) return do_elsewhere();
+    if (strcmp(what, "peek") == 0) return do_peek();
     if (strcmp(what, "let-go") == 0) return do_let_go();
     if (strcmp(what, "count") == 0) return do_count();
     if (strcmp(what, "state") == 0) return do_state();
