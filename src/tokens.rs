@@ -1,6 +1,6 @@
 //! Access tokens that several threads want: one for each resource and tenant, got by whoever asks first.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::failure::Failure;
 use crate::http::Http;
@@ -18,36 +18,13 @@ pub struct Tokens {
 type Key = (String, Option<String>);
 
 /// A token that may not be there yet.
-#[derive(Default)]
-struct Promise {
-    token: Mutex<Option<Arc<AccessToken>>>,
-    kept: Condvar,
-}
-
-impl Promise {
-    fn keep(&self, token: Arc<AccessToken>) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-        self.kept.notify_all();
-    }
-
-    fn wait(&self) -> Arc<AccessToken> {
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(token) = &*token {
-                return token.clone();
-            }
-            token = self
-                .kept
-                .wait(token)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
+type Promise = OnceLock<Arc<AccessToken>>;
 
 impl Tokens {
     /// One that somebody else got.
     pub fn put(&self, resource: &str, token: Arc<AccessToken>) {
-        self.promise((resource.to_owned(), None)).0.keep(token);
+        let (promise, _) = self.promise((resource.to_owned(), None));
+        let _ = promise.set(token);
     }
 
     /// The promise of a token, and whether it is new, so that somebody has to keep it.
@@ -72,7 +49,7 @@ impl Tokens {
         let key = (ask.resource.to_owned(), ask.tenant.map(str::to_owned));
         let (promise, is_mine) = self.promise(key);
         if !is_mine {
-            return Ok(promise.wait());
+            return Ok(promise.wait().clone());
         }
         let (resource, from) = (ask.resource, source.describe());
         let token = source.token(http, ask).map_err(|failure| {
@@ -90,7 +67,7 @@ impl Tokens {
                 .fact("identity", from.as_str())
                 .fact("expires", until)
         });
-        promise.keep(token.clone());
+        let _ = promise.set(token.clone());
         Ok(token)
     }
 }

@@ -135,7 +135,7 @@ fn add_certificates(roots: &mut RootCertStore, pem: &[u8]) -> usize {
 
 /// The cryptography that Azure's services need, from ring: AES-GCM, which TLS 1.3 asks everyone to have; no ChaCha20,
 /// a thirtieth of the file that nobody would choose; no private keys, for no client certificate is ever presented.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_128_GCM_SHA256,

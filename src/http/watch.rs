@@ -94,3 +94,67 @@ impl ServerCertVerifier for Watching {
         SIGNATURES.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+    };
+    use rustls::client::WebPkiServerVerifier;
+
+    use super::*;
+
+    /// A certificate for a name, until a year, by an issuer.
+    fn certificate(year: i32, issuer: &CertifiedIssuer<'_, KeyPair>) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["kv1.vault.azure.net".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.signed_by(&key, issuer).unwrap().into()
+    }
+
+    fn issuer() -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn it_decides_as_the_verifier_of_every_connection_does() {
+        let (known, unknown) = (issuer(), issuer());
+        let mut roots = RootCertStore::empty();
+        roots.add(known.der().clone()).unwrap();
+        let usual = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots.clone()),
+            Arc::new(super::super::tls::provider()),
+        );
+        let usual = usual.build().unwrap();
+        let watching = Watching {
+            roots,
+            built_in: RootCertStore::empty(),
+        };
+        let good = certificate(2035, &known);
+        let broken = CertificateDer::from(good[..good.len() / 2].to_vec());
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
+        let mut decisions = Vec::new();
+        for (certificate, name) in [
+            (&good, "kv1.vault.azure.net"),
+            (&good, "kv2.vault.azure.net"),
+            (&certificate(2021, &known), "kv1.vault.azure.net"),
+            (&certificate(2035, &unknown), "kv1.vault.azure.net"),
+            (&broken, "kv1.vault.azure.net"),
+        ] {
+            let name = ServerName::try_from(name).unwrap();
+            let decide = |verifier: &dyn ServerCertVerifier| {
+                verifier
+                    .verify_server_cert(certificate, &[], &name, &[], now)
+                    .map(drop)
+            };
+            let decision = decide(&watching);
+            assert_eq!(decision, decide(&*usual));
+            assert_eq!(seen().unwrap().certificate, certificate.to_vec());
+            decisions.push(decision.is_ok());
+        }
+        assert_eq!(decisions, [true, false, false, false, false]);
+    }
+}
