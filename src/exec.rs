@@ -35,12 +35,12 @@ pub struct Program {
 /// Looks COMMAND up, before anything is asked of anyone: a typo costs no request.
 pub fn find(command: &[OsString], env: &Environment) -> Result<Program, Failure> {
     let name = &command[0];
-    let path = if name.as_bytes().contains(&b'/') {
-        PathBuf::from(name)
-    } else {
-        search(name, env)?
+    let path = match name.as_bytes().contains(&b'/') {
+        true => Ok(PathBuf::from(name)),
+        false => search(name, env),
     };
-    check(&path)?;
+    let path = path.and_then(|path| check(&path).map(|()| path));
+    let path = path.map_err(|failure| failure.fact("command", name.to_string_lossy()))?;
     let argv = command
         .iter()
         .map(|word| CString::new(word.as_bytes()).expect("argv holds no NUL"))
@@ -73,7 +73,7 @@ impl Program {
             if !same(4..6) || !same(18..20) {
                 return refuse(Errno::ENOEXEC);
             }
-        } else if !head.is_empty() && !head.starts_with(b"#!") {
+        } else if !head.starts_with(b"#!") && (!head.is_empty() || is_empty(&self.path)) {
             return refuse(Errno::ENOEXEC);
         }
         if interpreter(&self.path, &head).is_some_and(|file| !file.exists()) {
@@ -122,6 +122,7 @@ fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Failure> {
             format!("COMMAND `{}`: not found on PATH", name.display()),
         )
         .hint(match env.get("PATH") {
+            _ if has_blank(name) => not_found(name).to_owned(),
             Some(path) => format!(
                 "PATH is {}; an image without a shell needs the program's full path",
                 path.display()
@@ -160,6 +161,7 @@ fn explain(path: &Path, errno: Errno) -> Failure {
     };
     let hint = match errno {
         Errno::ENOENT if exists => missing_interpreter(path),
+        Errno::ENOENT | Errno::ENOTDIR => Some(not_found(path.as_os_str()).to_owned()),
         Errno::ENOEXEC => Some(wrong_format(path)),
         Errno::EACCES => Some(no_access(path)),
         Errno::EPERM => missing_capability(path),
@@ -169,6 +171,22 @@ fn explain(path: &Path, errno: Errno) -> Failure {
         _ => None,
     };
     Failure::new(cause, format!("COMMAND `{}`: {why}", path.display())).maybe_hint(hint)
+}
+
+/// What to do about a path that leads nowhere.
+fn not_found(name: &OsStr) -> &'static str {
+    match has_blank(name) {
+        true => "it has blanks in it: give each word by itself, there is no shell to split them",
+        false => "is it in this image, at this path?",
+    }
+}
+
+fn has_blank(name: &OsStr) -> bool {
+    name.as_bytes().contains(&b' ')
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() == 0)
 }
 
 fn missing_interpreter(path: &Path) -> Option<String> {

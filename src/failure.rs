@@ -123,10 +123,15 @@ impl Failure {
         self
     }
 
+    /// A fact that its message is made of.
+    pub fn known(&self, name: &str) -> Option<&str> {
+        let known = self.facts.iter().find(|(known, _)| *known == name);
+        known.map(|(_, value)| value.as_str())
+    }
+
     /// The failure in a word: a refusal's own name, or ours for its cause.
     pub fn in_a_word(&self) -> &str {
-        let refusal = self.facts.iter().find(|(name, _)| *name == "refusal");
-        refusal.map_or(self.cause.name(), |(_, word)| word.as_str())
+        self.known("refusal").unwrap_or(self.cause.name())
     }
 
     /// The same failure with a hint where there is one.

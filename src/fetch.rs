@@ -123,12 +123,17 @@ fn get_tokens(job: &Job, events: &Sender<Event>) {
             let targets = job.plan.targets_of(index);
             log::debug(|| {
                 let until = date::format(token.expires_on);
-                let text = format!(
-                    "{targets}: this token ends at {until}; a process that runs longer should get its own"
-                );
-                log::Event::new(text)
-                    .fact("for", targets)
-                    .fact("expires", until)
+                let event = |who: &str| {
+                    log::Event::new(format!(
+                        "{who}this token ends at {until}; a process that runs longer should get its own"
+                    ))
+                };
+                // `token` has nobody whom it is for.
+                let event = match targets.as_str() {
+                    "" => event(""),
+                    targets => event(&format!("{targets}: ")).fact("for", targets),
+                };
+                event.fact("expires", until)
             });
             let value = Secret::new(token.token.expose().to_owned());
             let _ = events.send(Event::Value(index, Ok(value)));

@@ -100,6 +100,7 @@ fn look_at_every_link(check: &Check, env: &Environment) -> Result<u8> {
     if check.exec.shared.verbose || settings::truth(env, "AKV_INIT_VERBOSE").unwrap_or(false) {
         log::set_verbose();
     }
+    progress::start().context("installing signal handlers")?;
     let report = check::check(check, env);
     log::print(&report.to_text(check.format));
     Ok(report.exit_code())
@@ -276,7 +277,12 @@ fn show_exec(exec: &Exec, env: &Environment) -> Result<()> {
     begin(&plan);
     let program = exec::find(&exec.command, env)?;
     let path = program.path().display().to_string();
-    show(&plan, env, &format!("become    {}\n", log::plain(&path)))
+    let path = log::plain(&path);
+    let end = match exec.supervision {
+        None => format!("become    {path}\n"),
+        Some(supervision) => format!("start     {path} ({supervision})\n"),
+    };
+    show(&plan, env, &end)
 }
 
 /// `write --dry-run`: the same. DIR is not looked at: it may be another machine's.

@@ -50,7 +50,7 @@ impl Reader {
     ) -> Result<Bundle, Missed> {
         let asked = match &wanted.resource {
             Some(_) => None,
-            None => Some(vault.ask(http, wanted).map_err(Missed::Secret)?),
+            None => Some(vault.ask(http, wanted, purpose).map_err(Missed::Secret)?),
         };
         let ask = match (&wanted.resource, &asked) {
             (Some(resource), _) => Ask {

@@ -214,9 +214,13 @@ pub fn log_format(option: Option<log::Format>, env: &Environment) -> Result<log:
     Ok(format.unwrap_or_default())
 }
 
-/// A variable that is `true` or `false`.
+/// A variable that is `true` or `false`, or a number for it.
 pub fn truth(env: &Environment, name: &str) -> Result<bool, Failure> {
-    let parse = |text: &str| text.parse().ok();
+    let parse = |text: &str| match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        word => word.parse().ok(),
+    };
     Ok(setting(env, None, name, parse, "true or false")?.unwrap_or(false))
 }
 

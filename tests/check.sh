@@ -334,7 +334,7 @@ row 'the vault answers after 20 s' 69 "secret SECRET: \`slow\` $in_kv1: no answe
 
 # COMMAND.
 secret=(:: --secret SECRET=akv://kv1/s1 ::)
-row 'COMMAND is missing' 127 'command /nowhere/server: not found' '~is it in this image' \
+row 'COMMAND is missing' 127 'command /nowhere/server: not found' 'is it in this image' \
     "$ca" "${secret[@]}" /nowhere/server
 row 'COMMAND is not executable' 126 "command $tmp/not_executable: | Permission denied" 'chmod' \
     "$ca" "${secret[@]}" "$tmp/not_executable"
@@ -344,7 +344,7 @@ row "COMMAND's interpreter is missing" 127 "command $tmp/no_interpreter: its int
     "$ca" "${secret[@]}" "$tmp/no_interpreter"
 
 # References, and several broken links: the one at which `exec` ends is the one to mend first.
-row 'a malformed reference' 78 'references: PASSWORD: malformed reference `akv://kv1/s_1` | is it "s-1"?' '' \
+row 'a malformed reference' 78 'reference PASSWORD: malformed reference `akv://kv1/s_1` | is it "s-1"?' '' \
     "$ca" PASSWORD=akv://kv1/s_1 :: :: true
 absent=(--secret OTHER=akv://kv1/absent)
 row 'no such secret, and COMMAND is for another machine' 66 "secret OTHER: \`absent\` | one more link is broken" \

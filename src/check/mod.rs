@@ -11,12 +11,13 @@ mod tokens;
 mod told;
 mod way;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::cli::Check;
+use crate::cli::{Check, Exec};
 use crate::env::Environment;
 use crate::exec;
-use crate::failure::{Cause, Failure};
+use crate::failure::Failure;
 use crate::http::Http;
 use crate::identity::Source;
 use crate::plan::{Item, Plan, Target};
@@ -30,10 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Looks at every link.
 pub fn check(check: &Check, env: &Environment) -> Report {
     let mut report = Report::default();
-    let plan = Plan::exec(&check.exec, env);
-    match &plan {
-        Ok(plan) => report.links.extend(references(plan, env)),
-        Err(failure) => report.links.push(Link::failed("references", "", failure)),
+    let plan = plan(&check.exec, env, &mut report);
+    if let Some(plan) = &plan {
+        let is_whole = report.links.is_empty();
+        report.links.extend(references(plan, env, is_whole));
     }
     let command = (!check.exec.command.is_empty()).then(|| command(check, env));
     // What only execve refuses is the last that `exec` comes to.
@@ -42,11 +43,35 @@ pub fn check(check: &Check, env: &Environment) -> Report {
         other => (other, None),
     };
     report.links.extend(command);
-    if let Ok(plan) = plan {
+    if let Some(plan) = plan {
         look_further(check, env, plan, &mut report);
     }
     report.links.extend(last);
     report
+}
+
+/// The plan of what can be planned. A variable with a malformed reference is told and then left as it is, or what is
+/// wrong with another one would be told at the next start only.
+fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
+    let mut told: Vec<OsString> = Vec::new();
+    loop {
+        let failure = match Plan::exec_without(&told, exec, env) {
+            Ok(plan) => return Some(plan),
+            Err(failure) => failure,
+        };
+        let variable = failure.known("for").map(OsString::from);
+        let Some(name) = variable.filter(|name| !told.contains(name)) else {
+            report.links.push(Link::failed("references", "", &failure));
+            return None;
+        };
+        let shown = name.to_string_lossy();
+        let mut link = Link::failed("reference", shown.as_ref(), &failure);
+        if let Some(rest) = link.text.strip_prefix(&format!("{shown}: ")) {
+            link.text = rest.to_owned();
+        }
+        report.links.push(link);
+        told.push(name);
+    }
 }
 
 fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Report) {
@@ -85,8 +110,8 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
 }
 
 /// Where each reference is, and what it leads to.
-fn references(plan: &Plan, env: &Environment) -> Vec<Link> {
-    if plan.targets.is_empty() {
+fn references(plan: &Plan, env: &Environment, is_whole: bool) -> Vec<Link> {
+    if plan.targets.is_empty() && is_whole {
         let link = Link::good("references", "", "");
         return vec![link.warn("there are none: COMMAND is started as it is", None)];
     }
@@ -118,10 +143,7 @@ fn command(check: &Check, env: &Environment) -> Link {
         if let Some(rest) = link.text.strip_prefix(&named) {
             link.text = rest.to_owned();
         }
-        match failure.cause {
-            Cause::CommandNotFound => link.or_hint("is it in this image, at this path?"),
-            _ => link,
-        }
+        link
     };
     match exec::find(&check.exec.command, env) {
         Err(failure) => failed(&failure, Phase::Before),

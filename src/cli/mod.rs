@@ -62,6 +62,10 @@ pub fn parse(words: Vec<OsString>) -> Result<Action, Failure> {
             Ok(Action::Help(about.copied()))
         }
         Some("--version" | "-V") => Ok(Action::Version),
+        Some(option) if option.starts_with('-') => {
+            Err(usage(&format!("`{option}` stands where a command must"))
+                .hint("options stand behind it: akv-init exec [OPTIONS] -- PROGRAM"))
+        }
         _ => Err(usage(&format!("unknown command `{}`", verb.display()))
             .hint("to start a program: akv-init exec -- PROGRAM; see akv-init --help")),
     }
@@ -71,12 +75,16 @@ fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
     let (mut options, command) = split_at_command("exec", words)?;
     let exec = parse_starting(&mut options, command)?;
     refuse_leftovers(options)?;
-    if exec.command.is_empty() {
-        return Err(usage("no COMMAND given").hint(
-            "write akv-init exec [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's CMD: repeat it",
-        ));
+    match exec.command.is_empty() {
+        true => Err(no_command()),
+        false => Ok(Action::Exec(Box::new(exec))),
     }
-    Ok(Action::Exec(Box::new(exec)))
+}
+
+fn no_command() -> Failure {
+    usage("no COMMAND given").hint(
+        "write akv-init exec [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's CMD: repeat it",
+    )
 }
 
 /// Whether COMMAND runs in a child, and how.
@@ -94,7 +102,12 @@ fn parse_supervision(options: &mut Arguments) -> Result<Option<Supervision>, Fai
 }
 
 fn parse_check(words: Vec<OsString>) -> Result<Action, Failure> {
+    // Whoever puts `check` in the place of `exec` may have forgotten it there already.
+    let is_forgotten = words.last().is_some_and(|word| word == "--");
     let (mut options, command) = split_at_command("check", words)?;
+    if is_forgotten && command.is_empty() {
+        return Err(no_command());
+    }
     let exec = parse_starting(&mut options, command)?;
     let format = parsed(&mut options, "--format", Format::parse, Format::NAMES)?;
     refuse_leftovers(options)?;

@@ -93,7 +93,10 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
             format!("{setting}: `{}`: {why}", path.display()),
         )
     };
-    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let pem = fs::read(path).map_err(|error| {
+        unusable(error.to_string())
+            .hint("it is read for the certificates that are trusted: mount it, or do not name it")
+    })?;
     match add_certificates(roots, &pem) {
         0 => Err(unusable("no certificate in it".to_owned()).hint(PEM)),
         _ => Ok(()),

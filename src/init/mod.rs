@@ -10,6 +10,7 @@ mod processes;
 mod supervisor;
 mod terminal;
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +30,21 @@ pub struct Supervision {
     pub forward: Forward,
     /// So long what is left may take to stop when COMMAND has ended; zero is not at all.
     pub drain: Duration,
+}
+
+/// What `--dry-run` shows.
+impl fmt::Display for Supervision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.forward {
+            Forward::Child => "to it alone",
+            Forward::Group => "to its process group",
+        };
+        let seconds = self.drain.as_secs();
+        write!(
+            f,
+            "in a child; signals go {who}; {seconds} s for what it leaves"
+        )
+    }
 }
 
 /// Who gets the signals.

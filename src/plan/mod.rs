@@ -123,8 +123,8 @@ fn references_of(
         }
         let shown = name.to_string_lossy();
         // Lossy is enough to find one: a whole reference is ASCII.
-        let found =
-            Reference::find(&value.to_string_lossy()).map_err(|failure| failure.about(&shown))?;
+        let found = Reference::find(&value.to_string_lossy())
+            .map_err(|failure| failure.about(&shown).fact("for", shown.as_ref()))?;
         let Found::Reference(reference) = found else {
             continue;
         };
@@ -173,9 +173,18 @@ impl Plan {
 
     /// The plan of `exec`, or what the command line or the manifest got wrong.
     pub fn exec(exec: &Exec, env: &Environment) -> Result<Plan, Failure> {
+        Plan::exec_without(&[], exec, env)
+    }
+
+    /// The same where these variables are none of its business.
+    pub fn exec_without(
+        passed: &[OsString],
+        exec: &Exec,
+        env: &Environment,
+    ) -> Result<Plan, Failure> {
         let (mut plan, vaults) = Plan::begin(&exec.shared, env, PATIENT)?;
         plan.unset = exec.unset.clone();
-        variables::add(&mut plan, exec, env, &vaults)?;
+        variables::add(&mut plan, exec, passed, env, &vaults)?;
         Ok(plan)
     }
 

@@ -1,6 +1,6 @@
 //! The variables of `exec`: references of the environment, then `--secret` and `--memfd`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use super::{Plan, Way, references_of};
 use crate::cli::Exec;
@@ -14,17 +14,25 @@ use super::vaults::Vaults;
 pub fn add(
     plan: &mut Plan,
     exec: &Exec,
+    passed: &[OsString],
     env: &Environment,
     vaults: &Vaults,
 ) -> Result<(), Failure> {
-    for (name, reference) in references_of(env, &[&exec.literal, &exec.unset])? {
+    let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
+    let options = exec.shared.secrets.iter().chain(&exec.memfds);
+    let overwritten: Vec<OsString> = options
+        .filter(|_| overwrite)
+        .map(|(name, _)| name.into())
+        .collect();
+    for (name, reference) in
+        references_of(env, &[&exec.literal, &exec.unset, &overwritten, passed])?
+    {
         let shown = name.to_string_lossy().into_owned();
         check_reserved(&shown)?;
         plan.add(name, Way::Variable, &reference, vaults)
-            .map_err(|failure| failure.about(&shown))?;
+            .map_err(|failure| failure.about(&shown).fact("for", &shown))?;
     }
     plan.note_literals(&exec.literal, env);
-    let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
     let references = plan.targets.len();
     let secrets = exec
         .shared
@@ -48,7 +56,7 @@ pub fn add(
         {
             return Err(match at < references {
                 true => config("two sources: the variable is a reference already")
-                    .hint("remove the variable from the environment, or the option"),
+                    .hint("remove the variable from the environment, or let the option win with --override"),
                 false => config("it is given twice"),
             });
         }

@@ -7,6 +7,8 @@ use crate::host::{VaultName, parse_vault_part, strip_prefix_ignore_case};
 pub const SCHEME: &str = "akv://";
 pub const TOKEN_SCHEME: &str = "entra-token:";
 pub const APP_SERVICE: &str = "@microsoft.keyvault(";
+/// How what is nearly a reference begins.
+pub const NEARLY: [&str; 3] = ["akv:", "akv//", "@microsoft.keyvault"];
 
 /// Every form that `--secret` takes.
 pub fn parse_any(text: &str) -> Result<Reference, Failure> {
@@ -66,7 +68,8 @@ pub fn check_resource(resource: &str) -> Result<(), Failure> {
             .hint("write entra-token:https://database.windows.net/"));
     }
     if resource.ends_with("/.default") {
-        return Err(malformed("this is a scope, not a resource").hint("leave /.default out"));
+        return Err(malformed("this is a scope, not a resource")
+            .hint("leave /.default out, or give it to `akv-init token` with --scope"));
     }
     match resource
         .bytes()
@@ -195,7 +198,7 @@ pub fn check_secret_name(name: &str) -> Result<(), Failure> {
     Err(malformed(why))
 }
 
-fn is_version(text: &str) -> bool {
+pub fn is_version(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

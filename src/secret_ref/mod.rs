@@ -14,8 +14,12 @@ use crate::host::{VaultName, strip_prefix_ignore_case};
 
 pub use forms::check_resource;
 use forms::{
-    APP_SERVICE, SCHEME, TOKEN_SCHEME, check_secret_name, malformed, parse_any, parse_full,
+    APP_SERVICE, NEARLY, SCHEME, TOKEN_SCHEME, check_secret_name, is_version, malformed, parse_any,
+    parse_full,
 };
+
+const UNEXPANDED: &str =
+    "`$(NAME)` was not expanded: Kubernetes only knows a NAME that stands before it in `env`";
 
 /// One secret of one vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +72,13 @@ impl Reference {
     pub fn find(value: &str) -> Result<Found, Failure> {
         let text = value.trim();
         if let Some(found) = parse_full(text) {
-            return found
-                .map(Found::Reference)
-                .map_err(|failure| failure.about(&subject(text)));
+            return found.map(Found::Reference).map_err(|failure| {
+                let failure = failure.about(&subject(text));
+                match text.contains("$(") {
+                    true => failure.hint(UNEXPANDED),
+                    false => failure,
+                }
+            });
         }
         let lower = value.to_ascii_lowercase();
         if [SCHEME, TOKEN_SCHEME, APP_SERVICE]
@@ -81,6 +89,14 @@ impl Reference {
                 "a reference must be the whole value; Kubernetes expands $(NAME) in later values before the \
                  container starts; `--literal NAME` passes the value on as it is",
             ));
+        }
+        // Passed on, the text itself would become a password.
+        if NEARLY
+            .iter()
+            .any(|start| strip_prefix_ignore_case(text, start).is_some())
+        {
+            return Err(malformed("the value looks like a reference and is none")
+                .hint("write akv://VAULT/NAME; `--literal NAME` passes the value on as it is"));
         }
         // As a whole value only: `…@azurekeyvault` also ends the user part of many a URL, password included.
         if let Some((name, rest)) = text.split_once("@azurekeyvault")
@@ -100,6 +116,11 @@ impl Reference {
 impl SecretRef {
     fn new(vault: VaultName, name: &str, version: Option<&str>) -> Result<SecretRef, Failure> {
         check_secret_name(name)?;
+        // As in the URL; a secret of that name has a version of 32 digits.
+        if let Some(name) = version.filter(|version| !is_version(version) && name == "secrets") {
+            return Err(malformed("`secrets/` is a part of the URL alone")
+                .hint(format!("leave it out: akv://VAULT/{name}")));
+        }
         if let Some(version) = version
             && (version.len() > 127 || !version.bytes().all(|b| b.is_ascii_alphanumeric()))
         {

@@ -132,12 +132,15 @@ impl KeyVault {
     }
 
     /// Asks the vault what it wants a token for: one request, however many readers there are.
-    pub fn ask(&self, http: &Http, wanted: &Wanted) -> Result<Asked, Failure> {
+    pub fn ask(&self, http: &Http, wanted: &Wanted, purpose: &str) -> Result<Asked, Failure> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asked) = &*asked {
             return Ok(asked.clone());
         }
-        let doing = format!("asking {} what it wants a token for", self.host);
+        let doing = format!(
+            "asking {} for {purpose} what it wants a token for",
+            self.host
+        );
         let id = request_id();
         let headers = [("x-ms-client-request-id", id.as_str())];
         let wait = Wait::begin(&doing, self.unreachable(Kind::NoConnection));
@@ -150,7 +153,12 @@ impl KeyVault {
             };
             found.map_err(|trouble| trouble.hint_for(|kind| self.unreachable(kind)))
         })
-        .map_err(|failure| failure.about(&doing).fact("vault", self.host.to_string()))?;
+        .map_err(|failure| {
+            failure
+                .about(&doing)
+                .fact("vault", self.host.to_string())
+                .fact("for", purpose)
+        })?;
         log::debug(|| {
             Event::new(format!(
                 "{} wants a token for {}",

@@ -212,7 +212,7 @@ fn k5_k7_k8_a_resource_that_is_not_the_hosts_parent_is_not_asked_for() {
             ));
             let outcome = read_from(&azure, Source::Secret, host, &[]).outcome();
             let line = format!(
-                "error: asking {host} what it wants a token for: it wants a token for `{resource}`, which is not a \
+                "error: asking {host} for S what it wants a token for: it wants a token for `{resource}`, which is not a \
                  parent domain of its own"
             );
             let hint = format!(
@@ -266,7 +266,7 @@ fn k5_a_known_host_cannot_name_another_resource() {
 #[test]
 fn an_unknown_host_without_a_challenge_is_no_vault() {
     let azure = emulator().start();
-    let subject = format!("asking {HOST} what it wants a token for");
+    let subject = format!("asking {HOST} for S what it wants a token for");
     let prove = "which is not a parent domain of its own";
     for (answer, said) in [
         (Answer::status(401), "401 without a challenge".to_owned()),

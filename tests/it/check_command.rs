@@ -221,14 +221,14 @@ fn its_exit_code_is_that_of_exec() {
             &[("S", "akv://kv1/a_b")],
             no_answer,
             78,
-            "references",
+            "reference S",
         ),
         (
             &["true"],
             &[("S", "see akv://kv1/a")],
             no_answer,
             78,
-            "references",
+            "reference S",
         ),
         (&good, &[("S", "a value")], no_answer, 78, "references"),
         (
@@ -633,7 +633,6 @@ fn without_references_and_without_a_command_there_is_little_to_look_at() {
     let verdict = format!("ok      verdict     every link holds; a warning: references: {none}\n");
     for (words, command) in [
         (&[][..], ""),
-        (&["--"], ""),
         (
             &["--", "/bin/sh", "-c", "exit 3"],
             "ok      command     /bin/sh\n",
@@ -643,6 +642,10 @@ fn without_references_and_without_a_command_there_is_little_to_look_at() {
         let expected = format!("warning references  {none}\n{command}{verdict}");
         assert_eq!(report_of(&outcome, 0), expected);
     }
+    // As `exec` is put there and its COMMAND forgotten.
+    let outcome = check(&azure, &["--"]).outcome();
+    assert_eq!(outcome.error(), Some("no COMMAND given"));
+    assert_eq!(outcome.code, Some(64));
     let outcome = check(&azure, &["--format", "json"]).outcome();
     let expected = [
         json!({"link": "references", "state": "warning", "message": none}),

@@ -190,7 +190,7 @@ fn what_is_no_resource_is_refused_before_any_request() {
     );
     let scope = (
         "this is a scope, not a resource",
-        Some("leave /.default out"),
+        Some("leave /.default out, or give it to `akv-init token` with --scope"),
     );
     let form = ("a resource is a URL, or an application's id", None);
     for (resource, shown, (said, hint)) in [

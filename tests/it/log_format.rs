@@ -173,7 +173,8 @@ fn an_error_is_an_object_with_code_cause_hint_and_facts() {
     // Without a hint there is none.
     let outcome = run(&azure, &["exec", "--log-format", "json", "/"]).outcome();
     let expected = json!({
-        "cause": "not executable", "code": 126, "level": "error", "message": "COMMAND `/`: is a directory",
+        "cause": "not executable", "code": 126, "command": "/", "level": "error",
+        "message": "COMMAND `/`: is a directory",
     });
     assert_eq!(
         (outcome.code, objects(&outcome)),
@@ -545,7 +546,8 @@ fn the_option_beats_its_twin_and_a_twin_that_is_no_format_is_the_manifests_error
     };
     let text = ["error: COMMAND `/`: is a directory"];
     let object = json!({
-        "cause": "not executable", "code": 126, "level": "error", "message": "COMMAND `/`: is a directory",
+        "cause": "not executable", "code": 126, "command": "/", "level": "error",
+        "message": "COMMAND `/`: is a directory",
     });
     for (words, twin) in [
         (&[][..], ""),

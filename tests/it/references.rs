@@ -236,9 +236,8 @@ fn what_only_looks_like_a_reference_is_an_ordinary_value() {
         "http://kv1.vault.azure.net/secrets/sa",
         "sa",
         "sa/0123456789abcdef0123456789abcdef",
-        "akv:/kv1/sa",
         "akv",
-        "@Microsoft.KeyVault",
+        "avk://kv1/sa",
         "@Microsoft.Storage(VaultName=kv1)",
         "postgres://u:hunter2@azurekeyvault/x",
         "mailto:sa@azurekeyvault.example",
@@ -253,6 +252,51 @@ fn what_only_looks_like_a_reference_is_an_ordinary_value() {
         assert_eq!(run.outcome().stdout_alone(), value);
     }
     assert_eq!(azure.connections(Door::Imds), 0);
+}
+
+#[test]
+fn what_is_nearly_a_reference_is_no_value_either() {
+    let hint = "hint: write akv://VAULT/NAME; `--literal NAME` passes the value on as it is";
+    let error = "error: S: the value looks like a reference and is none";
+    for value in [
+        "akv:/kv1/sa",
+        "AKV:kv1/sa",
+        " akv//kv1/sa",
+        "@Microsoft.KeyVault",
+        "@Microsoft.KeyVault SecretUri=https://kv1.vault.azure.net/secrets/sa",
+    ] {
+        let run = dry_run(&[]).env("S", value);
+        run.outcome().failed(78, &[error, hint]);
+        let run = dry_run(&["--literal", "S"]).env("S", value);
+        assert_eq!(run.outcome().code, Some(0), "{value}");
+    }
+}
+
+/// A URL's `secrets/`, and a variable that Kubernetes did not know.
+#[test]
+fn what_is_no_reference_as_it_stands_says_what_to_leave_out_or_to_define() {
+    for (value, said, hint) in [
+        (
+            "akv://kv1/secrets/sa",
+            "malformed reference `akv://kv1/secrets/sa`: `secrets/` is a part of the URL alone",
+            "leave it out: akv://VAULT/sa",
+        ),
+        (
+            "akv://$(VAULT)/sa",
+            "malformed reference `akv://…`: a vault's name has 3 to 24 letters, digits and single hyphens, and starts \
+             with a letter",
+            "`$(NAME)` was not expanded: Kubernetes only knows a NAME that stands before it in `env`",
+        ),
+    ] {
+        let (error, hint) = (format!("error: S: {said}"), format!("hint: {hint}"));
+        let run = dry_run(&[]).env("S", value);
+        run.outcome().failed(78, &[&error, &hint]);
+    }
+    // A secret may have that name.
+    let version = "0123456789abcdef0123456789abcdef";
+    let run = dry_run(&[]).env("S", format!("akv://kv1/secrets/{version}"));
+    let expected = format!("https://kv1.vault.azure.net/secrets/secrets/{version}");
+    assert_eq!(url_and_resource(&run.outcome()).0, expected);
 }
 
 #[test]

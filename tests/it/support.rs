@@ -11,6 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::azure::Azure;
 
+/// What is said of a COMMAND that is a path which leads nowhere.
+pub const IN_IMAGE: &str = "hint: is it in this image, at this path?";
 /// What is said of every service that answers 429 to the end.
 pub const THROTTLED: &str = "hint: it is asked too often, by whomever: wait, and let fewer containers start at the same \
                              time";

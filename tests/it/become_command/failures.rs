@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::inherited;
 use crate::azure::{Azure, Door};
-use crate::support::{Run, akv_init, exec};
+use crate::support::{IN_IMAGE, Run, akv_init, exec};
 
 /// A directory for one test.
 pub struct Scratch(pub PathBuf);
@@ -111,14 +111,19 @@ fn a_directory_is_126() {
 fn a_path_that_leads_nowhere_is_127_and_one_without_an_end_is_126() {
     let scratch = Scratch::new();
     let file = scratch.file("file", b"#!/bin/sh\n", 0o755);
-    run(&format!("{file}/tool"))
-        .outcome()
-        .failed(127, &[&format!("error: COMMAND `{file}/tool`: not found")]);
+    run(&format!("{file}/tool")).outcome().failed(
+        127,
+        &[
+            &format!("error: COMMAND `{file}/tool`: not found"),
+            IN_IMAGE,
+        ],
+    );
     let dangling = scratch.path("dangling");
     symlink("absent", &dangling).expect("it is new");
-    run(&dangling)
-        .outcome()
-        .failed(127, &[&format!("error: COMMAND `{dangling}`: not found")]);
+    run(&dangling).outcome().failed(
+        127,
+        &[&format!("error: COMMAND `{dangling}`: not found"), IN_IMAGE],
+    );
     let circle = scratch.path("circle");
     symlink("circle", &circle).expect("it is new");
     let why = "cannot be executed: Too many symbolic links encountered";

@@ -2,7 +2,7 @@
 
 use super::failures::{Scratch, run};
 use crate::azure::{Azure, Door};
-use crate::support::{akv_init, exec};
+use crate::support::{IN_IMAGE, akv_init, exec};
 
 #[test]
 fn a_command_that_is_not_on_path_is_127() {
@@ -105,9 +105,22 @@ fn a_name_with_a_slash_is_a_path() {
         assert_eq!(run.outcome().stdout_alone(), format!("{command}\n"));
     }
     let absent = scratch.path("absent");
-    run(&absent)
-        .outcome()
-        .failed(127, &[&format!("error: COMMAND `{absent}`: not found")]);
+    run(&absent).outcome().failed(
+        127,
+        &[&format!("error: COMMAND `{absent}`: not found"), IN_IMAGE],
+    );
+    // As a manifest has it where its list is one string.
+    let blanks =
+        "hint: it has blanks in it: give each word by itself, there is no shell to split them";
+    run("sh -c true").outcome().failed(
+        127,
+        &["error: COMMAND `sh -c true`: not found on PATH", blanks],
+    );
+    let absent = format!("{absent} -v");
+    run(&absent).outcome().failed(
+        127,
+        &[&format!("error: COMMAND `{absent}`: not found"), blanks],
+    );
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn a_twin_with_a_value_that_its_option_does_not_take_is_the_manifests_error() {
             "`AzureCloud` is not public, usgov or china",
         ),
         ("AKV_INIT_OVERRIDE", "yes", "`yes` is not true or false"),
-        ("AKV_INIT_VERBOSE", "1", "`1` is not true or false"),
+        ("AKV_INIT_VERBOSE", "2", "`2` is not true or false"),
         ("AKV_INIT_VAULT", "a_b", vault),
         (
             "AKV_INIT_ALLOW_VAULT",

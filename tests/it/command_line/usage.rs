@@ -33,7 +33,16 @@ fn a_command_of_our_own_comes_first() {
     akv_init::<&str>([])
         .outcome()
         .failed(64, &["error: no command given", HELP]);
-    for verb in ["frobnicate", "--verbose", "--", "", "EXEC", "/bin/true"] {
+    for option in ["--verbose", "--", "-x"] {
+        akv_init([option, "exec"]).outcome().failed(
+            64,
+            &[
+                &format!("error: `{option}` stands where a command must"),
+                "hint: options stand behind it: akv-init exec [OPTIONS] -- PROGRAM",
+            ],
+        );
+    }
+    for verb in ["frobnicate", "", "EXEC", "/bin/true"] {
         akv_init([verb, "exec"]).outcome().failed(
             64,
             &[

@@ -100,27 +100,38 @@ fn a_target_that_has_a_value_is_a_conflict() {
 fn a_target_that_is_a_reference_already_is_two_sources() {
     let two = [
         "error: S: two sources: the variable is a reference already",
-        "hint: remove the variable from the environment, or the option",
+        "hint: remove the variable from the environment, or let the option win with --override",
     ];
     let words = ["--secret", "S=akv://kv1/sa"];
     run(&words)
         .env("S", "akv://kv1/other")
         .outcome()
         .failed(78, &two);
-    // Not even where both say the same, and not even with --override.
+    // Not even where both say the same.
     run(&words)
         .env("S", "akv://kv1/sa")
         .outcome()
         .failed(78, &two);
-    let words = ["--override", "--secret", "S=akv://kv1/sa"];
-    run(&words)
-        .env("S", "akv://kv1/sa")
-        .outcome()
-        .failed(78, &two);
-    run(&words)
-        .env("S", "@Microsoft.KeyVault(VaultName=kv1;SecretName=sa)")
-        .outcome()
-        .failed(78, &two);
+}
+
+#[test]
+fn with_override_the_option_wins_over_a_reference_too() {
+    let words = ["--override", "--dry-run", "--secret", "S=akv://kv1/sa"];
+    // What is overridden is not even looked at.
+    for value in [
+        "akv://kv1/other",
+        "@Microsoft.KeyVault(VaultName=kv1;SecretName=b)",
+        "akv://k_v/x",
+    ] {
+        let outcome = run(&words).env("S", value).outcome();
+        let secrets: Vec<&str> = outcome
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("secret"))
+            .collect();
+        let expected = "secret    S <- https://kv1.vault.azure.net/secrets/sa (resource https://vault.azure.net)";
+        assert_eq!(secrets, [expected], "{}", outcome.stderr);
+    }
 }
 
 #[test]

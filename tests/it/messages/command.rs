@@ -20,6 +20,7 @@ pub fn command(page: &mut Page) {
     page.run(run("server"));
     page.run(run("server").env("PATH", "/usr/bin:/bin"));
     page.run(run("/app/server"));
+    page.run(run("sh -c true"));
     page.run(run(&scratch.directory("directory")));
     page.run(run(&circle));
     page.run(run(&scratch.file("no-permission", b"#!/bin/sh\n", 0o644)));

@@ -20,8 +20,9 @@ fn dry(words: &[&str]) -> Run {
 }
 
 pub fn command_line(page: &mut Page) {
-    let runs: [&[&str]; 43] = [
+    let runs: [&[&str]; 44] = [
         &[],
+        &["--init", "exec", "true"],
         &["exec", "--drain", "5s", "true"],
         &["exec", "--init", "child", "--", "true"],
         &["exec", "--init=everybody", "true"],
@@ -118,6 +119,9 @@ pub fn references(page: &mut Page) {
         "@Microsoft.KeyVault(SecretUri=http://kv1.vault.azure.net/secrets/sql-sa)",
         "entra-token:a resource",
         "akv://kv1",
+        "akv://kv1/secrets/sql-sa",
+        "akv://$(VAULT)/sql-sa",
+        "akv:/kv1/sql-sa",
         "akv://kv1.managedhsm.azure.net/sql-sa",
         "akv://kv1.privatelink.vaultcore.azure.net/sql-sa",
         "entra-token:",
@@ -225,4 +229,13 @@ pub fn plans(page: &mut Page) {
         "/run/secrets",
     ];
     page.show(akv_init(words));
+    for init in ["--init", "--init=child"] {
+        page.show(akv_init([
+            "exec",
+            init,
+            "--drain=9",
+            "--dry-run",
+            "/bin/true",
+        ]));
+    }
 }

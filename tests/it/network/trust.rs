@@ -186,8 +186,10 @@ fn a_named_file_that_is_missing_or_holds_no_certificate_is_an_error_before_any_r
     fs::write(&empty, "").unwrap();
     fs::write(&text, "-----BEGIN CERTIFICATE-----\nnot base64!\n").unwrap();
     let pem = Some("hint: it must be PEM: -----BEGIN CERTIFICATE-----");
+    let mount =
+        Some("hint: it is read for the certificates that are trusted: mount it, or do not name it");
     for (file, why, hint) in [
-        (&missing, "No such file or directory (os error 2)", None),
+        (&missing, "No such file or directory (os error 2)", mount),
         (&empty, "no certificate in it", pem),
         (&key, "no certificate in it", pem),
         (&text, "no certificate in it", pem),
