@@ -7,7 +7,9 @@ mod report;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::azure::{Answer, Azure, Certificate, Door, Stored};
@@ -190,6 +192,49 @@ fn both_formats_tell_the_same_links() {
     }
 }
 
+/// Or what is wrong with the second would be told at the next start only.
+#[test]
+fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
+    let (azure, target) = with_secret();
+    let run = check(&azure, &["--secret", &target, "--", "true"])
+        .env("A", "akv://kv1/a_b")
+        .env("B", "akv:/kv1/b")
+        .env("C", format!("akv://{}/missing", azure.vault()));
+    let outcome = run.outcome();
+    let report = unfolded(&azure, report_of(&outcome, 78));
+    for line in [
+        "FAILED  reference   A: malformed reference `akv://kv1/a_b`: Key Vault names cannot hold \"_\"; is it \"a-b\"?\n",
+        "FAILED  reference   B: the value looks like a reference and is none\n",
+        "ok      reference   C: akv://VAULT/missing, by the environment\n",
+        "ok      secret      S: `sql-sa`, version ",
+        "FAILED  secret      C: `missing` in VAULT: 404 ",
+        "FAILED  verdict     reference A: malformed reference `akv://kv1/a_b`: ",
+    ] {
+        assert!(report.contains(line), "{line}{report}");
+    }
+    assert!(report.contains("; 2 more links are broken\n"), "{report}");
+}
+
+/// Somebody who has waited long enough.
+#[test]
+fn what_stops_it_is_said() {
+    let (azure, target) = with_secret();
+    azure.always(Door::Vault, Answer::usual().delay(Duration::from_secs(20)));
+    let running = check(&azure, &["--secret", &target, "--", "true"])
+        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
+        .spawn();
+    azure.wait_for(Door::Vault, 1);
+    running.signal(Signal::SIGTERM);
+    let outcome = running.outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(143), ""));
+    let error = outcome.error().unwrap();
+    assert!(error.starts_with("stopped by SIGTERM after "), "{error}");
+    assert!(
+        error.contains(", while reading secret `sql-sa` from "),
+        "{error}"
+    );
+}
+
 /// What is wrong, and what `exec` makes of it.
 #[test]
 fn its_exit_code_is_that_of_exec() {
@@ -198,10 +243,14 @@ fn its_exit_code_is_that_of_exec() {
         enabled: false,
         ..Stored::new("disabled", VALUE)
     });
-    let file = azure.dir().join("no-program");
-    fs::write(&file, "no program\n").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    let file = file.to_str().unwrap();
+    let program = |name: &str, content: &str| {
+        let file = azure.dir().join(name);
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (file, empty) = (program("no-program", "no program\n"), program("empty", ""));
+    let (file, empty) = (file.as_str(), empty.as_str());
     let vault = azure.vault();
     let secret = |name: &str| format!("S=akv://{vault}/{name}");
     let (missing, disabled) = (secret("missing"), secret("disabled"));
@@ -259,6 +308,13 @@ fn its_exit_code_is_that_of_exec() {
             no_answer,
             126,
             "command /",
+        ),
+        (
+            &["--secret", &target, "--", empty],
+            none,
+            no_answer,
+            126,
+            "command ",
         ),
         (
             &["--secret", &target, "--", file],

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::azure::{Answer, Azure, Door};
 use crate::network::wire::{assert_got_it, connections, counts};
-use crate::support::{Outcome, Run, exec};
+use crate::support::{Outcome, Run, akv_init, exec};
 use crate::support_identities::{Source, leak, with};
 
 const POSTGRES: &str = "https://ossrdbms-aad.database.windows.net";
@@ -145,6 +145,17 @@ fn verbose_says_when_the_token_ends() {
         outcome.stderr
     );
     assert_eq!(leak(&azure, &outcome, &[]), None);
+    // `token` has no variable that it is for.
+    let outcome = akv_init(["token", "--verbose"])
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
+        .outcome();
+    let said = "akv-init: debug: this token ends at ";
+    assert_eq!(
+        outcome.stderr.matches(said).count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
     // Where it is only for a vault, nobody else holds it.
     azure.secret("a", "b");
     let reference = format!("S=akv://{}/a", azure.vault());
