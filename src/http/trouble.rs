@@ -193,9 +193,13 @@ fn from_tls(error: &TlsError) -> Trouble {
                         .to_owned(),
                 )
             }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                ("the certificate has expired".to_owned(), clock_hint())
-            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+                "the certificate has expired".to_owned(),
+                format!(
+                    "{}; if it is, whoever runs that host, or what intercepts TLS on the way, must renew it",
+                    clock_hint()
+                ),
+            ),
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 ("the certificate is not valid yet".to_owned(), clock_hint())
             }

@@ -91,7 +91,8 @@ fn a_certificate_whose_time_is_over_is_a_question_of_clocks() {
         76,
         &[
             &line,
-            "hint: is this machine's clock right? It says 0000-00-00 00:00:00 UTC",
+            "hint: is this machine's clock right? It says 0000-00-00 00:00:00 UTC; if it is, whoever runs that host, or \
+             what intercepts TLS on the way, must renew it",
         ],
     );
     assert_eq!(counts(&azure), [1, 0, 0]);
