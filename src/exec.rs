@@ -93,7 +93,7 @@ impl Program {
         let Err(errno) = execve(&path, &self.argv, environment);
         // A standard error without a reader must not end us before the exit code is given.
         os::ignore(Signal::SIGPIPE);
-        Err(explain(&self.path, errno))
+        Err(explain(&self.path, errno).fact("command", self.argv[0].to_string_lossy()))
     }
 }
 
@@ -182,7 +182,7 @@ fn not_found(name: &OsStr) -> &'static str {
 }
 
 fn has_blank(name: &OsStr) -> bool {
-    name.as_bytes().contains(&b' ')
+    name.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
 
 fn is_empty(path: &Path) -> bool {

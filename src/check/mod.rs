@@ -11,7 +11,6 @@ mod tokens;
 mod told;
 mod way;
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::{Check, Exec};
@@ -34,7 +33,7 @@ pub fn check(check: &Check, env: &Environment) -> Report {
     let plan = plan(&check.exec, env, &mut report);
     if let Some(plan) = &plan {
         let is_whole = report.links.is_empty();
-        report.links.extend(references(plan, env, is_whole));
+        report.links.extend(references(plan, &check.exec, is_whole));
     }
     let command = (!check.exec.command.is_empty()).then(|| command(check, env));
     // What only execve refuses is the last that `exec` comes to.
@@ -53,20 +52,19 @@ pub fn check(check: &Check, env: &Environment) -> Report {
 /// The plan of what can be planned. A variable with a malformed reference is told and then left as it is, or what is
 /// wrong with another one would be told at the next start only.
 fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
-    let mut told: Vec<OsString> = Vec::new();
+    let mut told: Vec<String> = Vec::new();
     loop {
         let failure = match Plan::exec_without(&told, exec, env) {
             Ok(plan) => return Some(plan),
             Err(failure) => failure,
         };
-        let variable = failure.known("for").map(OsString::from);
+        let variable = failure.known("for").map(str::to_owned);
         let Some(name) = variable.filter(|name| !told.contains(name)) else {
             report.links.push(Link::failed("references", "", &failure));
             return None;
         };
-        let shown = name.to_string_lossy();
-        let mut link = Link::failed("reference", shown.as_ref(), &failure);
-        if let Some(rest) = link.text.strip_prefix(&format!("{shown}: ")) {
+        let mut link = Link::failed("reference", name.as_str(), &failure);
+        if let Some(rest) = link.text.strip_prefix(&format!("{name}: ")) {
             link.text = rest.to_owned();
         }
         report.links.push(link);
@@ -110,19 +108,17 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
 }
 
 /// Where each reference is, and what it leads to.
-fn references(plan: &Plan, env: &Environment, is_whole: bool) -> Vec<Link> {
+fn references(plan: &Plan, exec: &Exec, is_whole: bool) -> Vec<Link> {
     if plan.targets.is_empty() && is_whole {
         let link = Link::good("references", "", "");
         return vec![link.warn("there are none: COMMAND is started as it is", None)];
     }
     let link = |target: &Target| {
         let name = target.name.to_string_lossy();
-        let place = match env
-            .variables()
-            .any(|(name, value)| name == target.name && plan.is_reference(value))
-        {
-            true => "the environment",
-            false => "an option",
+        let mut options = exec.shared.secrets.iter().chain(&exec.memfds);
+        let place = match options.any(|(name, _)| target.name == name.as_str()) {
+            true => "an option",
+            false => "the environment",
         };
         let to = match &plan.items[target.item] {
             Item::Token(resource) => format!("an access token for {resource}"),

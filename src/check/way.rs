@@ -12,6 +12,7 @@ use crate::http::probe::{Found, NameServers, resolve};
 use crate::http::retry::Kind;
 use crate::http::trouble::Trouble;
 use crate::http::{Limits, Service};
+use crate::progress::Wait;
 
 /// How long one try may take.
 pub const ONE_TRY: Duration = Duration::from_secs(3);
@@ -43,6 +44,7 @@ pub fn look_at_name(service: &Service) -> Result<(Link, Place), Lost> {
         let link = Link::skipped("name", "", "there is no name");
         return Ok((link, Place::default()));
     };
+    let _wait = Wait::begin(&format!("looking up {}", host.name), None);
     let answer = Arc::new((Mutex::new(None), Condvar::new()));
     let began = Instant::now();
     let (asked, asker) = (host.clone(), answer.clone());
@@ -111,6 +113,7 @@ pub fn look_at_connection(
     place: &Place,
     failure_of: impl FnOnce(Trouble) -> Failure,
 ) -> (Link, Option<String>) {
+    let _wait = Wait::begin(&format!("connecting to {}", told::shown(service)), None);
     let began = Instant::now();
     let (opened, peer) = service.probe(LIMITS);
     let (link, why) = match opened {

@@ -63,6 +63,7 @@ pub fn parse(words: Vec<OsString>) -> Result<Action, Failure> {
         }
         Some("--version" | "-V") => Ok(Action::Version),
         Some(option) if option.starts_with('-') => {
+            let option = option.split('=').next().unwrap_or_default();
             Err(usage(&format!("`{option}` stands where a command must"))
                 .hint("options stand behind it: akv-init exec [OPTIONS] -- PROGRAM"))
         }
@@ -76,15 +77,15 @@ fn parse_exec(words: Vec<OsString>) -> Result<Action, Failure> {
     let exec = parse_starting(&mut options, command)?;
     refuse_leftovers(options)?;
     match exec.command.is_empty() {
-        true => Err(no_command()),
+        true => Err(no_command("exec")),
         false => Ok(Action::Exec(Box::new(exec))),
     }
 }
 
-fn no_command() -> Failure {
-    usage("no COMMAND given").hint(
-        "write akv-init exec [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's CMD: repeat it",
-    )
+fn no_command(verb: &str) -> Failure {
+    usage("no COMMAND given").hint(format!(
+        "write akv-init {verb} [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's CMD: repeat it"
+    ))
 }
 
 /// Whether COMMAND runs in a child, and how.
@@ -106,7 +107,7 @@ fn parse_check(words: Vec<OsString>) -> Result<Action, Failure> {
     let is_forgotten = words.last().is_some_and(|word| word == "--");
     let (mut options, command) = split_at_command("check", words)?;
     if is_forgotten && command.is_empty() {
-        return Err(no_command());
+        return Err(no_command("check"));
     }
     let exec = parse_starting(&mut options, command)?;
     let format = parsed(&mut options, "--format", Format::parse, Format::NAMES)?;

@@ -6,6 +6,7 @@
 
 use std::env::split_paths;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,8 +95,9 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
         )
     };
     let pem = fs::read(path).map_err(|error| {
-        unusable(error.to_string())
-            .hint("it is read for the certificates that are trusted: mount it, or do not name it")
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        let hint = "it is read for the certificates that are trusted: mount it, or do not name it";
+        unusable(error.to_string()).maybe_hint(is_missing.then(|| hint.to_owned()))
     })?;
     match add_certificates(roots, &pem) {
         0 => Err(unusable("no certificate in it".to_owned()).hint(PEM)),

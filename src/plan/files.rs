@@ -19,14 +19,16 @@ pub fn add(
 ) -> Result<Vec<PlannedFile>, Failure> {
     plan.note_literals(&write.literal, env);
     if write.from_env {
-        for (name, reference) in references_of(env, &[&write.literal])? {
+        for (name, reference) in references_of(env, &|name| {
+            write.literal.iter().any(|literal| literal == name)
+        })? {
             let shown = name.to_string_lossy().into_owned();
             // What is not UTF-8 is not the name of a file that anybody could ask for.
             let name = name.into_string().map_err(|_| {
                 Failure::new(Cause::Config, format!("{shown}: the name is not UTF-8"))
             })?;
             plan.add(name.into(), Way::File, &reference, vaults)
-                .map_err(|failure| failure.about(&shown))?;
+                .map_err(|failure| failure.about(&shown).fact("for", &shown))?;
         }
     }
     for (name, reference) in &write.shared.secrets {

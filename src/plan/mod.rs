@@ -106,19 +106,15 @@ pub enum Way {
     Variable,
 }
 
-/// Variables whose whole value is a reference, but for `passed`.
+/// Variables whose whole value is a reference, but for those that are passed on.
 fn references_of(
     env: &Environment,
-    passed: &[&[OsString]],
+    is_passed: &dyn Fn(&OsStr) -> bool,
 ) -> Result<Vec<(OsString, Reference)>, Failure> {
     let mut references = Vec::new();
     for (name, value) in env.variables() {
         let own = name.as_bytes().starts_with(OWN_PREFIX.as_bytes());
-        if own
-            || passed
-                .iter()
-                .any(|names| names.iter().any(|passed| passed == name))
-        {
+        if own || is_passed(name) {
             continue;
         }
         let shown = name.to_string_lossy();
@@ -134,7 +130,8 @@ fn references_of(
                 format!(
                     "{shown}: the variable stands twice in the environment, once as a reference"
                 ),
-            ));
+            )
+            .fact("for", shown.as_ref()));
         }
         references.push((name.to_owned(), reference));
     }
@@ -176,15 +173,11 @@ impl Plan {
         Plan::exec_without(&[], exec, env)
     }
 
-    /// The same where these variables are none of its business.
-    pub fn exec_without(
-        passed: &[OsString],
-        exec: &Exec,
-        env: &Environment,
-    ) -> Result<Plan, Failure> {
+    /// The same without these variables, by their names as messages have them: what is wrong with them was told.
+    pub fn exec_without(told: &[String], exec: &Exec, env: &Environment) -> Result<Plan, Failure> {
         let (mut plan, vaults) = Plan::begin(&exec.shared, env, PATIENT)?;
         plan.unset = exec.unset.clone();
-        variables::add(&mut plan, exec, passed, env, &vaults)?;
+        variables::add(&mut plan, exec, told, env, &vaults)?;
         Ok(plan)
     }
 
@@ -250,14 +243,6 @@ impl Plan {
 
     fn has(&self, name: &str) -> bool {
         self.targets.iter().any(|target| target.name == name)
-    }
-
-    /// Whether a variable's value is a reference.
-    pub fn is_reference(&self, value: &OsStr) -> bool {
-        matches!(
-            Reference::find(&value.to_string_lossy()),
-            Ok(Found::Reference(_))
-        )
     }
 
     /// The reference of a target, as one would write it in full; none where it is an access token.

@@ -1,6 +1,6 @@
 //! The variables of `exec`: references of the environment, then `--secret` and `--memfd`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use super::{Plan, Way, references_of};
 use crate::cli::Exec;
@@ -10,27 +10,32 @@ use crate::settings::truth;
 
 use super::vaults::Vaults;
 
-/// Adds them, or says which of them cannot be one.
+/// Adds them, or says which of them cannot be one. `told` are left out, as messages have their names.
 pub fn add(
     plan: &mut Plan,
     exec: &Exec,
-    passed: &[OsString],
+    told: &[String],
     env: &Environment,
     vaults: &Vaults,
 ) -> Result<(), Failure> {
     let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
-    let options = exec.shared.secrets.iter().chain(&exec.memfds);
-    let overwritten: Vec<OsString> = options
-        .filter(|_| overwrite)
-        .map(|(name, _)| name.into())
-        .collect();
-    for (name, reference) in
-        references_of(env, &[&exec.literal, &exec.unset, &overwritten, passed])?
-    {
+    let is_option = |name: &OsStr| {
+        let mut options = exec.shared.secrets.iter().chain(&exec.memfds);
+        options.any(|(option, _)| name == option.as_str())
+    };
+    let is_told = |name: &OsStr| told.iter().any(|told| *told == name.to_string_lossy());
+    let is_passed = |name: &OsStr| {
+        let mut named = exec.literal.iter().chain(&exec.unset);
+        named.any(|other| other == name) || (overwrite && is_option(name)) || is_told(name)
+    };
+    for (name, reference) in references_of(env, &is_passed)? {
         let shown = name.to_string_lossy().into_owned();
-        check_reserved(&shown)?;
-        plan.add(name, Way::Variable, &reference, vaults)
-            .map_err(|failure| failure.about(&shown).fact("for", &shown))?;
+        check_reserved(&shown)
+            .and_then(|()| {
+                plan.add(name, Way::Variable, &reference, vaults)
+                    .map_err(|failure| failure.about(&shown))
+            })
+            .map_err(|failure| failure.fact("for", &shown))?;
     }
     plan.note_literals(&exec.literal, env);
     let references = plan.targets.len();
@@ -41,6 +46,9 @@ pub fn add(
         .zip(std::iter::repeat(Way::Variable));
     let memfds = exec.memfds.iter().zip(std::iter::repeat(Way::Memfd));
     for ((name, reference), way) in secrets.chain(memfds) {
+        if told.contains(name) {
+            continue;
+        }
         let config = |why: &str| Failure::new(Cause::Config, format!("{name}: {why}"));
         check_target(name)?;
         if exec.unset.iter().any(|unset| unset == name.as_str()) {

@@ -7,8 +7,13 @@ use crate::host::{VaultName, parse_vault_part, strip_prefix_ignore_case};
 pub const SCHEME: &str = "akv://";
 pub const TOKEN_SCHEME: &str = "entra-token:";
 pub const APP_SERVICE: &str = "@microsoft.keyvault(";
-/// How what is nearly a reference begins.
-pub const NEARLY: [&str; 3] = ["akv:", "akv//", "@microsoft.keyvault"];
+
+/// Whether a text that is none was meant as a reference. `akv:` without a path is somebody's image, or a prefix of keys.
+pub fn is_nearly(text: &str) -> bool {
+    let starts = |start: &str| strip_prefix_ignore_case(text, start);
+    let is_path = starts("akv:").is_some_and(|rest| rest.contains('/'));
+    is_path || starts("akv//").is_some() || starts("@microsoft.keyvault").is_some()
+}
 
 /// Every form that `--secret` takes.
 pub fn parse_any(text: &str) -> Result<Reference, Failure> {
@@ -93,6 +98,12 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Failure> {
         "" => VaultName::Default,
         vault => parse_vault_part(vault)?,
     };
+    // As in the URL; a secret of that name has a version of 32 digits. The rest may be anything, and is not shown.
+    let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
+    if rest.is_some_and(|rest| !rest.is_empty() && !is_version(rest)) {
+        return Err(malformed("`secrets/` is a part of the URL alone")
+            .hint("write akv://VAULT/NAME or akv://VAULT/NAME/VERSION, without it"));
+    }
     let (name, version) = parse_path(path)?;
     let mut found = SecretRef::new(vault, name, version)?;
     for option in options.into_iter().flat_map(|options| options.split('&')) {
@@ -198,7 +209,7 @@ pub fn check_secret_name(name: &str) -> Result<(), Failure> {
     Err(malformed(why))
 }
 
-pub fn is_version(text: &str) -> bool {
+fn is_version(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -14,12 +14,12 @@ use crate::host::{VaultName, strip_prefix_ignore_case};
 
 pub use forms::check_resource;
 use forms::{
-    APP_SERVICE, NEARLY, SCHEME, TOKEN_SCHEME, check_secret_name, is_version, malformed, parse_any,
+    APP_SERVICE, SCHEME, TOKEN_SCHEME, check_secret_name, is_nearly, malformed, parse_any,
     parse_full,
 };
 
 const UNEXPANDED: &str =
-    "`$(NAME)` was not expanded: Kubernetes only knows a NAME that stands before it in `env`";
+    "`$(NAME)` was not expanded: Kubernetes only knows a NAME that is defined before it";
 
 /// One secret of one vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +91,7 @@ impl Reference {
             ));
         }
         // Passed on, the text itself would become a password.
-        if NEARLY
-            .iter()
-            .any(|start| strip_prefix_ignore_case(text, start).is_some())
-        {
+        if is_nearly(text) {
             return Err(malformed("the value looks like a reference and is none")
                 .hint("write akv://VAULT/NAME; `--literal NAME` passes the value on as it is"));
         }
@@ -116,11 +113,6 @@ impl Reference {
 impl SecretRef {
     fn new(vault: VaultName, name: &str, version: Option<&str>) -> Result<SecretRef, Failure> {
         check_secret_name(name)?;
-        // As in the URL; a secret of that name has a version of 32 digits.
-        if let Some(name) = version.filter(|version| !is_version(version) && name == "secrets") {
-            return Err(malformed("`secrets/` is a part of the URL alone")
-                .hint(format!("leave it out: akv://VAULT/{name}")));
-        }
         if let Some(version) = version
             && (version.len() > 127 || !version.bytes().all(|b| b.is_ascii_alphanumeric()))
         {

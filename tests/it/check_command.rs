@@ -4,7 +4,10 @@
 mod readme;
 mod report;
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -213,6 +216,53 @@ fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
         assert!(report.contains(line), "{line}{report}");
     }
     assert!(report.contains("; 2 more links are broken\n"), "{report}");
+    // Each once, and what else is wrong with it waits: a name that is no text, one that COMMAND is chosen by, one that
+    // an option names too.
+    let run = check(&azure, &["--secret", &target, "--", "/bin/true"])
+        .env(OsStr::from_bytes(b"A\xff"), "akv://kv1/a_b")
+        .env("BASH_ENV", "akv://kv1/a")
+        .env("S", "akv://kv1/a_b");
+    let outcome = run.outcome();
+    let report = report_of(&outcome, 78);
+    for start in [
+        "A\u{fffd}: malformed",
+        "BASH_ENV: this variable decides",
+        "S: malformed",
+    ] {
+        let line = format!("FAILED  reference   {start}");
+        assert_eq!(report.matches(&line).count(), 1, "{line}{report}");
+    }
+    assert!(report.contains("; 2 more links are broken\n"), "{report}");
+}
+
+#[test]
+fn with_override_a_reference_is_told_by_the_option_that_won() {
+    let (azure, target) = with_secret();
+    let words = ["--override", "--secret", &target, "--", "true"];
+    let outcome = check(&azure, &words).env("S", "akv://kv1/other").outcome();
+    let report = unfolded(&azure, report_of(&outcome, 0));
+    let line = "ok      reference   S: akv://VAULT/sql-sa, by an option\n";
+    assert!(report.contains(line), "{report}");
+}
+
+/// What takes its connection says nothing: there is not even a handshake.
+#[test]
+fn what_stops_it_while_it_connects_is_said() {
+    let azure = Azure::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let vault = format!("localhost:{}", silent.local_addr().unwrap().port());
+    let running = check(&azure, &["--", "true"])
+        .env("S", format!("akv://{vault}/a"))
+        .env("AKV_INIT_ALLOW_VAULT", &vault)
+        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
+        .spawn();
+    let _connection = silent.accept().unwrap();
+    running.signal(Signal::SIGTERM);
+    let outcome = running.outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(143), ""));
+    let error = outcome.error().unwrap();
+    assert!(error.starts_with("stopped by SIGTERM after "), "{error}");
+    assert!(error.contains(", while "), "{error}");
 }
 
 /// Somebody who has waited long enough.
@@ -699,9 +749,14 @@ fn without_references_and_without_a_command_there_is_little_to_look_at() {
         assert_eq!(report_of(&outcome, 0), expected);
     }
     // As `exec` is put there and its COMMAND forgotten.
-    let outcome = check(&azure, &["--"]).outcome();
-    assert_eq!(outcome.error(), Some("no COMMAND given"));
-    assert_eq!(outcome.code, Some(64));
+    check(&azure, &["--"]).outcome().failed(
+        64,
+        &[
+            "error: no COMMAND given",
+            "hint: write akv-init check [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's CMD: \
+             repeat it",
+        ],
+    );
     let outcome = check(&azure, &["--format", "json"]).outcome();
     let expected = [
         json!({"link": "references", "state": "warning", "message": none}),

@@ -237,6 +237,8 @@ fn what_only_looks_like_a_reference_is_an_ordinary_value() {
         "sa",
         "sa/0123456789abcdef0123456789abcdef",
         "akv",
+        "akv:",
+        "akv:1.2.3",
         "avk://kv1/sa",
         "@Microsoft.Storage(VaultName=kv1)",
         "postgres://u:hunter2@azurekeyvault/x",
@@ -275,17 +277,29 @@ fn what_is_nearly_a_reference_is_no_value_either() {
 /// A URL's `secrets/`, and a variable that Kubernetes did not know.
 #[test]
 fn what_is_no_reference_as_it_stands_says_what_to_leave_out_or_to_define() {
+    let without = "write akv://VAULT/NAME or akv://VAULT/NAME/VERSION, without it";
     for (value, said, hint) in [
         (
             "akv://kv1/secrets/sa",
             "malformed reference `akv://kv1/secrets/sa`: `secrets/` is a part of the URL alone",
-            "leave it out: akv://VAULT/sa",
+            without,
+        ),
+        (
+            "akv://kv1/Secrets/sa/0123456789abcdef0123456789abcdef/",
+            "malformed reference `akv://kv1/Secrets/sa/0123456789abcdef0123456789abcdef/`: `secrets/` is a part of the \
+             URL alone",
+            without,
+        ),
+        (
+            "akv://kv1/secrets/user:hunter2@host",
+            "malformed reference `akv://kv1/secrets/user…`: `secrets/` is a part of the URL alone",
+            without,
         ),
         (
             "akv://$(VAULT)/sa",
             "malformed reference `akv://…`: a vault's name has 3 to 24 letters, digits and single hyphens, and starts \
              with a letter",
-            "`$(NAME)` was not expanded: Kubernetes only knows a NAME that stands before it in `env`",
+            "`$(NAME)` was not expanded: Kubernetes only knows a NAME that is defined before it",
         ),
     ] {
         let (error, hint) = (format!("error: S: {said}"), format!("hint: {hint}"));
@@ -293,10 +307,18 @@ fn what_is_no_reference_as_it_stands_says_what_to_leave_out_or_to_define() {
         run.outcome().failed(78, &[&error, &hint]);
     }
     // A secret may have that name.
-    let version = "0123456789abcdef0123456789abcdef";
-    let run = dry_run(&[]).env("S", format!("akv://kv1/secrets/{version}"));
-    let expected = format!("https://kv1.vault.azure.net/secrets/secrets/{version}");
-    assert_eq!(url_and_resource(&run.outcome()).0, expected);
+    for path in [
+        "secrets",
+        "secrets/",
+        "secrets/0123456789abcdef0123456789abcdef",
+    ] {
+        let run = dry_run(&[]).env("S", format!("akv://kv1/{path}"));
+        let expected = format!(
+            "https://kv1.vault.azure.net/secrets/{}",
+            path.trim_end_matches('/')
+        );
+        assert_eq!(url_and_resource(&run.outcome()).0, expected);
+    }
 }
 
 #[test]

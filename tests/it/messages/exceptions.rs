@@ -80,7 +80,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     ),
     (
         "nothing tells from outside when it begins",
-        &["waiting for the lock of `{path}`"],
+        &["looking up {}", "waiting for the lock of `{path}`"],
     ),
     (
         "it takes 15 s, or 30, or minutes",
