@@ -5,12 +5,11 @@ mod limits;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -118,15 +117,17 @@ pub fn is_pending(signal: Signal) -> bool {
 
 /// A second descriptor of the same file: the lowest that is free from `lowest` on. It is closed by an execve.
 pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
-    let new = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
-    // SAFETY: fcntl has just made it, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+    duplicate(fd.as_fd().as_raw_fd(), lowest)
 }
 
-/// A second descriptor of a standard one (0 to 2). It is closed by an execve.
+/// The same of a standard one (0 to 2), which may be closed.
 pub fn duplicate_standard(fd: i32) -> nix::Result<OwnedFd> {
+    duplicate(fd, 3)
+}
+
+fn duplicate(fd: i32, lowest: i32) -> nix::Result<OwnedFd> {
     // SAFETY: fcntl takes any number; with F_DUPFD_CLOEXEC it only makes a new descriptor.
-    let new = Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
+    let new = Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })?;
     // SAFETY: fcntl has just made it, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
