@@ -488,6 +488,12 @@ class Shell:
         self.type(word + "\n")
         self.sees(word + "\r\n")
 
+    def stops_it(self):
+        """By ctrl-Z, and has its prompt again."""
+        self.type("\x1a")
+        self.sees("Stopped")
+        self.sees("$ ")
+
     def code(self):
         return self.ends()[1]
 
@@ -544,9 +550,7 @@ def pipeline_on_a_terminal():
         equal(shell.code(), "0")
         shell.type(f"{UNDER_INIT} cat | cat\n")
         shell.is_read_by_cat("one")
-        shell.type("\x1a")
-        shell.sees("Stopped")
-        shell.sees("$ ")
+        shell.stops_it()
         shell.type("fg\n")
         shell.is_read_by_cat("two")
         shell.type("\x04")
@@ -558,9 +562,7 @@ def ctrl_z_of_child():
     with Shell() as shell:
         shell.type(f'{BINARY} exec --init=child -- sh -c "cat; echo over"\n')
         shell.is_read_by_cat("one")
-        shell.type("\x1a")
-        shell.sees("Stopped")
-        shell.sees("$ ")
+        shell.stops_it()
         shell.type("fg\n")
         shell.is_read_by_cat("two")
         shell.type("\x04")
@@ -583,14 +585,10 @@ def ctrl_z():
     with Shell() as shell:
         shell.type(f"{UNDER_INIT} cat\n")
         shell.is_read_by_cat("one")
-        shell.type("\x1a")
-        shell.sees("Stopped")
-        shell.sees("$ ")
+        shell.stops_it()
         shell.type("fg\n")
         shell.is_read_by_cat("two")
-        shell.type("\x1a")
-        shell.sees("Stopped")
-        shell.sees("$ ")
+        shell.stops_it()
         # In the background it reads, and is stopped for it.
         shell.type("bg; until jobs -l | grep -q 'tty input'; do :; done; echo seen\n")
         shell.sees("seen\r\n")
@@ -627,9 +625,7 @@ def stops_the_script():
         with Shell() as shell:
             shell.type(f"bash -c '{command}; echo after'\n")
             shell.is_read_by_cat("one")
-            shell.type("\x1a")
-            shell.sees("Stopped")
-            shell.sees("$ ")
+            shell.stops_it()
             shell.type("fg\n")
             shell.is_read_by_cat("two")
             shell.type("\x04")

@@ -12,12 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::azure::{Answer, Azure, Certificate, Door, Stored};
 use crate::become_command::inherited;
-use crate::network::wire::{NAME, VALUE, connections, counts};
+use crate::network::wire::{NAME, VALUE, connections, counts, stopped};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, leak, outcome_without_stdout, with};
 use report::{links, unfolded, verdict};
@@ -251,15 +250,10 @@ fn what_stops_it_while_it_connects_is_said() {
     let azure = Azure::start();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let vault = format!("localhost:{}", silent.local_addr().unwrap().port());
-    let running = check(&azure, &["--", "true"])
+    let run = check(&azure, &["--", "true"])
         .env("S", format!("akv://{vault}/a"))
-        .env("AKV_INIT_ALLOW_VAULT", &vault)
-        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
-        .spawn();
-    let _connection = silent.accept().unwrap();
-    running.signal(Signal::SIGTERM);
-    let outcome = running.outcome();
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(143), ""));
+        .env("AKV_INIT_ALLOW_VAULT", &vault);
+    let outcome = stopped(run, || silent.accept().unwrap());
     let error = outcome.error().unwrap();
     assert!(error.starts_with("stopped by SIGTERM after "), "{error}");
     assert!(error.contains(", while "), "{error}");
@@ -270,13 +264,8 @@ fn what_stops_it_while_it_connects_is_said() {
 fn what_stops_it_is_said() {
     let (azure, target) = with_secret();
     azure.always(Door::Vault, Answer::usual().delay(Duration::from_secs(20)));
-    let running = check(&azure, &["--secret", &target, "--", "true"])
-        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
-        .spawn();
-    azure.wait_for(Door::Vault, 1);
-    running.signal(Signal::SIGTERM);
-    let outcome = running.outcome();
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(143), ""));
+    let run = check(&azure, &["--secret", &target, "--", "true"]);
+    let outcome = stopped(run, || azure.wait_for(Door::Vault, 1));
     let error = outcome.error().unwrap();
     assert!(error.starts_with("stopped by SIGTERM after "), "{error}");
     assert!(

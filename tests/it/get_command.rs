@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::azure::{Answer, Azure, Certificate, Door, Stored};
 use crate::become_command::inherited;
 use crate::network::listen::Listened;
-use crate::network::wire::{NAME, VALUE, connections, counts, timeless};
+use crate::network::wire::{NAME, VALUE, connections, counts, stopped, timeless};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, assert_token, leak, outcome_without_stdout, with};
 
@@ -461,13 +461,7 @@ fn a_signal_ends_the_wait_and_nothing_is_printed() {
     let azure = with_secret();
     azure.always(Door::Vault, Answer::usual().hold());
     let run = get(&azure, &[&reference(&azure, NAME)]);
-    let running = run
-        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
-        .spawn();
-    azure.wait_for(Door::Vault, 1);
-    running.signal(Signal::SIGTERM);
-    let outcome = running.outcome();
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(143), ""));
+    let outcome = stopped(run, || azure.wait_for(Door::Vault, 1));
     let doing = format!(
         "while reading secret `{NAME}` from {} for standard output (1 try)",
         azure.vault()

@@ -2,35 +2,15 @@
 
 use std::fs;
 
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::settled::objects;
 use super::{run, with_secret};
-use crate::azure::{Answer, Azure, Door};
-use crate::become_command::inherited;
-use crate::network::wire::{NAME, all_at_once};
-use crate::support::{Outcome, Run};
+use crate::azure::{Answer, Door};
+use crate::network::wire::{NAME, all_at_once, stopped};
 
 /// As long as the handler's line may be.
 const LONGEST: usize = 1_024;
-
-/// Stops a run while it waits for the vault's answer to its last request.
-fn stopped(azure: &Azure, run: Run, requests: usize) -> Outcome {
-    let running = run
-        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
-        .spawn();
-    azure.wait_for(Door::Vault, requests);
-    running.signal(Signal::SIGTERM);
-    let outcome = running.outcome();
-    assert_eq!(
-        (outcome.code, outcome.stdout.as_str()),
-        (Some(143), ""),
-        "{}",
-        outcome.stderr
-    );
-    outcome
-}
 
 #[test]
 fn a_signal_is_an_error_with_its_code() {
@@ -46,7 +26,7 @@ fn a_signal_is_an_error_with_its_code() {
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let run = run(&azure, &words).env("AKV_INIT_LOG_FORMAT", "json");
-        let said = objects(&stopped(&azure, run, 1));
+        let said = objects(&stopped(run, || azure.wait_for(Door::Vault, 1)));
         let waited = format!(
             "while reading secret `{NAME}` from {} for {purpose} (1 try)",
             azure.vault()
@@ -90,7 +70,7 @@ fn whatever_is_waited_for_the_line_is_an_object() {
             let run = run(&azure, &words).env("AKV_INIT_LOG_FORMAT", format);
             azure.next(Door::Vault, Answer::vault_error(503, "Busy", None, said));
             let before = azure.requests_at(Door::Vault).len();
-            stopped(&azure, run, before + 2)
+            stopped(run, || azure.wait_for(Door::Vault, before + 2))
         });
         let text = texts[0].error().expect("an error").to_owned();
         let line = texts[1].stderr.lines().last().unwrap();

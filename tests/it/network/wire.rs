@@ -3,7 +3,10 @@
 
 use std::thread;
 
+use nix::sys::signal::Signal;
+
 use crate::azure::{Azure, Door, Request};
+use crate::become_command::inherited;
 use crate::support::{Outcome, Run, exec, exec_federated};
 
 /// The name of the secret that [`one_secret`] wants.
@@ -102,4 +105,22 @@ pub fn timeless(mut outcome: Outcome) -> Outcome {
 fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+/// Ends a run by SIGTERM once `event` has come back, before it has printed anything. What that gives is held until then.
+#[track_caller]
+pub fn stopped<T>(run: Run, event: impl FnOnce() -> T) -> Outcome {
+    let running = run
+        .with(|command| inherited::restore(command, &[Signal::SIGTERM]))
+        .spawn();
+    let _held = event();
+    running.signal(Signal::SIGTERM);
+    let outcome = running.outcome();
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(143), ""),
+        "{}",
+        outcome.stderr
+    );
+    outcome
 }
