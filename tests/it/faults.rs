@@ -214,7 +214,7 @@ fn said_nothing(azure: &Azure, outcome: &Outcome) -> Result<(), String> {
 /// Checks every cell, some of them at a time: most of them wait for their deadlines.
 #[track_caller]
 fn assert_all<C: Sync>(cells: &[C], check: impl Fn(&C) -> Result<(), String> + Sync) {
-    const WORKERS: usize = 12;
+    const WORKERS: usize = 8;
     let next = AtomicUsize::new(0);
     let offences = Mutex::new(Vec::new());
     thread::scope(|scope| {
