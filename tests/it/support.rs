@@ -9,6 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use serde_json::Value;
+
 use crate::azure::Azure;
 
 /// What is said of a COMMAND that is a path which leads nowhere.
@@ -113,6 +115,19 @@ impl Run {
         Outcome::from(self.command.output().expect("the binary under test starts"))
     }
 
+    #[allow(dead_code)]
+    /// With every line of standard error as a JSON object.
+    pub fn json(self) -> Run {
+        self.env("AKV_INIT_LOG_FORMAT", "json")
+    }
+
+    #[allow(dead_code)]
+    /// Runs to the end, which must be a failure: see [`Outcome::failure`].
+    #[track_caller]
+    pub fn failure(self, code: i32, cause: &str) -> Failure {
+        self.json().outcome().failure(code, cause)
+    }
+
     /// Starts it and comes back at once; standard output and error are pipes.
     pub fn spawn(mut self) -> Running {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -201,6 +216,54 @@ impl Outcome {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
     }
 
+    #[allow(dead_code)]
+    /// Asserts that a run with [`Run::json`] failed with this exit code and cause, wrote nothing to standard output and
+    /// ended with one `error` line, which is returned.
+    #[track_caller]
+    pub fn failure(&self, code: i32, cause: &str) -> Failure {
+        assert_eq!(
+            (self.code, self.stdout.as_str()),
+            (Some(code), ""),
+            "{}",
+            self.stderr
+        );
+        let lines = self.json_lines();
+        let (last, before) = lines
+            .split_last()
+            .unwrap_or_else(|| panic!("no error line: {self:?}"));
+        let is_error = |line: &Value| line["level"] == "error";
+        assert!(is_error(last), "the last line is not an error: {last}");
+        assert!(!before.iter().any(is_error), "two errors: {}", self.stderr);
+        assert_eq!(
+            (&last["code"], &last["cause"]),
+            (&code.into(), &cause.into()),
+            "{last}"
+        );
+        Failure {
+            line: last.clone(),
+            stderr: self.stderr.clone(),
+        }
+    }
+
+    #[allow(dead_code)]
+    /// All of standard error, of a run with [`Run::json`].
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<Value> {
+        let parsed = |line| {
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("not a JSON object: {line:?}"))
+        };
+        self.stderr.lines().map(parsed).collect()
+    }
+
+    #[allow(dead_code)]
+    /// The lines of one level (`debug`, `info`, `warning`, `error`), of a run with [`Run::json`].
+    #[track_caller]
+    pub fn lines_of(&self, level: &str) -> Vec<Value> {
+        let mut lines = self.json_lines();
+        lines.retain(|line| line["level"] == level);
+        lines
+    }
+
     /// The first `hint:` line, without its prefix.
     pub fn hint(&self) -> Option<&str> {
         self.stderr
@@ -213,6 +276,73 @@ impl Outcome {
         self.stderr
             .lines()
             .find_map(|line| line.strip_prefix("akv-init: error: "))
+    }
+}
+
+/// The `error` line of a run that failed. The wording is in `messages.golden.txt`; what a test asserts here is facts.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The JSON object.
+    pub line: Value,
+    /// All of standard error.
+    pub stderr: String,
+}
+
+#[allow(dead_code)]
+impl Failure {
+    /// Asserts that there is a hint.
+    #[track_caller]
+    pub fn hinted(&self) -> &Failure {
+        assert!(self.line["hint"].is_string(), "no hint: {}", self.line);
+        self
+    }
+
+    /// Asserts that there is no hint.
+    #[track_caller]
+    pub fn unhinted(&self) -> &Failure {
+        assert_eq!(self.line["hint"], Value::Null, "{}", self.line);
+        self
+    }
+
+    /// Asserts that the message contains a value that the user needs: a path, a host, a variable.
+    #[track_caller]
+    pub fn names(&self, value: &str) -> &Failure {
+        let message = self.message();
+        assert!(message.contains(value), "{value:?} is not in {message:?}");
+        self
+    }
+
+    /// Asserts that the hint contains such a value.
+    #[track_caller]
+    pub fn hint_names(&self, value: &str) -> &Failure {
+        let hint = self.line["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains(value), "{value:?} is not in {hint:?}");
+        self
+    }
+
+    /// Asserts that neither the message nor anything else in standard error contains this text.
+    #[track_caller]
+    pub fn omits(&self, text: &str) -> &Failure {
+        assert!(!self.stderr.contains(text), "{text:?} in {}", self.stderr);
+        self
+    }
+
+    /// Asserts one of the line's named facts.
+    #[track_caller]
+    pub fn fact(&self, name: &str, value: impl Into<Value>) -> &Failure {
+        assert_eq!(self.line[name], value.into(), "{name} of {}", self.line);
+        self
+    }
+
+    /// Asserts that there is no fact of this name.
+    #[track_caller]
+    pub fn no_fact(&self, name: &str) -> &Failure {
+        self.fact(name, Value::Null)
+    }
+
+    /// The message. Its wording is not for a test to compare.
+    pub fn message(&self) -> &str {
+        self.line["message"].as_str().unwrap_or_default()
     }
 }
 
