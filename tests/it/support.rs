@@ -204,15 +204,18 @@ impl Outcome {
         &self.stdout
     }
 
-    /// Asserts that it failed with this code and said exactly this, and nothing on standard output. Every line is
-    /// given without its `akv-init: `.
+    /// Asserts that it failed with this code, with an empty standard output and with lines of these kinds (`error`, `hint`,
+    /// `warning`): the wording is in `messages.golden.txt`.
     #[track_caller]
     pub fn failed(&self, code: i32, lines: &[&str]) {
-        let expected: String = lines
-            .iter()
-            .map(|line| format!("akv-init: {line}\n"))
+        let kind = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
+        let expected: Vec<String> = lines.iter().map(|line| kind(line)).collect();
+        let actual: Vec<String> = self
+            .stderr
+            .lines()
+            .map(|line| kind(line.strip_prefix("akv-init: ").unwrap_or_default()))
             .collect();
-        assert_eq!(self.stderr, expected);
+        assert_eq!(actual, expected, "{}", self.stderr);
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
     }
 
