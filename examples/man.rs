@@ -11,7 +11,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-const HELP: &str = include_str!("../src/help.txt");
+const HELP: &str = include_str!("../src/request/cli/help.txt");
 
 /// Where the text of an option begins, and where that of an exit code does.
 const OPTION: usize = 26;
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
 pub fn page() -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut page = format!(
-        ".\\\" Made of src/help.txt by `cargo run --example man > man/akv-init.1`.\n\
+        ".\\\" Made of src/request/cli/help.txt by `cargo run --example man > man/akv-init.1`.\n\
          .TH AKV\\-INIT 1 \"\" \"akv\\-init {version}\" \"User Commands\"\n"
     );
     let mut blocks = HELP.trim_end().split("\n\n");

@@ -154,7 +154,7 @@ pub fn print(text: &str) {
 
 /// What a command is for, as it is, with a line end only for somebody who looks at it. Whoever asked for it must learn
 /// that it did not arrive.
-pub fn hand_over(text: &str) -> io::Result<()> {
+pub fn print_value(text: &str) -> io::Result<()> {
     // What is written there now goes to the /dev/null that std has opened.
     if os::was_closed(1) {
         return Err(io::Error::other("it is closed"));

@@ -2,24 +2,24 @@
 //! where one is meant.
 //!
 //! A [`Service`] is one origin. Its connections can be opened before there is anything to send, so that the way to an
-//! access token hides the handshakes with the vault. [`Service::send`] makes one try; [`retry::persist`] decides
-//! whether there is another. No header and no body of a request is ever printed, and of an answer only what the rooms
+//! access token hides the handshakes with the vault. [`Service::send`] makes one try; [`retry::retry`] decides
+//! whether there is another. No header and no body of a request is ever printed, and of a response only what the rooms
 //! above choose.
 
-mod answer;
 mod certificate;
-mod clocks;
-mod connect;
-mod names;
+mod clock_skew;
+mod connection;
+mod dns;
+pub mod error;
 pub mod probe;
 mod proxy;
 mod random;
+mod recording_verifier;
 mod request;
+mod response;
 pub mod retry;
 mod tls;
-pub mod trouble;
 mod url;
-mod watch;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -28,27 +28,27 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use ureq::{Agent, Proxy, RequestBuilder};
 
-use crate::env::Environment;
-use crate::failure::Failure;
-use crate::host::Host;
+use crate::error::Error;
 use crate::log::{self, Event};
-use crate::settings::Settings;
+use crate::request::environment::Environment;
+use crate::request::host::Host;
+use crate::request::options::Settings;
 
 pub use random::request_id;
-pub use request::{Limits, Request};
+pub use request::{Request, Timeouts};
 pub use url::{encode, is_base_url, split_url, with_query};
 
-pub use answer::Answer;
-use answer::status_text;
-use clocks::Clocks;
-pub use connect::LONGEST_HEADER;
-use connect::{Connections, Door, How};
-use names::Names;
+use clock_skew::Clocks;
+pub use connection::LONGEST_HEADER;
+use connection::{Connections, How, PooledConnector};
+use dns::ServiceResolver;
+use error::AttemptError;
 use proxy::Proxies;
-use retry::{Kind, Patience};
-use trouble::Trouble;
+pub use response::Response;
+use response::status_text;
+use retry::{Deadline, ErrorKind};
 
-/// The largest answer that is read. A secret has at most 25 KB, a token a few.
+/// The largest response that is read. A secret has at most 25 KB, a token a few.
 const ANSWER_LIMIT: usize = 256 * 1024;
 
 const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
@@ -58,23 +58,23 @@ pub struct Http {
     tls: Arc<ClientConfig>,
     proxies: Proxies,
     /// The one deadline.
-    pub patience: Patience,
+    pub deadline: Deadline,
     clocks: Arc<Clocks>,
 }
 
 impl Http {
     /// Reads the trust store and the proxies that the environment names.
-    pub fn build(env: &Environment, settings: &Settings) -> Result<Http, Failure> {
+    pub fn build(env: &Environment, settings: &Settings) -> Result<Http, Error> {
         Ok(Http {
             tls: tls::client_config(env, settings.ca_file.as_deref())?,
             proxies: Proxies::from(env)?,
-            patience: Patience::start(settings.timeout, settings.wait_for_access),
+            deadline: Deadline::start(settings.timeout, settings.wait_for_access),
             clocks: Arc::default(),
         })
     }
 
     /// The same for one who only looks: whom each handshake saw is remembered.
-    pub fn watching(env: &Environment, settings: &Settings) -> Result<Http, Failure> {
+    pub fn watching(env: &Environment, settings: &Settings) -> Result<Http, Error> {
         Ok(Http {
             tls: tls::watching(env, settings.ca_file.as_deref())?,
             ..Http::build(env, settings)?
@@ -86,7 +86,7 @@ impl Http {
         Http {
             tls: self.tls.clone(),
             proxies: self.proxies.clone(),
-            patience: Patience::one_try(within),
+            deadline: Deadline::attempt(within),
             clocks: self.clocks.clone(),
         }
     }
@@ -103,7 +103,7 @@ impl Http {
             &format!("https://{host}"),
             proxy,
             self.tls.clone(),
-            Names::default(),
+            ServiceResolver::default(),
             self.clocks.clone(),
         )
     }
@@ -111,7 +111,7 @@ impl Http {
     /// An identity endpoint of this machine: never through a proxy, which would answer for another machine.
     pub fn local(&self, base: &str) -> Service {
         let (tls, clocks) = (self.tls.clone(), self.clocks.clone());
-        Service::new(base, None, tls, Names::default(), clocks)
+        Service::new(base, None, tls, ServiceResolver::default(), clocks)
     }
 
     /// A service that is reached at one host and presents itself by another name, perhaps under roots (PEM) of its
@@ -121,16 +121,16 @@ impl Http {
         host: &Host,
         name: Option<&str>,
         roots: Option<&[u8]>,
-    ) -> Result<Service, Failure> {
+    ) -> Result<Service, Error> {
         let tls = match roots {
             None => self.tls.clone(),
             Some(pem) => tls::only(pem)?,
         };
         let (host, names) = match name {
-            None => (host.clone(), Names::default()),
+            None => (host.clone(), ServiceResolver::default()),
             Some(name) => (
                 Host::parse(&format!("{name}:{}", host.port))?,
-                Names::leading_to(&host.name),
+                ServiceResolver::leading_to(&host.name),
             ),
         };
         let base = format!("https://{host}");
@@ -153,7 +153,7 @@ impl Service {
         base: &str,
         proxy: Option<Proxy>,
         tls: Arc<ClientConfig>,
-        names: Names,
+        names: ServiceResolver,
         clocks: Arc<Clocks>,
     ) -> Service {
         let through = proxy
@@ -161,8 +161,8 @@ impl Service {
             .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let https = base.starts_with("https://");
         let (input, output) = match https {
-            true => (connect::STREAM_BUFFER, connect::STREAM_BUFFER),
-            false => (connect::INPUT_BUFFER, connect::OUTPUT_BUFFER),
+            true => (connection::STREAM_BUFFER, connection::STREAM_BUFFER),
+            false => (connection::INPUT_BUFFER, connection::OUTPUT_BUFFER),
         };
         let config = Agent::config_builder()
             .proxy(proxy)
@@ -177,7 +177,7 @@ impl Service {
             // The defaults are 128 KiB each way for every connection. These are TCP's, on top of which TLS has its own.
             .input_buffer_size(input)
             .output_buffer_size(output)
-            .max_response_header_size(connect::LONGEST_HEAD)
+            .max_response_header_size(connection::LONGEST_HEAD)
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
             .build();
@@ -186,7 +186,11 @@ impl Service {
             .expect("a base URL was checked when it was read");
         let connections = Arc::new(Connections::new(origin, tls, names));
         Service {
-            agent: Agent::with_parts(config, Door(connections.clone()), connections.names.clone()),
+            agent: Agent::with_parts(
+                config,
+                PooledConnector(connections.clone()),
+                connections.names.clone(),
+            ),
             connections,
             base: base.to_owned(),
             proxy: through,
@@ -196,46 +200,50 @@ impl Service {
 
     /// Opens one connection and keeps it for the first request that needs one. What goes wrong here goes wrong again,
     /// and is reported, when a request is made.
-    pub fn open_early(&self, limits: Limits) {
+    pub fn open_early(&self, timeouts: Timeouts) {
         let started = Instant::now();
-        let opened = self.connections.open_early(&self.agent, limits.connect);
+        let opened = self.connections.open_early(&self.agent, timeouts.connect);
         log::debug(|| {
             let (url, took) = (&self.base, millis_since(started));
             let text = match &opened {
                 Ok(()) => format!("connected to {url} in {took} ms"),
                 Err(error) => {
-                    let trouble =
-                        Trouble::from_ureq(error, limits).on_the_way_through(self.proxy.as_deref());
-                    format!("connecting to {url}: {}", trouble.message)
+                    let error = AttemptError::from_ureq(error, timeouts)
+                        .on_the_way_through(self.proxy.as_deref());
+                    format!("connecting to {url}: {}", error.message)
                 }
             };
             Event::new(text).fact("url", url.as_str()).fact("ms", took)
         });
     }
 
-    /// Makes one try. Every status of 200 and above but redirects is an answer.
-    pub fn send(&self, request: &Request<'_>, patience: &Patience) -> Result<Answer, Trouble> {
-        let (mut answer, mut reused) = self.exchange(request, patience);
+    /// Makes one try. Every status of 200 and above but redirects is a response.
+    pub fn send(
+        &self,
+        request: &Request<'_>,
+        deadline: &Deadline,
+    ) -> Result<Response, AttemptError> {
+        let (mut response, mut reused) = self.exchange(request, deadline);
         // A server may close a connection that waited at any moment, also between our look at it and our write. That
         // is no attempt: all our requests can be repeated, and a fresh connection settles it.
-        while reused && matches!(&answer, Err(trouble) if trouble.kind == Kind::Dropped) {
-            (answer, reused) = self.exchange(request, patience);
+        while reused && matches!(&response, Err(error) if error.kind == ErrorKind::ConnectionLost) {
+            (response, reused) = self.exchange(request, deadline);
         }
-        answer
+        response
     }
 
     fn exchange(
         &self,
         request: &Request<'_>,
-        patience: &Patience,
-    ) -> (Result<Answer, Trouble>, bool) {
+        deadline: &Deadline,
+    ) -> (Result<Response, AttemptError>, bool) {
         let started = Instant::now();
-        connect::forget_how_connected();
-        let answer = self.call(request, patience);
-        if let Ok(answer) = &answer {
-            self.clocks.note(&self.base, answer);
+        connection::forget_how_connected();
+        let response = self.call(request, deadline);
+        if let Ok(response) = &response {
+            self.clocks.note(&self.base, response);
         }
-        let reused = connect::how_connected() == How::Reused;
+        let reused = connection::how_connected() == How::Reused;
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
             let verb = if request.form.is_some() {
@@ -243,27 +251,27 @@ impl Service {
             } else {
                 "GET"
             };
-            let outcome = match &answer {
-                Ok(answer) => answer.status.to_string(),
-                Err(trouble) => trouble.message.clone(),
+            let outcome = match &response {
+                Ok(response) => response.status.to_string(),
+                Err(error) => error.message.clone(),
             };
             let (url, took) = (format!("{}{path}", self.base), millis_since(started));
             let event = Event::new(format!("{verb} {url}: {outcome}, {took} ms"))
                 .fact("method", verb)
                 .fact("url", url)
                 .fact("ms", took);
-            match &answer {
-                Ok(answer) => event.fact("status", answer.status.as_u16()),
+            match &response {
+                Ok(response) => event.fact("status", response.status.as_u16()),
                 Err(_) => event,
             }
         });
-        (answer, reused)
+        (response, reused)
     }
 
-    fn call(&self, request: &Request<'_>, patience: &Patience) -> Result<Answer, Trouble> {
-        let limits = request.limits;
+    fn call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, AttemptError> {
+        let timeouts = request.timeouts;
         let url = format!("{}{}", self.base, request.target);
-        let within = patience.remaining();
+        let within = deadline.remaining();
         let response = match request.form {
             None => limited(self.agent.get(&url), request, within).call(),
             Some(form) => limited(self.agent.post(&url), request, within)
@@ -272,22 +280,23 @@ impl Service {
         };
         let (parts, body) = response
             .map_err(|error| {
-                let mut trouble = Trouble::from_ureq(&error, limits);
+                let mut error = AttemptError::from_ureq(&error, timeouts);
                 // ureq says by chance of a connection that came too late that its own limit was over or the deadline.
-                let too_late = trouble.kind == Kind::NoConnection
-                    && within.is_some_and(|left| left <= limits.connect);
+                let too_late = error.kind == ErrorKind::ConnectTimeout
+                    && within.is_some_and(|left| left <= timeouts.connect);
                 if too_late
-                    || trouble.kind == Kind::CutOff && connect::how_connected() == How::Opening
+                    || error.kind == ErrorKind::DeadlineExceeded
+                        && connection::how_connected() == How::Opening
                 {
-                    trouble.kind = Kind::CutOffConnecting;
-                    trouble.message = "no connection before the deadline".to_owned();
+                    error.kind = ErrorKind::DeadlineExceededConnecting;
+                    error.message = "no connection before the deadline".to_owned();
                 }
-                trouble.on_the_way_through(self.proxy.as_deref())
+                error.on_the_way_through(self.proxy.as_deref())
             })?
             .into_parts();
         if parts.status.is_redirection() {
-            return Err(Trouble::new(
-                Kind::Foreign,
+            return Err(AttemptError::new(
+                ErrorKind::UnexpectedResponse,
                 format!(
                     "{}: a redirect, which Azure never sends here",
                     status_text(parts.status)
@@ -298,10 +307,10 @@ impl Service {
         body.into_reader()
             .take(ANSWER_LIMIT as u64 + 1)
             .read_to_end(&mut bytes)
-            .map_err(|error| Trouble::from_ureq(&ureq::Error::from(error), limits))?;
+            .map_err(|error| AttemptError::from_ureq(&ureq::Error::from(error), timeouts))?;
         if bytes.len() > ANSWER_LIMIT {
-            return Err(Trouble::new(
-                Kind::Foreign,
+            return Err(AttemptError::new(
+                ErrorKind::UnexpectedResponse,
                 format!(
                     "{}: an answer of more than {} KiB",
                     status_text(parts.status),
@@ -309,7 +318,7 @@ impl Service {
                 ),
             ));
         }
-        Ok(Answer {
+        Ok(Response {
             status: parts.status,
             headers: parts.headers,
             body: bytes,
@@ -332,9 +341,9 @@ fn limited<B>(
     }
     builder
         .config()
-        .timeout_connect(Some(request.limits.connect))
-        .timeout_recv_response(Some(request.limits.response))
-        .timeout_recv_body(Some(request.limits.response))
+        .timeout_connect(Some(request.timeouts.connect))
+        .timeout_recv_response(Some(request.timeouts.response))
+        .timeout_recv_body(Some(request.timeouts.response))
         .timeout_global(within)
         .build()
 }

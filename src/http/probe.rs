@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use ureq::http::uri::Scheme;
 
 use super::certificate::Certificate;
-use super::connect;
-use super::names;
-pub use super::names::Found;
+use super::connection;
+use super::dns;
+pub use super::dns::Found;
+use super::error::AttemptError;
 use super::tls;
-use super::trouble::Trouble;
-use super::{Limits, Service};
-use crate::host::Host;
+use super::{Service, Timeouts};
+use crate::request::host::Host;
 
 /// Where a name leads.
 pub struct Resolved {
@@ -65,16 +65,19 @@ impl Service {
     }
 
     /// Opens a connection that is not used: how that went, and who answered.
-    pub fn probe(&self, limits: Limits) -> (Result<(), Trouble>, Option<Peer>) {
-        connect::forget_version();
+    pub fn probe(&self, timeouts: Timeouts) -> (Result<(), AttemptError>, Option<Peer>) {
+        connection::forget_version();
         tls::forget_seen();
-        let opened = self.connections.open(&self.agent, limits.connect).map(drop);
+        let opened = self
+            .connections
+            .open(&self.agent, timeouts.connect)
+            .map(drop);
         let opened = opened.map_err(|error| {
-            Trouble::from_ureq(&error, limits).on_the_way_through(self.proxy.as_deref())
+            AttemptError::from_ureq(&error, timeouts).on_the_way_through(self.proxy.as_deref())
         });
         let peer = tls::seen().and_then(|seen| {
             Some(Peer {
-                version: connect::version(),
+                version: connection::version(),
                 certificate: Certificate::parse(&seen.certificate)?,
                 is_public: seen.is_public,
             })
@@ -116,11 +119,11 @@ impl NameServers {
 }
 
 /// Looks a host up as a connection would.
-pub fn resolve(host: &Host) -> Result<Resolved, Trouble> {
-    let (answer, found) = names::look_up(&host.name);
-    match answer {
+pub fn resolve(host: &Host) -> Result<Resolved, AttemptError> {
+    let (response, found) = dns::look_up(&host.name);
+    match response {
         Ok(addresses) => Ok(Resolved { addresses, found }),
-        Err(error) => Err(Trouble::from_name_error(error)),
+        Err(error) => Err(AttemptError::from_name_error(error)),
     }
 }
 

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use ureq::Proxy;
 
-use crate::env::Environment;
-use crate::failure::{Cause, Failure};
-use crate::host::{Host, without_brackets};
+use crate::error::{Cause, Error};
+use crate::request::environment::Environment;
+use crate::request::host::{Host, without_brackets};
 
 /// Which hosts are reached through which proxy.
 #[derive(Clone)]
@@ -35,10 +35,10 @@ enum Exception {
 
 impl Proxies {
     /// Reads the environment. The value is never printed: it may hold a password.
-    pub fn from(env: &Environment) -> Result<Proxies, Failure> {
+    pub fn from(env: &Environment) -> Result<Proxies, Error> {
         let either = |upper: &'static str,
                       lower: &'static str|
-         -> Result<Option<(&str, &'static str)>, Failure> {
+         -> Result<Option<(&str, &'static str)>, Error> {
             Ok(match env.setting(upper)? {
                 Some(value) => Some((value, upper)),
                 None => env.setting(lower)?.map(|value| (value, lower)),
@@ -47,7 +47,7 @@ impl Proxies {
         let https = match either("HTTPS_PROXY", "https_proxy")? {
             None => None,
             Some((url, name)) => {
-                let refuse = |why: &str| Failure::new(Cause::Config, format!("{name}: {why}"));
+                let refuse = |why: &str| Error::new(Cause::Config, format!("{name}: {why}"));
                 let proxy =
                     Proxy::new(url.trim()).map_err(|_| refuse("this is not a proxy's URL"))?;
                 if !matches!(

@@ -11,14 +11,14 @@ pub struct Request<'a> {
     /// A form to POST, `application/x-www-form-urlencoded`; without one it is a GET.
     pub form: Option<&'a str>,
     /// How long a try may take.
-    pub limits: Limits,
+    pub timeouts: Timeouts,
 }
 
 /// How long the parts of one try may take.
 #[derive(Clone, Copy)]
-pub struct Limits {
+pub struct Timeouts {
     /// TCP, a proxy's tunnel and TLS.
     pub connect: Duration,
-    /// From the request sent to the answer's head.
+    /// From the request sent to the response's head.
     pub response: Duration,
 }

@@ -7,11 +7,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::error::AttemptError;
 use super::random::random;
-use super::trouble::Trouble;
-use crate::failure::{Cause, Failure};
+use crate::error::{Cause, Error};
 use crate::log::{self, Event};
-use crate::progress::Wait;
+use crate::signals::Wait;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -20,26 +20,26 @@ const LAST_TRY: Duration = Duration::from_millis(300);
 
 /// Everything that can go wrong with a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     // The way to a service.
     /// The name does not exist.
-    NameUnknown,
+    NameNotFound,
     /// The name servers do not answer.
-    NameServer,
+    NameServerTimeout,
     /// Nobody listens there, yet.
-    Refused,
+    ConnectionRefused,
     /// No route.
-    Unreachable,
+    NoRoute,
     /// No connection in time.
-    NoConnection,
-    /// A connection, and no answer in time.
-    NoAnswer,
-    /// The deadline came before an answer: says nothing about the service.
-    CutOff,
+    ConnectTimeout,
+    /// A connection, and no response in time.
+    ResponseTimeout,
+    /// The deadline came before a response: says nothing about the service.
+    DeadlineExceeded,
     /// The deadline came before a connection.
-    CutOffConnecting,
-    /// The connection broke before the answer was whole.
-    Dropped,
+    DeadlineExceededConnecting,
+    /// The connection broke before the response was whole.
+    ConnectionLost,
     /// The proxy does not let us through.
     ProxyRefused,
     /// The proxy does not get through.
@@ -47,21 +47,21 @@ pub enum Kind {
     /// The certificate is not one for this host from a root that is trusted.
     Certificate,
     /// Not TLS, not HTTP, a redirect, too long, not JSON: not Azure.
-    Foreign,
+    UnexpectedResponse,
     // Any service.
     /// 429.
     Throttled,
     /// 408 and 5xx.
-    Busy,
+    ServerError,
     // Identity endpoints.
     /// IMDS: 404 and 410 while it is being updated.
     EndpointUpdating,
     /// NMI: 403 and 404 while it assigns the identity to the pod.
-    NotYetAssigned,
+    IdentityNotYetAssigned,
     /// App Service's endpoint: 500, for a moment or for a resource that does not exist.
-    PerhapsResource,
+    MaybeBadResource,
     /// The identity is not there, or it is not clear which one is meant.
-    NoSuchIdentity,
+    IdentityNotFound,
     /// No managed identity can be had where this runs.
     NotOnAzure,
     // Entra.
@@ -72,16 +72,16 @@ pub enum Kind {
     /// The credential, or the client, is refused.
     CredentialRefused,
     /// The tenant, resource or client that was asked for does not exist.
-    BadSettings,
+    InvalidSettings,
     // The vault.
     /// 403 for want of a role or an access policy, which may be on its way.
-    NoAccessYet,
+    AccessNotGranted,
     /// 401 AKV10046: the vault could not fetch Entra's signing keys.
-    KeysNotResolved,
+    SigningKeysUnavailable,
     /// Any other 401 or 403.
     AccessRefused,
     /// No such secret or version, or disabled.
-    NoSuchSecret,
+    SecretNotFound,
 }
 
 /// Whether there is another try.
@@ -98,51 +98,51 @@ enum Retry {
     Never,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The table: whether there is another try, and who has to act when there is none.
     fn row(self) -> (Retry, Cause) {
         match self {
             // A vault's name exists or does not, but a pod's DNS may not be ready when the pod is.
-            Kind::NameUnknown => (Retry::For(Duration::from_secs(10)), Cause::Unavailable),
-            Kind::NameServer => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::Refused => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::Unreachable => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::NoConnection => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::NoAnswer => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::CutOff => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::CutOffConnecting => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::Dropped => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::ProxyRefused => (Retry::Never, Cause::Config),
-            Kind::ProxyFailed => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::Certificate => (Retry::Never, Cause::Protocol),
-            Kind::Foreign => (Retry::Never, Cause::Protocol),
-            Kind::Throttled => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::Busy => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::EndpointUpdating => (Retry::UntilDeadline, Cause::Unavailable),
-            Kind::NotYetAssigned => (Retry::UntilDeadline, Cause::Denied),
-            Kind::PerhapsResource => (Retry::Tries(3), Cause::Unavailable),
-            Kind::NoSuchIdentity => (Retry::Never, Cause::Denied),
-            Kind::NotOnAzure => (Retry::Never, Cause::Unavailable),
-            Kind::FederationMismatch => (Retry::Tries(5), Cause::Denied),
-            Kind::AssertionExpired => (Retry::Tries(2), Cause::Denied),
-            Kind::CredentialRefused => (Retry::Never, Cause::Denied),
-            Kind::BadSettings => (Retry::Never, Cause::Config),
-            Kind::NoAccessYet => (Retry::WithAccess, Cause::Denied),
-            Kind::KeysNotResolved => (Retry::Tries(5), Cause::Unavailable),
-            Kind::AccessRefused => (Retry::Never, Cause::Denied),
-            Kind::NoSuchSecret => (Retry::Never, Cause::NotFound),
+            ErrorKind::NameNotFound => (Retry::For(Duration::from_secs(10)), Cause::Unavailable),
+            ErrorKind::NameServerTimeout => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::ConnectionRefused => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::NoRoute => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::ConnectTimeout => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::ResponseTimeout => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::DeadlineExceeded => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::DeadlineExceededConnecting => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::ConnectionLost => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::ProxyRefused => (Retry::Never, Cause::Config),
+            ErrorKind::ProxyFailed => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::Certificate => (Retry::Never, Cause::Protocol),
+            ErrorKind::UnexpectedResponse => (Retry::Never, Cause::Protocol),
+            ErrorKind::Throttled => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::ServerError => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::EndpointUpdating => (Retry::UntilDeadline, Cause::Unavailable),
+            ErrorKind::IdentityNotYetAssigned => (Retry::UntilDeadline, Cause::Denied),
+            ErrorKind::MaybeBadResource => (Retry::Tries(3), Cause::Unavailable),
+            ErrorKind::IdentityNotFound => (Retry::Never, Cause::Denied),
+            ErrorKind::NotOnAzure => (Retry::Never, Cause::Unavailable),
+            ErrorKind::FederationMismatch => (Retry::Tries(5), Cause::Denied),
+            ErrorKind::AssertionExpired => (Retry::Tries(2), Cause::Denied),
+            ErrorKind::CredentialRefused => (Retry::Never, Cause::Denied),
+            ErrorKind::InvalidSettings => (Retry::Never, Cause::Config),
+            ErrorKind::AccessNotGranted => (Retry::WithAccess, Cause::Denied),
+            ErrorKind::SigningKeysUnavailable => (Retry::Tries(5), Cause::Unavailable),
+            ErrorKind::AccessRefused => (Retry::Never, Cause::Denied),
+            ErrorKind::SecretNotFound => (Retry::Never, Cause::NotFound),
         }
     }
 }
 
-impl Kind {
+impl ErrorKind {
     /// What to do, where that is the same whoever was asked.
     fn hint(self) -> Option<&'static str> {
         match self {
-            Kind::NoAnswer | Kind::CutOff => Some(
+            ErrorKind::ResponseTimeout | ErrorKind::DeadlineExceeded => Some(
                 "it takes connections and does not answer: it is slow, or what is on the way holds answers back",
             ),
-            Kind::Throttled => Some(
+            ErrorKind::Throttled => Some(
                 "it is asked too often, by whomever: wait, and let fewer containers start at the same time",
             ),
             _ => None,
@@ -151,7 +151,7 @@ impl Kind {
 }
 
 /// The one deadline, and what can move it.
-pub struct Patience {
+pub struct Deadline {
     started: Instant,
     timeout: Duration,
     access: Duration,
@@ -163,10 +163,10 @@ pub struct Patience {
     once: bool,
 }
 
-impl Patience {
+impl Deadline {
     /// Starts the clock. A timeout of zero is one try each.
     pub fn start(timeout: Duration, access: Duration) -> Self {
-        Patience {
+        Deadline {
             started: Instant::now(),
             timeout,
             access,
@@ -177,14 +177,14 @@ impl Patience {
     }
 
     /// Starts the clock for one try.
-    pub fn one_try(within: Duration) -> Self {
-        Patience {
+    pub fn attempt(within: Duration) -> Self {
+        Deadline {
             once: true,
-            ..Patience::start(within, Duration::ZERO)
+            ..Deadline::start(within, Duration::ZERO)
         }
     }
 
-    /// What is left; none means that only the limits of one try count.
+    /// What is left; none means that only the timeouts of one try count.
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining_with(Duration::ZERO)
     }
@@ -217,11 +217,11 @@ impl Patience {
     }
 
     /// How long to pause before another try, or why there is none.
-    fn pause(&self, trouble: &Trouble, tries: u32, run: &Run) -> Result<Duration, End> {
+    fn pause(&self, error: &AttemptError, tries: u32, run: &Run) -> Result<Duration, End> {
         if self.once {
             return Err(End::Verdict);
         }
-        let (retry, _) = trouble.kind.row();
+        let (retry, _) = error.kind.row();
         let limit = match retry {
             Retry::UntilDeadline => Duration::MAX,
             Retry::For(limit) => limit.saturating_sub(run.since.elapsed()),
@@ -241,7 +241,7 @@ impl Patience {
             .min(LONGEST_PAUSE);
         let jitter = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
         let backoff = ceiling.mul_f64(jitter);
-        match trouble.retry_after {
+        match error.retry_after {
             Some(asked) if asked >= remaining => Err(End::AskedForTooMuch(asked)),
             // A service that says "at once", or whose clock is behind, does not mean a thousand times a second.
             Some(asked) => Ok(asked.max(backoff).max(FIRST_PAUSE).min(remaining)),
@@ -261,48 +261,53 @@ enum End {
     GivenUp,
 }
 
-/// Tries in a row that had the same trouble: what is counted is counted by itself, not with what came before.
+/// Tries in a row that had the same error: what is counted is counted by itself, not with what came before.
 struct Run {
-    kind: Kind,
+    kind: ErrorKind,
     tries: u32,
     since: Instant,
 }
 
 /// Tries until it works, cannot work, or time is up. `wait` says to whoever asks what is being done.
 ///
-/// The last error is the last real answer: a final try that the deadline cut off says nothing.
-pub fn persist<T>(
-    patience: &Patience,
+/// The last error is the last real response: a final try that the deadline cut off says nothing.
+pub fn retry<T>(
+    deadline: &Deadline,
     mut wait: Wait,
-    mut one_try: impl FnMut() -> Result<T, Trouble>,
-) -> Result<T, Failure> {
+    mut attempt: impl FnMut() -> Result<T, AttemptError>,
+) -> Result<T, Error> {
     let since = Instant::now();
-    let mut real: Option<Trouble> = None;
+    let mut real: Option<AttemptError> = None;
     let mut run: Option<Run> = None;
     let mut tries = 0;
     loop {
         tries += 1;
-        let trouble = match one_try() {
+        let error = match attempt() {
             Ok(found) => return Ok(found),
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
         let run = match &mut run {
-            Some(run) if run.kind == trouble.kind => {
+            Some(run) if run.kind == error.kind => {
                 run.tries += 1;
                 run
             }
             other => other.insert(Run {
-                kind: trouble.kind,
+                kind: error.kind,
                 tries: 1,
                 since: Instant::now(),
             }),
         };
-        let pause = patience.pause(&trouble, tries, run);
+        let pause = deadline.pause(&error, tries, run);
         let last = match real.take() {
-            Some(earlier) if matches!(trouble.kind, Kind::CutOff | Kind::CutOffConnecting) => {
+            Some(earlier)
+                if matches!(
+                    error.kind,
+                    ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting
+                ) =>
+            {
                 earlier
             }
-            _ => trouble,
+            _ => error,
         };
         let pause = match pause {
             Ok(pause) => pause,
@@ -312,7 +317,7 @@ pub fn persist<T>(
                     "it asks for {} s without a request, which is past the deadline",
                     asked.as_secs()
                 );
-                return Err(final_failure(last, tries, since.elapsed()).and(&asked));
+                return Err(final_failure(last, tries, since.elapsed()).note(&asked));
             }
             // This might have healed, so it is no verdict; the one that there is ends the process in a moment.
             Err(End::GivenUp) => loop {
@@ -332,19 +337,19 @@ pub fn persist<T>(
     }
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Failure {
-        let (_, cause) = trouble.kind.row();
-        let hint = trouble.hint.or(trouble.kind.hint().map(str::to_owned));
-        Failure::new(cause, trouble.message).maybe_hint(hint)
+impl From<AttemptError> for Error {
+    fn from(error: AttemptError) -> Error {
+        let (_, cause) = error.kind.row();
+        let hint = error.hint.or(error.kind.hint().map(str::to_owned));
+        Error::new(cause, error.message).maybe_hint(hint)
     }
 }
 
-/// What the last real answer was, how often it was asked for, and for how long.
-fn final_failure(mut trouble: Trouble, tries: u32, elapsed: Duration) -> Failure {
+/// What the last real response was, how often it was asked for, and for how long.
+fn final_failure(mut error: AttemptError, tries: u32, elapsed: Duration) -> Error {
     if tries > 1 {
         let seconds = elapsed.as_secs();
-        trouble.message = format!("{}, after {tries} tries in {seconds} s", trouble.message);
+        error.message = format!("{}, after {tries} tries in {seconds} s", error.message);
     }
-    trouble.into()
+    error.into()
 }

@@ -22,11 +22,11 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use webpki::ring as webpki;
 
-pub use super::watch::{forget_seen, seen};
+pub use super::recording_verifier::{forget_seen, seen};
 
-use super::watch;
-use crate::env::Environment;
-use crate::failure::{Cause, Failure};
+use super::recording_verifier;
+use crate::error::{Cause, Error};
+use crate::request::environment::Environment;
 
 /// What a file of certificates must be.
 const PEM: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
@@ -35,20 +35,23 @@ const PEM: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 pub fn client_config(
     env: &Environment,
     ca_file: Option<&Path>,
-) -> Result<Arc<ClientConfig>, Failure> {
+) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(with_roots(roots(env, ca_file)?)))
 }
 
 /// The same, and each handshake leaves behind whom it saw: [`seen`].
-pub fn watching(env: &Environment, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
-    Ok(Arc::new(watch::config(roots(env, ca_file)?, built_in())))
+pub fn watching(env: &Environment, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(recording_verifier::config(
+        roots(env, ca_file)?,
+        built_in(),
+    )))
 }
 
 fn built_in() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
-fn roots(env: &Environment, ca_file: Option<&Path>) -> Result<RootCertStore, Failure> {
+fn roots(env: &Environment, ca_file: Option<&Path>) -> Result<RootCertStore, Error> {
     if let Some(file) = ca_file {
         let mut roots = RootCertStore::empty();
         add_file(&mut roots, file, "--ca-file or AKV_INIT_CA_FILE")?;
@@ -67,10 +70,10 @@ fn roots(env: &Environment, ca_file: Option<&Path>) -> Result<RootCertStore, Fai
 }
 
 /// The same with nothing but these certificates, PEM.
-pub fn only(pem: &[u8]) -> Result<Arc<ClientConfig>, Failure> {
+pub fn only(pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     match add_certificates(&mut roots, pem) {
-        0 => Err(Failure::new(Cause::Config, "no certificate in it").hint(PEM)),
+        0 => Err(Error::new(Cause::Config, "no certificate in it").hint(PEM)),
         _ => Ok(Arc::new(with_roots(roots))),
     }
 }
@@ -87,9 +90,9 @@ pub(super) fn with_roots(roots: RootCertStore) -> ClientConfig {
     config
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Failure> {
+fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Error> {
     let unusable = |why: String| {
-        Failure::new(
+        Error::new(
             Cause::Config,
             format!("{setting}: `{}`: {why}", path.display()),
         )
@@ -106,9 +109,9 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
 }
 
 /// A directory of certificates may hold other files too; one without any certificate was not meant.
-fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Failure> {
+fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
     let unusable = |why: String| {
-        Failure::new(
+        Error::new(
             Cause::Config,
             format!("SSL_CERT_DIR: `{}`: {why}", path.display()),
         )

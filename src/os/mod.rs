@@ -278,7 +278,7 @@ pub enum LookupError {
     NoAnswer,
 }
 
-/// The addresses of a name in one family. std asks for both at once, and then musl and glibc let a failure of either
+/// The addresses of a name in one family. std asks for both at once, and then musl and glibc let a error of either
 /// spoil the other.
 pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError> {
     let Ok(name) = CString::new(name) else {

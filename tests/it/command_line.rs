@@ -47,7 +47,7 @@ fn help_of_exec() -> String {
 
 #[test]
 fn help_is_answered_before_anything_can_fail() {
-    let help = include_str!("../../src/help.txt");
+    let help = include_str!("../../src/request/cli/help.txt");
     for words in [&["--help"][..], &["-h"], &["help"], &["--help", "--bogus"]] {
         assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::akv_init;
 
-const HELP: &str = include_str!("../../src/help.txt");
+const HELP: &str = include_str!("../../src/request/cli/help.txt");
 const README: &str = include_str!("../../README.md");
 
 fn source(name: &str) -> String {
@@ -35,7 +35,7 @@ fn the_readme_carries_the_help_text_as_it_is() {
 
 #[test]
 fn every_option_is_in_the_help_text_and_the_help_text_names_no_other() {
-    let parser = source("src/cli/words.rs");
+    let parser = source("src/request/cli/option_table.rs");
     let table = parser.split("\nconst OPTIONS").nth(1).unwrap();
     let table = table.split("\n];").next().unwrap();
     assert_eq!(options_of(table), options_of(HELP));
@@ -68,13 +68,13 @@ fn the_readme_names_no_option_of_ours_that_does_not_exist() {
 fn every_variable_that_the_code_reads_is_in_the_help_text() {
     let mut names = BTreeSet::new();
     for file in [
-        "src/settings.rs",
-        "src/plan/mod.rs",
-        "src/plan/vaults.rs",
-        "src/identity/entra.rs",
-        "src/identity/principal.rs",
-        "src/identity/imds.rs",
-        "src/identity/workload.rs",
+        "src/request/options.rs",
+        "src/request/plan/mod.rs",
+        "src/request/plan/vaults.rs",
+        "src/azure/identity/entra.rs",
+        "src/azure/identity/service_principal.rs",
+        "src/azure/identity/imds.rs",
+        "src/azure/identity/workload.rs",
         "src/http/tls.rs",
         "src/http/proxy.rs",
     ] {
@@ -109,7 +109,7 @@ fn the_exit_codes_of_help_readme_and_code_are_the_same() {
             .filter_map(|word| word.parse().ok())
             .collect()
     };
-    let code = source("src/failure.rs");
+    let code = source("src/error.rs");
     let arms = code
         .split("match self {")
         .nth(1)
@@ -121,12 +121,6 @@ fn the_exit_codes_of_help_readme_and_code_are_the_same() {
         .lines()
         .filter_map(|line| numbers(line.split("=>").nth(1)?).pop_first())
         .collect();
-    in_code.insert(
-        numbers(code.split("INTERNAL: u8 =").nth(1).unwrap())
-            .into_iter()
-            .find(|n| *n == 70)
-            .unwrap(),
-    );
     in_code.insert(128);
     let help = HELP
         .split("Exit codes:\n")

@@ -10,9 +10,9 @@ use crate::support::akv_init;
 #[path = "../../examples/man.rs"]
 mod man;
 
-const HELP: &str = include_str!("../../src/help.txt");
-const PARSER: &str = include_str!("../../src/cli/words.rs");
-const SETTINGS: &str = include_str!("../../src/settings.rs");
+const HELP: &str = include_str!("../../src/request/cli/help.txt");
+const PARSER: &str = include_str!("../../src/request/cli/option_table.rs");
+const SETTINGS: &str = include_str!("../../src/request/options.rs");
 
 const COMMANDS: [&str; 6] = ["check", "exec", "get", "install", "token", "write"];
 
@@ -230,7 +230,10 @@ fn a_command_has_its_own_exit_codes_and_its_own_deadline() {
 
 #[test]
 fn a_command_has_the_variables_that_stand_for_its_options() {
-    let twins = SETTINGS.split("const TWINS").nth(1).unwrap();
+    let twins = SETTINGS
+        .split("const ENVIRONMENT_EQUIVALENTS")
+        .nth(1)
+        .unwrap();
     let twins = quoted(twins.split("];").next().unwrap());
     assert!(twins.len() > 10, "{twins:?}");
     for command in COMMANDS {

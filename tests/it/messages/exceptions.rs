@@ -18,11 +18,11 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "a system call has to fail between two others",
         &[
-            "{failure}; it leads to nothing, and the next run tries again",
+            "{error}; it leads to nothing, and the next run tries again",
             "it cannot be kept for the case that something else fails",
             "and it is not as it was before: {second}",
-            "{failure}; the next run tries again",
-            "{failure}; the next run removes what this one leaves",
+            "{error}; the next run tries again",
+            "{error}; the next run removes what this one leaves",
             "blocking signals",
             "becoming a subreaper",
             "starting a process",
@@ -37,7 +37,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         &[
             "run akv-init as the user whose file it is, or remove the file",
             "cannot remove `{path}`: {}",
-            "{failure}; an earlier run has left it",
+            "{error}; an earlier run has left it",
             "it belongs to somebody else",
             "it is not the directory that it was before the secrets were fetched",
             "was the volume unmounted meanwhile?",
@@ -56,7 +56,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "it takes a bug",
         &[
-            "internal error{place}",
+            "internal error{location}",
             "this is a bug of akv-init: please report it with this line and the version",
         ],
     ),

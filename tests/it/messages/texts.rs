@@ -20,7 +20,7 @@ pub struct Text {
 const SHORTEST: usize = 4;
 
 /// Makes other help of `help.txt`, which is compared by the tests of the help.
-const HELP: &str = "src/cli/help.rs";
+const HELP: &str = "src/request/cli/help.rs";
 
 /// Behind these a text is nothing that is said.
 const UNSAID: [&str; 10] = [

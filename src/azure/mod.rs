@@ -1,0 +1,7 @@
+//! How Azure is asked: identities and their access tokens, Key Vault, and fetching everything a plan names.
+
+pub mod fetch;
+pub mod identity;
+pub mod key_vault;
+pub mod reader;
+pub mod tokens;

@@ -1,0 +1,102 @@
+//! Reading a secret with the token that its vault wants: the cloud's, or what its challenge names, from the tenant that it
+//! names.
+
+use std::sync::Arc;
+
+use crate::azure::identity::{AccessToken, Source, TokenRequest};
+use crate::azure::key_vault::{KeyVault, NotRead, SecretBundle};
+use crate::azure::tokens::Tokens;
+use crate::error::Error;
+use crate::http::Http;
+use crate::log;
+use crate::request::secret_id::SecretId;
+
+/// Why a secret is not there.
+pub enum Missed {
+    /// Because of itself, or its vault.
+    Secret(Error),
+    /// Because of the token for it.
+    Token(Error),
+}
+
+/// Reads secrets.
+pub struct Reader {
+    /// Who we are.
+    pub source: Source,
+    /// The tokens that were got so far.
+    pub tokens: Tokens,
+}
+
+impl Reader {
+    /// No token yet.
+    pub fn new(source: Source) -> Reader {
+        Reader {
+            source,
+            tokens: Tokens::default(),
+        }
+    }
+
+    /// An access token: one for each resource and tenant, however many ask.
+    pub fn token(
+        &self,
+        http: &Http,
+        token_request: &TokenRequest<'_>,
+    ) -> Result<Arc<AccessToken>, Error> {
+        self.tokens.get(http, &self.source, token_request)
+    }
+
+    /// Reads a secret, with the token that its vault wants.
+    pub fn read(
+        &self,
+        http: &Http,
+        vault: &KeyVault,
+        secret: &SecretId,
+        purpose: &str,
+    ) -> Result<SecretBundle, Missed> {
+        let asked = match &secret.resource {
+            Some(_) => None,
+            None => Some(vault.ask(http, secret, purpose).map_err(Missed::Secret)?),
+        };
+        let ask = match (&secret.resource, &asked) {
+            (Some(resource), _) => TokenRequest {
+                resource,
+                tenant: None,
+            },
+            (None, Some(asked)) => TokenRequest {
+                resource: &asked.resource,
+                tenant: asked
+                    .tenant
+                    .as_deref()
+                    .filter(|tenant| self.source.is_other_tenant(tenant)),
+            },
+            (None, None) => unreachable!("a vault that is not known was asked above"),
+        };
+        let token = self.token(http, &ask).map_err(Missed::Token)?;
+        match vault.read(http, secret, &token, purpose) {
+            Ok(bundle) => Ok(bundle),
+            Err(NotRead::Tenant(tenant, error)) => {
+                let known = ask
+                    .tenant
+                    .is_some_and(|asked| asked.eq_ignore_ascii_case(&tenant));
+                if known || !self.source.is_other_tenant(&tenant) {
+                    return Err(Missed::Secret(error));
+                }
+                log::debug(|| {
+                    let text = format!("the vault wants a token of tenant {tenant}");
+                    log::Event::new(text).fact("tenant", tenant.as_str())
+                });
+                let tenant = Some(tenant.as_str());
+                let token = self
+                    .token(http, &TokenRequest { tenant, ..ask })
+                    .map_err(Missed::Token)?;
+                match vault.read(http, secret, &token, purpose) {
+                    Ok(bundle) => Ok(bundle),
+                    Err(NotRead::Failed(error) | NotRead::Tenant(_, error)) => {
+                        Err(Missed::Secret(error))
+                    }
+                }
+            }
+            Err(NotRead::Failed(error)) => Err(Missed::Secret(error)),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `akv-init exec`: becomes COMMAND with its secrets, or supervises a child that does.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr};
+
+use super::shared::{announce, fetch, warn_of_line_end};
+use crate::azure::fetch::Fetched;
+use crate::error::Error;
+use crate::os;
+use crate::output::memfd::{self, Memfd};
+use crate::output::process::{self, Program};
+use crate::output::supervisor::{self, Role};
+use crate::request::cli::Exec;
+use crate::request::environment::{self, Assignment, Content, Environment};
+use crate::request::plan::{Delivery, Plan};
+
+/// Becomes COMMAND, or with `--init` supervises it to its end. The exit code is COMMAND's.
+pub fn run(exec: &Exec, env: Environment) -> Result<u8, Error> {
+    let Some(supervision) = exec.supervision else {
+        match become_command(exec, &env)? {}
+    };
+    match supervisor::supervise(supervision)? {
+        Role::Parent(code) => Ok(code),
+        Role::Child { parent } => {
+            let env = env.handed_on(parent, std::process::id());
+            match become_command(exec, &env)? {}
+        }
+    }
+}
+
+/// Becomes COMMAND, with its secrets.
+fn become_command(exec: &Exec, env: &Environment) -> Result<Infallible, Error> {
+    let plan = Plan::exec(exec, env)?;
+    let program = process::find(&exec.command, env)?;
+    announce(&plan);
+    if plan.targets.is_empty() {
+        return program.replace_process(&env.child(&[], &plan.unset)?);
+    }
+    let in_memfds = plan
+        .targets
+        .iter()
+        .filter(|target| target.delivery == Delivery::Memfd);
+    memfd::check(in_memfds.count())?;
+    let fetched = fetch(plan, env)?;
+    let memfds = make_memfds(&fetched)?;
+    let environment = build_environment(env, &fetched, &memfds, &program)?;
+    for memfd in &memfds {
+        memfd.hand_over()?;
+    }
+    program.replace_process(&environment)
+}
+
+fn make_memfds(fetched: &Fetched) -> Result<Vec<Memfd>, Error> {
+    let targets = fetched.plan().targets.iter();
+    let targets = targets.filter(|target| target.delivery == Delivery::Memfd);
+    let memfds = targets.map(|target| {
+        let content = fetched.value(target).expose().as_bytes();
+        Memfd::new(&target.name.to_string_lossy(), content)
+    });
+    memfds.collect()
+}
+
+/// COMMAND's environment. `memfds` are those of the plan's targets that have one, in order.
+fn build_environment(
+    env: &Environment,
+    fetched: &Fetched,
+    memfds: &[Memfd],
+    program: &Program,
+) -> Result<Vec<CString>, Error> {
+    let plan = fetched.plan();
+    let mut memfds = memfds.iter();
+    let mut assignments = Vec::new();
+    for target in &plan.targets {
+        let content = match (target.delivery, memfds.as_slice()) {
+            (Delivery::Memfd, [memfd, ..]) => {
+                memfds.next();
+                Content::Path(memfd.path())
+            }
+            _ => {
+                let value = fetched.value(target);
+                warn_of_line_end(plan, target, &value);
+                Content::Secret(value)
+            }
+        };
+        assignments.push(Assignment {
+            name: &target.name,
+            content,
+        });
+    }
+    let environment = env.child(&assignments, &plan.unset)?;
+    let names: Vec<&OsStr> = plan
+        .targets
+        .iter()
+        .map(|target| target.name.as_os_str())
+        .collect();
+    environment::check_total(
+        program.path(),
+        program.argv(),
+        &environment,
+        os::stack_limit(),
+        &names,
+    )?;
+    Ok(environment)
+}

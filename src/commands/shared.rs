@@ -1,0 +1,60 @@
+//! Steps that several commands share.
+
+use crate::azure::fetch::{self, Fetched};
+use crate::azure::identity::Source;
+use crate::error::{Cause, Error};
+use crate::http::Http;
+use crate::log;
+use crate::request::environment::Environment;
+use crate::request::plan::{Item, Plan, Target};
+use crate::secret::Value;
+use crate::signals;
+
+/// Turns on `--verbose`, and warns of settings that do nothing.
+pub fn announce(plan: &Plan) {
+    if plan.settings.verbose {
+        log::set_verbose();
+    }
+    for name in &plan.unknown {
+        log::warning(format!("{name} is not a setting of akv-init"));
+    }
+    for (setting, why) in &plan.idle {
+        log::warning(format!("{setting}: {why}"));
+    }
+}
+
+/// Selects the identity and fetches everything in the plan. From here on a signal ends the process.
+pub fn fetch(plan: Plan, env: &Environment) -> Result<Fetched, Error> {
+    signals::start()?;
+    let source = Source::select(env, &plan.settings)?;
+    let http = Http::build(env, &plan.settings)?;
+    fetch::fetch(plan, http, source)
+}
+
+/// `get` and `token`: prints the one value of a plan on standard output.
+pub fn print_value(plan: Plan, env: &Environment, what: &str) -> Result<(), Error> {
+    announce(&plan);
+    let fetched = fetch(plan, env)?;
+    let value = match fetched.plan().targets.first() {
+        Some(target) => fetched.value(target).expose(),
+        None => fetched.values[0].expose(),
+    };
+    log::print_value(value).map_err(|error| {
+        Error::new(Cause::CannotCreate, error.to_string())
+            .context(format!("writing {what} to standard output"))
+    })
+}
+
+/// Warns of a line end at the end of a value, which is hardly ever meant to be part of a password.
+pub fn warn_of_line_end(plan: &Plan, target: &Target, value: &Value<'_>) {
+    if value.ends_in_line_end()
+        && let Item::Secret(secret) = &plan.items[target.item]
+    {
+        let mut reference = secret.reference();
+        reference.trim = true;
+        log::warning(format!(
+            "{}: the secret ends in a line end, which becomes part of the value; to drop it, write {reference}",
+            target.name.display()
+        ));
+    }
+}

@@ -1,0 +1,91 @@
+//! `akv-init write`: puts secrets into the files of a directory.
+
+use super::shared::{announce, fetch, warn_of_line_end};
+use crate::azure::fetch::Fetched;
+use crate::date;
+use crate::error::Error;
+use crate::output::directory::{self, Manifest, WriteRequest};
+use crate::output::formats;
+use crate::request::cli::Write;
+use crate::request::environment::Environment;
+use crate::request::files::{FileName, PlannedFile};
+use crate::request::plan::Plan;
+use crate::secret::{Secret, Value};
+
+/// Fetches the secrets and writes the files, or keeps those of an earlier run while Azure cannot be reached.
+pub fn run(write: &Write, env: &Environment) -> Result<(), Error> {
+    let (plan, files) = Plan::write(write, env)?;
+    announce(&plan);
+    let names: Vec<&FileName> = files.iter().map(|file| &file.name).collect();
+    let preflighted = directory::check(&write.options, &names)?;
+    let manifest = write.options.keep.and_then(|_| describe(&plan, &files));
+    let fetched = match fetch(plan, env) {
+        Ok(fetched) => fetched,
+        Err(error) => return directory::keep(&write.options, manifest.as_ref(), error),
+    };
+    let contents = render(&files, &fetched)?;
+    let files: Vec<directory::File<'_>> = names
+        .into_iter()
+        .zip(&contents)
+        .map(|(name, content)| directory::File {
+            name,
+            content: content.expose().as_bytes(),
+        })
+        .collect();
+    let request = WriteRequest {
+        files: &files,
+        mode: write.options.mode,
+        manifest: manifest.as_ref(),
+    };
+    directory::write(&write.options, &preflighted, &request)
+}
+
+/// What each file will hold.
+fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Error> {
+    let plan = fetched.plan();
+    let mut contents = Vec::new();
+    for file in files {
+        let targets = file.targets.iter().map(|index| &plan.targets[*index]);
+        let values: Vec<(&str, Value<'_>)> = targets
+            .map(|target| {
+                let name = target.name.to_str().unwrap_or_default();
+                (name, fetched.value(target))
+            })
+            .collect();
+        contents.push(match file.format {
+            None => Secret::new(values.iter().map(|(_, value)| value.expose()).collect()),
+            Some(format) => {
+                let entries: Vec<(&str, &str)> = values
+                    .iter()
+                    .map(|(name, value)| (*name, value.expose()))
+                    .collect();
+                formats::render(format, &entries)
+                    .map_err(|error| error.context(format!("`{}`", file.name)))?
+            }
+        });
+    }
+    // Not before: of a value that was refused, nothing is said. A file of its own usually ends in a line end, and those
+    // who read one take that off.
+    if files.iter().any(|file| file.format.is_some()) {
+        for target in &plan.targets {
+            warn_of_line_end(plan, target, &fetched.value(target));
+        }
+    }
+    Ok(contents)
+}
+
+/// What a later run has to know to keep these files; none where one of them holds an access token, which ends.
+fn describe(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
+    let mut manifest = Manifest::default();
+    for file in files {
+        let mut references = Vec::new();
+        for index in &file.targets {
+            let target = &plan.targets[*index];
+            let name = target.name.to_string_lossy().into_owned();
+            references.push((name, plan.reference_of(target)?));
+        }
+        let format = file.format.map_or("file", |format| format.name());
+        manifest.put(file.name.as_str(), format, references, date::now());
+    }
+    Some(manifest)
+}

@@ -1,0 +1,191 @@
+//! The one error type. Its parts stay apart until `main` prints them, so that nothing has to read a message to find out
+//! what happened.
+//!
+//! The numbers are sysexits' (<https://man.freebsd.org/cgi/man.cgi?query=sysexits>), and 126 and 127 as a shell has
+//! them (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_08_02>).
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// The kind of failure, by who can fix it. Each cause is one exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The output cannot be written: a directory, standard output, memory.
+    CannotCreate,
+    /// COMMAND does not exist.
+    CommandNotFound,
+    /// The manifest is wrong: a malformed reference, a duplicate target, half a credential.
+    Config,
+    /// Access is refused: 401, 403, an identity that is not assigned, a firewall.
+    Denied,
+    /// A bug of akv-init.
+    Internal,
+    /// No such secret or secret version, or it is disabled.
+    NotFound,
+    /// COMMAND exists and cannot be executed.
+    NotExecutable,
+    /// A response that is not Azure's, or a certificate that is not trusted.
+    Protocol,
+    /// A restart may help: the deadline, no identity endpoint yet, DNS, 429, 5xx.
+    Unavailable,
+    /// The command line is wrong.
+    Usage,
+}
+
+impl Cause {
+    /// The process's exit code, and the cause's name in the table of exit codes.
+    const fn row(self) -> (u8, &'static str) {
+        match self {
+            Cause::Usage => (64, "usage"),
+            Cause::NotFound => (66, "not found"),
+            Cause::Unavailable => (69, "unavailable"),
+            Cause::Internal => (70, "internal"),
+            Cause::CannotCreate => (73, "cannot create"),
+            Cause::Protocol => (76, "protocol"),
+            Cause::Denied => (77, "denied"),
+            Cause::Config => (78, "config"),
+            Cause::NotExecutable => (126, "not executable"),
+            Cause::CommandNotFound => (127, "command not found"),
+        }
+    }
+
+    /// The process's exit code.
+    pub const fn exit_code(self) -> u8 {
+        self.row().0
+    }
+
+    /// Its name in the table of exit codes.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+}
+
+/// Why something failed. No part of it ever holds a secret. Boxed, so that a `Result` of a small value stays small.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Parts>);
+
+/// The parts of an [`Error`].
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Decides the exit code.
+    pub cause: Cause,
+    /// What was being done, to what, for what: the outermost first.
+    pub context: Vec<String>,
+    /// Why it failed.
+    pub reason: String,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
+    /// What to do about it: an instruction or a question.
+    pub hint: Option<String>,
+    /// The facts in the message, by name, for programs that read it.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+impl Error {
+    /// An error with nothing but a reason.
+    pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
+        Error(Box::new(Parts {
+            cause,
+            context: Vec::new(),
+            reason: reason.into(),
+            notes: Vec::new(),
+            hint: None,
+            facts: Vec::new(),
+        }))
+    }
+
+    /// Adds what was being done, around the context so far.
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context.insert(0, context.into());
+        self
+    }
+
+    /// Adds a note.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Sets the hint.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.maybe_hint(Some(hint.into()))
+    }
+
+    /// Sets the hint, or removes it.
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// Adds a fact. The first one of a name counts.
+    pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        if self.get_fact(name).is_none() {
+            self.facts.push((name, value.into()));
+        }
+        self
+    }
+
+    /// The value of a fact.
+    pub fn get_fact(&self, name: &str) -> Option<&str> {
+        let found = self.facts.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The shortest description: the service's error code, or the name of the cause.
+    pub fn short_name(&self) -> &str {
+        self.get_fact("refusal").unwrap_or(self.cause.name())
+    }
+}
+
+impl Deref for Error {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
+/// `CONTEXT: REASON; NOTE; NOTE`.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for context in &self.context {
+            write!(f, "{context}: ")?;
+        }
+        f.write_str(&self.reason)?;
+        for note in &self.notes {
+            write!(f, "; {note}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_is_displayed_with_context_reason_and_notes() {
+        let error = Error::new(Cause::Denied, "403")
+            .context("reading `a`")
+            .note("also not read: `b`")
+            .context("DB_PASSWORD");
+        assert_eq!(
+            error.to_string(),
+            "DB_PASSWORD: reading `a`: 403; also not read: `b`"
+        );
+    }
+
+    #[test]
+    fn first_fact_of_a_name_counts() {
+        let error = Error::new(Cause::Denied, "403")
+            .fact("vault", "inner")
+            .fact("vault", "outer");
+        assert_eq!(error.get_fact("vault"), Some("inner"));
+    }
+}

@@ -1,0 +1,102 @@
+//! One response of a service, read to its end.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::{HeaderMap, StatusCode};
+
+use crate::date;
+
+/// One response, read to its end. No `Debug`: the body may be a secret.
+pub struct Response {
+    /// The HTTP status.
+    pub status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Response {
+    /// A header's value, if it is there and plain text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON, whatever the Content-Type says: not every service labels it.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// `404 Not Found`.
+    pub fn status_text(&self) -> String {
+        status_text(self.status)
+    }
+
+    /// What support asks for: the service's id of the request, and ours. Only what has the form of an id is shown: a
+    /// header may hold anything.
+    pub fn ids(&self, ours: &str) -> String {
+        let is_id =
+            |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let theirs = self.header("x-ms-request-id").filter(is_id);
+        let theirs = theirs.map(|id| format!("; request id {id}"));
+        format!("{}; client request id {ours}", theirs.unwrap_or_default())
+    }
+
+    /// How long the service asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(|name| self.header(name))
+    }
+}
+
+/// `404 Not Found`.
+pub(super) fn status_text(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. What cannot
+/// be read is as good as absent.
+fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
+    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+        if let Some(millis) = header(name).and_then(|value| value.trim().parse::<u32>().ok()) {
+            return Some(Duration::from_millis(millis.into()));
+        }
+    }
+    let value = header("retry-after")?.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let seconds = date::parse_http(value)?.saturating_sub(date::now());
+    Some(Duration::from_secs(seconds.max(0).unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &'static str, value: &'static str) -> Option<Duration> {
+        retry_after(|asked| (asked == name).then_some(value))
+    }
+
+    #[test]
+    fn retry_after_is_seconds_milliseconds_or_a_date() {
+        assert_eq!(read("retry-after", "123"), Some(Duration::from_secs(123)));
+        assert_eq!(
+            read("x-ms-retry-after-ms", "1500"),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(
+            read("retry-after", "Thu, 31 Dec 2020 23:59:50 GMT"),
+            Some(Duration::ZERO)
+        );
+        for nonsense in ["invalid", "01 Jan 2021 00:00:00 GMT", "-5", ""] {
+            assert_eq!(read("retry-after", nonsense), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the user asked for, from the command line and the environment. Pure: no clock, no file, no network.
+
+pub mod cli;
+pub mod cloud;
+pub mod environment;
+pub mod files;
+pub mod format;
+pub mod host;
+pub mod options;
+pub mod plan;
+pub mod reference;
+pub mod secret_id;
+pub mod supervision;
