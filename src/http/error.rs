@@ -4,12 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
-use ureq::{Error, Timeout};
+use ureq::Timeout;
 
 use super::Timeouts;
 use super::dns::NameError;
 use super::retry::ErrorKind;
 use crate::date;
+use crate::error::Error;
 use crate::os::{self, LookupError};
 
 /// What to do where no name server answers.
@@ -18,42 +19,53 @@ pub const NAME_SERVERS: &str = "look at the name servers of /etc/resolv.conf: do
 /// What to do about a proxy that is not there, or does not get through.
 const PROXY: &str = "look at HTTPS_PROXY, or name the host in NO_PROXY";
 
-/// Why one try did not give what was asked for.
+/// Why one attempt failed.
 #[derive(Debug)]
 pub struct AttemptError {
-    /// The row of the table.
+    /// Its row in the retry table.
     pub kind: ErrorKind,
-    /// What happened, without a secret.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// How long the service asks to be left alone.
+    /// What it means if it is the last one.
+    pub error: Error,
+    /// How long the service asks not to be called.
     pub retry_after: Option<Duration>,
 }
 
 impl AttemptError {
-    /// A error without a hint.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    /// An error of this kind, with nothing but a reason.
+    pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
         AttemptError {
             kind,
-            message: message.into(),
-            hint: None,
+            error: Error::new(kind.cause(), reason),
             retry_after: None,
         }
     }
 
-    /// The same with what to do about it.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    /// Sets the hint.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.map(|error| error.hint(hint))
+    }
+
+    /// Sets the hint by the kind of error, where there is none yet.
+    pub fn hint_for(self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
+        let kind = self.kind;
+        self.map(|error| match error.hint {
+            None => error.maybe_hint(hint(kind)),
+            Some(_) => error,
+        })
+    }
+
+    /// Sets how long the service asks not to be called.
+    pub fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
         self
     }
 
-    /// The same with a hint for its kind, where it has none yet.
-    pub fn hint_for(mut self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
-        if self.hint.is_none() {
-            self.hint = hint(self.kind);
+    /// Changes the error in it.
+    pub fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
+        AttemptError {
+            error: change(self.error),
+            ..self
         }
-        self
     }
 
     /// What keeps one from a service behind a proxy is, before the tunnel, about the way to the proxy.
@@ -66,14 +78,14 @@ impl AttemptError {
             | ErrorKind::NameServerTimeout
             | ErrorKind::ConnectionRefused
             | ErrorKind::NoRoute => {
-                self.message = format!("the proxy {proxy}: {}", self.message);
-                self.hint = Some(match self.kind {
+                self.error = self.error.context(format!("the proxy {proxy}"));
+                self.error.hint = Some(match self.kind {
                     ErrorKind::NameServerTimeout => NAME_SERVERS.to_owned(),
                     _ => PROXY.to_owned(),
                 });
             }
             ErrorKind::ProxyFailed | ErrorKind::ProxyRefused => {
-                self.message = format!("the proxy {proxy} {}", self.message);
+                self.error.reason = format!("the proxy {proxy} {}", self.error.reason);
             }
             _ => {}
         }
@@ -97,22 +109,22 @@ impl AttemptError {
     }
 
     /// What ureq, our connector or our resolver could not do.
-    pub(super) fn from_ureq(error: &Error, timeouts: Timeouts) -> Self {
+    pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts) -> Self {
         match error {
-            Error::Timeout(Timeout::Connect | Timeout::Resolve) => AttemptError::new(
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => AttemptError::new(
                 ErrorKind::ConnectTimeout,
                 format!("no connection within {} s", timeouts.connect.as_secs()),
             ),
-            Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => AttemptError::new(
+            ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => AttemptError::new(
                 ErrorKind::ResponseTimeout,
                 format!("no answer within {} s", timeouts.response.as_secs()),
             ),
-            Error::Timeout(_) => {
+            ureq::Error::Timeout(_) => {
                 AttemptError::new(ErrorKind::DeadlineExceeded, "no answer before the deadline")
             }
-            Error::ConnectProxyFailed(reason) => from_proxy(reason),
-            Error::Io(error) => from_io(error),
-            Error::Other(error) => {
+            ureq::Error::ConnectProxyFailed(reason) => from_proxy(reason),
+            ureq::Error::Io(error) => from_io(error),
+            ureq::Error::Other(error) => {
                 if let Some(NameError(error)) = error.downcast_ref() {
                     AttemptError::from_name_error(*error)
                 } else if let Some(error) = error.downcast_ref() {
@@ -121,11 +133,11 @@ impl AttemptError {
                     AttemptError::new(ErrorKind::UnexpectedResponse, error.to_string())
                 }
             }
-            Error::LargeResponseHeader(..) => AttemptError::new(
+            ureq::Error::LargeResponseHeader(..) => AttemptError::new(
                 ErrorKind::UnexpectedResponse,
                 "the answer's head is too long",
             ),
-            Error::Protocol(_) => {
+            ureq::Error::Protocol(_) => {
                 AttemptError::new(ErrorKind::UnexpectedResponse, "the answer is not HTTP")
             }
             // A variant of another feature, or a request that we built wrongly: no retry makes it better.

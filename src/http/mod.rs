@@ -210,7 +210,7 @@ impl Service {
                 Err(error) => {
                     let error = AttemptError::from_ureq(error, timeouts)
                         .on_the_way_through(self.proxy.as_deref());
-                    format!("connecting to {url}: {}", error.message)
+                    format!("connecting to {url}: {}", error.error)
                 }
             };
             Event::new(text).fact("url", url.as_str()).fact("ms", took)
@@ -253,7 +253,7 @@ impl Service {
             };
             let outcome = match &response {
                 Ok(response) => response.status.to_string(),
-                Err(error) => error.message.clone(),
+                Err(error) => error.error.to_string(),
             };
             let (url, took) = (format!("{}{path}", self.base), millis_since(started));
             let event = Event::new(format!("{verb} {url}: {outcome}, {took} ms"))
@@ -288,8 +288,10 @@ impl Service {
                     || error.kind == ErrorKind::DeadlineExceeded
                         && connection::how_connected() == How::Opening
                 {
-                    error.kind = ErrorKind::DeadlineExceededConnecting;
-                    error.message = "no connection before the deadline".to_owned();
+                    error = AttemptError::new(
+                        ErrorKind::DeadlineExceededConnecting,
+                        "no connection before the deadline",
+                    );
                 }
                 error.on_the_way_through(self.proxy.as_deref())
             })?

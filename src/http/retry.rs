@@ -136,6 +136,11 @@ impl ErrorKind {
 }
 
 impl ErrorKind {
+    /// Who has to act when there is no other attempt.
+    pub fn cause(self) -> Cause {
+        self.row().1
+    }
+
     /// What to do, where that is the same whoever was asked.
     fn hint(self) -> Option<&'static str> {
         match self {
@@ -324,32 +329,30 @@ pub fn retry<T>(
                 std::thread::park();
             },
         };
-        wait.update(tries, &last.message);
+        wait.update(tries, &last.error.to_string());
         log::debug(|| {
             let next = pause.as_millis() as u64;
-            Event::new(format!("try {tries}: {}; next in {next} ms", last.message))
+            Event::new(format!("try {tries}: {}; next in {next} ms", last.error))
                 .fact("try", tries)
                 .fact("next_ms", next)
         });
         std::thread::sleep(pause);
-        wait.update(tries + 1, &last.message);
+        wait.update(tries + 1, &last.error.to_string());
         real = Some(last);
     }
 }
 
 impl From<AttemptError> for Error {
     fn from(error: AttemptError) -> Error {
-        let (_, cause) = error.kind.row();
-        let hint = error.hint.or(error.kind.hint().map(str::to_owned));
-        Error::new(cause, error.message).maybe_hint(hint)
+        error.hint_for(|kind| kind.hint().map(str::to_owned)).error
     }
 }
 
-/// What the last real response was, how often it was asked for, and for how long.
-fn final_failure(mut error: AttemptError, tries: u32, elapsed: Duration) -> Error {
+/// The last error, with the number of attempts and how long they took.
+fn final_failure(mut last: AttemptError, tries: u32, elapsed: Duration) -> Error {
     if tries > 1 {
         let seconds = elapsed.as_secs();
-        error.message = format!("{}, after {tries} tries in {seconds} s", error.message);
+        last.error.reason = format!("{}, after {tries} tries in {seconds} s", last.error.reason);
     }
-    error.into()
+    last.into()
 }

@@ -153,12 +153,9 @@ impl AppService {
             let correlation = log::excerpt(correlation, &[self.header.expose()]);
             message.push_str(&format!("; correlation id {correlation}"));
         }
-        AttemptError {
-            kind,
-            message,
-            hint,
-            retry_after: response.retry_after(),
-        }
+        AttemptError::new(kind, message)
+            .hint_for(|_| hint.clone())
+            .retry_after(response.retry_after())
     }
 }
 

@@ -254,10 +254,7 @@ fn refusal(response: &Response, key: Option<&Secret>) -> AttemptError {
         Some(text) => format!("{} ({code}): {text}", response.status_text()),
     };
     let hint = (kind == ErrorKind::IdentityNotFound).then(|| OWN_IDENTITY.to_owned());
-    AttemptError {
-        kind,
-        message,
-        hint,
-        retry_after: response.retry_after(),
-    }
+    AttemptError::new(kind, message)
+        .hint_for(|_| hint.clone())
+        .retry_after(response.retry_after())
 }

@@ -239,15 +239,13 @@ impl Entra {
         if body["correlation_id"].as_str().is_none() {
             message.push_str(&response.ids(id));
         }
-        AttemptError {
-            kind,
-            message,
-            hint: self
-                .hint(kind, &codes, token_request)
-                .or_else(|| hint(kind, credential))
-                .or_else(|| self.unreachable(kind)),
-            retry_after: response.retry_after(),
-        }
+        let hint = self
+            .hint(kind, &codes, token_request)
+            .or_else(|| hint(kind, credential))
+            .or_else(|| self.unreachable(kind));
+        AttemptError::new(kind, message)
+            .hint_for(|_| hint.clone())
+            .retry_after(response.retry_after())
     }
 
     fn hint(

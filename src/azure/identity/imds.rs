@@ -160,12 +160,12 @@ impl Imds {
             (code, text) if text == code => format!(" ({code})"),
             (code, text) => format!(" ({code}): {text}"),
         };
-        AttemptError {
+        AttemptError::new(
             kind,
-            message: format!("{}{said}{}", response.status_text(), response.ids(id)),
-            hint,
-            retry_after: response.retry_after(),
-        }
+            format!("{}{said}{}", response.status_text(), response.ids(id)),
+        )
+        .hint_for(|_| hint.clone())
+        .retry_after(response.retry_after())
     }
 
     fn assign_hint(&self) -> String {

@@ -170,12 +170,9 @@ impl Legacy {
             "" => response.status_text(),
             said => format!("{}: {said}", response.status_text()),
         };
-        AttemptError {
-            kind,
-            message,
-            hint,
-            retry_after: response.retry_after(),
-        }
+        AttemptError::new(kind, message)
+            .hint_for(|_| hint.clone())
+            .retry_after(response.retry_after())
     }
 }
 

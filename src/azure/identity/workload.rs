@@ -229,13 +229,11 @@ impl TokenProxy {
             ProxyCa::File(path) => (PROXY_CA_FILE, format!("`{}`: ", path.display())),
             ProxyCa::Data(_) | ProxyCa::Usual => (PROXY_CA_DATA, String::new()),
         };
-        AttemptError {
-            hint: error.hint.as_deref().map(str::to_owned),
-            ..AttemptError::new(
-                ErrorKind::InvalidSettings,
-                format!("{setting}: {place}{error}"),
-            )
-        }
+        AttemptError::new(
+            ErrorKind::InvalidSettings,
+            format!("{setting}: {place}{error}"),
+        )
+        .hint_for(|_| error.hint.clone())
     }
 
     /// The proxy's roots, PEM; none where it has the usual ones.

@@ -165,12 +165,9 @@ impl KeyVault {
             }
         }
         message.push_str(&response.ids(id));
-        AttemptError {
-            kind,
-            message,
-            hint,
-            retry_after: response.retry_after(),
-        }
+        AttemptError::new(kind, message)
+            .hint_for(|_| hint.clone())
+            .retry_after(response.retry_after())
     }
 
     /// The row of the retry table for a refusal, and what to do about it.

@@ -93,13 +93,13 @@ pub fn look_at_name(service: &Service) -> Result<(Link, Place), Lost> {
 fn complete(mut error: AttemptError, host: &Host, service: &Service) -> AttemptError {
     let servers = NameServers::read().servers.join(" ");
     if !servers.is_empty() {
-        error.message = format!("{}; asked: {servers}", error.message);
+        error.error.reason = format!("{}; asked: {servers}", error.error.reason);
     }
     if service.proxy().is_none() {
         return error;
     }
     if let Some(behind) = service.host().filter(|behind| behind != host) {
-        error.message = format!("{}; it is the proxy to {}", error.message, behind.name);
+        error.error.reason = format!("{}; it is the proxy to {}", error.error.reason, behind.name);
     }
     error.hint_for(|kind| {
         let hint = "look at HTTPS_PROXY, or name the host in NO_PROXY";
@@ -119,7 +119,7 @@ pub fn look_at_connection(
     let (link, why) = match opened {
         Ok(()) => (describe::connection(service, peer.as_ref()), None),
         Err(error) => {
-            let why = error.message.clone();
+            let why = error.error.to_string();
             let error = failure_of(error);
             let link = describe::no_connection(service, place, error, peer.as_ref());
             (link, Some(why))

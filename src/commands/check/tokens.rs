@@ -68,7 +68,7 @@ impl Job {
             Err(Lost { name: lost, error }) => {
                 let why = no_address(&service);
                 self.tell(connection, Link::skipped("connection", asked.as_str(), why));
-                let (kind, why) = (error.kind, error.message.clone());
+                let (kind, why) = (error.kind, error.error.to_string());
                 let link = Link::failed("name", lost, &error.hint_of_names().into());
                 // Asking for a token would hang in the same look-up.
                 let hangs = (kind == ErrorKind::NameServerTimeout)
