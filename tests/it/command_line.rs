@@ -1,4 +1,4 @@
-//! argv: options by their arity, COMMAND and everything behind it untouched, usage errors, help and version.
+//! argv: options and their values, COMMAND and its arguments, usage errors, help and version.
 
 mod selectors;
 mod settings;
@@ -10,18 +10,18 @@ use std::os::unix::ffi::OsStrExt;
 use crate::azure::{Azure, Door};
 use crate::support::{Outcome, Run, akv_init, exec};
 
-/// Where nobody listens.
-const NOBODY: &str = "http://127.0.0.1:1";
+/// An address where nothing listens.
+const NO_IMDS: &str = "http://127.0.0.1:1";
 
 /// A dry run with these words before COMMAND.
 fn dry_run(words: &[&str]) -> Run {
     let run = akv_init(["exec", "--dry-run"]).args(words);
     run.args(["/bin/true"])
-        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NOBODY)
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NO_IMDS)
 }
 
-/// Settings that are all wrong: whatever is answered in spite of them was answered before they were looked at.
-fn with_wrong_settings(words: &[&str]) -> Outcome {
+/// A run in which every setting is invalid.
+fn with_invalid_settings(words: &[&str]) -> Outcome {
     let names = [
         "TIMEOUT",
         "IDENTITY",
@@ -39,20 +39,24 @@ fn with_wrong_settings(words: &[&str]) -> Outcome {
     run.env("AKV_INIT_CA_FILE", "/nowhere/ca.pem").outcome()
 }
 
-/// The help of `exec`, from a run with which nothing is wrong.
+/// The help of `exec`.
 fn help_of_exec() -> String {
     let outcome = akv_init(["exec", "--help"]).outcome();
     outcome.stdout_alone().to_owned()
 }
 
 #[test]
-fn help_is_answered_before_anything_can_fail() {
+fn help_is_printed_despite_invalid_settings() {
     let help = include_str!("../../src/request/cli/help.txt");
     for words in [&["--help"][..], &["-h"], &["help"], &["--help", "--bogus"]] {
-        assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
+        assert_eq!(
+            with_invalid_settings(words).stdout_alone(),
+            help,
+            "{words:?}"
+        );
     }
     let help = help_of_exec();
-    let ways: [&[&str]; 8] = [
+    let command_lines: [&[&str]; 8] = [
         &["exec", "--help"],
         &["exec", "-h"],
         &["exec", "--vault", "kv1", "--help", "--", "/bin/true"],
@@ -62,15 +66,19 @@ fn help_is_answered_before_anything_can_fail() {
         &["exec", "--client-id", "a", "--object-id", "b", "-h"],
         &["exec", "--dry-run", "--help", "--dry-run", "absent"],
     ];
-    for words in ways {
-        assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
+    for words in command_lines {
+        assert_eq!(
+            with_invalid_settings(words).stdout_alone(),
+            help,
+            "{words:?}"
+        );
     }
 }
 
 #[test]
-fn help_is_there_for_whoever_has_just_made_a_mistake() {
+fn help_is_printed_despite_usage_errors() {
     let help = help_of_exec();
-    let ways: [&[&str]; 6] = [
+    let command_lines: [&[&str]; 6] = [
         &["exec", "--bogus", "--help"],
         &["exec", "--help", "--bogus"],
         &["exec", "--timeout", "--help"],
@@ -78,15 +86,19 @@ fn help_is_there_for_whoever_has_just_made_a_mistake() {
         &["exec", "-x", "-h", "/bin/true"],
         &["exec", "--timeout=", "--help"],
     ];
-    for words in ways {
-        assert_eq!(with_wrong_settings(words).stdout_alone(), help, "{words:?}");
+    for words in command_lines {
+        assert_eq!(
+            with_invalid_settings(words).stdout_alone(),
+            help,
+            "{words:?}"
+        );
     }
 }
 
 #[test]
-fn the_version_is_answered_before_anything_can_fail() {
+fn version_is_printed_despite_invalid_settings() {
     let version = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
-    let ways: [&[&str]; 6] = [
+    let command_lines: [&[&str]; 6] = [
         &["--version"],
         &["-V"],
         &["exec", "--version"],
@@ -94,9 +106,9 @@ fn the_version_is_answered_before_anything_can_fail() {
         &["exec", "--timeout", "never", "--version", "/bin/true"],
         &["exec", "--vault", "kv1", "-V"],
     ];
-    for words in ways {
+    for words in command_lines {
         assert_eq!(
-            with_wrong_settings(words).stdout_alone(),
+            with_invalid_settings(words).stdout_alone(),
             version,
             "{words:?}"
         );
@@ -107,7 +119,7 @@ fn the_version_is_answered_before_anything_can_fail() {
 const SHOW: [&str; 4] = ["/bin/sh", "-c", "[ $# = 0 ] || printf '[%s]' \"$@\"", "sh"];
 
 #[test]
-fn everything_from_command_on_is_the_commands() {
+fn arguments_of_command_are_not_parsed() {
     let arguments: [&[&str]; 7] = [
         &[],
         &["--help"],
@@ -141,7 +153,7 @@ fn everything_from_command_on_is_the_commands() {
 }
 
 #[test]
-fn arguments_need_not_be_text() {
+fn arguments_of_command_may_be_any_bytes() {
     let words = [&b"\xff"[..], b"--\xfe=\x80", b"\xc3\x28"].map(OsStr::from_bytes);
     let script = [
         "exec",
@@ -155,8 +167,8 @@ fn arguments_need_not_be_text() {
 }
 
 #[test]
-fn the_first_word_that_is_no_option_is_command() {
-    // The value of an option is not COMMAND, whatever it looks like; what follows an option without a value is.
+fn first_word_that_is_not_an_option_is_command() {
+    // `exec` is the value of --vault here, and `echo` follows an option that takes no value.
     let outcome = akv_init([
         "exec",
         "--vault",
@@ -173,10 +185,9 @@ fn the_first_word_that_is_no_option_is_command() {
         "--override\n"
     );
     let not_found = |words: &[&str], name: &str| {
-        let error = format!("error: COMMAND `{name}`: not found on PATH");
-        let hint = "hint: PATH is /bin; an image without a shell needs the program's full path";
         let run = akv_init(["exec"]).args(words).env("PATH", "/bin");
-        run.outcome().failed(127, &[&error, hint]);
+        let failure = run.failure(127, "command not found");
+        failure.names(&format!("`{name}`"));
     };
     not_found(&["absent", "--help"], "absent");
     not_found(&["-", "--help"], "-");
@@ -187,7 +198,7 @@ fn the_first_word_that_is_no_option_is_command() {
 }
 
 #[test]
-fn an_option_takes_its_value_behind_it_or_behind_an_equals_sign() {
+fn value_of_an_option_follows_a_space_or_an_equals_sign() {
     let spaced = [
         "--vault",
         "kv2",
@@ -200,16 +211,13 @@ fn an_option_takes_its_value_behind_it_or_behind_an_equals_sign() {
     ];
     let joined = ["--vault=kv2", "--secret=A=sa", "--timeout=7", "--unset=B"];
     let expected = dry_run(&spaced).outcome();
-    assert_eq!(
-        expected.stdout_alone(),
-        format!(
-            "identity  IMDS ({NOBODY}, managed identity)\n\
-             secret    A <- https://kv2.vault.azure.net/secrets/sa (resource https://vault.azure.net)\n\
-             unset     B\n\
-             deadline  7 s\n\
-             become    /bin/true\n"
-        )
+    let secret = expected.planned("secret").concat();
+    assert!(
+        secret.starts_with("A <- https://kv2.vault.azure.net/secrets/sa "),
+        "{secret}"
     );
+    assert_eq!(expected.planned("unset"), ["B"]);
+    assert_eq!(expected.planned("deadline"), ["7 s"]);
     assert_eq!(dry_run(&joined).outcome(), expected);
     assert_eq!(
         dry_run(&[
@@ -226,7 +234,7 @@ fn an_option_takes_its_value_behind_it_or_behind_an_equals_sign() {
 }
 
 #[test]
-fn a_dry_run_prints_the_plan_and_does_nothing() {
+fn dry_run_prints_the_plan_and_does_nothing() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
     let vault = azure.vault();
@@ -257,19 +265,26 @@ fn a_dry_run_prints_the_plan_and_does_nothing() {
         .env("D", format!("akv://{vault}/sa/{version}"))
         .env("E", "an ordinary value")
         .env("OLD", "akv://kv1/never-asked-for");
-    let imds = azure.imds();
-    let expected = format!(
-        "identity  IMDS ({imds}, managed identity)\n\
-         secret    A, B <- https://{vault}/secrets/sa (resource https://vault.azure.net)\n\
-         secret    D <- https://{vault}/secrets/sa/{version} (resource https://vault.azure.net)\n\
-         secret    C <- https://kv1.vault.azure.net/secrets/other (resource https://vault.azure.net)\n\
-         trim      C, without line ends at its end\n\
-         unset     OLD\n\
-         unset     OLDER\n\
-         deadline  30 s, and 600 s more while access is not granted\n\
-         become    /bin/touch\n"
+    let outcome = run.outcome();
+    assert!(outcome.planned("identity").concat().contains(&azure.imds()));
+    let secrets = outcome.planned("secret");
+    let expected = [
+        format!("A, B <- https://{vault}/secrets/sa "),
+        format!("D <- https://{vault}/secrets/sa/{version} "),
+        "C <- https://kv1.vault.azure.net/secrets/other ".to_owned(),
+    ];
+    assert_eq!(secrets.len(), expected.len(), "{secrets:?}");
+    for (secret, expected) in secrets.iter().zip(&expected) {
+        assert!(secret.starts_with(expected), "{secret}");
+    }
+    assert_eq!(outcome.planned("trim").len(), 1);
+    assert_eq!(outcome.planned("unset"), ["OLD", "OLDER"]);
+    let deadline = outcome.planned("deadline").concat();
+    assert!(
+        deadline.contains("30 s") && deadline.contains("600 s"),
+        "{deadline}"
     );
-    assert_eq!(run.outcome().stdout_alone(), expected);
+    assert_eq!(outcome.stdout.lines().count(), 9, "{}", outcome.stdout);
     assert!(!marker.exists());
     for door in Door::ALL {
         assert_eq!(azure.connections(door), 0, "{door:?}");
@@ -277,11 +292,11 @@ fn a_dry_run_prints_the_plan_and_does_nothing() {
 }
 
 #[test]
-fn a_dry_run_names_whom_it_would_ask_for_the_token() {
+fn dry_run_names_the_issuer_of_the_token() {
     let workload = [
         ("AZURE_CLIENT_ID", "client"),
         ("AZURE_TENANT_ID", "tenant"),
-        // Which is not read: a dry run works on any machine.
+        // A dry run works on any machine: the file is not read.
         ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token"),
     ];
     let run = dry_run(&[
@@ -293,25 +308,25 @@ fn a_dry_run_names_whom_it_would_ask_for_the_token() {
     let run = workload
         .iter()
         .fold(run, |run, (name, value)| run.env(name, value));
-    let expected = "identity  Entra (https://login.microsoftonline.com, workload identity with client id client, \
-                    tenant tenant)\n\
-                    secret    A <- https://kv1.vault.azure.cn/secrets/sa (resource https://vault.azure.cn)\n\
-                    deadline  one try each\n\
-                    become    /bin/true\n";
-    assert_eq!(run.outcome().stdout_alone(), expected);
+    let outcome = run.outcome();
+    let identity = outcome.planned("identity").concat();
+    for part in ["https://login.microsoftonline.com", "client", "tenant"] {
+        assert!(identity.contains(part), "{identity}");
+    }
 }
 
 #[test]
-fn a_dry_run_without_a_reference_says_what_it_would_become() {
+fn dry_run_without_a_reference_names_command() {
     let outcome = dry_run(&["--unset", "B", "--timeout", "5"]).outcome();
-    assert_eq!(outcome.stdout_alone(), "unset     B\nbecome    /bin/true\n");
+    assert_eq!(outcome.planned("unset"), ["B"]);
+    assert_eq!(outcome.stdout.lines().count(), 2, "{}", outcome.stdout);
 }
 
 #[test]
-fn a_dry_run_fails_as_the_run_would() {
+fn dry_run_fails_as_the_run_does() {
     let run = |dry: &[&str], words: &[&str]| {
         let run = akv_init(["exec"]).args(dry).args(words).env("PATH", "/bin");
-        run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NOBODY)
+        run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NO_IMDS)
             .env("A", "a value")
             .outcome()
     };

@@ -1,5 +1,5 @@
-//! The environment that COMMAND finds: the caller's, entry by entry, with its references replaced and `--secret` added,
-//! or an error that names the target and the limit and never the value.
+//! The environment of COMMAND: the caller's, entry by entry, with references replaced and `--secret` added; or an error
+//! that names the target and the limit and never the value.
 
 mod limits;
 mod refusals;
@@ -19,7 +19,7 @@ const ENV: [&str; 2] = ["/usr/bin/env", "-0"];
 /// No words.
 const NONE: [&str; 0] = [];
 
-/// The entries that COMMAND found, in order; nothing was said on standard error.
+/// The entries that COMMAND received, in order; standard error is empty.
 #[track_caller]
 fn environ(run: Run) -> Vec<OsString> {
     found(run.args(ENV))
@@ -53,7 +53,7 @@ fn found(run: Run) -> Vec<OsString> {
     entries
 }
 
-/// The value of one variable that COMMAND found.
+/// The value of one variable that COMMAND received.
 #[track_caller]
 fn value(run: Run, name: &str) -> String {
     let entries = environ(run);
@@ -63,12 +63,12 @@ fn value(run: Run, name: &str) -> String {
     let value = values
         .next()
         .unwrap_or_else(|| panic!("no {name} in {entries:?}"));
-    assert_eq!(values.next(), None, "{name} stands twice");
+    assert_eq!(values.next(), None, "{name} occurs twice");
     value.to_owned()
 }
 
-/// The settings that lead to the stand-in and that COMMAND sees too.
-fn way(azure: &Azure) -> [String; 2] {
+/// The settings that lead to the stand-in and that COMMAND inherits.
+fn endpoints(azure: &Azure) -> [String; 2] {
     [
         format!("AZURE_POD_IDENTITY_AUTHORITY_HOST={}", azure.imds()),
         format!("SSL_CERT_FILE={}", azure.ca_file().display()),
@@ -76,12 +76,12 @@ fn way(azure: &Azure) -> [String; 2] {
 }
 
 #[test]
-fn it_is_the_callers_with_references_replaced_and_targets_added() {
+fn references_are_replaced_and_targets_are_added() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
     azure.secret("api", "k=e=y");
     let vault = azure.vault();
-    let [imds, ca] = way(&azure);
+    let [imds, ca] = endpoints(&azure);
     let entries = [
         "ZONE=eu".to_owned(),
         format!("AKV_INIT_ALLOW_VAULT={vault}"),
@@ -119,10 +119,10 @@ fn it_is_the_callers_with_references_replaced_and_targets_added() {
 }
 
 #[test]
-fn the_callers_own_bytes_are_kept() {
+fn entries_of_the_caller_are_kept_byte_for_byte() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
-    let odd: [&[u8]; 12] = [
+    let entries_of_all_kinds: [&[u8]; 12] = [
         b"BINARY=\xff\xfe\x80",
         b"\xc3\x28=a name that is not UTF-8",
         b"my-app.host%1=dashes and dots",
@@ -136,10 +136,10 @@ fn the_callers_own_bytes_are_kept() {
         b"TWICE=1",
         b"TWICE=2",
     ];
-    let odd = odd.map(|entry| OsString::from_vec(entry.to_vec()));
+    let entries_of_all_kinds = entries_of_all_kinds.map(|entry| OsString::from_vec(entry.to_vec()));
     for secret in [false, true] {
-        let mut entries: Vec<OsString> = way(&azure).map(OsString::from).to_vec();
-        entries.extend(odd.clone());
+        let mut entries: Vec<OsString> = endpoints(&azure).map(OsString::from).to_vec();
+        entries.extend(entries_of_all_kinds.clone());
         let mut expected = entries.clone();
         if secret {
             entries.push(format!("AKV_INIT_ALLOW_VAULT={}", azure.vault()).into());
@@ -151,11 +151,11 @@ fn the_callers_own_bytes_are_kept() {
 }
 
 #[test]
-fn a_variable_of_any_name_can_be_a_reference() {
+fn variable_of_any_name_can_be_a_reference() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
     for name in [&b"my-app.password"[..], b"1ST", b"\xff\xfe", b"=C:"] {
-        let mut entries: Vec<OsString> = way(&azure).map(OsString::from).to_vec();
+        let mut entries: Vec<OsString> = endpoints(&azure).map(OsString::from).to_vec();
         let mut expected = entries.clone();
         entries.push(format!("AKV_INIT_ALLOW_VAULT={}", azure.vault()).into());
         let entry = |value: &str| OsString::from_vec([name, b"=", value.as_bytes()].concat());
@@ -167,7 +167,7 @@ fn a_variable_of_any_name_can_be_a_reference() {
 }
 
 #[test]
-fn the_value_arrives_as_it_is() {
+fn value_is_passed_on_unchanged() {
     let azure = Azure::start();
     let values = [
         "",
@@ -189,7 +189,7 @@ fn the_value_arrives_as_it_is() {
 }
 
 #[test]
-fn an_empty_variable_is_no_conflict() {
+fn empty_variable_is_not_a_conflict() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
     let secret = format!("S=akv://{}/sa", azure.vault());
@@ -198,11 +198,11 @@ fn an_empty_variable_is_no_conflict() {
 }
 
 #[test]
-fn with_override_the_secret_replaces_every_entry_of_its_name() {
+fn override_replaces_all_entries_of_the_name() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
     let vault = azure.vault();
-    let [imds, ca] = way(&azure);
+    let [imds, ca] = endpoints(&azure);
     let allow = format!("AKV_INIT_ALLOW_VAULT={vault}");
     let entries = ["A=1", "S=old", &imds, "S=older", &ca, &allow, "Z=2"];
     let secret = format!("S=akv://{vault}/sa");
@@ -212,9 +212,9 @@ fn with_override_the_secret_replaces_every_entry_of_its_name() {
 }
 
 #[test]
-fn unset_takes_every_entry_of_the_name_and_costs_no_request() {
+fn unset_removes_all_entries_of_the_name_and_costs_no_request() {
     let azure = Azure::start();
-    let [imds, _] = way(&azure);
+    let [imds, _] = endpoints(&azure);
     let entries = ["A=1", "S=old", &imds, "S=akv://kv1/sa", "SS=3"];
     let run = akv_init(["exec", "--unset", "S"]);
     assert_eq!(environ_of(run, &entries), ["A=1", &imds, "SS=3"]);
@@ -222,9 +222,9 @@ fn unset_takes_every_entry_of_the_name_and_costs_no_request() {
 }
 
 #[test]
-fn literal_passes_a_reference_on_and_costs_no_request() {
+fn literal_reference_is_passed_on_and_costs_no_request() {
     let azure = Azure::start();
-    let [imds, _] = way(&azure);
+    let [imds, _] = endpoints(&azure);
     let entries = [
         "A=akv://kv1/sa",
         "B=see akv://kv1/sa",
@@ -234,19 +234,17 @@ fn literal_passes_a_reference_on_and_costs_no_request() {
     let options = ["exec", "--literal", "A", "--literal", "B", "--literal=C"];
     assert_eq!(environ_of(akv_init(options), &entries), entries);
     assert_eq!(azure.connections(Door::Imds), 0);
-    // One that nobody has set is probably misspelt.
-    let outcome = akv_init(["exec", "--literal", "ABSENT", "/bin/true"]).outcome();
-    assert_eq!(
-        (outcome.code, outcome.stderr.as_str()),
-        (
-            Some(0),
-            "akv-init: warning: --literal ABSENT: there is no such variable\n"
-        )
-    );
+    // A variable that is not set is probably misspelt.
+    let run = akv_init(["exec", "--literal", "ABSENT", "/bin/true"]);
+    let outcome = run.json().outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""));
+    let warnings = outcome.lines_of("warning");
+    assert_eq!(warnings.len(), 1, "{}", outcome.stderr);
+    assert!(warnings[0]["message"].as_str().unwrap().contains("ABSENT"));
 }
 
 #[test]
-fn trim_drops_line_ends_at_the_end_and_nothing_else() {
+fn trim_removes_only_final_line_ends() {
     let azure = Azure::start();
     azure.secret("sa", "\n two\r\nlines \t\r\n\n\r");
     let run = exec(&azure, NONE).env("S", format!("akv://{}/sa?trim", azure.vault()));
@@ -254,7 +252,7 @@ fn trim_drops_line_ends_at_the_end_and_nothing_else() {
 }
 
 #[test]
-fn one_secret_for_many_variables_costs_one_request() {
+fn one_secret_for_several_variables_costs_one_request() {
     let azure = Azure::start();
     let stored = Stored::new("sql-sa", "s3cret");
     let version = stored.version.clone();
@@ -280,7 +278,7 @@ fn one_secret_for_many_variables_costs_one_request() {
     assert_eq!(secrets.count(), 5, "{entries:?}");
     assert_eq!(azure.requests_at(Door::Imds).len(), 1);
     assert_eq!(azure.requests_at(Door::Vault).len(), 1);
-    // A version that is named is another question, even where the answer is the same.
+    // A named version is another request, even if it is the current one.
     let run = exec(&azure, ["--vault", &vault, "--secret", "A=sql-sa"]);
     let run = run.args(["--secret", &format!("B=sql-sa/{version}")]);
     assert_eq!(value(run, "B"), "s3cret");

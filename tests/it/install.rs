@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::azure::{Answer, Azure, Door};
 use crate::become_command::inherited;
 use crate::support::{Outcome, Run, akv_init, binary};
-use crate::support_files::{IN_THE_WAY, IS_A_LINK, MISSING, Place, Plant, change_mode};
+use crate::support_files::{Place, Plant, change_mode};
 
 /// A run of `install` into this place.
 fn install(place: &Place) -> Run {
@@ -37,9 +37,9 @@ fn is_a_copy(place: &Place) {
 }
 
 #[test]
-fn it_puts_a_copy_of_itself_there_and_says_nothing() {
+fn install_writes_a_copy_of_itself() {
     let place = Place::new();
-    // Nothing is needed of the environment, and nobody's settings are looked at. Everybody may run it.
+    // Settings are not read, and the umask does not apply.
     let run = install(&place)
         .env("AKV_INIT_TIMEOUT", "soon")
         .env("A", "see akv://kv1/name")
@@ -48,7 +48,7 @@ fn it_puts_a_copy_of_itself_there_and_says_nothing() {
     is_a_copy(&place);
     runs(&place);
     assert_eq!(place.names(), INSTALLED);
-    // Once more, as a restart of the pod does: it stays the same file.
+    // Once more, as a restart of the pod does: the file is not touched.
     let before = place.snapshot();
     for words in [
         &["install"][..],
@@ -59,7 +59,7 @@ fn it_puts_a_copy_of_itself_there_and_says_nothing() {
         assert_eq!(run.outcome().code, Some(0));
         assert!(place.snapshot() == before, "{words:?}");
     }
-    // It may stand anywhere under any name, and be gone from there: what is copied is what runs.
+    // The running program is copied, whatever its path.
     fs::rename(place.path("akv-init"), place.path("other")).unwrap();
     let mut other = Command::new(place.path("other"));
     let output = other.args(["install", &place.word()]).env_clear().output();
@@ -69,14 +69,14 @@ fn it_puts_a_copy_of_itself_there_and_says_nothing() {
 }
 
 #[test]
-fn what_is_not_a_whole_copy_is_replaced() {
+fn incomplete_copy_is_replaced() {
     let place = Place::new();
     place.plant("akv-init", Plant::File);
     let run = install(&place).with(|command| inherited::mask_files(command, 0o000));
     assert_eq!(run.outcome().stdout_alone(), "");
     is_a_copy(&place);
     assert_eq!(place.names(), INSTALLED);
-    // Less than everybody may run it, and a part of it is missing.
+    // Without the permissions, and truncated.
     let path = place.path("akv-init");
     change_mode(&path, 0o700);
     let file = OpenOptions::new().write(true).open(&path).unwrap();
@@ -89,10 +89,10 @@ fn what_is_not_a_whole_copy_is_replaced() {
 
 /// A file that runs cannot be written to (ETXTBSY), but another one can take its place.
 #[test]
-fn an_older_one_is_replaced_while_it_runs() {
+fn older_version_is_replaced_while_it_runs() {
     let place = Place::new();
-    // Not by this process: others are forked from it at any time, and while one of them has the file open for writing,
-    // it cannot be started.
+    // Another process writes it: a child that another test forks meanwhile would have the file open for writing until
+    // its own exec, and a file that is being written cannot be executed (ETXTBSY).
     let shell = |script: &str| {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", script, "sh"]).stderr(Stdio::null());
@@ -137,53 +137,40 @@ fn an_older_one_is_replaced_while_it_runs() {
 }
 
 #[test]
-fn what_is_in_the_way_is_refused_and_left_alone() {
-    for (plant, why) in [
-        (Plant::Directory, "it is a directory"),
-        (Plant::Link, "it is a symbolic link"),
-        (Plant::Pipe, "it is neither a file nor a directory"),
-    ] {
+fn target_that_is_not_a_file_is_refused_and_left_alone() {
+    for plant in [Plant::Directory, Plant::Link, Plant::Pipe] {
         let place = Place::new();
         place.plant("akv-init", plant);
         let before = place.snapshot();
         let path = place.path("akv-init");
-        let error = format!("error: cannot write `{}`: {why}", path.display());
-        install(&place).outcome().failed(73, &[&error, IN_THE_WAY]);
+        let failure = install(&place).failure(73, "cannot create");
+        failure.names(&format!("`{}`", path.display())).hinted();
         assert_eq!(place.snapshot(), before);
     }
 }
 
 #[test]
-fn dir_has_to_be_a_directory() {
+fn dir_must_be_a_directory() {
     let place = Place::new();
     symlink("volume", place.beside("link")).unwrap();
     fs::write(place.beside("file"), "").unwrap();
     let before = place.snapshot();
-    for (name, lines) in [
-        ("missing", &MISSING[..]),
-        ("file", &["it is not a directory"]),
-        ("link", &IS_A_LINK),
-    ] {
+    for name in ["missing", "file", "link"] {
         let path = place.beside(name).display().to_string();
-        let error = format!("error: cannot write `{path}`: {}", lines[0]);
-        let lines = [&[error.as_str()], &lines[1..]].concat();
         for word in [path.clone(), format!("{path}/")] {
-            akv_init(["install", &word]).outcome().failed(73, &lines);
+            let failure = akv_init(["install", &word]).failure(73, "cannot create");
+            failure.names(&format!("`{path}`"));
         }
     }
     assert_eq!(place.snapshot(), before);
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_said_to_be_one() {
+fn directory_without_write_permission_is_named() {
     let place = Place::new();
     change_mode(&place.dir(), 0o555);
-    let outcome = install(&place).with(inherited::obey_permissions).outcome();
-    let error = format!("cannot write `{}`: Permission denied", place.word());
-    assert_eq!(
-        (outcome.code, outcome.error()),
-        (Some(73), Some(error.as_str()))
-    );
-    assert!(outcome.hint().is_some(), "{}", outcome.stderr);
+    let run = install(&place).with(inherited::obey_permissions);
+    let failure = run.failure(73, "cannot create");
+    failure.names(&format!("`{}`", place.word())).hinted();
     assert_eq!(place.tree(), [""; 0]);
 }

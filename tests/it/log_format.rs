@@ -1,5 +1,4 @@
-//! `--log-format json`: every line on standard error is one object, whatever is said, by whomever, for whatever reason;
-//! and it says what the text says.
+//! `--log-format json`: each line of standard error is one object, whatever it reports, with the content of the text.
 
 pub mod settled;
 mod signals;
@@ -14,7 +13,7 @@ use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, leak};
 use settled::{objects, raw_objects, settled, texts};
 
-/// So long is a line at most, with its end: PIPE_BUF, so that lines of several writers do not mix.
+/// The maximum length of a line with its end: PIPE_BUF, so that lines of several writers do not mix.
 const LONGEST: usize = 4_096;
 
 /// Any command where the stand-in is Azure.
@@ -34,8 +33,21 @@ fn with_secret() -> (Azure, String) {
     (azure, reference)
 }
 
+/// The objects without their message and hint, whose wording is not compared here; ordered, since threads are not.
+#[track_caller]
+fn facts(outcome: &Outcome) -> Vec<Value> {
+    let mut objects = objects(outcome);
+    for object in &mut objects {
+        let object = object.as_object_mut().expect("an object");
+        object.remove("message");
+        object.remove("hint");
+    }
+    objects.sort_by_key(Value::to_string);
+    objects
+}
+
 #[test]
-fn a_step_is_an_object_with_its_facts() {
+fn debug_line_has_its_facts() {
     let (azure, reference) = with_secret();
     let outcome = run(&azure, &["get", "-v", "--log-format", "json", &reference]).outcome();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), VALUE));
@@ -43,35 +55,21 @@ fn a_step_is_an_object_with_its_facts() {
     let source = format!("IMDS ({imds}, managed identity)");
     let imds = format!("{imds}/metadata/identity/oauth2/token");
     let secret = format!("https://{vault}/secrets/{NAME}");
-    let mut said = objects(&outcome);
-    // Whether the token or the early connection comes first is for the scheduler to say.
-    said.sort_by_key(|object| object["message"].to_string());
-    let expected = [
-        json!({
-            "level": "debug", "message": format!("GET {imds}: 200 OK, N ms"), "method": "GET", "ms": 0,
-            "status": 200, "url": imds,
-        }),
-        json!({
-            "level": "debug", "message": format!("GET {secret}: 200 OK, N ms"), "method": "GET", "ms": 0,
-            "status": 200, "url": secret,
-        }),
-        json!({
-            "level": "debug", "message": format!("connected to https://{vault} in N ms"), "ms": 0,
-            "url": format!("https://{vault}"),
-        }),
+    let mut expected = [
+        json!({"level": "debug", "method": "GET", "ms": 0, "status": 200, "url": imds}),
+        json!({"level": "debug", "method": "GET", "ms": 0, "status": 200, "url": secret}),
+        json!({"level": "debug", "ms": 0, "url": format!("https://{vault}")}),
         json!({
             "expires": "DATE TIME UTC", "identity": source, "level": "debug",
-            "message": format!(
-                "got an access token for https://vault.azure.net from {source}, good until DATE TIME UTC"
-            ),
             "resource": "https://vault.azure.net",
         }),
     ];
-    assert_eq!(said, expected);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(facts(&outcome), expected);
 }
 
 #[test]
-fn a_try_that_did_not_do_says_when_the_next_one_is() {
+fn failed_attempt_has_its_number_and_the_delay() {
     let (azure, reference) = with_secret();
     azure.next(Door::Vault, Answer::throttled().header("Retry-After", "0"));
     let words = [
@@ -85,23 +83,16 @@ fn a_try_that_did_not_do_says_when_the_next_one_is() {
     ];
     let outcome = run(&azure, &words).outcome();
     assert_eq!(outcome.stdout, VALUE, "{}", outcome.stderr);
-    let said = objects(&outcome);
-    let found = said.iter().find(|object| !object["try"].is_null());
-    let mut found = found.expect("a line with the try's number").clone();
-    let message = found["message"].take();
-    let message = message.as_str().unwrap();
-    assert!(
-        message.contains("try 1: 429 Too Many Requests (Throttled)"),
-        "{message}"
-    );
+    let mut attempts = facts(&outcome);
+    attempts.retain(|object| !object["try"].is_null());
     assert_eq!(
-        found,
-        json!({"level": "debug", "message": null, "next_ms": 0, "try": 1})
+        attempts,
+        [json!({"level": "debug", "next_ms": 0, "try": 1})]
     );
 }
 
 #[test]
-fn a_warning_is_an_object() {
+fn warning_is_an_object() {
     let (azure, _) = with_secret();
     azure.put(Stored {
         expires: Some(1_700_000_000),
@@ -120,74 +111,47 @@ fn a_warning_is_an_object() {
     ];
     let outcome = run(&azure, &words).env("AKV_INIT_TIMEOOT", "5").outcome();
     assert_eq!(
-        (outcome.code, outcome.stdout),
-        (Some(0), format!("{VALUE}\n"))
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), format!("{VALUE}\n").as_str())
     );
-    let said: Vec<Value> = outcome
-        .stderr
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let expected = [
-        json!({"level": "warning", "message": "AKV_INIT_TIMEOOT is not a setting of akv-init"}),
-        json!({
-            "level": "warning",
-            "message": "secret `expired` expired at 2023-11-14 22:13:20 UTC; it is used nevertheless",
-        }),
-    ];
-    assert_eq!(said, expected);
+    let warning = json!({"level": "warning"});
+    assert_eq!(facts(&outcome), [warning.clone(), warning]);
+    for part in ["AKV_INIT_TIMEOOT", "2023-11-14 22:13:20 UTC"] {
+        assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
+    }
 }
 
 #[test]
-fn an_error_is_an_object_with_code_cause_hint_and_facts() {
+fn error_has_code_cause_hint_and_facts() {
     let azure = Azure::start();
     let vault = azure.vault();
     let target = format!("S=akv://{vault}/missing");
-    let words = [
-        "exec",
-        "--log-format",
-        "json",
-        "--secret",
-        &target,
-        "--",
-        "true",
-    ];
-    let outcome = run(&azure, &words).outcome();
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(66), ""));
+    let run_exec =
+        |words: &[&str]| run(&azure, &[&["exec", "--log-format", "json"], words].concat());
+    let failure = run_exec(&["--secret", &target, "--", "true"]).failure(66, "not found");
+    failure.hinted().names("404 Not Found");
+    let outcome = run_exec(&["--secret", &target, "--", "true"]).outcome();
     let expected = json!({
-        "cause": "not found",
-        "code": 66,
-        "for": "S",
-        "hint": "look at the name, the version and the vault; a deleted secret can be recovered",
-        "level": "error",
-        "message": format!(
-            "reading secret `missing` from {vault} for S: 404 Not Found (SecretNotFound): A secret with (name/id) \
-             missing was not found in this key vault. If you recently deleted this secret you may be able to recover \
-             it using the correct recovery command; request id ID; client request id ID"
-        ),
-        "refusal": "SecretNotFound",
-        "secret": "missing",
-        "vault": vault,
+        "cause": "not found", "code": 66, "for": "S", "level": "error", "refusal": "SecretNotFound",
+        "secret": "missing", "vault": vault,
     });
-    assert_eq!(objects(&outcome), [expected]);
-    // Without a hint there is none.
-    let outcome = run(&azure, &["exec", "--log-format", "json", "/"]).outcome();
-    let expected = json!({
-        "cause": "not executable", "code": 126, "command": "/", "level": "error",
-        "message": "COMMAND `/`: is a directory",
-    });
-    assert_eq!(
-        (outcome.code, objects(&outcome)),
-        (Some(126), vec![expected])
-    );
+    assert_eq!(facts(&outcome), [expected]);
+    // Without a hint there is no such field.
+    run_exec(&["/"]).failure(126, "not executable").unhinted();
+    assert_eq!(facts(&run_exec(&["/"]).outcome()), [not_executable()]);
 }
 
-/// What a run is given, and where Azure is for it.
+/// The facts of `exec /`.
+fn not_executable() -> Value {
+    json!({"cause": "not executable", "code": 126, "command": "/", "level": "error"})
+}
+
+/// A run, with what the stand-in answers.
 struct Case {
     name: &'static str,
     words: Vec<String>,
     code: i32,
-    /// What the doors say, in place of what they say by themselves.
+    /// What the stand-in answers in place of its usual answers.
     answers: Vec<(Door, Answer)>,
     variables: Vec<(&'static str, String)>,
 }
@@ -203,7 +167,7 @@ fn case(name: &'static str, code: i32, words: &[&str]) -> Case {
 }
 
 impl Case {
-    fn where_it(mut self, door: Door, answer: Answer) -> Case {
+    fn answering(mut self, door: Door, answer: Answer) -> Case {
         self.answers.push((door, answer));
         self
     }
@@ -309,18 +273,18 @@ fn cases() -> Vec<Case> {
             &["--secret", "S=akv://vault.invalid/a", "--", "true"],
         )
         .with("AKV_INIT_ALLOW_VAULT", "vault.invalid"),
-        case("no role", 77, &good).where_it(Door::Vault, Answer::rbac()),
-        case("firewall", 77, &good).where_it(Door::Vault, Answer::firewall()),
-        case("throttled", 69, &good).where_it(Door::Vault, Answer::throttled()),
-        case("broken", 69, &good).where_it(Door::Vault, Answer::status(503)),
+        case("no role", 77, &good).answering(Door::Vault, Answer::rbac()),
+        case("firewall", 77, &good).answering(Door::Vault, Answer::firewall()),
+        case("throttled", 69, &good).answering(Door::Vault, Answer::throttled()),
+        case("broken", 69, &good).answering(Door::Vault, Answer::status(503)),
         case("a page", 76, &good)
-            .where_it(Door::Vault, Answer::html(200, "<html>\"sign\\in\"</html>")),
-        case("a redirect", 76, &good).where_it(
+            .answering(Door::Vault, Answer::html(200, "<html>\"sign\\in\"</html>")),
+        case("a redirect", 76, &good).answering(
             Door::Vault,
             Answer::redirect("https://sign-in.example.com/"),
         ),
-        case("garbage", 76, &good).where_it(Door::Imds, Answer::garbage()),
-        case("no identity", 77, &good).where_it(Door::Imds, Answer::imds_not_found()),
+        case("garbage", 76, &good).answering(Door::Imds, Answer::garbage()),
+        case("no identity", 77, &good).answering(Door::Imds, Answer::imds_not_found()),
         case(
             "a file for a directory",
             73,
@@ -349,7 +313,7 @@ fn cases() -> Vec<Case> {
                 "DIR",
             ],
         )
-        .where_it(Door::Vault, Answer::status(503)),
+        .answering(Door::Vault, Answer::status(503)),
         case(
             "not in that format",
             78,
@@ -369,12 +333,12 @@ fn cases() -> Vec<Case> {
             64,
             &["token", "--scope", "https://vault.azure.net"],
         ),
-        case("token denied", 77, &["token"]).where_it(Door::Imds, Answer::imds_not_found()),
+        case("token denied", 77, &["token"]).answering(Door::Imds, Answer::imds_not_found()),
         case("no resource", 64, &["token", "https://a b"]),
         case("no REF", 64, &["get"]),
         case("no vault", 78, &["get", "sql-sa"]),
         case("get missing", 66, &["get", "akv://VAULT/missing"]),
-        case("get denied", 77, &["get", REF]).where_it(Door::Vault, Answer::access_policy()),
+        case("get denied", 77, &["get", REF]).answering(Door::Vault, Answer::access_policy()),
         case(
             "check missing",
             66,
@@ -385,7 +349,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// By what the text is made of: its kind, and what it says.
+/// The kind and the text of each line.
 fn lines_of_text(outcome: &Outcome) -> Vec<(String, String)> {
     let lines = outcome
         .stderr
@@ -432,7 +396,7 @@ fn cause(code: i32) -> &'static str {
 }
 
 #[test]
-fn both_forms_say_the_same_and_every_line_is_an_object() {
+fn text_and_json_have_the_same_content() {
     let (azure, _) = with_secret();
     azure.put(Stored {
         enabled: false,
@@ -466,7 +430,7 @@ fn both_forms_say_the_same_and_every_line_is_an_object() {
             .iter()
             .filter(|object| object["level"] == "error")
             .collect();
-        // `check` tells what is broken on standard output.
+        // `check` reports failures on standard output.
         let expected = usize::from(case.code != 0 && name != "check missing");
         assert_eq!(errors.len(), expected, "{name}: {}", json.stderr);
         for error in errors {
@@ -494,94 +458,73 @@ fn both_forms_say_the_same_and_every_line_is_an_object() {
     }
 }
 
-/// What is typed wrongly is said in the format that the environment names: the command line is what could not be read.
+/// The options cannot be read, so the environment decides.
 #[test]
-fn a_mistake_on_the_command_line_is_said_as_the_environment_wants_it() {
-    for (words, error) in [
-        (&["exec", "--bogus"][..], "unknown option `--bogus`"),
-        (
-            &["exec", "--log-format", "json", "--bogus"],
-            "unknown option `--bogus`",
-        ),
-        (
-            &["exec", "--log-format", "xml", "true"],
-            "--log-format: `xml` is not text or json",
-        ),
-        (
-            &[
-                "exec",
-                "--log-format",
-                "json",
-                "--log-format",
-                "json",
-                "true",
-            ],
-            "--log-format is given twice",
-        ),
-        (&["exec", "--log-format"], "--log-format needs a value"),
-        (&[], "no command given"),
+fn usage_error_has_the_format_of_the_environment() {
+    for words in [
+        &["exec", "--bogus"][..],
+        &["exec", "--log-format", "json", "--bogus"],
+        &["exec", "--log-format", "xml", "true"],
+        &[
+            "exec",
+            "--log-format",
+            "json",
+            "--log-format",
+            "json",
+            "true",
+        ],
+        &["exec", "--log-format"],
+        &[],
     ] {
-        let hint = "see akv-init --help";
-        let text = [&format!("error: {error}")[..], &format!("hint: {hint}")];
-        akv_init(words).outcome().failed(64, &text);
-        for unreadable in ["", "text", "xml"] {
-            let run = akv_init(words).env("AKV_INIT_LOG_FORMAT", unreadable);
-            run.outcome().failed(64, &text);
+        let failure = akv_init(words).failure(64, "usage");
+        failure.hinted();
+        let text = akv_init(words).outcome();
+        assert_eq!(text.error(), Some(failure.message()));
+        for format in ["", "text", "xml"] {
+            let outcome = akv_init(words).env("AKV_INIT_LOG_FORMAT", format).outcome();
+            assert_eq!(outcome, text, "{format}");
         }
-        let outcome = akv_init(words).env("AKV_INIT_LOG_FORMAT", "json").outcome();
-        let expected =
-            json!({"cause": "usage", "code": 64, "hint": hint, "level": "error", "message": error});
-        assert_eq!(
-            (outcome.code, objects(&outcome)),
-            (Some(64), vec![expected])
-        );
     }
 }
 
 #[test]
-fn the_option_beats_its_twin_and_a_twin_that_is_no_format_is_the_manifests_error() {
-    let failing = |words: &[&str], twin: &str| {
+fn option_takes_precedence_over_the_variable() {
+    let failing = |words: &[&str], variable: &str| {
         let run = akv_init(["exec"]).args(words).args(["/"]);
-        run.env("AKV_INIT_LOG_FORMAT", twin).outcome()
+        run.env("AKV_INIT_LOG_FORMAT", variable).outcome()
     };
-    let text = ["error: COMMAND `/`: is a directory"];
-    let object = json!({
-        "cause": "not executable", "code": 126, "command": "/", "level": "error",
-        "message": "COMMAND `/`: is a directory",
-    });
-    for (words, twin) in [
-        (&[][..], ""),
-        (&[], "text"),
+    let text = failing(&[], "");
+    assert_eq!(text.code, Some(126));
+    assert!(text.error().is_some(), "{}", text.stderr);
+    for (words, variable) in [
+        (&[][..], "text"),
         (&["--log-format", "text"], "json"),
         (&["--log-format=text"], "xml"),
     ] {
-        failing(words, twin).failed(126, &text);
+        assert_eq!(failing(words, variable), text);
     }
-    for (words, twin) in [
+    for (words, variable) in [
         (&[][..], "json"),
         (&["--log-format", "json"], "text"),
         (&["--log-format=json"], "xml"),
     ] {
-        let said = objects(&failing(words, twin));
-        assert_eq!(
-            said.as_slice(),
-            std::slice::from_ref(&object),
-            "{words:?} {twin}"
-        );
+        let outcome = failing(words, variable);
+        assert_eq!(facts(&outcome), [not_executable()], "{words:?} {variable}");
     }
-    // In text: nobody knows what was meant.
-    for twin in ["xml", "JSON", "json ", "true"] {
-        let error = format!("error: AKV_INIT_LOG_FORMAT: `{twin}` is not text or json");
-        failing(&[], twin).failed(78, &[&error]);
+    // The error of an invalid format is text.
+    for variable in ["xml", "JSON", "json ", "true"] {
+        let outcome = failing(&[], variable);
+        assert_eq!(outcome.code, Some(78));
+        let error = outcome.error().unwrap_or_default();
+        assert!(error.contains("AKV_INIT_LOG_FORMAT"), "{error}");
+        assert!(error.contains(&format!("`{variable}`")), "{error}");
     }
-    // Help and version are answered whatever it says.
     for words in [["--help"], ["--version"]] {
         let run = akv_init(words).env("AKV_INIT_LOG_FORMAT", "xml");
         assert_ne!(run.outcome().stdout_alone(), "");
     }
 }
 
-/// What a server says can hold anything; one that is half of something is no object.
 #[test]
 fn text_of_a_server_cannot_break_a_line() {
     let azure = Azure::start();
@@ -606,7 +549,7 @@ fn text_of_a_server_cannot_break_a_line() {
 }
 
 #[test]
-fn an_object_is_whole_however_long_its_message_is() {
+fn object_with_a_long_message_is_complete() {
     let name = "\"\\\u{1}世";
     let path = format!("/{}", name.repeat(900));
     for length in [path.len(), 4_000, 3_950, 3_900, 2_000] {
@@ -632,16 +575,16 @@ fn an_object_is_whole_however_long_its_message_is() {
             )
         );
         let message = objects[0]["message"].as_str().unwrap();
-        // The escapes are longer than what they stand for, so that the text may go on for longer.
+        // Escapes are longer than the characters, so the text may contain more of the message.
         assert!(text.error().unwrap().starts_with(message), "{message}");
         assert!(message.len() > 1_900, "{}", message.len());
     }
 }
 
 #[test]
-fn what_a_message_holds_too_is_cut_before_it_and_a_hint_after_it() {
+fn long_facts_are_cut_before_the_message() {
     let azure = Azure::start();
-    // The message and a fact name all of them.
+    // The message and the fact `for` contain all of them.
     let names: Vec<String> = (0..150)
         .map(|index| format!("A_VARIABLE_{index:03}"))
         .collect();
@@ -655,11 +598,7 @@ fn what_a_message_holds_too_is_cut_before_it_and_a_hint_after_it() {
     let objects = objects(&outcome);
     let list = names.join(", ");
     let message = objects[0]["message"].as_str().unwrap();
-    assert!(message.starts_with(&format!(
-        "reading secret `missing` from {} for {list}: 404 Not Found",
-        azure.vault()
-    )));
-    assert!(message.ends_with("client request id ID"), "{message}");
+    assert!(message.contains(&list), "{message}");
     let cut = objects[0]["for"].as_str().unwrap();
     assert!(cut.len() < list.len() && list.starts_with(cut), "{cut}");
     assert_eq!(objects[0]["secret"], "missing");
@@ -669,17 +608,15 @@ fn what_a_message_holds_too_is_cut_before_it_and_a_hint_after_it() {
     let outcome = run.outcome();
     assert!(outcome.stderr.len() <= LONGEST);
     let object = &raw_objects(&outcome)[0];
-    assert_eq!(object["message"], "COMMAND `absent`: not found on PATH");
+    assert!(object["message"].as_str().unwrap().contains("`absent`"));
     let hint = object["hint"].as_str().unwrap();
-    assert!(
-        format!("PATH is {path}").starts_with(hint) && hint.len() > 3_900,
-        "{hint}"
-    );
+    assert!(hint.len() > 3_900, "{hint}");
+    assert!(hint.contains(&path[..3_000]), "{hint}");
 }
 
-/// A vault that says aloud what it was sent, and what an operator typed where it does not belong.
+/// The vault returns the request's credential in its errors.
 #[test]
-fn nothing_secret_is_in_any_field() {
+fn no_field_holds_a_secret() {
     for source in [
         Source::Imds,
         Source::Workload,
@@ -714,9 +651,8 @@ fn nothing_secret_is_in_any_field() {
     }
 }
 
-/// A private authority, a name that is not in it: what rustls says comes from outside, too.
 #[test]
-fn a_certificate_that_is_refused_is_an_object() {
+fn rejected_certificate_is_an_object() {
     let azure = Azure::builder()
         .certificate(Door::Vault, Certificate::OtherName)
         .start();

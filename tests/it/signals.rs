@@ -1,8 +1,8 @@
-//! Signals while it is fetching, and the two lines that show patience.
+//! Signals while secrets are fetched, and the progress lines of a long wait.
 
-mod lost;
-mod patience;
 mod pid_1;
+mod progress;
+mod races;
 
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::process::Stdio;
@@ -10,7 +10,9 @@ use std::process::Stdio;
 use nix::fcntl::{F_GETFL, F_SETFL, OFlag, fcntl};
 use nix::sys::signal::Signal;
 
-use crate::azure::{Answer, Azure, Door};
+use serde_json::Value;
+
+use crate::azure::{APPLICATION, Answer, Azure, Door, TENANT};
 use crate::become_command::inherited;
 use crate::support::{Outcome, Run, Running, exec};
 
@@ -21,85 +23,52 @@ const SIGNALS: [Signal; 4] = [
     Signal::SIGTERM,
 ];
 
-/// A run that needs one secret, started by somebody who neither ignores nor blocks a signal.
+/// A run that needs one secret, whose caller neither ignores nor blocks a signal.
 fn run(azure: &Azure, words: &[&str]) -> Run {
     azure.secret("sa", "s3cret");
     let run = exec(azure, words).env("S", format!("akv://{}/sa", azure.vault()));
-    run.with(|command| {
+    run.json().with(|command| {
         inherited::block(command, &[]);
         inherited::restore(command, &SIGNALS);
     })
 }
 
-/// Asserts that a signal ended it while it waited for this, after so many tries.
+/// Asserts that a signal ended it, and that the error names the signal and each of these.
 #[track_caller]
-fn stopped(outcome: &Outcome, signal: Signal, doing: &str) {
-    assert_eq!(
-        without_seconds(&outcome.stderr),
-        format!("akv-init: error: stopped by {signal} after N s, while {doing}\n")
-    );
-    let code = Some(128 + signal as i32);
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (code, ""));
-}
-
-/// The text with the number between "after " and " s" replaced: a busy machine may take a second more.
-fn without_seconds(text: &str) -> String {
-    let Some((before, rest)) = text.split_once(" after ") else {
-        return text.to_owned();
-    };
-    let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-    assert!(
-        behind.len() < rest.len() && behind.starts_with(" s"),
-        "{text}"
-    );
-    format!("{before} after N{behind}")
-}
-
-fn of_imds(azure: &Azure) -> String {
-    format!(
-        "getting an access token from IMDS ({}, managed identity)",
-        azure.imds()
-    )
-}
-
-fn of_vault(azure: &Azure) -> String {
-    format!("reading secret `sa` from {} for S", azure.vault())
+fn stopped(outcome: &Outcome, signal: Signal, names: &[&str]) {
+    let failure = outcome.failure(128 + signal as i32, "signal");
+    failure.names(signal.as_str());
+    for name in names {
+        failure.names(name);
+    }
 }
 
 #[test]
-fn each_of_four_signals_ends_the_wait_for_a_token() {
+fn signal_ends_the_wait_for_a_token() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     for (count, signal) in SIGNALS.into_iter().enumerate() {
         let running = run(&azure, &["/bin/true"]).spawn();
         azure.wait_for(Door::Imds, count + 1);
         running.signal(signal);
-        stopped(
-            &running.outcome(),
-            signal,
-            &format!("{} (1 try)", of_imds(&azure)),
-        );
+        stopped(&running.outcome(), signal, &[&azure.imds()]);
     }
 }
 
 #[test]
-fn each_of_four_signals_ends_the_wait_for_a_secret() {
+fn signal_ends_the_wait_for_a_secret() {
     let azure = Azure::start();
     azure.always(Door::Vault, Answer::usual().hold());
     for (count, signal) in SIGNALS.into_iter().enumerate() {
         let running = run(&azure, &["/bin/true"]).spawn();
         azure.wait_for(Door::Vault, count + 1);
         running.signal(signal);
-        stopped(
-            &running.outcome(),
-            signal,
-            &format!("{} (1 try)", of_vault(&azure)),
-        );
+        stopped(&running.outcome(), signal, &["`sa`", &azure.vault()]);
     }
 }
 
 #[test]
-fn a_federated_token_is_waited_for_at_entra() {
+fn signal_ends_the_wait_for_a_federated_token() {
     let azure = Azure::start();
     azure.always(Door::Login, Answer::usual().hold());
     let workload = azure.workload_environment();
@@ -111,17 +80,12 @@ fn a_federated_token_is_waited_for_at_entra() {
     let running = run.spawn();
     azure.wait_for(Door::Login, 1);
     running.signal(Signal::SIGTERM);
-    let doing = format!(
-        "getting an access token from Entra ({}, workload identity with client id {}, tenant {}) (1 try)",
-        azure.login(),
-        crate::azure::APPLICATION,
-        crate::azure::TENANT
-    );
-    stopped(&running.outcome(), Signal::SIGTERM, &doing);
+    let names = [&azure.login(), APPLICATION, TENANT];
+    stopped(&running.outcome(), Signal::SIGTERM, &names);
 }
 
 #[test]
-fn the_line_says_how_many_tries_there_were_and_how_the_last_one_ended() {
+fn interrupted_run_reports_attempts_and_the_last_error() {
     let azure = Azure::start();
     azure.next(Door::Vault, Answer::status(503));
     azure.next(Door::Vault, Answer::status(500));
@@ -129,58 +93,56 @@ fn the_line_says_how_many_tries_there_were_and_how_the_last_one_ended() {
     let running = run(&azure, &["/bin/true"]).spawn();
     azure.wait_for(Door::Vault, 3);
     running.signal(Signal::SIGTERM);
-    let last = "500 Internal Server Error, without a reason";
-    stopped(
-        &running.outcome(),
-        Signal::SIGTERM,
-        &format!("{} (3 tries, last: {last})", of_vault(&azure)),
-    );
+    let names = [&azure.vault(), "(3 ", "500 Internal Server Error"];
+    stopped(&running.outcome(), Signal::SIGTERM, &names);
 }
 
 #[test]
-fn a_pause_between_tries_is_ended_at_once() {
+fn signal_ends_the_delay_between_attempts() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::status(429).header("Retry-After", "20"));
-    let last = "429 Too Many Requests";
-    let doing = format!("{} (1 try, last: {last})", of_imds(&azure));
-    stopped_after("next in 20000 ms", &azure, &doing, || {});
+    let names = [&azure.imds(), "429 Too Many Requests"];
+    let pauses = |line: &Value| line["next_ms"] == 20_000;
+    stopped_after(pauses, &azure, &names, || {});
 }
 
 #[test]
-fn a_handshake_that_is_never_answered_is_ended_at_once() {
+fn signal_ends_an_unanswered_handshake() {
     let azure = Azure::start();
     azure.mute(Door::Vault);
     azure.next(Door::Imds, Answer::usual().hold());
-    let doing = format!("connecting to {} (1 try)", azure.vault());
-    stopped_after("got an access token", &azure, &doing, || {
+    let has_token = |line: &Value| line["expires"].is_string();
+    stopped_after(has_token, &azure, &[&azure.vault()], || {
         azure.wait_for(Door::Imds, 1);
         azure.wait_for_connections(Door::Vault, 1);
         azure.release();
     });
 }
 
-/// TERM as soon as `--verbose` has said so.
+/// SIGTERM after the first line of standard error that matches.
 #[track_caller]
-fn stopped_after(line: &str, azure: &Azure, doing: &str, meanwhile: impl FnOnce()) {
+fn stopped_after(
+    matches: impl Fn(&Value) -> bool,
+    azure: &Azure,
+    names: &[&str],
+    meanwhile: impl FnOnce(),
+) {
     let mut running = run(azure, &["--verbose", "/bin/true"]).spawn();
     meanwhile();
     let stderr = running.child_mut().stderr.take().expect("it is a pipe");
     let mut lines = BufReader::new(stderr)
         .lines()
         .map(|line| line.expect("it is text"));
-    assert!(
-        lines.any(|said| said.contains(line)),
-        "it ended without that line"
-    );
+    let found = lines.any(|line| matches(&serde_json::from_str(&line).expect("an object")));
+    assert!(found, "it ended without that line");
     running.signal(Signal::SIGTERM);
     let mut outcome = running.outcome();
-    let others = lines.filter(|line| !line.starts_with("akv-init: debug: "));
-    outcome.stderr = others.map(|line| line + "\n").collect();
-    stopped(&outcome, Signal::SIGTERM, doing);
+    outcome.stderr = lines.map(|line| line + "\n").collect();
+    stopped(&outcome, Signal::SIGTERM, names);
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_delays_no_signal() {
+fn full_standard_error_does_not_delay_a_signal() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     let (reader, writer) = full_pipe();
@@ -194,7 +156,7 @@ fn a_standard_error_that_nobody_reads_delays_no_signal() {
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_keeps_no_command_down() {
+fn full_standard_error_does_not_block_command() {
     let azure = Azure::start();
     let (reader, writer) = full_pipe();
     let mut running = run(&azure, &["--verbose", "/bin/true"])
@@ -230,7 +192,7 @@ fn ended(running: &mut Running) -> Option<i32> {
 }
 
 #[test]
-fn a_standard_error_that_was_closed_delays_no_signal() {
+fn closed_standard_error_does_not_delay_a_signal() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     let running = run(&azure, &["/bin/true"])
@@ -243,7 +205,7 @@ fn a_standard_error_that_was_closed_delays_no_signal() {
 }
 
 #[test]
-fn a_signal_that_came_in_ignored_stays_so() {
+fn inherited_ignored_signal_stays_ignored() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     let running = run(&azure, &["/bin/echo", "through"])
@@ -254,21 +216,17 @@ fn a_signal_that_came_in_ignored_stays_so() {
     running.signal(Signal::SIGHUP);
     azure.release();
     assert_eq!(running.outcome().stdout_alone(), "through\n");
-    // The others still end it.
+    // The other signals still end it.
     let running = run(&azure, &["/bin/echo", "through"])
         .with(|command| inherited::ignore(command, &[Signal::SIGHUP, Signal::SIGTERM]))
         .spawn();
     azure.wait_for(Door::Imds, 2);
     running.signal(Signal::SIGINT);
-    stopped(
-        &running.outcome(),
-        Signal::SIGINT,
-        &format!("{} (1 try)", of_imds(&azure)),
-    );
+    stopped(&running.outcome(), Signal::SIGINT, &[&azure.imds()]);
 }
 
 #[test]
-fn a_signal_that_came_in_blocked_waits_for_the_command() {
+fn inherited_blocked_signal_stays_pending_for_command() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     let running = run(&azure, &["/bin/cat", "/proc/self/status"])
@@ -291,7 +249,7 @@ fn a_signal_that_came_in_blocked_waits_for_the_command() {
 }
 
 #[test]
-fn other_signals_do_what_they_always_do() {
+fn other_signals_have_their_default_action() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     for (count, signal) in [Signal::SIGUSR1, Signal::SIGALRM].into_iter().enumerate() {
@@ -307,7 +265,7 @@ fn other_signals_do_what_they_always_do() {
 }
 
 #[test]
-fn afterwards_signals_are_the_commands() {
+fn signals_reach_command_after_the_exec() {
     let azure = Azure::start();
     let script = "trap 'echo caught; exit 7' TERM; echo ready; while :; do read line; done";
     let mut running = run(&azure, &["/bin/sh", "-c", script])

@@ -13,8 +13,6 @@ use serde_json::Value;
 
 use crate::azure::Azure;
 
-/// What is said of a COMMAND that is a path which leads nowhere.
-pub const IN_IMAGE: &str = "hint: is it in this image, at this path?";
 /// What is said of every service that answers 429 to the end.
 pub const THROTTLED: &str = "hint: it is asked too often, by whomever: wait, and let fewer containers start at the same \
                              time";
@@ -265,6 +263,15 @@ impl Outcome {
         let mut lines = self.json_lines();
         lines.retain(|line| line["level"] == level);
         lines
+    }
+
+    /// What `--dry-run` printed on the lines with this label, such as `secret` or `deadline`.
+    #[track_caller]
+    pub fn planned(&self, label: &str) -> Vec<&str> {
+        let lines = self.stdout_alone().lines();
+        let parts = lines.filter_map(|line| line.split_once(' '));
+        let with_label = parts.filter(|(found, _)| *found == label);
+        with_label.map(|(_, rest)| rest.trim_start()).collect()
     }
 
     /// The first `hint:` line, without its prefix.

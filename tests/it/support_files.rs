@@ -1,5 +1,5 @@
-//! What the tests of `write` have in common: a fresh directory for each, runs that write into it, and all that is in it
-//! afterwards, so that a test compares the whole of it.
+//! What the tests of `write` have in common: a fresh directory for each, runs that write into it, and its complete
+//! content afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,30 +17,15 @@ use crate::support::{Outcome, Run, write};
 /// How names begin that are akv-init's own and end in something random.
 const RANDOM: &str = "..akv-init-";
 
-/// The file that tells the next run what this one has written.
+/// The file in which a run records what it has written.
 pub const MANIFEST: &str = "..akv-init.json";
-
-/// What is said of a DIR that is missing: the end of the error line, and the hint.
-pub const MISSING: [&str; 2] = [
-    "there is no such directory",
-    "hint: mount a volume there: it is not made here, since a slip in its name would leave secrets elsewhere",
-];
-
-/// What is said of a DIR that is a symbolic link.
-pub const IS_A_LINK: [&str; 2] = [
-    "it is a symbolic link, which may lead anywhere",
-    "hint: name the directory itself; its parents may be links",
-];
-
-/// What to do about something that stands where a file is to be.
-pub const IN_THE_WAY: &str = "hint: remove it, or choose another name";
 
 /// A directory for secrets, and beside it whatever else a test needs; all of it goes when the test ends.
 pub struct Place {
     root: PathBuf,
 }
 
-/// Something that somebody else has put there.
+/// What another program has put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
     Directory,
@@ -50,7 +35,7 @@ pub enum Plant {
     Pipe,
 }
 
-/// All that can be seen of everything in a place: what stays equal was not touched.
+/// The metadata and content of all that is in a place: equal snapshots mean that nothing was touched.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<PathBuf, Seen>);
 
@@ -76,7 +61,7 @@ impl Place {
     #[track_caller]
     pub fn in_memory() -> Place {
         let memory = Path::new("/dev/shm");
-        assert!(is_tmpfs(memory), "/dev/shm of this machine is no tmpfs");
+        assert!(is_tmpfs(memory), "/dev/shm of this machine is not a tmpfs");
         Place::below(memory)
     }
 
@@ -89,7 +74,7 @@ impl Place {
             root: parent.join(name),
         };
         for directory in [place.root.clone(), place.dir()] {
-            fs::create_dir(&directory).expect("nobody else has this name");
+            fs::create_dir(&directory).expect("the name is unique");
             change_mode(&directory, 0o755);
         }
         place
@@ -122,47 +107,30 @@ impl Place {
             .env("AKV_INIT_VAULT", azure.vault())
     }
 
-    /// Runs it to the end: all goes well and nothing is said.
+    /// Runs it to the end, which is a success without output.
     #[track_caller]
     pub fn wrote(&self, azure: &Azure, words: &[&str]) {
         self.quiet(&self.write(azure, words).outcome());
     }
 
-    /// Asserts that all went well, and nothing was said but where the files are, if that is not in memory.
+    /// Asserts success, and nothing on standard error but the warning of [`Place::without_warning`].
     #[track_caller]
     pub fn quiet(&self, outcome: &Outcome) {
-        assert_eq!(outcome.stderr, self.warning());
+        assert_eq!(self.without_warning(&outcome.stderr), "");
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""));
     }
 
-    /// As [`Outcome::failed`], behind the warning that this place deserves.
-    #[track_caller]
-    pub fn failed(&self, outcome: &Outcome, code: i32, lines: &[&str]) {
-        let without = Outcome {
-            stderr: self.without_warning(&outcome.stderr),
-            ..outcome.clone()
-        };
-        without.failed(code, lines);
-    }
-
-    /// What was said behind the warning that this place deserves.
+    /// Standard error without the warning that the files are not in memory, which is required where they are not.
     #[track_caller]
     pub fn without_warning(&self, stderr: &str) -> String {
-        let rest = stderr.strip_prefix(&self.warning());
-        rest.unwrap_or_else(|| panic!("no warning in: {stderr}"))
-            .to_owned()
-    }
-
-    /// The warning that is due where the files are not in memory, as a line.
-    pub fn warning(&self) -> String {
         if is_tmpfs(&self.root) {
-            return String::new();
+            return stderr.to_owned();
         }
-        format!(
-            "akv-init: warning: `{}` is not in memory (tmpfs): the secrets will be on the disk; mount an emptyDir with \
-             `medium: Memory`, or another tmpfs, there\n",
-            self.word()
-        )
+        let is_warning = |line: &str| line.contains("warning") && line.contains(&self.word());
+        match stderr.split_inclusive('\n').next() {
+            Some(line) if is_warning(line) => stderr[line.len()..].to_owned(),
+            _ => panic!("no warning in: {stderr}"),
+        }
     }
 
     /// Everything below DIR, a line each, in the order of the paths: directories with their permissions, files with
@@ -249,7 +217,7 @@ impl Place {
             Plant::File => fs::write(path, "planted").unwrap(),
             Plant::Link => {
                 let target = self.beside("target");
-                fs::write(&target, "of somebody else").unwrap();
+                fs::write(&target, "of another program").unwrap();
                 symlink(target, path).unwrap();
             }
             Plant::Pipe => mkfifo(&path, Mode::from_bits_truncate(0o666)).unwrap(),

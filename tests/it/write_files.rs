@@ -179,7 +179,7 @@ fn a_directory_that_is_there_stays_as_it_is() {
     let (azure, place) = two_secrets();
     fs::create_dir(place.path("sub")).unwrap();
     change_mode(&place.path("sub"), 0o711);
-    fs::write(place.path("sub/other"), "of somebody else").unwrap();
+    fs::write(place.path("sub/other"), "of another program").unwrap();
     change_mode(&place.path("sub/other"), 0o600);
     let other = place.inode("sub/other");
     place.wrote(
@@ -191,7 +191,7 @@ fn a_directory_that_is_there_stays_as_it_is() {
         "sub/a 0440 \"first\"",
         "sub/deep/ 0750",
         "sub/deep/b 0440 \"second\"",
-        "sub/other 0600 \"of somebody else\"",
+        "sub/other 0600 \"of another program\"",
     ];
     assert_eq!(place.tree(), expected);
     assert_eq!(place.inode("sub/other"), other);

@@ -1,5 +1,5 @@
-//! `--keep-existing`: while Azure cannot be reached, the files of an earlier run may do, if they are what this run
-//! would have written, as far as that can be known without Azure; and they never may after a refusal.
+//! `--keep-existing`: while Azure is unavailable, the files of an earlier run are kept if they are those that this run
+//! would write, as far as that is known without Azure. After a refusal they are never kept.
 
 mod age;
 mod changes;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use crate::azure::{Answer, Azure, Door};
 use crate::network::wire::all_at_once;
-use crate::support::Run;
+use crate::support::{Failure, Run};
 use crate::support_files::{MANIFEST, Place, change_mode};
 
 const LAYOUTS: [&str; 2] = ["plain", "atomic"];
 
-/// What an earlier run has left, and the moment that its manifest tells: 2000-02-29 12:34:56 UTC.
+/// The files of an earlier run, whose manifest is of 2000-02-29 12:34:56 UTC.
 struct Earlier {
     azure: Azure,
     place: Place,
@@ -81,7 +81,7 @@ impl Earlier {
         change_mode(&path, 0o440);
     }
 
-    /// Lets every file have been written at this moment.
+    /// Sets the time at which all files were written.
     fn written_at(&self, moment: u64) {
         let mut manifest = self.read_manifest();
         for entry in manifest["files"].as_object_mut().unwrap().values_mut() {
@@ -90,57 +90,36 @@ impl Earlier {
         self.write_manifest(manifest.to_string().as_bytes());
     }
 
-    /// Asserts that this run says only that it has kept the files, that it has, and why: a warning that starts so.
+    /// Asserts that this run succeeds, changes nothing, and prints one warning that names the reason, DIR and the age of
+    /// the files.
     #[track_caller]
-    fn keeps(&self, run: Run, why: &str) {
+    fn keeps(&self, run: Run, reason: &str) {
         let before = self.place.snapshot();
-        let outcome = run.outcome();
-        let said = self.place.without_warning(&outcome.stderr);
-        let start = format!("akv-init: warning: {why}");
-        let end = format!(
-            "; kept the files in `{}`, which are of {LONG_AGO_SHOWN}\n",
-            self.place.word()
-        );
-        assert!(
-            said.starts_with(&start) && said.ends_with(&end),
-            "{start}\n{end}\n{said}"
-        );
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let outcome = run.json().outcome();
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""));
+        let warning = self.place.without_warning(&outcome.stderr);
+        assert_eq!(warning.lines().count(), 1, "{warning}");
+        for part in ["\"warning\"", reason, &self.place.word(), LONG_AGO_SHOWN] {
+            assert!(warning.contains(part), "{part}: {warning}");
+        }
         assert_eq!(self.place.snapshot(), before);
     }
 
-    /// Asserts that this run, which wants only `alpha`, for these files, fails for want of the vault and has nothing to
-    /// keep; the files are as they were.
+    /// Asserts that this run, which needs only `alpha`, for these files, fails because the vault is unavailable and there
+    /// are no files to keep; nothing changes.
     #[track_caller]
     fn nothing_to_keep(&self, run: Run, files: &str) {
-        let nothing = format!(
-            "and there is nothing to keep: no complete run has written all of these files from these references to \
-             `{}`",
-            self.place.word()
-        );
-        self.unavailable(run, files, &nothing);
+        let failure = self.unavailable(run, files);
+        failure.names(&self.place.word()).omits(LONG_AGO_SHOWN);
     }
 
     #[track_caller]
-    fn unavailable(&self, run: Run, files: &str, why: &str) {
+    fn unavailable(&self, run: Run, files: &str) -> Failure {
         let before = self.place.snapshot();
-        let vault = self.azure.vault();
-        let outcome = run.outcome();
-        self.place.failed(
-            &outcome,
-            69,
-            &[
-                &format!(
-                    "error: reading secret `alpha` from {vault} for {files}: connection refused; {why}"
-                ),
-                &format!(
-                    "hint: this network does not lead to {vault}: DNS, an egress rule, a route, the private endpoint's \
-                     approval, or HTTPS_PROXY"
-                ),
-            ],
-        );
+        let failure = run.failure(69, "unavailable");
+        failure.names("`alpha").fact("for", files).hinted();
         assert_eq!(self.place.snapshot(), before);
+        failure
     }
 }
 
@@ -150,7 +129,7 @@ fn now() -> u64 {
 }
 
 const ONE: [&str; 2] = ["--secret", "a=alpha"];
-/// With one try each, so that nothing waits for the deadline.
+/// With one attempt each, so that nothing waits for the deadline.
 const KEEP: [&str; 3] = ["--keep-existing", "--timeout", "0"];
 
 fn keep(words: &[&'static str]) -> Vec<&'static str> {
@@ -158,99 +137,82 @@ fn keep(words: &[&'static str]) -> Vec<&'static str> {
 }
 
 #[test]
-fn while_the_vault_cannot_be_reached_the_files_are_kept() {
-    type Trouble = fn(&Azure);
-    let troubles: [(&str, Trouble, &str); 8] = [
-        ("0", |azure| azure.close(Door::Vault), "connection refused"),
-        (
-            "0",
-            |azure| azure.always(Door::Vault, Answer::reset()),
-            "the connection was reset",
-        ),
+fn unreachable_vault_keeps_the_files() {
+    type Break = fn(&Azure);
+    // The deadline, and a part of the reason.
+    let rows: [(&str, Break, &str); 8] = [
+        ("0", |azure| azure.close(Door::Vault), ""),
+        ("0", |azure| azure.always(Door::Vault, Answer::reset()), ""),
         (
             "0",
             |azure| azure.always(Door::Vault, Answer::throttled()),
-            "429 Too Many Requests",
+            "429",
         ),
         (
             "0",
             |azure| azure.always(Door::Vault, Answer::status(500)),
-            "500 Internal Server Error",
+            "500",
         ),
         (
             "0",
             |azure| azure.always(Door::Vault, Answer::akv10046()),
-            "401 Unauthorized",
+            "401",
         ),
         (
-            "2",
+            "1",
             |azure| azure.always(Door::Vault, Answer::status(503)),
-            "503 Service Unavailable",
+            "503",
         ),
         (
-            "2",
+            "1",
             |azure| azure.always(Door::Vault, Answer::usual().hold()),
             "",
         ),
-        // It asks for more time than there is.
+        // Longer than the deadline.
         (
             "30",
-            |azure| {
-                azure.always(Door::Vault, Answer::throttled().header("Retry-After", "31"));
-            },
-            "429 Too Many Requests",
+            |azure| azure.always(Door::Vault, Answer::throttled().header("Retry-After", "31")),
+            "429",
         ),
     ];
     let rows = LAYOUTS
         .iter()
-        .flat_map(|layout| troubles.map(|trouble| (*layout, trouble)));
-    all_at_once(rows, |(layout, (timeout, trouble, said))| {
+        .flat_map(|layout| rows.map(|row| (*layout, row)));
+    all_at_once(rows, |(layout, (timeout, break_it, reason))| {
         let earlier = Earlier::run(layout, &ONE);
-        trouble(&earlier.azure);
-        let run = earlier.again(&[
+        break_it(&earlier.azure);
+        let words = [
             "--keep-existing",
             "--timeout",
             timeout,
             "--secret",
             "a=alpha",
-        ]);
-        let vault = earlier.azure.vault();
-        earlier.keeps(
-            run,
-            &format!("reading secret `alpha` from {vault} for a: {said}"),
-        );
+        ];
+        earlier.keeps(earlier.again(&words), reason);
         assert_eq!(earlier.place.read("a"), b"first");
     });
 }
 
 #[test]
-fn while_there_is_no_token_the_files_are_kept() {
+fn unreachable_identity_endpoint_keeps_the_files() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
-        earlier.azure.close(Door::Imds);
-        earlier.azure.close(Door::Login);
-        let imds = format!(
-            "getting an access token from IMDS ({}, managed identity): connection refused",
-            earlier.azure.imds()
-        );
-        earlier.keeps(earlier.again(&keep(&ONE)), &imds);
-        let run = earlier.azure.workload_environment().into_iter().fold(
-            earlier
-                .again(&keep(&ONE))
-                .without("AZURE_POD_IDENTITY_AUTHORITY_HOST"),
-            |run, (name, value)| run.env(name, value),
-        );
-        let entra = format!(
-            "getting an access token from Entra ({}",
-            earlier.azure.login()
-        );
-        earlier.keeps(run, &entra);
+        let azure = &earlier.azure;
+        azure.close(Door::Imds);
+        azure.close(Door::Login);
+        earlier.keeps(earlier.again(&keep(&ONE)), &azure.imds());
+        let federated = earlier
+            .again(&keep(&ONE))
+            .without("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+        let variables = azure.workload_environment().into_iter();
+        let run = variables.fold(federated, |run, (name, value)| run.env(name, value));
+        earlier.keeps(run, &azure.login());
     }
 }
 
-/// A name that DNS does not know may be one that it does not know at the moment.
+/// DNS may fail temporarily.
 #[test]
-fn while_the_vaults_name_is_not_known_the_files_are_kept() {
+fn unknown_name_of_the_vault_keeps_the_files() {
     let earlier = Earlier::run("plain", &ONE);
     let text = String::from_utf8(earlier.place.read(MANIFEST)).unwrap();
     let moved = text.replace(&earlier.azure.vault(), "vault.invalid");
@@ -264,10 +226,9 @@ fn while_the_vaults_name_is_not_known_the_files_are_kept() {
             "a=akv://vault.invalid/alpha",
         ])
         .env("AKV_INIT_ALLOW_VAULT", "vault.invalid");
-    earlier.keeps(run, "reading secret `alpha` from vault.invalid for a: ");
+    earlier.keeps(run, "vault.invalid");
 }
 
-/// The first start of all, while Azure is away.
 #[test]
 fn without_an_earlier_run_there_is_nothing_to_keep() {
     for layout in LAYOUTS {
@@ -289,14 +250,13 @@ fn without_an_earlier_run_there_is_nothing_to_keep() {
     }
 }
 
-/// It is not waited for any longer than without the option.
 #[test]
-fn it_is_the_deadline_that_ends_the_tries() {
+fn retries_end_at_the_deadline() {
     let earlier = Earlier::run("plain", &ONE);
     earlier.azure.next(Door::Vault, Answer::status(503));
     let words = ["--keep-existing", "--timeout", "30", "--secret", "a=alpha"];
     earlier.place.quiet(&earlier.again(&words).outcome());
-    // A vault that comes back in time has the last word.
+    // The vault recovers before the deadline.
     earlier.azure.secret("alpha", "new");
     earlier.azure.next(Door::Vault, Answer::status(503));
     earlier.place.quiet(&earlier.again(&words).outcome());

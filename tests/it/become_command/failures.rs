@@ -1,4 +1,4 @@
-//! 126 and 127 as a shell has them, each with what to do.
+//! COMMAND cannot be found or executed: exit codes 127 and 126, as a shell has them, each with a hint.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::inherited;
 use crate::azure::{Azure, Door};
-use crate::support::{IN_IMAGE, Run, akv_init, exec};
+use crate::support::{Run, akv_init, exec};
 
 /// A directory for one test.
 pub struct Scratch(pub PathBuf);
@@ -98,178 +98,110 @@ pub fn dynamic_elf(machine: Option<u16>) -> Vec<u8> {
     elf
 }
 
+/// Runs a file with this content and mode, which cannot be executed. The hint names each of `named`.
+#[track_caller]
+fn cannot_execute(content: &[u8], mode: u32, (code, cause): (i32, &str), named: &[&str]) {
+    let scratch = Scratch::new();
+    let path = scratch.file("tool", content, mode);
+    let failure = run(&path).failure(code, cause);
+    failure.names(&path).hinted();
+    for name in named {
+        failure.hint_names(name);
+    }
+}
+
+const NOT_EXECUTABLE: (i32, &str) = (126, "not executable");
+const NOT_FOUND: (i32, &str) = (127, "command not found");
+
 #[test]
-fn a_directory_is_126() {
+fn directory_is_not_executable() {
     let scratch = Scratch::new();
     let path = scratch.directory("tool");
-    run(&path)
-        .outcome()
-        .failed(126, &[&format!("error: COMMAND `{path}`: is a directory")]);
+    run(&path).failure(126, "not executable").names(&path);
 }
 
 #[test]
-fn a_path_that_leads_nowhere_is_127_and_one_without_an_end_is_126() {
+fn path_that_does_not_resolve_is_not_found() {
     let scratch = Scratch::new();
     let file = scratch.file("file", b"#!/bin/sh\n", 0o755);
-    run(&format!("{file}/tool")).outcome().failed(
-        127,
-        &[
-            &format!("error: COMMAND `{file}/tool`: not found"),
-            IN_IMAGE,
-        ],
-    );
+    let below_file = format!("{file}/tool");
     let dangling = scratch.path("dangling");
     symlink("absent", &dangling).expect("it is new");
-    run(&dangling).outcome().failed(
-        127,
-        &[&format!("error: COMMAND `{dangling}`: not found"), IN_IMAGE],
-    );
+    for path in [&below_file, &dangling] {
+        let failure = run(path).failure(127, "command not found");
+        failure.names(path).hinted();
+    }
+}
+
+#[test]
+fn path_that_cannot_be_resolved_is_not_executable() {
+    let scratch = Scratch::new();
     let circle = scratch.path("circle");
     symlink("circle", &circle).expect("it is new");
-    let why = "cannot be executed: Too many symbolic links encountered";
-    run(&circle)
-        .outcome()
-        .failed(126, &[&format!("error: COMMAND `{circle}`: {why}")]);
-    let long = format!("/{}", "a".repeat(300));
-    let why = "cannot be executed: File name too long";
-    run(&long)
-        .outcome()
-        .failed(126, &[&format!("error: COMMAND `{long}`: {why}")]);
+    let too_long = format!("/{}", "a".repeat(300));
+    for path in [&circle, &too_long] {
+        run(path).failure(126, "not executable").names(path);
+    }
 }
 
 #[test]
-fn a_file_without_execute_permission_is_126() {
-    let scratch = Scratch::new();
-    let path = scratch.file("tool", b"#!/bin/sh\n", 0o644);
-    run(&path).outcome().failed(
-        126,
-        &[
-            &format!("error: COMMAND `{path}`: cannot be executed: Permission denied"),
-            "hint: it has no execute permission: COPY --chmod=0755 it, or chmod +x in the image",
-        ],
-    );
+fn file_without_execute_permission_is_not_executable() {
+    cannot_execute(b"#!/bin/sh\n", 0o644, NOT_EXECUTABLE, &[]);
 }
 
 #[test]
-fn a_file_that_others_may_execute_is_126() {
+fn file_that_only_others_may_execute_is_not_executable() {
     let scratch = Scratch::new();
     let path = scratch.file("tool", b"#!/bin/sh\n", 0o611);
-    run(&path).with(inherited::obey_permissions).outcome().failed(
-        126,
-        &[
-            &format!("error: COMMAND `{path}`: cannot be executed: Permission denied"),
-            "hint: this user may not execute it or enter its directory, or its file system is mounted noexec",
-        ],
-    );
+    let run = run(&path).with(inherited::obey_permissions);
+    run.failure(126, "not executable").names(&path).hinted();
 }
 
 #[test]
-fn a_script_without_its_first_line_is_126() {
-    let scratch = Scratch::new();
-    let path = scratch.file("tool.sh", b"echo no shell was named\n", 0o755);
-    run(&path).outcome().failed(
-        126,
-        &[
-            &format!("error: COMMAND `{path}`: cannot be executed: Exec format error"),
-            &format!(
-                "hint: a script needs a first line such as `#!/bin/sh`; or start it with its shell: \
-                 akv-init exec -- /bin/sh {path}"
-            ),
-        ],
-    );
-    let empty = scratch.file("empty", b"", 0o755);
-    run(&empty).outcome().failed(
-        126,
-        &[
-            &format!("error: COMMAND `{empty}`: cannot be executed: Exec format error"),
-            "hint: the file is empty",
-        ],
-    );
+fn script_without_interpreter_line_is_not_executable() {
+    cannot_execute(b"echo no shell\n", 0o755, NOT_EXECUTABLE, &["/tool"]);
+    cannot_execute(b"", 0o755, NOT_EXECUTABLE, &[]);
 }
 
 #[test]
-fn a_script_whose_interpreter_is_missing_is_127() {
-    let scratch = Scratch::new();
-    let path = scratch.file("tool", b"#! /absent/python3 -u\nprint(1)\n", 0o755);
-    run(&path).outcome().failed(
-        127,
-        &[
-            &format!("error: COMMAND `{path}`: its interpreter or dynamic loader is not found"),
-            "hint: its first line names `/absent/python3 -u`, which is not in this image",
-        ],
-    );
-    let windows = scratch.file("windows", b"#!/bin/sh\r\necho\r\n", 0o755);
-    run(&windows).outcome().failed(
-        127,
-        &[
-            &format!("error: COMMAND `{windows}`: its interpreter or dynamic loader is not found"),
-            "hint: its first line ends in a carriage return, which the kernel takes for a part of the name `/bin/sh`: \
-             give the file Unix line ends",
-        ],
-    );
+fn script_with_missing_interpreter_is_not_found() {
+    let python = b"#! /absent/python3 -u\nprint(1)\n";
+    cannot_execute(python, 0o755, NOT_FOUND, &["/absent/python3 -u"]);
+    // The carriage return is part of the interpreter's name.
+    cannot_execute(b"#!/bin/sh\r\necho\r\n", 0o755, NOT_FOUND, &["/bin/sh"]);
 }
 
 #[test]
-fn a_program_whose_loader_is_missing_is_127() {
-    let scratch = Scratch::new();
-    let path = scratch.file("tool", &dynamic_elf(None), 0o755);
-    run(&path).outcome().failed(
-        127,
-        &[
-            &format!("error: COMMAND `{path}`: its interpreter or dynamic loader is not found"),
-            "hint: it is linked dynamically and its loader is not in this image: \
-             a program for glibc in a musl or scratch image?",
-        ],
-    );
+fn program_with_missing_loader_is_not_found() {
+    cannot_execute(&dynamic_elf(None), 0o755, NOT_FOUND, &[]);
 }
 
 #[test]
-fn a_program_for_another_machine_is_126() {
-    let scratch = Scratch::new();
-    // A number that no machine has, so that no emulator is registered for it.
-    let path = scratch.file("tool", &dynamic_elf(Some(0xfeed)), 0o755);
-    run(&path).outcome().failed(
-        126,
-        &[
-            &format!("error: COMMAND `{path}`: cannot be executed: Exec format error"),
-            "hint: it is a program for another kind of machine: build the image for this node's architecture",
-        ],
-    );
+fn program_for_another_architecture_is_not_executable() {
+    // No machine has this number, so no emulator is registered for it.
+    cannot_execute(&dynamic_elf(Some(0xfeed)), 0o755, NOT_EXECUTABLE, &[]);
 }
 
 #[test]
-fn a_capability_that_the_container_may_not_have_is_126() {
+fn file_capability_outside_the_bounding_set_is_named() {
     inherited::need_namespaces(&["--user", "--map-root-user"]);
     let scratch = Scratch::new();
     let program = fs::read("/proc/self/exe").expect("this program can read itself");
     let path = scratch.file("tool", &program[..4096], 0o755);
     let number = inherited::NET_BIND_SERVICE;
     let prepare = |command: &mut Command| inherited::drop_the_capability_of(command, &path, number);
-    run(&path).with(prepare).outcome().failed(
-        126,
-        &[
-            &format!("error: COMMAND `{path}`: cannot be executed: Operation not permitted"),
-            "hint: the file has a capability that this container may not have: NET_BIND_SERVICE; add it: \
-             securityContext.capabilities.add: [NET_BIND_SERVICE], or --cap-add NET_BIND_SERVICE",
-        ],
-    );
+    let failure = run(&path).with(prepare).failure(126, "not executable");
+    failure.names(&path).hint_names("NET_BIND_SERVICE");
 }
 
 #[test]
-fn what_only_the_kernel_finds_out_is_said_after_the_fetch() {
+fn failure_of_execve_is_reported_after_the_fetch() {
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
     let scratch = Scratch::new();
     let path = scratch.file("empty", b"", 0o755);
     let secret = format!("S=akv://{}/sa", azure.vault());
-    exec(&azure, ["--secret", &secret, "--", &path])
-        .outcome()
-        .failed(
-            126,
-            &[
-                &format!("error: COMMAND `{path}`: cannot be executed: Exec format error"),
-                "hint: the file is empty",
-            ],
-        );
+    let run = exec(&azure, ["--secret", &secret, "--", &path]);
+    run.failure(126, "not executable").names(&path).hinted();
     assert_eq!(azure.requests_at(Door::Vault).len(), 1);
 }

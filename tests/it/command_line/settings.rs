@@ -1,12 +1,16 @@
-//! Options and their twins in the environment: an option beats `AKV_INIT_…`, which beats `AZURE_…`; an empty variable is
-//! unset.
+//! Options and the equivalent variables: an option takes precedence over `AKV_INIT_…`, which takes precedence over
+//! `AZURE_…`. An empty variable is unset.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::dry_run;
 use crate::azure::Azure;
 use crate::support::{Outcome, exec};
 
-/// A plan in which every setting that a dry run shows can be seen: two references, one that names no vault and one to
-/// a host that must be allowed.
+/// A plan that shows every setting which `--dry-run` prints: two references, one without a vault and one to a host that
+/// must be allowed.
 #[track_caller]
 pub fn plan(words: &[&str], variables: &[(&str, &str)]) -> Outcome {
     let run = dry_run(words)
@@ -25,74 +29,84 @@ pub fn plan(words: &[&str], variables: &[(&str, &str)]) -> Outcome {
     outcome
 }
 
-/// Each option with two values that are good here, its twin, and a line of the plan with the first value.
-const TWINS: [(&str, &str, &str, &str, &str); 9] = [
+/// Each option with its variable, two values that are valid here, and the label and a part of the line that shows the
+/// first one in the plan.
+const EQUIVALENTS: [(&str, &str, &str, &str, (&str, &str)); 9] = [
     (
         "--vault",
         "AKV_INIT_VAULT",
         "kv2",
         "kv3",
-        "secret    A <- https://kv2.vault.azure.net/secrets/sa (resource https://vault.azure.net)",
+        ("secret", "A <- https://kv2.vault.azure.net/secrets/sa "),
     ),
     (
         "--timeout",
         "AKV_INIT_TIMEOUT",
         "2m",
         "7",
-        "deadline  120 s",
+        ("deadline", "120 s"),
     ),
     (
         "--identity",
         "AKV_INIT_IDENTITY",
         "workload",
         "managed",
-        "identity  Entra (https://login.microsoftonline.com, workload identity with client id client, tenant tenant)",
+        (
+            "identity",
+            "workload identity with client id client, tenant tenant",
+        ),
     ),
     (
         "--client-id",
         "AKV_INIT_CLIENT_ID",
         "id-1",
         "id-2",
-        "identity  IMDS (http://127.0.0.1:1, managed identity with client id id-1)",
+        ("identity", "client id id-1"),
     ),
     (
         "--object-id",
         "AKV_INIT_OBJECT_ID",
         "id-1",
         "id-2",
-        "identity  IMDS (http://127.0.0.1:1, managed identity with object id id-1)",
+        ("identity", "object id id-1"),
     ),
     (
         "--resource-id",
         "AKV_INIT_RESOURCE_ID",
         "/subscriptions/1",
         "/subscriptions/2",
-        "identity  IMDS (http://127.0.0.1:1, managed identity /subscriptions/1)",
+        ("identity", "/subscriptions/1"),
     ),
     (
         "--cloud",
         "AKV_INIT_CLOUD",
         "china",
         "usgov",
-        "secret    A <- https://kv1.vault.azure.cn/secrets/sa (resource https://vault.azure.cn)",
+        ("secret", "A <- https://kv1.vault.azure.cn/secrets/sa "),
     ),
     (
         "--allow-vault",
         "AKV_INIT_ALLOW_VAULT",
         "one.example",
         "two.example",
-        "secret    B <- https://one.example/secrets/sa (resource https://vault.azure.net)",
+        (
+            "secret",
+            "B <- https://one.example/secrets/sa (resource https://vault.azure.net)",
+        ),
     ),
     (
         "--vault-resource",
         "AKV_INIT_VAULT_RESOURCE",
         "https://one",
         "https://two",
-        "secret    B <- https://one.example/secrets/sa (resource https://one)",
+        (
+            "secret",
+            "B <- https://one.example/secrets/sa (resource https://one)",
+        ),
     ),
 ];
 
-/// What `--identity workload` and `--identity managed` need, and what is no setting of ours.
+/// The variables that `--identity workload` and `--identity managed` need.
 pub fn around(option: &str) -> &'static [(&'static str, &'static str)] {
     match option {
         "--identity" => &[
@@ -105,41 +119,35 @@ pub fn around(option: &str) -> &'static [(&'static str, &'static str)] {
 }
 
 #[test]
-fn a_twin_does_what_its_option_does() {
-    for (option, twin, value, _, line) in TWINS {
+fn variable_is_equivalent_to_its_option() {
+    for (option, variable, value, _, (label, part)) in EQUIVALENTS {
         let around = around(option);
         let by_option = plan(&[option, value], around);
-        assert!(
-            by_option.stdout.lines().any(|found| found == line),
-            "{}",
-            by_option.stdout
-        );
-        assert_eq!(
-            plan(&[], &[around, &[(twin, value)]].concat()),
-            by_option,
-            "{twin}"
-        );
+        let shown = by_option.planned(label);
+        assert!(shown.iter().any(|line| line.contains(part)), "{shown:?}");
+        let by_variable = plan(&[], &[around, &[(variable, value)]].concat());
+        assert_eq!(by_variable, by_option, "{variable}");
     }
 }
 
 #[test]
-fn an_option_beats_its_twin() {
-    for (option, twin, value, other, _) in TWINS {
+fn option_takes_precedence_over_its_variable() {
+    for (option, variable, value, other, _) in EQUIVALENTS {
         let around = around(option);
         let by_option = plan(&[option, value], around);
         for ignored in [other, "!", ""] {
-            let both = plan(&[option, value], &[around, &[(twin, ignored)]].concat());
-            assert_eq!(both, by_option, "{twin}={ignored}");
+            let both = plan(&[option, value], &[around, &[(variable, ignored)]].concat());
+            assert_eq!(both, by_option, "{variable}={ignored}");
         }
     }
 }
 
 #[test]
-fn an_empty_variable_is_unset() {
+fn empty_variable_is_unset() {
     let without = plan(&[], &[]);
-    for (_, twin, ..) in TWINS {
-        if !["AKV_INIT_VAULT", "AKV_INIT_ALLOW_VAULT"].contains(&twin) {
-            assert_eq!(plan(&[], &[(twin, "")]), without, "{twin}");
+    for (_, variable, ..) in EQUIVALENTS {
+        if !["AKV_INIT_VAULT", "AKV_INIT_ALLOW_VAULT"].contains(&variable) {
+            assert_eq!(plan(&[], &[(variable, "")]), without, "{variable}");
         }
     }
     let others = [
@@ -162,93 +170,55 @@ fn an_empty_variable_is_unset() {
     for name in others {
         assert_eq!(plan(&[], &[(name, "")]), without, "{name}");
     }
-    dry_run(&[])
-        .env("A", "akv:///sa")
-        .env("AKV_INIT_VAULT", "")
-        .outcome()
-        .failed(
-            78,
-            &[
-                "error: A: the reference `akv:///sa` names no vault, and there is no default one",
-                "hint: write akv://VAULT/NAME, or set --vault or AKV_INIT_VAULT",
-            ],
-        );
-    let run = dry_run(&[])
-        .env("B", "akv://one.example/sa")
-        .env("AKV_INIT_ALLOW_VAULT", "");
-    let line = "secret    B <- https://one.example/secrets/sa (resource that it names itself)";
+    let no_vault = dry_run(&[]).env("A", "akv:///sa").env("AKV_INIT_VAULT", "");
+    let failure = no_vault.failure(78, "config");
+    failure
+        .names("A")
+        .names("akv:///sa")
+        .hint_names("AKV_INIT_VAULT");
+    let run = dry_run(&[]).env("B", "akv://one.example/sa");
+    let outcome = run.env("AKV_INIT_ALLOW_VAULT", "").outcome();
+    let secret = outcome.planned("secret").concat();
+    // The vault names its resource itself.
     assert!(
-        run.outcome()
-            .stdout_alone()
-            .lines()
-            .any(|shown| shown == line)
+        secret.starts_with("B <- https://one.example/secrets/sa "),
+        "{secret}"
     );
-    // AZURE_POD_IDENTITY_AUTHORITY_HOST: IMDS is where it always is.
-    let run = dry_run(&[])
-        .env("A", "akv://kv1/sa")
-        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "");
-    let outcome = run.outcome();
-    let expected = "identity  IMDS (http://169.254.169.254, managed identity)\n";
-    assert!(
-        outcome.stdout_alone().starts_with(expected),
-        "{}",
-        outcome.stdout
-    );
+    assert!(!secret.contains("(resource https://"), "{secret}");
+    let run = dry_run(&[]).env("A", "akv://kv1/sa");
+    let outcome = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "").outcome();
+    let identity = outcome.planned("identity").concat();
+    assert!(identity.contains("http://169.254.169.254"), "{identity}");
 }
 
 #[test]
-fn a_twin_with_a_value_that_its_option_does_not_take_is_the_manifests_error() {
-    let vault =
-        "a vault's name has 3 to 24 letters, digits and single hyphens, and starts with a letter";
-    for (twin, value, why) in [
-        (
-            "AKV_INIT_TIMEOUT",
-            "never",
-            "`never` is not a duration like 90, 90s, 2m or 1h",
-        ),
-        (
-            "AKV_INIT_WAIT_FOR_ACCESS",
-            "-1",
-            "`-1` is not a duration like 90, 90s, 2m or 1h",
-        ),
-        (
-            "AKV_INIT_IDENTITY",
-            "system",
-            "`system` is not workload, managed, service-principal or cli",
-        ),
-        (
-            "AKV_INIT_CLOUD",
-            "AzureCloud",
-            "`AzureCloud` is not public, usgov or china",
-        ),
-        ("AKV_INIT_OVERRIDE", "yes", "`yes` is not true or false"),
-        ("AKV_INIT_VERBOSE", "2", "`2` is not true or false"),
-        ("AKV_INIT_VAULT", "a_b", vault),
-        (
-            "AKV_INIT_ALLOW_VAULT",
-            "one.example, a b",
-            "this is not a host name",
-        ),
+fn invalid_variable_is_a_configuration_error() {
+    for (name, value) in [
+        ("AKV_INIT_TIMEOUT", "never"),
+        ("AKV_INIT_WAIT_FOR_ACCESS", "-1"),
+        ("AKV_INIT_IDENTITY", "system"),
+        ("AKV_INIT_CLOUD", "AzureCloud"),
+        ("AKV_INIT_OVERRIDE", "yes"),
+        ("AKV_INIT_VERBOSE", "2"),
+        ("AKV_INIT_VAULT", "a_b"),
+        ("AKV_INIT_ALLOW_VAULT", "one.example, a b"),
     ] {
-        let run = dry_run(&[]).env("A", "akv://kv1/sa").env(twin, value);
-        run.outcome()
-            .failed(78, &[&format!("error: {twin}: {why}")]);
+        let run = dry_run(&[]).env("A", "akv://kv1/sa").env(name, value);
+        run.failure(78, "config").names(name);
     }
-    use std::os::unix::ffi::OsStrExt;
-    for twin in [
+    for name in [
         "AKV_INIT_TIMEOUT",
         "AKV_INIT_CLIENT_ID",
         "AZURE_CLIENT_ID",
         "AKV_INIT_VAULT",
     ] {
-        let run = dry_run(&[]).env(twin, std::ffi::OsStr::from_bytes(b"\xff"));
-        run.outcome()
-            .failed(78, &[&format!("error: {twin}: the value is not UTF-8")]);
+        let run = dry_run(&[]).env(name, OsStr::from_bytes(b"\xff"));
+        run.failure(78, "config").names(name);
     }
 }
 
 #[test]
-fn several_hosts_are_allowed_with_commas() {
+fn allowed_hosts_are_separated_by_commas() {
     let allowed = [("AKV_INIT_ALLOW_VAULT", " two.example:8443,, ONE.example ,")];
     let run = |words: &[&str]| {
         let run = dry_run(words)
@@ -256,19 +226,18 @@ fn several_hosts_are_allowed_with_commas() {
             .env("B", "akv://two.example:8443/b");
         run.env(allowed[0].0, allowed[0].1).outcome()
     };
-    let resources = |outcome: Outcome| -> Vec<String> {
-        let lines = outcome.stdout_alone().lines();
-        let resources = lines.filter_map(|line| line.split("(resource ").nth(1));
-        resources
-            .map(|rest| rest.trim_end_matches(')').to_owned())
+    // Those of hosts that are allowed; another host names its resource itself.
+    let resources = |outcome: Outcome| -> Vec<bool> {
+        let secrets = outcome.planned("secret").into_iter();
+        secrets
+            .map(|line| line.contains("(resource https://vault.azure.net)"))
             .collect()
     };
-    let (cloud, itself) = ("https://vault.azure.net", "that it names itself");
-    assert_eq!(resources(run(&[])), [cloud, cloud]);
-    // An option beats the twin as a whole.
+    assert_eq!(resources(run(&[])), [true, true]);
+    // The option replaces the whole variable.
     assert_eq!(
         resources(run(&["--allow-vault", "one.example"])),
-        [cloud, itself]
+        [true, false]
     );
 }
 
@@ -284,39 +253,36 @@ fn override_and_verbose_are_true_or_false() {
         run.env("S", "other")
             .env("AKV_INIT_OVERRIDE", value)
             .env("AKV_INIT_VERBOSE", value)
-            .outcome()
+            .json()
     };
     for (words, value) in [
         (&[][..], "true"),
         (&["--override", "--verbose"], ""),
         (&["--override", "-v"], "false"),
     ] {
-        let outcome = run(words, value);
+        let outcome = run(words, value).outcome();
         assert_eq!(
             (outcome.code, outcome.stdout.as_str()),
             (Some(0), "s3cret\n")
         );
-        assert!(outcome.stderr.lines().count() >= 2, "{}", outcome.stderr);
-        let debug = |line: &str| line.starts_with("akv-init: debug: ");
-        assert!(outcome.stderr.lines().all(debug), "{}", outcome.stderr);
+        let debug = outcome.lines_of("debug");
+        assert!(debug.len() >= 2, "{}", outcome.stderr);
+        assert_eq!(debug.len(), outcome.json_lines().len());
     }
-    let outcome = run(&["--override"], "false");
+    let outcome = run(&["--override"], "false").outcome();
     assert_eq!(outcome.stdout_alone(), "s3cret\n");
-    assert_eq!(
-        run(&[], "false").error(),
-        Some("S: the variable has a value already")
-    );
+    run(&[], "false").failure(78, "config").names("S");
 }
 
 #[test]
-fn a_ca_file_replaces_every_other_root() {
+fn ca_file_replaces_all_other_roots() {
     let azure = Azure::start();
     let other = Azure::start();
     azure.secret("sa", "s3cret");
-    let run = |words: &[&str], twin: &std::path::Path, trusted: &std::path::Path| {
+    let run = |words: &[&str], variable: &Path, trusted: &Path| {
         let run = exec(&azure, words).args(["/bin/sh", "-c", "echo $S"]);
         let run = run.env("S", format!("akv://{}/sa", azure.vault()));
-        run.env("AKV_INIT_CA_FILE", twin)
+        run.env("AKV_INIT_CA_FILE", variable)
             .env("SSL_CERT_FILE", trusted)
             .outcome()
     };

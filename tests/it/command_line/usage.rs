@@ -1,10 +1,17 @@
-//! Usage errors: 64, the option by its name, and where the help is. What stands behind an option's name is shown only
-//! where it is known not to be a secret.
+//! Usage errors: exit code 64, with the option's name and a hint. An option's value is shown only where it is known not
+//! to be a secret.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use super::dry_run;
-use crate::support::akv_init;
+use crate::support::{Run, akv_init};
 
-const HELP: &str = "hint: see akv-init --help";
+/// Asserts that the run is a usage error that names this and has a hint.
+#[track_caller]
+fn usage_error(run: Run, name: &str) {
+    run.failure(64, "usage").names(name).hinted();
+}
 
 /// Options that take a value, with a good one; those that may be repeated come first.
 const VALUES: [(&str, &str); 16] = [
@@ -29,27 +36,18 @@ const REPEATABLE: usize = 5;
 const FLAGS: [&str; 3] = ["--dry-run", "--override", "--verbose"];
 
 #[test]
-fn a_command_of_our_own_comes_first() {
-    akv_init::<&str>([])
-        .outcome()
-        .failed(64, &["error: no command given", HELP]);
-    for option in ["--verbose", "--", "-x"] {
-        akv_init([option, "exec"]).outcome().failed(
-            64,
-            &[
-                &format!("error: `{option}` stands where a command must"),
-                "hint: options stand behind it: akv-init exec [OPTIONS] -- PROGRAM",
-            ],
-        );
-    }
-    for verb in ["frobnicate", "", "EXEC", "/bin/true"] {
-        akv_init([verb, "exec"]).outcome().failed(
-            64,
-            &[
-                &format!("error: unknown command `{verb}`"),
-                "hint: to start a program: akv-init exec -- PROGRAM; see akv-init --help",
-            ],
-        );
+fn command_must_come_first() {
+    usage_error(akv_init::<&str>([]), "");
+    for word in [
+        "--verbose",
+        "--",
+        "-x",
+        "frobnicate",
+        "",
+        "EXEC",
+        "/bin/true",
+    ] {
+        usage_error(akv_init([word, "exec"]), &format!("`{word}`"));
     }
 }
 
@@ -62,19 +60,12 @@ fn exec_needs_a_command() {
         &["exec", "--dry-run", "--secret", "A=akv://kv1/sa", "--"],
     ];
     for words in cases {
-        akv_init(words).outcome().failed(
-            64,
-            &[
-                "error: no COMMAND given",
-                "hint: write akv-init exec [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` drops the image's \
-                 CMD: repeat it",
-            ],
-        );
+        usage_error(akv_init(words), "COMMAND");
     }
 }
 
 #[test]
-fn an_unknown_option_is_an_error() {
+fn unknown_option_is_rejected_without_its_value() {
     for (word, name) in [
         ("--bogus", "--bogus"),
         ("--bogus=hunter2", "--bogus"),
@@ -86,71 +77,56 @@ fn an_unknown_option_is_an_error() {
         ("---", "---"),
         ("--=x", "--"),
     ] {
-        let error = format!("error: unknown option `{name}`");
-        dry_run(&[word]).outcome().failed(64, &[&error, HELP]);
-        dry_run(&["--vault", "kv1", word])
-            .outcome()
-            .failed(64, &[&error, HELP]);
-    }
-}
-
-#[test]
-fn an_option_without_its_value_is_an_error() {
-    for (option, _) in VALUES {
-        let error = format!("error: {option} needs a value");
-        let lines = [error.as_str(), HELP];
-        akv_init(["exec", option]).outcome().failed(64, &lines);
-        akv_init(["exec", option, "--", "/bin/true"])
-            .outcome()
-            .failed(64, &lines);
-        akv_init(["exec", option, "--verbose", "/bin/true"])
-            .outcome()
-            .failed(64, &lines);
-        akv_init(["exec", option, "", "/bin/true"])
-            .outcome()
-            .failed(64, &lines);
-        akv_init(["exec", &format!("{option}="), "/bin/true"])
-            .outcome()
-            .failed(64, &lines);
-        akv_init(["exec", &format!("{option}=--verbose"), "/bin/true"])
-            .outcome()
-            .failed(64, &lines);
-    }
-}
-
-#[test]
-fn a_flag_with_a_value_is_an_error() {
-    for flag in FLAGS.into_iter().chain(["-v"]) {
-        for word in [format!("{flag}=true"), format!("{flag}=")] {
-            let error = format!("error: {flag} takes no value");
-            akv_init(["exec", &word, "/bin/true"])
-                .outcome()
-                .failed(64, &[&error, HELP]);
+        for words in [&[word][..], &["--vault", "kv1", word]] {
+            let failure = dry_run(words).failure(64, "usage");
+            failure.names(&format!("`{name}`")).hinted();
+            failure.omits("hunter2").omits("=x");
         }
     }
 }
 
 #[test]
-fn an_option_that_is_given_twice_is_an_error() {
-    for (option, value) in &VALUES[REPEATABLE..] {
-        let error = format!("error: {option} is given twice");
-        dry_run(&[option, value, option, value])
-            .outcome()
-            .failed(64, &[&error, HELP]);
-        let joined = format!("{option}={value}");
-        dry_run(&[&joined, "--verbose", option, value])
-            .outcome()
-            .failed(64, &[&error, HELP]);
-    }
-    for flag in FLAGS {
-        let error = format!("error: {flag} is given twice");
-        let words = ["exec", flag, "--vault=kv1", flag, "/bin/true"];
-        akv_init(words).outcome().failed(64, &[&error, HELP]);
+fn option_without_its_value_is_rejected() {
+    for (option, _) in VALUES {
+        let (empty, followed) = (format!("{option}="), format!("{option}=--verbose"));
+        let cases: [&[&str]; 6] = [
+            &[option],
+            &[option, "--", "/bin/true"],
+            &[option, "--verbose", "/bin/true"],
+            &[option, "", "/bin/true"],
+            &[&empty, "/bin/true"],
+            &[&followed, "/bin/true"],
+        ];
+        for words in cases {
+            usage_error(akv_init(["exec"]).args(words), option);
+        }
     }
 }
 
 #[test]
-fn an_option_that_may_be_repeated_adds_up() {
+fn flag_with_a_value_is_rejected() {
+    for flag in FLAGS.into_iter().chain(["-v"]) {
+        for word in [format!("{flag}=true"), format!("{flag}=")] {
+            usage_error(akv_init(["exec", &word, "/bin/true"]), flag);
+        }
+    }
+}
+
+#[test]
+fn option_that_is_given_twice_is_rejected() {
+    for (option, value) in &VALUES[REPEATABLE..] {
+        let joined = format!("{option}={value}");
+        usage_error(dry_run(&[option, value, option, value]), option);
+        usage_error(dry_run(&[&joined, "--verbose", option, value]), option);
+    }
+    for flag in FLAGS {
+        let words = ["exec", flag, "--vault=kv1", flag, "/bin/true"];
+        usage_error(akv_init(words), flag);
+    }
+}
+
+#[test]
+fn repeatable_option_adds_up() {
     let words = [
         [
             "--allow-vault",
@@ -171,67 +147,35 @@ fn an_option_that_may_be_repeated_adds_up() {
         .env("E", "akv://kv1/e")
         .env("F", "akv://kv1/f");
     let outcome = run.outcome();
-    let lines: Vec<&str> = outcome.stdout_alone().lines().skip(1).collect();
-    let expected = [
-        "secret    A <- https://one.example/secrets/a (resource https://vault.azure.net)",
-        "secret    B <- https://two.example:8443/secrets/b (resource https://vault.azure.net)",
-        "unset     C",
-        "unset     D",
-        "deadline  120 s",
-        "become    /bin/true",
-    ];
-    assert_eq!(lines, expected);
+    let secrets = outcome.planned("secret");
+    assert_eq!(secrets.len(), 2, "{secrets:?}");
+    assert!(secrets[0].starts_with("A <- https://one.example/secrets/a "));
+    assert!(secrets[1].starts_with("B <- https://two.example:8443/secrets/b "));
+    assert_eq!(outcome.planned("unset"), ["C", "D"]);
 }
 
 #[test]
-fn a_value_that_an_option_does_not_take_is_an_error() {
-    let duration = "a duration like 90, 90s, 2m or 1h";
-    let vault =
-        "a vault's name has 3 to 24 letters, digits and single hyphens, and starts with a letter";
-    let port = "the port is not a number from 1 to 65535";
-    for (option, value, why) in [
-        (
-            "--identity",
-            "system",
-            "`system` is not workload, managed, service-principal or cli".to_owned(),
-        ),
-        (
-            "--identity",
-            "Managed",
-            "`Managed` is not workload, managed, service-principal or cli".to_owned(),
-        ),
-        (
-            "--cloud",
-            "AzureCloud",
-            "`AzureCloud` is not public, usgov or china".to_owned(),
-        ),
-        ("--vault", "a_b", vault.to_owned()),
-        (
-            "--vault",
-            "kv1.vault.azure.net/secrets",
-            "this is not a host name: leave https:// and the path out".to_owned(),
-        ),
-        (
-            "--vault",
-            "http://kv1.vault.azure.net",
-            "a vault is only asked over https".to_owned(),
-        ),
-        (
-            "--allow-vault",
-            "a b",
-            "`a b`: this is not a host name".to_owned(),
-        ),
-        (
-            "--allow-vault",
-            "vault.example.com:0",
-            format!("`vault.example.com:0`: {port}"),
-        ),
+fn value_that_an_option_does_not_take_is_rejected() {
+    for (option, value) in [
+        ("--identity", "system"),
+        ("--identity", "Managed"),
+        ("--cloud", "AzureCloud"),
+        ("--vault", "a_b"),
+        ("--vault", "kv1.vault.azure.net/secrets"),
+        ("--vault", "http://kv1.vault.azure.net"),
+        ("--allow-vault", "a b"),
+        ("--allow-vault", "vault.example.com:0"),
+        ("--secret", "akv://kv1/sa"),
+        ("--secret", "sa"),
+        ("--secret", "=akv://kv1/sa"),
+        ("--secret", "="),
     ] {
-        let error = format!("error: {option}: {why}");
-        dry_run(&[option, value])
-            .outcome()
-            .failed(64, &[&error, HELP]);
+        usage_error(dry_run(&[option, value]), option);
     }
+}
+
+#[test]
+fn malformed_duration_is_rejected() {
     let times = [
         "never",
         "s",
@@ -247,71 +191,58 @@ fn a_value_that_an_option_does_not_take_is_an_error() {
     ];
     for option in ["--timeout", "--wait-for-access"] {
         for time in times {
-            let error = format!("error: {option}: `{time}` is not {duration}");
-            dry_run(&[option, time])
-                .outcome()
-                .failed(64, &[&error, HELP]);
+            let failure = dry_run(&[option, time]).failure(64, "usage");
+            failure.names(option).names(&format!("`{time}`")).hinted();
         }
     }
-    for value in ["akv://kv1/sa", "sa", "=akv://kv1/sa", "="] {
-        let error = "error: --secret takes NAME=REF: a variable, `=`, a reference";
-        dry_run(&["--secret", value])
-            .outcome()
-            .failed(64, &[error, HELP]);
-    }
 }
 
 #[test]
-fn a_duration_has_a_unit_or_is_in_seconds() {
-    for (time, shown) in [
-        ("90", "90 s"),
-        ("90s", "90 s"),
-        ("2m", "120 s"),
-        ("1h", "3600 s"),
-        ("007", "7 s"),
-        ("4294967295", "4294967295 s"),
-        ("0", "one try each"),
-        ("0s", "one try each"),
+fn duration_is_in_seconds_or_has_a_unit() {
+    for (time, seconds) in [
+        ("90", 90_u32),
+        ("90s", 90),
+        ("2m", 120),
+        ("1h", 3600),
+        ("007", 7),
+        ("4294967295", 4_294_967_295),
     ] {
         let outcome = dry_run(&["--timeout", time, "--secret", "A=akv://kv1/sa"]).outcome();
-        let line = outcome.stdout_alone().lines().nth(2).map(str::to_owned);
-        assert_eq!(line, Some(format!("deadline  {shown}")), "{time}");
+        assert_eq!(
+            outcome.planned("deadline"),
+            [format!("{seconds} s")],
+            "{time}"
+        );
     }
+    let zero = |time| dry_run(&["--timeout", time, "--secret", "A=akv://kv1/sa"]).outcome();
+    assert_eq!(zero("0").planned("deadline").len(), 1);
+    assert_eq!(zero("0s"), zero("0"));
 }
 
 #[test]
-fn only_one_identity_is_chosen() {
+fn more_than_one_identity_is_rejected() {
     let options = ["--client-id", "--object-id", "--resource-id"];
     for (one, other) in [(0, 1), (0, 2), (1, 2), (2, 0)] {
         let words = [options[one], "a", options[other], "b"];
-        dry_run(&words).outcome().failed(
-            64,
-            &["error: of --client-id, --object-id and --resource-id only one can be given"],
-        );
+        let failure = dry_run(&words).failure(64, "usage");
+        failure.names(options[one]).names(options[other]);
     }
 }
 
 #[test]
-fn a_value_that_is_not_text_is_an_error_where_text_is_needed() {
-    use std::os::unix::ffi::OsStrExt;
-    let bad = std::ffi::OsStr::from_bytes(b"\xff");
+fn value_that_is_not_utf8_is_rejected_except_for_names() {
+    let bad = OsStr::from_bytes(b"\xff");
     for (option, _) in VALUES {
-        let outcome =
-            akv_init(["exec".as_ref(), option.as_ref(), bad, "/bin/true".as_ref()]).outcome();
+        let run = akv_init(["exec".as_ref(), option.as_ref(), bad, "/bin/true".as_ref()]);
         match option {
             // Names of variables and files are bytes.
-            "--unset" | "--ca-file" => assert_eq!(outcome.stdout_alone(), ""),
-            "--literal" => assert_eq!(
-                (outcome.code, outcome.stderr.as_str()),
-                (
-                    Some(0),
-                    "akv-init: warning: --literal \u{fffd}: there is no such variable\n"
-                )
-            ),
-            _ => outcome.failed(
-                64,
-                &[&format!("error: {option}: the value is not UTF-8"), HELP],
-            ),
+            "--unset" | "--ca-file" => assert_eq!(run.outcome().stdout_alone(), ""),
+            "--literal" => {
+                let outcome = run.json().outcome();
+                assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""));
+                assert_eq!(outcome.lines_of("warning").len(), 1, "{}", outcome.stderr);
+            }
+            _ => usage_error(run, option),
         }
     }
 }

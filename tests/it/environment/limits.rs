@@ -1,5 +1,5 @@
-//! What an environment cannot hold: NUL, a string over the kernel's limit, too much altogether. The target, the limit
-//! and the total are named; the value and its length are not.
+//! What an environment cannot hold: NUL, a string over the kernel's limit, a total over the limit. The error names the
+//! target, the limit and the total, not the value or its length.
 
 use nix::sys::resource::Resource;
 
@@ -12,21 +12,16 @@ use crate::support::{Outcome, akv_init, exec};
 const STRING_LIMIT: usize = 131_072;
 
 #[test]
-fn a_value_with_a_nul_is_refused() {
+fn value_with_a_nul_is_refused() {
     let azure = Azure::start();
     azure.secret("sa", "hunter2\0hunter3");
     let run = exec(&azure, ["/bin/true"]).env("S", format!("akv://{}/sa", azure.vault()));
-    run.outcome().failed(
-        78,
-        &[
-            "error: S: the secret holds a NUL character, which no environment variable can",
-            "hint: store it as base64, or as text",
-        ],
-    );
+    let failure = run.failure(78, "config");
+    failure.names("S").hinted().omits("hunter");
 }
 
 #[test]
-fn a_string_may_be_as_long_as_the_kernel_takes_and_no_longer() {
+fn value_over_the_limit_for_one_variable_is_refused() {
     let azure = Azure::start();
     let reference = format!("akv://{}/sa", azure.vault());
     let longest = "x".repeat(STRING_LIMIT - "TARGET=".len() - 1);
@@ -36,12 +31,11 @@ fn a_string_may_be_as_long_as_the_kernel_takes_and_no_longer() {
         value(run, "TARGET") == longest,
         "the value is not what the vault has"
     );
-    let too_long = "error: TARGET: with the secret it would be over the kernel's limit of 131072 bytes for \
-                    one variable";
     azure.secret("sa", &format!("{longest}x"));
     let run = exec(&azure, ["/bin/true"]).env("TARGET", &reference);
-    run.outcome().failed(78, &[too_long]);
-    // The name counts too, and what `?trim` drops does not.
+    let failure = run.failure(78, "config");
+    failure.names("TARGET").names(&STRING_LIMIT.to_string());
+    // The name counts too; what `?trim` removes does not.
     let run = exec(&azure, ["/bin/true"]).env("TARGET", "");
     let run = run.env("TARGE", &reference);
     assert_eq!(run.outcome().stdout_alone(), "");
@@ -63,11 +57,12 @@ fn with_small_stack(azure: &Azure, command: &[&str], sizes: [usize; 2]) -> Outco
     let run = run.env("A", format!("akv://{vault}/a"));
     // A quarter of the stack is for arguments and environment, and never less than 128 KiB.
     run.with(|command| inherited::limit(command, Resource::RLIMIT_STACK, 400 << 10, 1 << 30))
+        .json()
         .outcome()
 }
 
-/// Every argument and every entry with its NUL and its pointer, and what the kernel adds: the path, for a script once
-/// more, the script's first line, the last pointer.
+/// Each argument and entry with its NUL and its pointer, and what the kernel adds: the path (twice for a script), the
+/// script's first line, the last pointer.
 fn total_of(azure: &Azure, command: &[&str], sizes: [usize; 2]) -> usize {
     let entries = [
         format!("AZURE_POD_IDENTITY_AUTHORITY_HOST={}", azure.imds()).len(),
@@ -81,26 +76,21 @@ fn total_of(azure: &Azure, command: &[&str], sizes: [usize; 2]) -> usize {
 }
 
 #[test]
-fn too_much_altogether_is_refused_with_the_total_and_the_limit() {
+fn total_over_the_limit_is_refused_with_both_numbers() {
     let azure = Azure::start();
     let command = ["/bin/true", "--help"];
     let sizes = [70_000, 70_000];
     let total = total_of(&azure, &command, sizes);
-    with_small_stack(&azure, &command, sizes).failed(
-        78,
-        &[
-            &format!(
-                "error: A, B: arguments and environment would be {total} bytes together; the kernel's limit is 131072"
-            ),
-            "hint: raise the stack limit (ulimit -s), or give the process fewer variables",
-        ],
-    );
+    let outcome = with_small_stack(&azure, &command, sizes);
+    let failure = outcome.failure(78, "config");
+    failure.names("A, B").names(&total.to_string());
+    failure.names(&STRING_LIMIT.to_string()).hinted();
 }
 
 #[test]
-fn the_kernel_has_nothing_to_refuse_that_was_not_refused_before() {
-    // The largest total that works, and the smallest that does not, are one byte apart, and the one that does not is
-    // still told by its target: never is it left to the kernel's E2BIG.
+fn largest_accepted_total_is_accepted_by_the_kernel() {
+    // The largest total that works and the smallest one that is refused are one byte apart: none is left to the
+    // kernel's E2BIG.
     let azure = Azure::start();
     let command = ["/bin/true"];
     let rest = total_of(&azure, &command, [0, 0]);
@@ -117,12 +107,12 @@ fn the_kernel_has_nothing_to_refuse_that_was_not_refused_before() {
             }
         }
     }
-    // Nor is much refused for good measure: what the kernel adds by itself is a path, an interpreter, a few pointers.
+    // The kernel itself adds no more than a path, an interpreter and a few pointers.
     assert!(works > STRING_LIMIT - 8192, "{works}");
 }
 
 #[test]
-fn with_the_usual_stack_there_is_room_for_megabytes() {
+fn default_stack_limit_allows_megabytes() {
     let azure = Azure::start();
     let big = "x".repeat(100_000);
     let mut run = exec(&azure, super::NONE);
@@ -145,8 +135,7 @@ fn with_the_usual_stack_there_is_room_for_megabytes() {
 }
 
 #[test]
-fn what_the_caller_had_is_no_affair_of_ours() {
-    // Without a secret there is no target to blame: it fitted before.
+fn environment_without_secrets_is_not_measured() {
     let long = "x".repeat(100_000);
     let run = akv_init(["exec", "/bin/true"])
         .env("LONG", &long)

@@ -75,7 +75,7 @@ fn nothing_is_said_of_files_that_are_kept() {
                 azure.clear(Door::Vault);
                 match outcome.code {
                     Some(0) => {
-                        let warnings = outcome.stderr.matches("; kept the files in `").count();
+                        let warnings = outcome.stderr.matches("warning: ").count();
                         assert_eq!(warnings, 1, "{name}: {}", outcome.stderr);
                         kept += 1;
                     }

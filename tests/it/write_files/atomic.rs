@@ -156,7 +156,7 @@ fn what_somebody_else_did_to_the_set_is_undone() {
 fn what_is_somebody_elses_stays() {
     let (azure, place) = two_secrets();
     wrote(&azure, &place, &["a=alpha"]);
-    fs::write(place.path("notes"), "of somebody else").unwrap();
+    fs::write(place.path("notes"), "of another program").unwrap();
     change_mode(&place.path("notes"), 0o600);
     symlink("..data/a", place.path("alias")).unwrap();
     symlink("..data/old", place.path("old")).unwrap();
@@ -167,7 +167,7 @@ fn what_is_somebody_elses_stays() {
         "..data -> ..akv-init-*",
         "alias -> ..data/a",
         "b -> ..data/b",
-        "notes 0600 \"of somebody else\"",
+        "notes 0600 \"of another program\"",
     ];
     assert_eq!(place.tree(), expected);
 }

@@ -1,4 +1,4 @@
-//! DIR: in which spellings it is taken, and when nothing is written to it.
+//! DIR: its spellings, and when it is refused.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::azure::Door;
 use crate::become_command::inherited;
 use crate::network::wire::connections;
 use crate::support::{Run, write};
-use crate::support_files::{IS_A_LINK, MISSING, Place, change_mode, is_tmpfs};
+use crate::support_files::{Place, change_mode, is_tmpfs};
 
 const SECRET: [&str; 2] = ["--secret", "sub/a=alpha"];
 
 #[test]
-fn it_is_taken_in_any_spelling() {
+fn dir_is_accepted_in_any_spelling() {
     let (azure, place) = two_secrets();
     symlink(".", place.beside("parent")).unwrap();
     let whole = place.word();
@@ -54,7 +54,7 @@ fn it_is_taken_in_any_spelling() {
 }
 
 #[test]
-fn it_need_not_be_text() {
+fn dir_may_be_any_bytes() {
     let (azure, place) = two_secrets();
     let dir = place.beside("").join(OsStr::from_bytes(b"\xff\xfe"));
     fs::create_dir(&dir).unwrap();
@@ -69,100 +69,85 @@ fn it_need_not_be_text() {
     }
 }
 
-/// 73 with the path as it was given, and nobody was asked for a secret that could not have been written.
+/// The error names the path as it was given.
 #[test]
-fn what_is_no_directory_is_refused_before_anything_is_asked() {
+fn dir_that_is_not_a_directory_is_refused_before_any_request() {
     let (azure, place) = two_secrets();
     fs::write(place.beside("file"), "planted").unwrap();
     symlink("volume", place.beside("link")).unwrap();
     symlink("nowhere", place.beside("dangling")).unwrap();
     let before = place.snapshot();
-    for (word, shown, said) in [
-        ("missing", "missing", &MISSING[..]),
-        ("missing/", "missing", &MISSING),
-        ("missing/below", "missing/below", &MISSING),
-        ("volume/missing", "volume/missing", &MISSING),
-        ("file", "file", &["it is not a directory"]),
-        ("file/", "file", &["it is not a directory"]),
-        ("/dev/null", "/dev/null", &["it is not a directory"]),
-        ("link", "link", &IS_A_LINK),
-        ("link/", "link", &IS_A_LINK),
-        ("link//.", "link", &IS_A_LINK),
-        ("./link", "./link", &IS_A_LINK),
-        ("dangling", "dangling", &IS_A_LINK),
+    for (word, shown) in [
+        ("missing", "missing"),
+        ("missing/", "missing"),
+        ("missing/below", "missing/below"),
+        ("volume/missing", "volume/missing"),
+        ("file", "file"),
+        ("file/", "file"),
+        ("/dev/null", "/dev/null"),
+        ("link", "link"),
+        ("link/", "link"),
+        ("link//.", "link"),
+        ("./link", "./link"),
+        ("dangling", "dangling"),
     ] {
         for layout in ["plain", "atomic"] {
             let words = ["--keep-existing", "--layout", layout];
             let run = write(&azure, words).args(SECRET).args([word]);
-            let run = run.env("AKV_INIT_VAULT", azure.vault());
-            let outcome = run.with(|command| {
+            let run = run.env("AKV_INIT_VAULT", azure.vault()).with(|command| {
                 command.current_dir(place.beside("."));
             });
-            let error = format!("error: cannot write `{shown}`: {}", said[0]);
-            let lines = [&[error.as_str()], &said[1..]].concat();
-            outcome.outcome().failed(73, &lines);
+            let failure = run.failure(73, "cannot create");
+            failure.names(&format!("`{shown}`"));
+            if !matches!(shown, "file" | "/dev/null") {
+                failure.hinted();
+            }
         }
     }
     assert_eq!(place.snapshot(), before);
     assert_eq!(connections(&azure), 0);
 }
 
-/// Asserts that a run was refused with 73 for want of permission to write `path`, and said whose `directory` is.
+/// Asserts that the run may not write `path`, and that the hint names the owner and mode of `directory` and the user.
 #[track_caller]
-fn denied(place: &Place, run: Run, path: &Path, directory: &Path) {
-    let outcome = run.with(inherited::obey_permissions).outcome();
-    let error = format!(
-        "akv-init: error: cannot write `{}`: Permission denied",
-        path.display()
-    );
-    let seen = fs::metadata(directory).unwrap();
-    let whose = format!(
-        "akv-init: hint: `{}` belongs to {}:{} and has mode {:04o}, and akv-init runs as {}:{}: ",
-        directory.display(),
-        seen.uid(),
-        seen.gid(),
-        seen.mode() & 0o7777,
-        geteuid(),
-        getegid()
-    );
-    // Of what cannot be opened nobody knows whether it is in memory.
-    let said = outcome.stderr.as_str();
-    let said = said.strip_prefix(&place.warning()).unwrap_or(said);
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 2, "{said}");
-    assert_eq!(lines[0], error);
-    assert!(lines[1].starts_with(&whose), "{whose}\n{said}");
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(73), ""));
+fn denied(run: Run, path: &Path, directory: &Path) {
+    let run = run.with(inherited::obey_permissions);
+    let failure = run.failure(73, "cannot create");
+    failure.names(&format!("`{}`", path.display()));
+    let found = fs::metadata(directory).unwrap();
+    failure.hint_names(&format!("`{}`", directory.display()));
+    failure.hint_names(&format!("{}:{} ", found.uid(), found.gid()));
+    failure.hint_names(&format!("{:04o}", found.mode() & 0o7777));
+    failure.hint_names(&format!("{}:{}: ", geteuid(), getegid()));
 }
 
 #[test]
-fn a_directory_without_permission_to_write_is_refused_before_anything_is_asked() {
+fn dir_without_write_permission_is_refused_before_any_request() {
     let (azure, place) = two_secrets();
     let dir = place.dir();
     let run = |layout| place.write(&azure, &[&["--layout", layout], &SECRET[..]].concat());
     for layout in ["plain", "atomic"] {
-        // The last may not even be opened.
+        // The last one cannot even be opened.
         for mode in [0o555, 0o444, 0o600, 0o300] {
             change_mode(&dir, mode);
-            denied(&place, run(layout), &dir, &dir);
+            denied(run(layout), &dir, &dir);
         }
     }
-    // One of somebody else, as far as there can be one.
+    // The directory of another user, if the tests run as root.
     change_mode(&dir, 0o555);
     if geteuid().is_root() {
         chown(&dir, Some(12_345), Some(23_456)).unwrap();
         change_mode(&dir, 0o755);
     }
     for layout in ["plain", "atomic"] {
-        denied(&place, run(layout), &dir, &dir);
+        denied(run(layout), &dir, &dir);
     }
     assert_eq!(place.tree(), [""; 0]);
     assert_eq!(connections(&azure), 0);
 }
 
-/// Nothing is left of what had been written already.
 #[test]
-fn a_directory_below_that_cannot_be_written_leaves_all_as_it_was() {
+fn subdirectory_without_write_permission_leaves_all_files_unchanged() {
     let (azure, place) = two_secrets();
     let words = [
         "--secret",
@@ -177,40 +162,25 @@ fn a_directory_below_that_cannot_be_written_leaves_all_as_it_was() {
     fs::create_dir(&below).unwrap();
     change_mode(&below, 0o555);
     let (tree, file) = (place.tree(), place.inode("a"));
-    denied(
-        &place,
-        place.write(&azure, &words),
-        &below.join("c"),
-        &below,
-    );
+    denied(place.write(&azure, &words), &below.join("c"), &below);
     assert_eq!((place.tree(), place.inode("a")), (tree, file));
 }
 
 #[test]
-fn outside_memory_there_is_a_warning_or_with_require_tmpfs_an_error() {
+fn disk_is_a_warning_or_with_require_tmpfs_an_error() {
     let (azure, _) = two_secrets();
     let memory = Place::in_memory();
     let disk = Place::below(&disk());
     for layout in ["plain", "atomic"] {
         let words = [&["--layout", layout], &SECRET[..]].concat();
         let strict = [&["--require-tmpfs"], &words[..]].concat();
-        let outcome = disk.write(&azure, &strict).outcome();
-        let what = format!(
-            "error: `{}` is not in memory (tmpfs): the secrets will be on the disk",
-            disk.word()
-        );
-        let hint = "hint: mount an emptyDir with `medium: Memory`, or another tmpfs, there";
-        outcome.failed(73, &[&what, hint]);
+        let failure = disk.write(&azure, &strict).failure(73, "cannot create");
+        failure.names(&format!("`{}`", disk.word())).hinted();
         assert_eq!(disk.tree(), [""; 0]);
         memory.quiet(&memory.write(&azure, &strict).outcome());
         let requests = azure.requests_at(Door::Vault).len();
-        let outcome = disk.write(&azure, &words).outcome();
-        let said = what.replacen("error", "akv-init: warning", 1);
-        let warning = format!("{said}; {}\n", &hint["hint: ".len()..]);
-        assert_eq!(
-            (outcome.code, outcome.stdout, outcome.stderr),
-            (Some(0), String::new(), warning)
-        );
+        // With its warning.
+        disk.wrote(&azure, &words);
         assert_eq!(azure.requests_at(Door::Vault).len(), requests + 1);
         assert_eq!(disk.read("sub/a"), memory.read("sub/a"));
         for place in [&disk, &memory] {
@@ -220,7 +190,7 @@ fn outside_memory_there_is_a_warning_or_with_require_tmpfs_an_error() {
     }
 }
 
-/// Some directory that is not in memory and can be written by whoever runs the tests.
+/// A writable directory that is not in memory.
 #[track_caller]
 fn disk() -> PathBuf {
     let candidates = [

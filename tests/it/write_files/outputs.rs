@@ -1,10 +1,10 @@
-//! Which secrets become files, and which files they become.
+//! Which secrets are written, and to which files.
 
 use super::two_secrets;
 use crate::azure::Door;
 
 #[test]
-fn every_output_holds_every_secret() {
+fn each_output_holds_all_secrets() {
     for layout in ["plain", "atomic"] {
         let (azure, place) = two_secrets();
         let words = [
@@ -32,7 +32,7 @@ fn every_output_holds_every_secret() {
                 "{name}: {text}"
             );
         }
-        // Without `files` no secret has one for itself.
+        // Without `files` no secret has a file of its own.
         let [a, b] = ["A", "B"].map(|name| place.path(name).exists());
         assert_eq!((a, b), (false, false));
         let with_files = [&words[..], &["--output", "files"]].concat();
@@ -47,9 +47,9 @@ fn every_output_holds_every_secret() {
     }
 }
 
-/// A file of its own usually ends in a line end, and who reads it takes that off; a value among others does not.
+/// Programs usually remove the final line end of a file that holds one secret, and keep it in a value among others.
 #[test]
-fn a_line_end_among_others_is_kept_with_one_warning() {
+fn final_line_end_in_a_bundle_is_kept_with_one_warning() {
     let (azure, place) = two_secrets();
     azure.secret("alpha", "with a line end\n");
     let secret = [
@@ -64,22 +64,20 @@ fn a_line_end_among_others_is_kept_with_one_warning() {
         "--output",
         "k8s-env:c",
     ];
-    let outcome = place
-        .write(&azure, &[&secret[..], &bundles].concat())
-        .outcome();
-    let warning = format!(
-        "akv-init: warning: A: the secret ends in a line end, which becomes part of the value; to drop it, write \
-         akv://{}/alpha?trim\n",
-        azure.vault()
-    );
-    assert_eq!(place.without_warning(&outcome.stderr), warning);
+    let run = place.write(&azure, &[&secret[..], &bundles].concat());
+    let outcome = run.json().outcome();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""));
+    let warning = place.without_warning(&outcome.stderr);
+    assert_eq!(warning.lines().count(), 1, "{warning}");
+    assert!(warning.contains("\"warning\""), "{warning}");
+    let trimmed = format!("akv://{}/alpha?trim", azure.vault());
+    assert!(warning.contains(&trimmed), "{warning}");
     let trimmed = ["--secret", "A=akv:///alpha?trim"];
     place.wrote(&azure, &[&trimmed[..], &bundles].concat());
 }
 
 #[test]
-fn with_from_env_each_reference_of_the_environment_is_a_file_too() {
+fn from_env_writes_a_file_for_each_reference() {
     let (azure, place) = two_secrets();
     let vault = azure.vault();
     let run = place
@@ -108,9 +106,8 @@ fn with_from_env_each_reference_of_the_environment_is_a_file_too() {
     assert_eq!(azure.requests_at(Door::Vault).len(), 2);
 }
 
-/// The environment of a pod is full of other things; without the option none of them is looked at.
 #[test]
-fn without_from_env_no_reference_of_the_environment_is_looked_at() {
+fn without_from_env_the_environment_is_not_read() {
     let (azure, place) = two_secrets();
     let run = place
         .write(&azure, &["--secret", "a=alpha"])
@@ -121,7 +118,7 @@ fn without_from_env_no_reference_of_the_environment_is_looked_at() {
 }
 
 #[test]
-fn one_secret_for_several_files_is_one_request() {
+fn one_secret_for_several_files_costs_one_request() {
     let (azure, place) = two_secrets();
     let other = format!("c=https://{}/secrets/ALPHA", azure.vault());
     let words = [

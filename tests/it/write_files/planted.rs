@@ -1,5 +1,5 @@
-//! Whoever shares the volume may put anything anywhere: what is not a file of ours is refused by its name, before
-//! anything is asked, and is not touched.
+//! Another program that shares the volume may create anything in it: a name that is not akv-init's own is refused before
+//! any request, and not touched.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,68 +9,53 @@ use serde_json::{Value, json};
 use super::two_secrets;
 use crate::azure::Azure;
 use crate::network::wire::connections;
-use crate::support_files::{IN_THE_WAY, MANIFEST, Place, Plant};
+use crate::support::Failure;
+use crate::support_files::{MANIFEST, Place, Plant};
 
 const PLAIN: [&str; 2] = ["--layout", "plain"];
 const ATOMIC: [&str; 2] = ["--layout", "atomic"];
 const SECRETS: [&str; 4] = ["--secret", "a=alpha", "--secret", "sub/deep/b=beta"];
 
-const PLANTS: [(Plant, &str); 4] = [
-    (Plant::Directory, "it is a directory"),
-    (Plant::File, "it is a file"),
-    (Plant::Link, "it is a symbolic link"),
-    (Plant::Pipe, "it is neither a file nor a directory"),
-];
+const PLANTS: [Plant; 4] = [Plant::Directory, Plant::File, Plant::Link, Plant::Pipe];
+const NOT_FILES: [Plant; 3] = [Plant::Directory, Plant::Link, Plant::Pipe];
+const NOT_DIRECTORIES: [Plant; 3] = [Plant::File, Plant::Link, Plant::Pipe];
 
-/// What is said of each where a directory has to be.
-const NO_DIRECTORY: [(Plant, &str); 3] = [
-    (Plant::File, "it is a file, where a directory has to be"),
-    (
-        Plant::Link,
-        "it is a symbolic link, where a directory has to be",
-    ),
-    (
-        Plant::Pipe,
-        "it is neither a file nor a directory, where a directory has to be",
-    ),
-];
-
-/// A run with these words is refused with these lines, of which the first is about `name` in DIR, and leaves all as it
-/// was, here and beside.
+/// Asserts that a run with these words is refused without a request, that the error names this path in DIR and has a
+/// hint, and that nothing in DIR and beside it has changed.
 #[track_caller]
-fn refused(azure: &Azure, place: &Place, words: &[&str], name: &str, said: &[&str]) {
+fn refused(azure: &Azure, place: &Place, words: &[&str], name: &str) -> Failure {
     let before = place.snapshot();
-    let outcome = place.write(azure, words).outcome();
-    let error = format!(
-        "error: cannot write `{}`: {}",
-        place.path(name).display(),
-        said[0]
-    );
-    let lines: Vec<&str> = std::iter::once(error.as_str())
-        .chain(said[1..].iter().copied())
-        .collect();
-    place.failed(&outcome, 73, &lines);
+    let failure = place.write(azure, words).failure(73, "cannot create");
+    let path = place.path(name).display().to_string();
+    failure.names(&format!("`{path}`")).hinted();
     assert_eq!(place.snapshot(), before);
     assert_eq!(connections(azure), 0);
+    failure
 }
 
 /// The same with one thing planted in a fresh directory.
 #[track_caller]
-fn planted(words: &[&str], name: &str, plant: Plant, said: &[&str]) {
+fn planted(words: &[&str], name: &str, plant: Plant) -> Failure {
     let (azure, place) = two_secrets();
     place.plant(name, plant);
-    refused(&azure, &place, &[words, &SECRETS].concat(), name, said);
+    refused(&azure, &place, &[words, &SECRETS].concat(), name)
+}
+
+/// The same with a symbolic link to this target.
+#[track_caller]
+fn linked(words: &[&str], name: &str, target: &str) {
+    let (azure, place) = two_secrets();
+    symlink(target, place.path(name)).unwrap();
+    refused(&azure, &place, &[words, &SECRETS].concat(), name);
 }
 
 #[test]
-fn in_plain_a_target_that_is_no_file_is_refused() {
-    for (plant, said) in PLANTS {
-        if plant != Plant::File {
-            planted(&PLAIN, "a", plant, &[said, IN_THE_WAY]);
-            planted(&PLAIN, "sub/deep/b", plant, &[said, IN_THE_WAY]);
-        }
+fn plain_target_that_is_not_a_file_is_refused() {
+    for plant in NOT_FILES {
+        planted(&PLAIN, "a", plant);
+        planted(&PLAIN, "sub/deep/b", plant);
     }
-    // A file that is not ours is one that was there before: it is replaced.
+    // A file that was there before is replaced.
     let (azure, place) = two_secrets();
     place.plant("a", Plant::File);
     place.wrote(&azure, &SECRETS);
@@ -78,74 +63,65 @@ fn in_plain_a_target_that_is_no_file_is_refused() {
 }
 
 #[test]
-fn a_directory_on_the_way_that_is_none_is_refused() {
-    for (plant, said) in NO_DIRECTORY {
+fn plain_parent_that_is_not_a_directory_is_refused() {
+    for plant in NOT_DIRECTORIES {
         for name in ["sub", "sub/deep"] {
-            planted(&PLAIN, name, plant, &[said, IN_THE_WAY]);
+            planted(&PLAIN, name, plant);
         }
     }
 }
 
-/// It would be as good as the directory that it leads to, but who knows where it leads in a moment.
+/// Its target can change at any time.
 #[test]
-fn a_link_to_a_directory_is_refused_too() {
+fn link_to_a_directory_is_refused() {
     for target in ["..", ".", "real"] {
         let (azure, place) = two_secrets();
         fs::create_dir(place.path("real")).unwrap();
         symlink(target, place.path("sub")).unwrap();
-        let said = [
-            "it is a symbolic link, where a directory has to be",
-            IN_THE_WAY,
-        ];
-        refused(&azure, &place, &SECRETS, "sub", &said);
+        refused(&azure, &place, &SECRETS, "sub");
     }
 }
 
 #[test]
-fn in_plain_a_manifest_that_is_no_file_is_refused() {
-    for (plant, said) in PLANTS {
-        if plant != Plant::File {
-            let words = ["--keep-existing"];
-            planted(&words, MANIFEST, plant, &[said, IN_THE_WAY]);
-        }
+fn plain_manifest_that_is_not_a_file_is_refused() {
+    for plant in NOT_FILES {
+        planted(&["--keep-existing"], MANIFEST, plant);
     }
 }
 
-/// Nobody believes it, so there is nothing to be written in its place. A file somebody might believe.
+/// Without the option a manifest file is emptied, so that a later run does not rely on it.
 #[test]
-fn without_keep_existing_what_is_called_like_the_manifest_and_is_no_file_is_left_alone() {
-    for (plant, _) in PLANTS {
+fn without_keep_existing_a_manifest_that_is_not_a_file_is_left_alone() {
+    for plant in PLANTS {
         let (azure, place) = two_secrets();
         place.plant(MANIFEST, plant);
-        let seen = |place: &Place| {
+        let listed = |place: &Place| {
             let names = place.names().into_iter();
             names
                 .filter(|line| line.starts_with(MANIFEST))
                 .collect::<Vec<_>>()
         };
-        let before = seen(&place);
+        let before = listed(&place);
         place.wrote(&azure, &SECRETS);
         match plant {
             Plant::File => {
                 let manifest: Value = serde_json::from_slice(&place.read(MANIFEST)).unwrap();
                 assert_eq!(manifest, json!({"version": 1, "files": {}}));
             }
-            _ => assert_eq!(seen(&place), before),
+            _ => assert_eq!(listed(&place), before),
         }
         assert_eq!(place.read("a"), b"first");
     }
 }
 
 #[test]
-fn in_atomic_a_name_that_is_no_link_of_ours_is_refused() {
-    let hint = "hint: was the directory written with --layout plain? use that again, or empty it";
+fn atomic_name_that_is_not_the_expected_link_is_refused() {
     for name in ["a", "sub"] {
-        for (plant, said) in PLANTS {
-            let hint = match plant {
-                Plant::Directory | Plant::File => hint,
-                Plant::Link | Plant::Pipe => IN_THE_WAY,
-            };
-            planted(&ATOMIC, name, plant, &[said, hint]);
+        for plant in PLANTS {
+            let failure = planted(&ATOMIC, name, plant);
+            if matches!(plant, Plant::Directory | Plant::File) {
+                failure.hint_names("--layout plain");
+            }
         }
         for target in [
             "..data",
@@ -154,23 +130,16 @@ fn in_atomic_a_name_that_is_no_link_of_ours_is_refused() {
             "../volume/..data/a",
             "/..data/a",
         ] {
-            let (azure, place) = two_secrets();
-            symlink(target, place.path(name)).unwrap();
-            let words = [ATOMIC.as_slice(), &SECRETS].concat();
-            let said = ["it is a symbolic link", IN_THE_WAY];
-            refused(&azure, &place, &words, name, &said);
+            linked(&ATOMIC, name, target);
         }
     }
 }
 
 #[test]
-fn in_atomic_a_data_link_that_is_not_ours_is_refused() {
-    for (plant, said) in PLANTS {
-        if plant != Plant::Link {
-            planted(&ATOMIC, "..data", plant, &[said, IN_THE_WAY]);
-        }
+fn atomic_data_link_of_another_program_is_refused() {
+    for plant in [Plant::Directory, Plant::File, Plant::Pipe] {
+        planted(&ATOMIC, "..data", plant);
     }
-    let words = [ATOMIC.as_slice(), &SECRETS].concat();
     for target in [
         // The kubelet's own, of a Secret that is mounted there.
         "..2026_01_20_22_54_42.123456789",
@@ -181,66 +150,41 @@ fn in_atomic_a_data_link_that_is_not_ours_is_refused() {
         "..akv-init-0123456789abcdef/below",
         "./..akv-init-0123456789abcdef",
     ] {
-        let (azure, place) = two_secrets();
-        symlink(target, place.path("..data")).unwrap();
-        let said = [
-            "it is a symbolic link that akv-init did not make",
-            "hint: give akv-init a directory that nothing else fills in this layout",
-        ];
-        refused(&azure, &place, &words, "..data", &said);
+        linked(&ATOMIC, "..data", target);
     }
 }
 
 #[test]
-fn in_atomic_a_set_that_is_no_directory_is_refused() {
+fn atomic_set_that_is_not_a_directory_is_refused() {
     let set = "..akv-init-0123456789abcdef";
-    for (plant, said) in NO_DIRECTORY {
+    for plant in NOT_DIRECTORIES {
         let (azure, place) = two_secrets();
         place.plant(set, plant);
         symlink(set, place.path("..data")).unwrap();
         let words = [ATOMIC.as_slice(), &SECRETS].concat();
-        refused(&azure, &place, &words, set, &[said, IN_THE_WAY]);
+        refused(&azure, &place, &words, set);
     }
 }
 
 #[test]
-fn the_other_layout_is_refused_with_what_to_do() {
-    let (azure, place) = two_secrets();
-    let atomic = [ATOMIC.as_slice(), &["--secret", "a=alpha"]].concat();
-    let plain = [PLAIN.as_slice(), &["--secret", "a=alpha"]].concat();
-    // Asked for by an earlier run.
-    let asked = |azure: &Azure| azure.requests().len();
-    place.wrote(&azure, &atomic);
-    let (before, requests) = (place.snapshot(), asked(&azure));
-    let path = place.path("a").display().to_string();
-    place.failed(
-        &place.write(&azure, &plain).outcome(),
-        73,
-        &[
-            &format!("error: cannot write `{path}`: it is a symbolic link"),
-            "hint: the directory was written with --layout atomic: use that again, or empty it",
-        ],
-    );
-    assert_eq!((place.snapshot(), asked(&azure)), (before, requests));
-    let other = Place::new();
-    other.wrote(&azure, &plain);
-    let (before, requests) = (other.snapshot(), asked(&azure));
-    let path = other.path("a").display().to_string();
-    other.failed(
-        &other.write(&azure, &atomic).outcome(),
-        73,
-        &[
-            &format!("error: cannot write `{path}`: it is a file"),
-            "hint: was the directory written with --layout plain? use that again, or empty it",
-        ],
-    );
-    assert_eq!((other.snapshot(), asked(&azure)), (before, requests));
+fn directory_of_the_other_layout_is_refused() {
+    let secret = ["--secret", "a=alpha"];
+    for (before, after, name) in [(ATOMIC, PLAIN, "atomic"), (PLAIN, ATOMIC, "plain")] {
+        let (azure, place) = two_secrets();
+        place.wrote(&azure, &[before.as_slice(), &secret].concat());
+        let (snapshot, requests) = (place.snapshot(), azure.requests().len());
+        let run = place.write(&azure, &[after.as_slice(), &secret].concat());
+        let failure = run.failure(73, "cannot create");
+        failure.names(&place.path("a").display().to_string());
+        failure.hint_names(&format!("--layout {name}"));
+        assert_eq!(place.snapshot(), snapshot);
+        assert_eq!(azure.requests().len(), requests);
+    }
 }
 
-/// What is called like something temporary is a run's that was killed, or was made to look so: it goes, and what links
-/// in it lead to stays.
+/// A temporary name belongs to a run that was killed, or was made up by another program.
 #[test]
-fn what_looks_like_something_temporary_is_removed_and_no_link_followed() {
+fn temporary_names_are_removed_and_links_are_not_followed() {
     for layout in [PLAIN, ATOMIC] {
         let (azure, place) = two_secrets();
         fs::create_dir(place.beside("precious")).unwrap();
@@ -275,7 +219,7 @@ fn what_looks_like_something_temporary_is_removed_and_no_link_followed() {
         );
         assert_eq!(
             fs::read(place.beside("target")).unwrap(),
-            b"of somebody else"
+            b"of another program"
         );
     }
 }

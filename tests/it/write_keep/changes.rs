@@ -1,4 +1,4 @@
-//! What is kept has to be what was asked for: the same names, each from the same reference, in the same form.
+//! Files are kept only if the names, the references and the formats are the same.
 
 use super::{Earlier, LAYOUTS, ONE, keep};
 use crate::azure::Door;
@@ -6,10 +6,9 @@ use crate::support_files::change_mode;
 
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
-/// After a run with the first words, one with the others has nothing to keep; all of them want `alpha` alone, and the
-/// last for these files.
+/// Asserts that after a run with `before` a run with `after`, which needs only `alpha`, for these files, keeps nothing.
 #[track_caller]
-fn other(before: &[&str], after: &[&'static str], files: &str) {
+fn not_kept(before: &[&str], after: &[&'static str], files: &str) {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, before);
         earlier.azure.close(Door::Vault);
@@ -17,69 +16,62 @@ fn other(before: &[&str], after: &[&'static str], files: &str) {
     }
 }
 
-/// After a run with the first words, one with the others keeps the files.
+/// Asserts that after a run with `before` a run with `after` keeps the files.
 #[track_caller]
-fn same(before: &[&str], after: &[&'static str]) {
+fn kept(before: &[&str], after: &[&'static str]) {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, before);
         earlier.azure.close(Door::Vault);
-        earlier.keeps(earlier.again(&keep(after)), "reading secret `alpha` from ");
+        earlier.keeps(earlier.again(&keep(after)), "alpha");
     }
 }
 
 const TWO: [&str; 4] = ["--secret", "a=alpha", "--secret", "sub/b=alpha"];
 
 #[test]
-fn another_name_is_not_there() {
-    other(&ONE, &["--secret", "b=alpha"], "b");
-    other(&ONE, &TWO, "a, sub/b");
-    other(
+fn another_name_is_not_kept() {
+    not_kept(&ONE, &["--secret", "b=alpha"], "b");
+    not_kept(&ONE, &TWO, "a, sub/b");
+    not_kept(
         &["--secret", "sub/a=alpha"],
         &["--secret", "sub/b=alpha"],
         "sub/b",
     );
-    other(&["--secret", "sub/a=alpha"], &["--secret", "a=alpha"], "a");
-    other(&["--secret", "a=alpha"], &["--secret", "A=alpha"], "A");
-}
-
-/// All that is asked for was written; what else there is, is nobody's business here.
-#[test]
-fn fewer_names_are_there_too() {
-    same(&TWO, &ONE);
-    same(&TWO, &["--secret", "sub/b=alpha"]);
-    same(&TWO, &["--secret", "sub/b=alpha", "--secret", "a=alpha"]);
-    same(&["--secret", "a=alpha", "--secret", "b=beta"], &ONE);
+    not_kept(&["--secret", "sub/a=alpha"], &["--secret", "a=alpha"], "a");
+    not_kept(&["--secret", "a=alpha"], &["--secret", "A=alpha"], "A");
 }
 
 #[test]
-fn another_reference_is_another_secret() {
-    other(&["--secret", "a=beta"], &ONE, "a");
-    other(&["--secret", "a=akv:///alpha?trim"], &ONE, "a");
-    other(&ONE, &["--secret", "a=akv:///alpha?trim"], "a");
+fn subset_of_the_files_is_kept() {
+    kept(&TWO, &ONE);
+    kept(&TWO, &["--secret", "sub/b=alpha"]);
+    kept(&TWO, &["--secret", "sub/b=alpha", "--secret", "a=alpha"]);
+    kept(&["--secret", "a=alpha", "--secret", "b=beta"], &ONE);
 }
 
 #[test]
-fn another_version_is_another_secret() {
+fn another_reference_is_not_kept() {
+    not_kept(&["--secret", "a=beta"], &ONE, "a");
+    not_kept(&["--secret", "a=akv:///alpha?trim"], &ONE, "a");
+    not_kept(&ONE, &["--secret", "a=akv:///alpha?trim"], "a");
+}
+
+#[test]
+fn another_version_is_not_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
         earlier.azure.close(Door::Vault);
         let reference = format!("a=alpha/{VERSION}");
         let words = ["--keep-existing", "--timeout", "0", "--secret", &reference];
-        let outcome = earlier.again(&words).outcome();
-        assert_eq!(outcome.code, Some(69), "{}", outcome.stderr);
-        assert!(
-            outcome.stderr.contains("; and there is nothing to keep: "),
-            "{}",
-            outcome.stderr
-        );
+        earlier.nothing_to_keep(earlier.again(&words), "a");
     }
 }
 
 #[test]
-fn another_vault_has_other_secrets() {
+fn another_vault_is_not_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
-        // The same vault by another name, and nobody listens.
+        // An address where nothing listens.
         let words = [
             "--keep-existing",
             "--timeout",
@@ -87,29 +79,20 @@ fn another_vault_has_other_secrets() {
             "--secret",
             "a=akv://127.0.0.1:1/alpha",
         ];
-        let before = earlier.place.snapshot();
-        let outcome = earlier
+        let run = earlier
             .again(&words)
-            .env("AKV_INIT_ALLOW_VAULT", "127.0.0.1:1")
-            .outcome();
-        assert_eq!(outcome.code, Some(69), "{}", outcome.stderr);
-        assert!(
-            outcome.stderr.contains("; and there is nothing to keep: "),
-            "{}",
-            outcome.stderr
-        );
-        assert_eq!(earlier.place.snapshot(), before);
+            .env("AKV_INIT_ALLOW_VAULT", "127.0.0.1:1");
+        earlier.nothing_to_keep(run, "a");
     }
 }
 
-/// It is the secret that counts, not the words for it.
 #[test]
-fn another_spelling_is_the_same_reference() {
+fn another_spelling_of_the_reference_is_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &["--secret", "a=alpha"]);
         earlier.azure.close(Door::Vault);
         let vault = earlier.azure.vault();
-        // Whether the environment can hold it, too: a bare name there is no reference.
+        // With whether it is a reference in the environment too, which a bare name is not.
         for (in_environment, reference) in [
             (false, "alpha".to_owned()),
             (false, format!("https://{vault}/secrets/alpha")),
@@ -122,45 +105,44 @@ fn another_spelling_is_the_same_reference() {
         ] {
             let secret = format!("a={reference}");
             let run = earlier.again(&["--keep-existing", "--timeout", "0", "--secret", &secret]);
-            earlier.keeps(run, "reading secret `alpha` from ");
+            earlier.keeps(run, "alpha");
             if in_environment {
                 let run = earlier.again(&keep(&["--from-env"])).env("a", &reference);
-                earlier.keeps(run, "reading secret `alpha` from ");
+                earlier.keeps(run, "alpha");
             }
         }
     }
 }
 
 #[test]
-fn another_format_is_another_file() {
+fn another_format_is_not_kept() {
     let json = ["--secret", "A=alpha", "--output", "json:a"];
     let dotenv = ["--secret", "A=alpha", "--output", "dotenv:a"];
-    same(&json, &json);
-    other(&json, &dotenv, "A");
-    other(&dotenv, &json, "A");
-    other(&json, &["--secret", "a=alpha"], "a");
-    other(&["--secret", "a=alpha"], &json, "A");
+    kept(&json, &json);
+    not_kept(&json, &dotenv, "A");
+    not_kept(&dotenv, &json, "A");
+    not_kept(&json, &["--secret", "a=alpha"], "a");
+    not_kept(&["--secret", "a=alpha"], &json, "A");
 }
 
-/// A file of several secrets is all of them.
 #[test]
-fn other_keys_in_it_make_another_file() {
+fn bundle_with_other_keys_is_not_kept() {
     let two = [
         "--secret", "A=alpha", "--secret", "B=alpha", "--output", "json:all",
     ];
-    same(
+    kept(
         &two,
         &[
             "--output", "json:all", "--secret", "B=alpha", "--secret", "A=alpha",
         ],
     );
-    other(&two, &["--secret", "A=alpha", "--output", "json:all"], "A");
-    other(
+    not_kept(&two, &["--secret", "A=alpha", "--output", "json:all"], "A");
+    not_kept(
         &["--secret", "A=alpha", "--output", "json:all"],
         &two,
         "A, B",
     );
-    other(
+    not_kept(
         &two,
         &[
             "--secret", "A=alpha", "--secret", "C=alpha", "--output", "json:all",
@@ -170,22 +152,21 @@ fn other_keys_in_it_make_another_file() {
 }
 
 #[test]
-fn every_output_has_to_be_there() {
+fn missing_output_is_not_kept() {
     let json = ["--secret", "A=alpha", "--output", "json:all"];
     let both = [
         "--secret", "A=alpha", "--output", "json:all", "--output", "files",
     ];
-    same(&both, &json);
-    same(&both, &["--secret", "A=alpha"]);
-    same(&both, &both);
-    other(&json, &both, "A");
+    kept(&both, &json);
+    kept(&both, &["--secret", "A=alpha"]);
+    kept(&both, &both);
+    not_kept(&json, &both, "A");
 }
 
-/// Who may read them is a part of what was asked for.
 #[test]
-fn other_permissions_make_other_files() {
-    other(&ONE, &["--mode", "0400", "--secret", "a=alpha"], "a");
-    same(
+fn file_with_other_permissions_is_not_kept() {
+    not_kept(&ONE, &["--mode", "0400", "--secret", "a=alpha"], "a");
+    kept(
         &["--mode", "0400", "--secret", "a=alpha"],
         &["--mode", "400", "--secret", "a=alpha"],
     );
@@ -197,14 +178,13 @@ fn other_permissions_make_other_files() {
     }
 }
 
-/// What another layout has written is refused as ever.
 #[test]
 fn another_layout_is_refused() {
     for (before, after) in [("plain", "atomic"), ("atomic", "plain")] {
         let earlier = Earlier::run(before, &ONE);
         earlier.azure.close(Door::Vault);
         let words = [&["--layout", after], &keep(&ONE)[..]].concat();
-        let outcome = earlier.place.write(&earlier.azure, &words).outcome();
-        assert_eq!(outcome.code, Some(73), "{}", outcome.stderr);
+        let run = earlier.place.write(&earlier.azure, &words);
+        run.failure(73, "cannot create");
     }
 }

@@ -1,80 +1,73 @@
-//! A refusal is an answer: whoever has taken a secret away must not find it kept.
+//! A refusal is final: a secret that was deleted or denied is never kept.
 
 use super::{Earlier, KEEP, LAYOUTS, ONE, keep};
 use crate::azure::{Answer, Azure, Door, Identity, Stored};
 use crate::faults::without_ids;
 use crate::network::wire::all_at_once;
-use crate::support::{Outcome, Run};
+use crate::support::Run;
 use crate::support_files::Place;
 
-/// An outcome without the ids of its requests.
-fn outcome(run: Run) -> Outcome {
-    let outcome = run.outcome();
-    Outcome {
-        stderr: without_ids(&outcome.stderr),
-        ..outcome
-    }
-}
-
-/// All is as without the option, with this code, and the files are as they were.
+/// Asserts that the run fails with this cause, as it does without `--keep-existing`, and changes nothing.
 #[track_caller]
-fn never_kept(earlier: &Earlier, change: impl Fn(Run) -> Run, code: i32) {
+fn never_kept(earlier: &Earlier, change: impl Fn(Run) -> Run, (code, cause): (i32, &str)) {
     let before = earlier.place.snapshot();
     let without = [&KEEP[1..], &ONE].concat();
-    let expected = outcome(change(earlier.again(&without)));
-    let found = outcome(change(earlier.again(&keep(&ONE))));
-    assert_eq!(found, expected);
+    let expected = change(earlier.again(&without)).failure(code, cause);
+    let failure = change(earlier.again(&keep(&ONE))).failure(code, cause);
     assert_eq!(
-        (found.code, found.stdout.as_str()),
-        (Some(code), ""),
-        "{}",
-        found.stderr
+        without_ids(failure.message()),
+        without_ids(expected.message())
     );
-    assert!(found.error().is_some(), "{}", found.stderr);
+    assert_eq!(failure.line["hint"], expected.line["hint"]);
     assert_eq!(earlier.place.snapshot(), before);
 }
 
+const NOT_FOUND: (i32, &str) = (66, "not found");
+const PROTOCOL: (i32, &str) = (76, "protocol");
+const DENIED: (i32, &str) = (77, "denied");
+const CONFIG: (i32, &str) = (78, "config");
+
 #[test]
-fn a_refusal_of_the_vault_is_never_overruled() {
+fn refusal_of_the_vault_is_final() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
-        for (answer, code) in [
-            (Answer::rbac(), 77),
-            (Answer::access_policy(), 77),
-            (Answer::firewall(), 77),
-            (Answer::private_endpoint(), 77),
-            (Answer::policy(), 77),
-            (Answer::akv10000(), 77),
-            (Answer::disabled(), 66),
-            (Answer::not_found("alpha"), 66),
-            (Answer::garbage(), 76),
-            (Answer::html(200, "<html>Please sign in</html>"), 76),
-            (Answer::redirect("https://sign-in.example.com/"), 76),
+        for (answer, cause) in [
+            (Answer::rbac(), DENIED),
+            (Answer::access_policy(), DENIED),
+            (Answer::firewall(), DENIED),
+            (Answer::private_endpoint(), DENIED),
+            (Answer::policy(), DENIED),
+            (Answer::akv10000(), DENIED),
+            (Answer::disabled(), NOT_FOUND),
+            (Answer::not_found("alpha"), NOT_FOUND),
+            (Answer::garbage(), PROTOCOL),
+            (Answer::html(200, "<html>Please sign in</html>"), PROTOCOL),
+            (Answer::redirect("https://sign-in.example.com/"), PROTOCOL),
         ] {
             earlier.azure.always(Door::Vault, answer);
-            never_kept(&earlier, |run| run, code);
+            never_kept(&earlier, |run| run, cause);
         }
         earlier.azure.clear(Door::Vault);
-        // As the stand-in says it by itself.
+        // The stand-in's own answer.
         earlier.azure.put(Stored {
             enabled: false,
             ..Stored::new("alpha", "first")
         });
-        never_kept(&earlier, |run| run, 66);
+        never_kept(&earlier, |run| run, NOT_FOUND);
     }
 }
 
 #[test]
-fn a_refusal_of_the_identity_is_never_overruled() {
+fn refusal_of_the_identity_is_final() {
     let earlier = Earlier::run("plain", &ONE);
     earlier.azure.identities(&[]);
-    never_kept(&earlier, |run| run, 77);
+    never_kept(&earlier, |run| run, DENIED);
     earlier
         .azure
         .identities(&[Identity::user("one"), Identity::user("two")]);
-    never_kept(&earlier, |run| run, 77);
+    never_kept(&earlier, |run| run, DENIED);
     earlier.azure.always(Door::Imds, Answer::garbage());
-    never_kept(&earlier, |run| run, 76);
+    never_kept(&earlier, |run| run, PROTOCOL);
     let federated = |azure: &Azure, run: Run| {
         let variables = azure.workload_environment().into_iter();
         let run = run.without("AZURE_POD_IDENTITY_AUTHORITY_HOST");
@@ -82,27 +75,27 @@ fn a_refusal_of_the_identity_is_never_overruled() {
     };
     let refused = Answer::aadsts(700_213, "No matching federated identity record found.");
     earlier.azure.always(Door::Login, refused);
-    never_kept(&earlier, |run| federated(&earlier.azure, run), 77);
+    never_kept(&earlier, |run| federated(&earlier.azure, run), DENIED);
 }
 
 #[test]
-fn what_is_wrong_here_is_never_overruled() {
+fn configuration_error_is_final() {
     let earlier = Earlier::run("plain", &ONE);
     earlier.azure.close(Door::Vault);
     never_kept(
         &earlier,
         |run| run.env("SSL_CERT_FILE", "/no/such/file"),
-        78,
+        CONFIG,
     );
     never_kept(
         &earlier,
         |run| run.env("HTTPS_PROXY", "socks5://127.0.0.1:1"),
-        78,
+        CONFIG,
     );
     never_kept(
         &earlier,
         |run| run.env("AZURE_CLIENT_SECRET", "half of it"),
-        78,
+        CONFIG,
     );
     never_kept(
         &earlier,
@@ -110,40 +103,39 @@ fn what_is_wrong_here_is_never_overruled() {
             run.env("AKV_INIT_TIMEOUT", "soon")
                 .env("AKV_INIT_CLOUD", "mars")
         },
-        78,
+        CONFIG,
     );
     earlier.azure.open(Door::Vault);
-    // Nobody that is trusted answers there.
-    never_kept(&earlier, |run| run.without("SSL_CERT_FILE"), 76);
+    // A certificate that is not trusted.
+    never_kept(&earlier, |run| run.without("SSL_CERT_FILE"), PROTOCOL);
 }
 
-/// One secret cannot be reached, and of another it is known that it is denied: the refusal counts.
 #[test]
-fn one_refusal_is_enough() {
+fn refusal_of_one_secret_is_final_while_another_is_unavailable() {
     let two = ["--secret", "a=alpha", "--secret", "b=beta"];
-    let denied = [(Answer::rbac(), 77), (Answer::not_found("beta"), 66)];
+    let denied = [
+        (Answer::rbac(), DENIED),
+        (Answer::not_found("beta"), NOT_FOUND),
+    ];
     let rows = LAYOUTS
         .iter()
         .flat_map(|layout| denied.clone().map(|denied| (*layout, denied)));
-    all_at_once(rows, |(layout, (denied, code))| {
+    all_at_once(rows, |(layout, (denied, (code, cause)))| {
         let earlier = Earlier::run(layout, &two);
         let azure = &earlier.azure;
         azure.always_for(Door::Vault, "/secrets/alpha", Answer::status(503));
         azure.always_for(Door::Vault, "/secrets/beta", denied);
         let before = earlier.place.snapshot();
         let words = [&["--keep-existing", "--timeout", "30"], &two[..]].concat();
-        let found = outcome(earlier.again(&words));
-        assert_eq!(found.code, Some(code), "{}", found.stderr);
-        let start = format!("reading secret `beta` from {} for b: 40", azure.vault());
-        let error = found.error().unwrap_or_default();
-        assert!(error.starts_with(&start), "{error}");
+        let failure = earlier.again(&words).failure(code, cause);
+        failure.fact("secret", "beta").fact("vault", azure.vault());
         assert_eq!(earlier.place.snapshot(), before);
     });
 }
 
-/// It would have expired, and nobody but Azure can tell whether it would be issued again.
+/// It expires, and may not be issued again.
 #[test]
-fn an_access_token_is_never_kept() {
+fn access_token_is_never_kept() {
     let reference = "b=entra-token:https://database.windows.net/";
     for layout in LAYOUTS {
         let words = ["--secret", "a=alpha", "--secret", reference];
@@ -155,23 +147,16 @@ fn an_access_token_is_never_kept() {
             layout,
         };
         earlier.wrote(&words);
-        // Nor is anything noted that a later run could take for more than it is.
+        // There is no manifest for a later run to rely on.
         assert!(!earlier.place.path("..data/..akv-init.json").exists());
         assert!(!earlier.place.path("..akv-init.json").exists());
         earlier.azure.close(Door::Vault);
-        earlier.unavailable(
-            earlier.again(&keep(&words)),
-            "a",
-            "an access token is never kept",
-        );
+        let failure = earlier.unavailable(earlier.again(&keep(&words)), "a");
+        assert!(!failure.message().contains(&earlier.place.word()));
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
         earlier.azure.close(Door::Imds);
-        let found = earlier.again(&keep(&["--secret", reference])).outcome();
-        assert_eq!(found.code, Some(69), "{}", found.stderr);
-        let error = found.error().unwrap_or_default();
-        assert!(
-            error.ends_with(": connection refused; an access token is never kept"),
-            "{error}"
-        );
+        let run = earlier.again(&keep(&["--secret", reference]));
+        let failure = run.failure(69, "unavailable");
+        assert!(!failure.message().contains(&earlier.place.word()));
     }
 }

@@ -13,7 +13,7 @@ use super::swapped::swapped_everywhere;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, quiet, write};
 use crate::azure::Door;
-use crate::support::Outcome;
+use crate::support::Failure;
 use crate::support_files::{Place, change_mode};
 
 /// How it fails, where it does.
@@ -52,9 +52,9 @@ fn nested_files_are_written_all_the_same() {
 
 /// What a run says that finds this, with `openat2` and without it, and where it is put in between, as soon as all has
 /// been looked at. It is asserted to be the same.
-fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, String) {
+fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, Failure) {
     let azure = volume::azure();
-    let mut said: Vec<String> = Vec::new();
+    let mut failures: Vec<Failure> = Vec::new();
     let volume = volume::place();
     for early in [true, false] {
         for errno in WAYS {
@@ -79,7 +79,7 @@ fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, String) {
             });
             let context = format!("{errno:?}: {outcome:?}");
             assert_eq!(failed.get() > 0, errno.is_some(), "{context}");
-            said.push(error_of(&volume, &outcome));
+            failures.push(outcome.failure(73, "cannot create"));
             // What is there before anything is fetched is found before.
             assert_eq!(
                 azure.requests_at(Door::Vault).is_empty(),
@@ -88,14 +88,9 @@ fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, String) {
             );
         }
     }
-    said.dedup();
-    assert_eq!(said.len(), 1, "{said:?}");
-    (volume, said.remove(0))
-}
-
-fn error_of(volume: &Place, outcome: &Outcome) -> String {
-    assert_eq!(outcome.code, Some(73), "{}", outcome.stderr);
-    volume.without_warning(&outcome.stderr)
+    failures.dedup_by_key(|failure| failure.line.to_string());
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    (volume, failures.remove(0))
 }
 
 fn is_empty(directory: &Path) -> bool {
@@ -103,36 +98,31 @@ fn is_empty(directory: &Path) -> bool {
     entries.next().is_none()
 }
 
-fn a_link_where_a_directory_has_to_be(path: &Path) -> String {
-    let path = path.display();
-    format!(
-        "akv-init: error: cannot write `{path}`: it is a symbolic link, where a directory has to be\n\
-         akv-init: hint: remove it, or choose another name\n"
-    )
+/// Asserts that the error names this path and has a hint.
+#[track_caller]
+fn names_the_link(failure: &Failure, path: &Path) {
+    failure.names(&format!("`{}`", path.display())).hinted();
 }
 
 #[test]
 fn a_link_in_the_place_of_a_directory_is_refused_in_the_same_words() {
-    let (volume, said) = refused(Layout::Plain, |volume| {
+    let (volume, failure) = refused(Layout::Plain, |volume| {
         fs::create_dir_all(volume.beside("outside/e")).expect("it can be made");
         symlink(volume.beside("outside"), volume.path("d")).expect("its name is free");
     });
-    let expected = a_link_where_a_directory_has_to_be(&volume.path("d"));
-    assert_eq!(said, expected);
+    names_the_link(&failure, &volume.path("d"));
     assert!(is_empty(&volume.beside("outside/e")));
 }
 
 #[test]
 fn a_link_that_leads_up_or_nowhere_is_refused_in_the_same_words() {
     for target in ["..", "../..", "nowhere", "."] {
-        let (volume, said) = refused(Layout::Plain, |volume| {
+        let (volume, failure) = refused(Layout::Plain, |volume| {
             fs::create_dir(volume.path("d")).expect("its name is free");
             change_mode(&volume.path("d"), 0o755);
             symlink(target, volume.path("d/e")).expect("its name is free");
         });
-        let path = volume.path("d/e");
-        let expected = a_link_where_a_directory_has_to_be(&path);
-        assert_eq!(said, expected, "to {target}");
+        names_the_link(&failure, &volume.path("d/e"));
         assert_eq!(
             volume.tree(),
             ["d/ 0755".to_owned(), format!("d/e -> {target}")]
@@ -143,13 +133,12 @@ fn a_link_that_leads_up_or_nowhere_is_refused_in_the_same_words() {
 #[test]
 fn a_data_directory_that_is_a_link_is_refused_in_the_same_words() {
     let name = "..akv-init-0123456789abcdef";
-    let (volume, said) = refused(Layout::Atomic, |volume| {
+    let (volume, failure) = refused(Layout::Atomic, |volume| {
         fs::create_dir_all(volume.beside("outside")).expect("it can be made");
         symlink("../outside", volume.path(name)).expect("its name is free");
         symlink(name, volume.path("..data")).expect("its name is free");
     });
-    let expected = a_link_where_a_directory_has_to_be(&volume.path(name));
-    assert_eq!(said, expected);
+    names_the_link(&failure, &volume.path(name));
     assert!(is_empty(&volume.beside("outside")));
 }
 

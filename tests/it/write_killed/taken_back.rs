@@ -39,7 +39,7 @@ fn disturbed(layout: Layout, least: usize, stops: &[Stop], disturb: fn() -> Then
         }
         fail(call, last)
     });
-    assert_eq!(outcome.code, Some(73), "{}", outcome.stderr);
+    outcome.failure(73, "cannot create");
     assert_eq!(exactly(&volume), before);
     on_two_threads(points.len(), |point| {
         let (index, stop, text) = &points[point];

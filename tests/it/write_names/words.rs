@@ -1,74 +1,60 @@
 //! The command lines of `write` and `install`: which options there are, what they take, and DIR.
 
-use super::{Nothing, USAGE};
+use super::{Refusals, USAGE};
 use crate::support::{akv_init, write};
-use crate::support_files::MISSING;
 
-const HELP: &str = "hint: see akv-init --help";
-
-impl Nothing {
-    /// A run of the program with exactly these words is refused.
+impl Refusals {
+    /// Asserts that a run of the program with exactly these words is a usage error that names this and has a hint.
     #[track_caller]
-    fn mistyped(&self, words: &[&str], why: &str) {
+    fn usage_error(&self, words: &[&str], name: &str) {
         let run = akv_init(words).env("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.azure.imds());
-        let outcome = run.env("AKV_INIT_VAULT", self.azure.vault()).outcome();
-        outcome.failed(USAGE, &[&format!("error: {why}"), HELP]);
+        let run = run.env("AKV_INIT_VAULT", self.azure.vault());
+        run.failure(64, "usage").names(name).hinted();
         self.end();
     }
 }
 
 #[test]
 fn dir_is_the_last_word_and_the_only_one() {
-    let nothing = Nothing::new();
-    let dir = nothing.place.word();
+    let refusals = Refusals::new();
+    let dir = refusals.place.word();
     for verb in [&["install"][..], &["write", "--secret", "a=alpha"]] {
-        let with = |words: &[&'static str]| [verb, words].concat();
-        nothing.mistyped(&with(&[]), "no DIR given");
-        nothing.mistyped(&with(&["--"]), "no DIR given");
-        nothing.mistyped(&with(&[""]), "no DIR given");
-        nothing.mistyped(&with(&["one", "two"]), "`two` is one word too many");
-        nothing.mistyped(
-            &with(&["--", "one", "two", "three"]),
-            "`two` is one word too many",
-        );
-        nothing.mistyped(&with(&["one", ""]), "`` is one word too many");
-        let behind = "`--verbose` stands behind DIR: options go before it";
-        nothing.mistyped(&with(&["one", "--verbose"]), behind);
-        nothing.mistyped(&with(&["--", "one", "--verbose"]), behind);
+        for (words, name) in [
+            (&[][..], "DIR"),
+            (&["--"], "DIR"),
+            (&[""], "DIR"),
+            (&["one", "two"], "`two`"),
+            (&["--", "one", "two", "three"], "`two`"),
+            (&["one", ""], "``"),
+            (&["one", "--verbose"], "`--verbose`"),
+            (&["--", "one", "--verbose"], "`--verbose`"),
+        ] {
+            refusals.usage_error(&[verb, words].concat(), name);
+        }
     }
-    nothing.mistyped(
-        &[
-            "write",
-            "--secret",
-            "a=alpha",
-            "--dry-run",
-            &dir,
-            "--secret",
-            "b=beta",
-        ],
-        "`--secret` stands behind DIR: options go before it",
-    );
+    let words = ["write", "--secret", "a=alpha", "--dry-run", &dir];
+    let words = [&words[..], &["--secret", "b=beta"]].concat();
+    refusals.usage_error(&words, "`--secret`");
 }
 
 #[test]
-fn there_has_to_be_something_to_write() {
-    let nothing = Nothing::new();
-    let why = "nothing to write: give --secret FILE=REF or --from-env";
+fn write_without_a_secret_is_rejected() {
+    let refusals = Refusals::new();
     for words in [
         &["write", "/nowhere"][..],
         &["write", "--output", "files", "/nowhere"],
         &["write", "--dry-run", "--vault", "kv1", "/nowhere"],
         &["write", "--literal", "A", "/nowhere"],
     ] {
-        nothing.mistyped(words, why);
+        refusals.usage_error(words, "--from-env");
     }
     let words = ["write", "--secret", "a=alpha", "--literal", "A", "/nowhere"];
-    nothing.mistyped(&words, "--literal is for --from-env");
+    refusals.usage_error(&words, "--literal");
 }
 
 #[test]
-fn an_option_of_another_command_is_said_to_be_one() {
-    let nothing = Nothing::new();
+fn option_of_another_command_is_rejected() {
+    let refusals = Refusals::new();
     for (verb, words) in [
         ("write", &["--unset", "A"][..]),
         ("write", &["--override"]),
@@ -96,58 +82,49 @@ fn an_option_of_another_command_is_said_to_be_one() {
     ] {
         let name = words[0].split('=').next().unwrap();
         let words = [&[verb], words, &["word"]].concat();
-        nothing.mistyped(&words, &format!("{name} is no option of {verb}"));
+        refusals.usage_error(&words, name);
     }
 }
 
 #[test]
-fn a_value_that_an_option_does_not_take_is_an_error() {
-    let nothing = Nothing::new();
-    let outputs = "files, dotenv:FILE, k8s-env:FILE or json:FILE";
-    let mode = "a mode like 0440 (octal, 0777 at most)";
-    let duration = "a duration like 90, 90s, 2m or 1h";
+fn value_that_an_option_does_not_take_is_rejected() {
+    let refusals = Refusals::new();
     let rows = [
         (
             "--output",
             &[
                 "file", "Files", "json", "yaml:a", "env:a", "JSON:a", ":a", "files:a", "a",
             ][..],
-            outputs,
         ),
-        (
-            "--layout",
-            &["Atomic", "kubelet", "plain,atomic"],
-            "plain or atomic",
-        ),
+        ("--layout", &["Atomic", "kubelet", "plain,atomic"]),
         (
             "--mode",
             &[
                 "0888", "1000", "4755", "07777", "00440", "0o440", "u=r", "+440", "rw", " 440",
             ],
-            mode,
         ),
         (
             "--keep-existing",
             &["never", "1d", "5 m", "1.5h", "4294967296"],
-            duration,
         ),
     ];
-    for (option, values, expected) in rows {
+    for (option, values) in rows {
         for value in values {
-            let error = format!("error: {option}: `{value}` is not {expected}");
             let word = format!("{option}={value}");
-            nothing.refused(&[&word, "--secret", "a=alpha"], USAGE, &[&error, HELP]);
+            let failure = refusals.refused(&[&word, "--secret", "a=alpha"], USAGE, option);
+            failure.names(&format!("`{value}`")).hinted();
         }
     }
-    let pair = "error: --secret takes NAME=REF: a file, `=`, a reference";
     for value in ["alpha", "=alpha", "="] {
-        nothing.refused(&["--secret", value], USAGE, &[pair, HELP]);
+        refusals
+            .refused(&["--secret", value], USAGE, "--secret")
+            .hinted();
     }
 }
 
 #[test]
-fn an_option_without_its_value_is_an_error() {
-    let nothing = Nothing::new();
+fn option_without_its_value_is_rejected() {
+    let refusals = Refusals::new();
     for option in [
         "--output",
         "--layout",
@@ -156,29 +133,24 @@ fn an_option_without_its_value_is_an_error() {
         "--literal",
         "--vault",
     ] {
-        let error = format!("error: {option} needs a value");
         for words in [
             &[option][..],
             &[option, "--verbose"],
             &[&format!("{option}=")],
         ] {
-            let mut words = words.to_vec();
-            words.extend(["--", "/nowhere"]);
-            akv_init(["write"])
-                .args(words)
-                .outcome()
-                .failed(USAGE, &[&error, HELP]);
+            let words = [&["write"], words, &["--", "/nowhere"]].concat();
+            refusals.usage_error(&words, option);
         }
     }
     for option in ["--from-env", "--require-tmpfs", "--dry-run"] {
-        let error = format!("error: {option} takes no value");
-        nothing.refused(&[&format!("{option}=yes")], USAGE, &[&error, HELP]);
+        let word = format!("{option}=yes");
+        refusals.refused(&[&word], USAGE, option).hinted();
     }
 }
 
 #[test]
-fn an_option_that_is_given_twice_is_an_error() {
-    let nothing = Nothing::new();
+fn option_that_is_given_twice_is_rejected() {
+    let refusals = Refusals::new();
     for words in [
         &["--layout", "plain", "--layout=plain"][..],
         &["--mode", "0400", "--mode", "0400"],
@@ -191,59 +163,37 @@ fn an_option_that_is_given_twice_is_an_error() {
     ] {
         let name = words[0].split('=').next().unwrap();
         let words = [words, &["--secret", "a=alpha"]].concat();
-        nothing.refused(
-            &words,
-            USAGE,
-            &[&format!("error: {name} is given twice"), HELP],
-        );
+        refusals.refused(&words, USAGE, name).hinted();
     }
 }
 
-/// Its age stands behind `=`, since what follows may be DIR.
+/// The word after the option may be DIR.
 #[test]
-fn keep_existing_takes_its_age_only_behind_an_equals_sign() {
-    let nothing = Nothing::new();
+fn age_of_keep_existing_must_follow_an_equals_sign() {
+    let refusals = Refusals::new();
     let secret = ["--secret", "a=alpha"];
-    nothing.refused(
-        &[&["--keep-existing="], &secret[..]].concat(),
-        USAGE,
-        &["error: --keep-existing needs a value", HELP],
-    );
-    let dir = nothing.place.word();
-    let hint = "hint: the age of --keep-existing stands behind `=`: --keep-existing=12h";
+    let empty = [&["--keep-existing="], &secret[..]].concat();
+    refusals.refused(&empty, USAGE, "--keep-existing").hinted();
+    let dir = refusals.place.word();
     let slip = ["--secret", "a=alpha", "--keep-existing", "5m"];
-    for (more, why) in [
-        (&[][..], format!("`{dir}` is one word too many")),
-        (
-            &["--secret", "b=beta"],
-            "`--secret` stands behind DIR: options go before it".to_owned(),
-        ),
+    for (more, name) in [
+        (&[][..], dir.as_str()),
+        (&["--secret", "b=beta"], "--secret"),
     ] {
-        let words = [&slip[..], more].concat();
-        let lines = [&format!("error: {why}"), hint];
-        nothing.refused(&words, USAGE, &lines);
+        let failure = refusals.refused(&[&slip[..], more].concat(), USAGE, name);
+        failure.hint_names("--keep-existing=");
     }
-    // And so it is DIR here.
-    write(
-        &nothing.azure,
-        ["--secret", "a=akv://kv1/alpha", "--keep-existing", "5m"],
-    )
-    .with(|command| {
-        command.current_dir(nothing.place.beside("."));
-    })
-    .outcome()
-    .failed(
-        73,
-        &[
-            &format!("error: cannot write `5m`: {}", MISSING[0]),
-            MISSING[1],
-        ],
-    );
-    nothing.end();
+    // So it is DIR here.
+    let words = ["--secret", "a=akv://kv1/alpha", "--keep-existing", "5m"];
+    let run = write(&refusals.azure, words).with(|command| {
+        command.current_dir(refusals.place.beside("."));
+    });
+    run.failure(73, "cannot create").names("`5m`").hinted();
+    refusals.end();
 }
 
 #[test]
-fn help_and_version_are_there_for_them_too() {
+fn help_and_version_are_printed() {
     let version = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
     for words in [
         &["write", "--help"][..],

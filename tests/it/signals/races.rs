@@ -1,4 +1,4 @@
-//! No signal is lost, whenever it comes: either it ends the wait, or COMMAND gets it.
+//! No signal is lost around execve: it ends either akv-init or COMMAND.
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -10,53 +10,49 @@ use super::run;
 use crate::azure::{Answer, Azure, Door};
 use crate::become_command::inherited;
 
-/// Sends TERM so often, each time around the moment at which one program becomes the other: a little later where we
-/// were still there, a little sooner where COMMAND was. A signal that is lost leaves COMMAND running to its end.
-fn around_the_exec(times: u32, seen_at: Door) {
+/// Sends SIGTERM so often, each time around the moment of execve: a little later where it ended akv-init, a little
+/// sooner where it ended COMMAND. A lost signal leaves COMMAND running to its end.
+fn around_the_exec(times: u32, received_by: Door) {
     let azure = Azure::start();
     let mut delay = Duration::ZERO;
     let step = Duration::from_micros(40);
     for _ in 0..times {
-        let before = azure.requests_at(seen_at).len();
+        let before = azure.requests_at(received_by).len();
         let running = run(&azure, &["/bin/sleep", "30"]).spawn();
-        azure.wait_for(seen_at, before + 1);
-        let seen = Instant::now();
-        while seen.elapsed() < delay {
+        azure.wait_for(received_by, before + 1);
+        let since = Instant::now();
+        while since.elapsed() < delay {
             spin_loop();
         }
         running.signal(Signal::SIGTERM);
         let outcome = running.outcome();
         match (outcome.code, outcome.signal) {
             (Some(143), None) => {
-                let line = outcome.stderr.as_str();
-                assert!(
-                    line.starts_with("akv-init: error: stopped by SIGTERM after "),
-                    "{line}"
-                );
-                assert_eq!(line.lines().count(), 1, "{line}");
+                outcome.failure(143, "signal").names("SIGTERM");
+                assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
                 delay += step;
             }
             (None, Some(15)) => {
                 assert_eq!(outcome.stderr, "");
                 delay = delay.saturating_sub(step);
             }
-            _ => panic!("after {delay:?} the signal was lost: {outcome:?}"),
+            _ => panic!("after {delay:?} the signal was dropped: {outcome:?}"),
         }
     }
 }
 
 #[test]
-fn a_signal_around_the_exec_is_never_lost() {
+fn signal_around_the_exec_is_not_dropped() {
     around_the_exec(150, Door::Vault);
 }
 
 #[test]
-fn a_signal_once_the_token_was_asked_for_is_never_lost() {
+fn signal_after_the_token_request_is_not_dropped() {
     around_the_exec(50, Door::Imds);
 }
 
 #[test]
-fn an_ignored_signal_ends_it_at_no_moment() {
+fn ignored_signals_never_end_the_run() {
     let azure = Azure::start();
     for _ in 0..20 {
         let mut running = run(&azure, &["/bin/echo", "through"])
@@ -64,7 +60,7 @@ fn an_ignored_signal_ends_it_at_no_moment() {
             .spawn();
         let pid = Pid::from_raw(running.pid());
         let mut signals = super::SIGNALS.iter().cycle();
-        // It stays our child, and its id its own, until its end is asked for.
+        // The id stays valid until the child is waited for.
         while running
             .child_mut()
             .try_wait()
@@ -78,7 +74,7 @@ fn an_ignored_signal_ends_it_at_no_moment() {
 }
 
 #[test]
-fn a_blocked_signal_ends_it_at_no_moment() {
+fn blocked_signals_never_end_the_run() {
     let azure = Azure::start();
     let running = run(&azure, &["/bin/cat", "/proc/self/status"])
         .with(|command| inherited::block(command, &super::SIGNALS))
@@ -96,7 +92,7 @@ fn a_blocked_signal_ends_it_at_no_moment() {
 }
 
 #[test]
-fn many_signals_at_once_have_one_line() {
+fn several_signals_at_once_cause_one_error_line() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
     for count in 1..=50 {

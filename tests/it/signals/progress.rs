@@ -1,0 +1,87 @@
+//! The progress lines: nothing for five seconds, then what is waited for, and at the end that all secrets arrived.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::ChildStderr;
+use std::thread;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{run, stopped};
+use crate::azure::{Answer, Azure, Door};
+use crate::support::{Outcome, Running};
+
+/// A run whose first line on standard error has been read.
+struct Waiting {
+    running: Running,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Waiting {
+    /// Starts a run, whose first line must be a progress line that names each of these.
+    #[track_caller]
+    fn start(azure: &Azure, names: &[&str]) -> Waiting {
+        let mut running = run(azure, &["/bin/echo", "through"]).spawn();
+        let stderr = running.child_mut().stderr.take().expect("it is a pipe");
+        let mut stderr = BufReader::new(stderr);
+        let mut first = String::new();
+        stderr.read_line(&mut first).expect("it is text");
+        let line: Value = serde_json::from_str(&first).expect("an object");
+        assert_eq!(line["level"], "info", "{first}");
+        let message = line["message"].as_str().expect("a text");
+        for name in names {
+            assert!(message.contains(name), "{name}: {message}");
+        }
+        Waiting { running, stderr }
+    }
+
+    /// Its end, with the other lines of standard error.
+    fn end(mut self) -> Outcome {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).expect("it is text");
+        let mut outcome = self.running.outcome();
+        outcome.stderr = rest;
+        outcome
+    }
+}
+
+/// Asserts that COMMAND ran, after one more progress line.
+#[track_caller]
+fn completed(outcome: &Outcome) {
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), "through\n")
+    );
+    assert_eq!(outcome.json_lines().len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.lines_of("info").len(), 1, "{}", outcome.stderr);
+}
+
+/// Three runs at once, each of which waits five seconds.
+#[test]
+fn progress_is_reported_after_five_seconds() {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let azure = Azure::start();
+            azure.next(Door::Imds, Answer::usual().hold());
+            let waiting = Waiting::start(&azure, &[&azure.imds()]);
+            azure.release();
+            completed(&waiting.end());
+        });
+        scope.spawn(|| {
+            let azure = Azure::start();
+            azure.next(Door::Vault, Answer::status(503));
+            azure.next(Door::Vault, Answer::usual().hold());
+            let names = [&azure.vault(), "503 Service Unavailable"];
+            let waiting = Waiting::start(&azure, &names);
+            azure.release();
+            completed(&waiting.end());
+        });
+        scope.spawn(|| {
+            let azure = Azure::start();
+            azure.next(Door::Imds, Answer::usual().hold());
+            let waiting = Waiting::start(&azure, &[&azure.imds()]);
+            waiting.running.signal(Signal::SIGTERM);
+            stopped(&waiting.end(), Signal::SIGTERM, &[&azure.imds()]);
+        });
+    });
+}
