@@ -29,9 +29,17 @@ pub fn plan(words: &[&str], variables: &[(&str, &str)]) -> Outcome {
     outcome
 }
 
+type Equivalent = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    (&'static str, &'static str),
+);
+
 /// Each option with its variable, two values that are valid here, and the label and a part of the line that shows the
 /// first one in the plan.
-const EQUIVALENTS: [(&str, &str, &str, &str, (&str, &str)); 9] = [
+const EQUIVALENTS: [Equivalent; 9] = [
     (
         "--vault",
         "AKV_INIT_VAULT",
