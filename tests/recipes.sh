@@ -443,7 +443,7 @@ check "akv-init write fills a volume in memory" went_well
 start by-write --volume "$tmp/memory/by-write:/secrets:ro" --env SECRET_FILE=/secrets/secret localhost/orders:1
 
 {
-    echo "| handed over by | \`inspect\` | disk | \`/proc/PID\`, another user | \`/proc/PID\`, the same user |" \
+    echo "| delivered by | \`inspect\` | disk | \`/proc/PID\`, another user | \`/proc/PID\`, the same user |" \
         "a child process | an exec probe |"
     echo "|---|---|---|---|---|---|---|"
     row by-value "its value in the manifest"
