@@ -2,7 +2,7 @@
 """The measuring half of bench/run, which builds what is measured here and starts this in fresh mount, network and PID
 namespaces.
 
-This namespace is the client's. The stand-in for Azure runs in a second one, and two ways lead there: a veth pair
+This namespace is the client's. The stand-in for Azure runs in a second one, with two routes to it: a veth pair
 without delay, and a pair of TUN devices with `roundtrip` between them. The vault's address is routed over one or the
 other; the identity endpoint's always over the first, because on Azure it answers from the same host.
 
@@ -26,7 +26,7 @@ import time
 BENCH = pathlib.Path(__file__).resolve().parent
 RTT = "20 ms"
 VAULT = "kv1.vault.azure.net"
-# Addresses set apart for benchmarks (RFC 2544), so that a mistake cannot be somebody's.
+# Addresses reserved for benchmarks (RFC 2544): a mistake cannot reach a real host.
 CLIENT, CLIENT_FOR_IMDS, SERVER, IMDS = "198.18.0.1", "198.18.0.3", "198.18.0.2", "169.254.169.254"
 COUNTS = (1, 10, 50)
 RUN_SECONDS = 60

@@ -1,4 +1,4 @@
-//! Two processes that ask for a secret, for whoever sees akv-init for the first time: `cargo run --example demo`.
+//! A first look at akv-init: one process gets its secret, another fails with a hint. `cargo run --example demo`.
 //!
 //! Builds the real binary, starts a stand-in for Azure on loopback, and runs `akv-init exec` twice with nothing in its
 //! environment but what is printed: once the process receives its secret, once the vault refuses it and the hint says

@@ -2,7 +2,7 @@
 //!
 //! Prints one line for each door (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`,
 //! `platform http://…`, `token-proxy https://…`), then `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it
-//! is a pipe, reaches its end: whoever started it need not clean up. See `USAGE` for the flags.
+//! is a pipe, reaches its end: the process that started it need not clean up. See `USAGE` for the flags.
 
 #[path = "../tests/azure/mod.rs"]
 mod azure;
@@ -352,7 +352,7 @@ fn obey_stdin(azure: &Arc<Azure>, delay: Duration) -> Result<()> {
                     Ok(()) => line,
                     Err(error) => format!("error: {error:#}"),
                 };
-                // Whoever waits for it is gone, if it cannot be written.
+                // If it cannot be written, the process that waits for it has ended.
                 let _ = writeln!(io::stdout(), "{said}");
             }
             // Not `raise`: that one is for the calling thread, and `wait` is in another.

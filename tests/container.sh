@@ -22,7 +22,7 @@ login() { # login PASSWORD: at the database that listens in the containers' netw
 }
 
 listening() {
-    # 2 is sqlcmd's answer when there is nobody to log in at.
+    # sqlcmd exits with 2 when no server listens.
     local code=0
     login nobody || code=$?
     [ "$code" != 2 ]
@@ -187,14 +187,14 @@ remove sql
 attempt sql weak --rm --env MSSQL_SA_PASSWORD=akv://prod-kv/sql-sa-weak
 check "the server's own exit code and message come through: a weak password" \
     has "$code $output" "1 ERROR" "too short"
-check "nobody printed that password" has_not "$output" "$weak"
+check "no log contains that password" has_not "$output" "$weak"
 
 attempt sql missing --rm --env MSSQL_SA_PASSWORD=akv://prod-kv/no-such-secret
 check "a secret that is not there: 66, and its name" has "$code $output" "66 akv-init: error: " "no-such-secret"
 check "then the server is not started at all" equal "" "$(ls -A "$(volume missing)")"
 
 token_requests=$(requests imds)
-attempt sql fetching --name sql --detach --env MSSQL_SA_PASSWORD=akv://nobody-home/sql-sa-password
+attempt sql fetching --name sql --detach --env MSSQL_SA_PASSWORD=akv://no-such-vault/sql-sa-password
 more_token_requests() { [ "$(requests imds)" -gt "$token_requests" ]; }
 check "while the vault refuses connections it has its token" until_true more_token_requests
 sleep 0.5
@@ -202,7 +202,7 @@ attempt podman stop --time 30 sql
 check "podman stop while it is fetching, as process 1: gone within 2 s" at_most 2000 "$took"
 check "its exit code is 143" equal "exited 143" "$(exit_code sql)"
 check "it says what it was waiting for" has "$(podman logs sql 2>&1)" \
-    "akv-init: error: stopped by SIGTERM" nobody-home.vault.azure.net tries
+    "akv-init: error: stopped by SIGTERM" no-such-vault.vault.azure.net attempt
 remove sql
 
 attempt sql script --name sql --detach -- /opt/mssql/bin/launch_sqlservr.sh /opt/mssql/bin/sqlservr

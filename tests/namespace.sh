@@ -6,7 +6,7 @@
 #     also as process 1;
 #   * that a pod never gets its node's identity without having asked for it;
 #   * that a pod's resolv.conf does not multiply its queries, and which name servers it bears with;
-#   * what it says when there is no way to the identity endpoint, or when nobody known has signed the certificate.
+#   * what it reports when the identity endpoint cannot be reached, or when the certificate is not trusted.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/namespace.sh
 #
@@ -48,7 +48,7 @@ stop() {
 stopped() {
     local line=$2
     stop "$1" "${@:3}"
-    check "its last line says what it was waiting for, how long and how many tries" \
+    check "its last line says what it was waiting for, how long and how many attempts" \
         matches "^akv-init: error: stopped by SIGTERM after [0-9]+ s, while $line\$" "$(tail -n 1 <<<"$output")"
 }
 
@@ -57,7 +57,7 @@ stopped() {
 # ---------------------------------------------------------------------------------------------------------------------
 
 # What goes to 192.0.2.0/24 (TEST-NET-1) vanishes without an answer: it comes back by the loopback device and is
-# dropped there, since nobody has the address.
+# dropped there, since no interface has the address.
 up='ip link set lo up && ip route add 192.0.2.0/24 dev lo'
 
 # azure NAME [FLAG...]: starts a stand-in for Azure in a new network; its files are in $tmp/NAME, its pid is $!.
@@ -167,7 +167,7 @@ part_identity() {
 }
 
 part_certificate() {
-    echo "# A certificate for the vault's name, from a CA that nobody knows"
+    echo "# A certificate for the vault's name, from an unknown CA"
     enter "$azure" hosts resolv.none
     cost "${here[@]}" env -i PATH=/usr/bin:/bin "$binary" exec "${secret[@]}" -- printenv SECRET
     check "without SSL_CERT_FILE it is 76" equal 76 "$code"
@@ -241,10 +241,10 @@ part_first_process() {
     enter "$azure" hosts resolv.none
     # SIGTERM's default action does not end such a process: only a handler can.
     stopped "while a vault refuses connections" \
-        'reading secret `s1` from refusing\.vault\.azure\.net for SECRET \([0-9]+ (try|tries), last: connection refused\)' \
+        'reading secret `s1` from refusing\.vault\.azure\.net for SECRET \([0-9]+ (attempt|attempts), last: connection refused\)' \
         --child 'try [0-9]+: connection refused; next' \
         unshare --pid --fork --kill-child "${here[@]}" "${akv[@]}" exec --verbose --secret SECRET=akv://refusing/s1 -- true
-    stop "with a standard error that is full and that nobody reads" --unread "" \
+    stop "with a standard error that is full and not read" --unread "" \
         "${here[@]}" "${akv[@]}" exec --secret SECRET=akv://refusing/s1 -- true
     attempt unshare --pid --fork --kill-child "${here[@]}" "${akv[@]}" exec "${secret[@]}" -- sh -c 'echo $$ $SECRET'
     check "COMMAND is process 1 as well" equal "0 1 value 1" "$code $output"
@@ -301,12 +301,12 @@ part_race_stopped() {
     enter "$racing" hosts resolv.none
     local token='getting an access token from IMDS \(http://169\.254\.169\.254, managed identity\)'
     local wait=("${here[@]}" "${late[@]}" exec --verbose --wait-for-access 2m "${secret[@]}" -- true)
-    stopped "while IMDS refuses connections" "$token \([0-9]+ (try|tries), last: connection refused\)" \
+    stopped "while IMDS refuses connections" "$token \([0-9]+ (attempt|attempts), last: connection refused\)" \
         'try [0-9]+: connection refused; next' "${wait[@]}"
-    stopped "while IMDS answers 404, 429 and 500" "$token \([0-9]+ (try|tries), last: (404|429|500) .*\)" \
+    stopped "while IMDS answers 404, 429 and 500" "$token \([0-9]+ (attempt|attempts), last: (404|429|500) .*\)" \
         'try [0-9]+: (404|429|500) .*; next' "${wait[@]}"
     stopped "while the vault says 403" \
-        'reading secret `s1` from kv1\.vault\.azure\.net for SECRET \([0-9]+ (try|tries), last: 403 Forbidden \(ForbiddenByRbac\).*\)' \
+        'reading secret `s1` from kv1\.vault\.azure\.net for SECRET \([0-9]+ (attempt|attempts), last: 403 Forbidden \(ForbiddenByRbac\).*\)' \
         'try [0-9]+: 403 .*; next' "${wait[@]}"
 }
 

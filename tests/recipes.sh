@@ -76,12 +76,12 @@ for name in "${!secret[@]}"; do
 done
 start_azure "${arguments[@]}"
 
-# tell LINE: to the stand-in, see examples/standin.rs. Waits until it is done.
-tell() {
-    local told
-    told=$(said "$1")
+# send LINE: to the stand-in, see examples/standin.rs. Waits until it is done.
+send() {
+    local before
+    before=$(said "$1")
     echo "$1" >&9
-    until_true says "$1" "$((told + 1))" || cannot "the stand-in does not do \"$1\": $(tail -n 1 "$tmp/azure/stdout")"
+    until_true says "$1" "$((before + 1))" || cannot "the stand-in does not do \"$1\": $(tail -n 1 "$tmp/azure/stdout")"
 }
 said() {
     grep -cxF -- "$1" "$tmp/azure/stdout" || true
@@ -197,31 +197,31 @@ again() {
     attempt from_there pod start postgres-0
 }
 
-tell "close vault"
+send "close vault"
 again
 check "while the vault cannot be reached it starts again" comes_up postgres-0-postgres
 check "on the file that it has" equal "logged in as postgres" "$(login "${secret[postgres-password]}")"
 check "with a warning" has "$(podman logs postgres-0-secrets 2>&1)" "akv-init: warning: " prod-kv.vault.azure.net
 check "and the init container's exit code 0" equal "exited 0" "$(exit_code postgres-0-secrets)"
-tell "open vault"
+send "open vault"
 
-tell "deny postgres-password"
+send "deny postgres-password"
 again
 check "once access is denied it does not: the init container ends with 77" equal "exited 77" \
     "$(exit_code postgres-0-secrets)"
 check "and PostgreSQL is not started" equal "exited 0" "$(exit_code postgres-0-postgres)"
-tell "delete postgres-password"
+send "delete postgres-password"
 again
 check "once the secret is deleted it does not: the init container ends with 66" equal "exited 66" \
     "$(exit_code postgres-0-secrets)"
 check "and PostgreSQL is not started" equal "exited 0" "$(exit_code postgres-0-postgres)"
-check "nobody is there to log in at" equal "no" "$(listening && echo yes || echo no)"
+check "no server listens yet" equal "no" "$(listening && echo yes || echo no)"
 tell restore
 again
 check "with the secret back it starts" comes_up postgres-0-postgres
 attempt kube down "$tmp/postgres.json"
 
-tell "close vault"
+send "close vault"
 grep -v -e --keep-existing "$kubernetes/postgres.yaml" | pod "$tmp/postgres.json" "${short[@]}"
 attempt kube play "$tmp/postgres.json"
 check "without --keep-existing, on the same volumes, the init container ends with 69" equal "exited 69" \
@@ -229,7 +229,7 @@ check "without --keep-existing, on the same volumes, the init container ends wit
 check "and PostgreSQL is not started" equal "created 0" "$(exit_code postgres-0-postgres)"
 check "the file is left as it was" equal "440 65532:999" "$(stat -c '%a %u:%g' "$file")"
 attempt kube down "$tmp/postgres.json"
-tell "open vault"
+send "open vault"
 
 rm -rf "${secrets:?}" "$tmp/volumes/postgres-0"
 sed 's,akv://prod-kv/postgres-password,akv://prod-kv/no-such-secret,' "$kubernetes/postgres.yaml" |
@@ -333,7 +333,7 @@ attempt kube down "$tmp/file.json"
 
 echo "# PostgreSQL by examples/compose/compose.yaml"
 
-# Not by a function, whose shell would be the job that is ended at the end. It ends by itself when nobody asks.
+# Not by a function, whose shell would be the job that is ended at the end. It ends by itself when no client connects.
 nsenter --net="$net" "${own_podman[@]}" system service --time 120 "unix://$tmp/podman.sock" \
     >"$tmp/podman-service.log" 2>&1 9>&- &
 until_true test -S "$tmp/podman.sock" || cannot "podman's API does not answer: $(cat "$tmp/podman-service.log")"
@@ -379,12 +379,12 @@ check "the log has nothing of it" has_not "$(podman logs recipe-write-1 2>&1; po
 check "the secret is nowhere on the disk" nowhere "${secret[postgres-password]}"
 check "nor is the application's, but for its own file" nowhere "$(application CLIENT_SECRET)"
 
-tell "close vault"
+send "close vault"
 attempt compose "$yaml" "${up[@]}"
 check "up once more while the vault cannot be reached: the file that is there is good enough" went_well
 check "with a warning" has "$(podman logs recipe-write-1 2>&1)" "akv-init: warning: " prod-kv.vault.azure.net
-tell "open vault"
-tell "delete postgres-password"
+send "open vault"
+send "delete postgres-password"
 attempt compose "$yaml" "${up[@]}"
 check "but not once the secret is deleted" has "$code $output" "1 " "didn't complete successfully: exit 66"
 tell restore
@@ -413,7 +413,7 @@ start() {
         --env "WITNESS=$(checksum "$1")" "${@:2}" >/dev/null
     until_true logged "$1" child: || cannot "$1 does not run: $(podman logs "$1" 2>&1)"
 }
-told() { # told WHO: what the witness of that name said
+report_of() { # report_of NAME: what the witness of that name printed
     sed -n "s/^$1: //p"
 }
 # row CONTAINER LABEL: its row of the table
@@ -426,9 +426,9 @@ row() {
         *) inspected=path ;;
     esac
     [ -z "$(found "${secret[$1]}")" ] || disk=value
-    echo "| $2 | $inspected | $disk | $(podman exec --user 12345:12345 "$1" /app/orders peer | told peer) |" \
-        "$(podman exec "$1" /app/orders peer | told peer) | $(podman logs "$1" | told child) |" \
-        "$(podman exec "$1" /app/orders look | told look) |"
+    echo "| $2 | $inspected | $disk | $(podman exec --user 12345:12345 "$1" /app/orders peer | report_of peer) |" \
+        "$(podman exec "$1" /app/orders peer | report_of peer) | $(podman logs "$1" | report_of child) |" \
+        "$(podman exec "$1" /app/orders look | report_of look) |"
 }
 
 start by-value --env "SECRET=${secret[by-value]}" localhost/orders:1

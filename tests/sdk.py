@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def vault_client(vault: str, credential, ca: str) -> SecretClient:
-    # The challenge names Azure's resource, and `localhost` is not below it: the SDK is told not to mind.
+    # The challenge names Azure's resource, and `localhost` is not below it: the SDK's check is turned off.
     return SecretClient(f"https://{vault}", credential, verify_challenge_resource=False, connection_verify=ca)
 
 

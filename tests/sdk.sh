@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves that the stand-in for Azure is not just what we believe Azure to be: Microsoft's own SDK for Python gets its
+# Proves that the stand-in for Azure behaves like Azure: Microsoft's own SDK for Python gets its
 # secret from it, with a managed identity of a machine and of App Service, with a workload identity, with a client
 # secret and with a certificate, and understands its refusals. If the SDK fails here, the stand-in is wrong, and with it
 # every test that leans on it.
@@ -27,7 +27,7 @@ command -v python3 >/dev/null || cannot "python3 is not on the PATH"
 work=$(mktemp -d)
 standin=
 clean_up() {
-    # By its pid: it may have ended by itself, which the checks below have told already.
+    # By its pid: it may have ended by itself, which the checks below have reported.
     [ -z "$standin" ] || kill "$standin" 2>/dev/null || true
     rm -rf "$work"
 }

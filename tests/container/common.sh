@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034 # what it leaves in variables is for others
-# What the tests in containers have in common: podman for themselves alone, how a check is made and told, and the
+# What the tests in containers share: a podman of their own, how a check is made and reported, and the
 # stand-in for Azure in a network where 169.254.169.254, login.microsoftonline.com and *.vault.azure.net lead to it. To
 # be sourced by a script of `tests/` that runs with `set -euo pipefail`, before that does anything: it starts the script
 # anew in a mount namespace. It leaves a temporary directory in $tmp, and removes it and every container at the end.
@@ -25,7 +25,7 @@ ours=$repository/tests/container
 target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
 
 if [ "${1-}" != --in-its-own-mounts ]; then
-    # Out here, since a package's address may have to be asked for, and there is nobody to ask without /run.
+    # Out here, since a package's address may have to be asked for, and there is no resolver without /run.
     CARGO_TARGET_DIR=$target cargo build --quiet --manifest-path "$repository/Cargo.toml" --example standin
     if [ "$(type -t fetch)" = function ]; then
         fetch
@@ -76,7 +76,7 @@ cat >"$tmp/hosts" <<END
 127.0.0.1 localhost
 127.0.0.10 kv1.vault.azure.net prod-kv.vault.azure.net
 127.0.0.11 login.microsoftonline.com
-127.0.0.12 nobody-home.vault.azure.net
+127.0.0.12 no-such-vault.vault.azure.net
 END
 
 cat >"$tmp/containers.conf" <<END
@@ -216,14 +216,14 @@ went_well() { # the last attempt
     [ "$code" = 0 ] || { printf 'exit code %s:\n%s\n' "$code" "$output"; false; }
 }
 
-# until_true COMMAND...: tries ten times a second, for 20 s.
+# until_true COMMAND...: runs it ten times a second, for 20 s.
 until_true() {
     local try
     for try in {1..200}; do
         ! "$@" >/dev/null 2>&1 || return 0
         sleep 0.1
     done
-    echo "not within 20 s ($try tries): $*" >&2
+    echo "not within 20 s ($try attempts): $*" >&2
     return 1
 }
 

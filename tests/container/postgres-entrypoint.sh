@@ -1,5 +1,5 @@
 #!/bin/bash
-# What the entrypoint of the official image does with a password: it stands in POSTGRES_PASSWORD or in the file that
+# What the entrypoint of the official image does with a password: it is in POSTGRES_PASSWORD or in the file that
 # POSTGRES_PASSWORD_FILE names, but not in both; it is exported, and the name of the file is gone; it is set when the
 # volume is empty, and not looked at afterwards.
 set -euo pipefail

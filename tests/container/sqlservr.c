@@ -7,7 +7,7 @@
 //   * keeps the first password in the volume and ignores a later one,
 //   * listens, and takes a second to stop on SIGTERM.
 //
-// What it does not do is SQL. A client sends one line, the sa password, and is told whether it may log in.
+// What it does not do is SQL. A client sends one line, the sa password, and gets a reply that says whether it may log in.
 
 #include <ctype.h>
 #include <errno.h>

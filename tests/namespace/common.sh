@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034 # what it leaves in variables is for others
-# What the tests in network namespaces have in common: how they end, how a check is made and told, and how a process
+# What the tests in network namespaces share: how they end, how a check is made and reported, and how a process
 # gets a network, a hosts file and a resolv.conf of its own. To be sourced by a script of `tests/` that runs with
 # `set -euo pipefail`; it leaves a temporary directory in $tmp, and ends all background jobs when the script ends.
 #
@@ -78,7 +78,7 @@ matches() { # matches REGEX TEXT
     grep -qE -- "$1" <<<"$2" || { printf 'no %s in:\n%s\n' "$1" "$2"; false; }
 }
 
-milliseconds() { # by a clock that nobody sets
+milliseconds() { # by the monotonic clock
     python3 -c 'import time; print(int(time.monotonic() * 1000))'
 }
 

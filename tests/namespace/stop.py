@@ -5,7 +5,7 @@
 Starts COMMAND, waits until a line of its standard error matches the regular expression WHEN (an empty one: for one
 second), sends SIGTERM and waits for its end. Prints the exit code, the milliseconds from the signal to the end by a
 monotonic clock, and its standard error. With --child the signal goes to COMMAND's only child: under `unshare --fork`
-that is process 1 of its namespace, seen from outside. With --unread the standard error is a full pipe that nobody
+that is process 1 of its namespace, seen from outside. With --unread the standard error is a full pipe that no process
 reads, so WHEN must be empty.
 
 What takes longer than 40 s in all is killed, which is exit code -9. This program's own exit code is not 0 if COMMAND
