@@ -5,8 +5,8 @@
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/recipes.sh
 #
 # The pods are started by `podman kube play`, the compose file by Docker Compose itself, through podman's API.
-# PostgreSQL is Debian's, in an image whose entrypoint takes its password as the official image does. What podman cannot
-# be told, env[].valueFrom.fileKeyRef, is judged by the API server's own code, and its file is read by the kubelet's.
+# PostgreSQL is Debian's, in an image whose entrypoint takes its password as the official image does. What podman does not
+# support, env[].valueFrom.fileKeyRef, is judged by the API server's own code, and its file is read by the kubelet's.
 #
 # Needs root, Go, podman with runc, mmdebstrap, and the programs that tests/container/common.sh asks for. podman's
 # storage, state and network are those of a mount namespace of its own, so that the machine's containers are neither
@@ -216,7 +216,7 @@ check "once the secret is deleted it does not: the init container ends with 66" 
     "$(exit_code postgres-0-secrets)"
 check "and PostgreSQL is not started" equal "exited 0" "$(exit_code postgres-0-postgres)"
 check "no server listens yet" equal "no" "$(listening && echo yes || echo no)"
-tell restore
+send restore
 again
 check "with the secret back it starts" comes_up postgres-0-postgres
 attempt kube down "$tmp/postgres.json"
@@ -387,7 +387,7 @@ send "open vault"
 send "delete postgres-password"
 attempt compose "$yaml" "${up[@]}"
 check "but not once the secret is deleted" has "$code $output" "1 " "didn't complete successfully: exit 66"
-tell restore
+send restore
 attempt compose "$yaml" down --volumes
 check "down leaves nothing behind" equal "" "$(podman ps --all --quiet)$(podman volume ls --quiet)"
 
