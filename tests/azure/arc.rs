@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::shared::Shared;
 use super::token::{self, Identity, TENANT};
-use super::{Answer, Request};
+use super::{Request, Response};
 
 /// What the agent's challenge names.
 pub const ARC_KEY_FILE: &str = "/var/opt/azcmagent/tokens/7f0c1a52-3b4d-4e6f-8a9b-1c2d3e4f5a6b.key";
@@ -15,10 +15,10 @@ pub const ARC_KEY_FILE: &str = "/var/opt/azcmagent/tokens/7f0c1a52-3b4d-4e6f-8a9
 /// What it expects to stand there.
 pub const ARC_KEY: &str = "q9V2mXw7LkT4sB8dZ1nC6hR3gP5yF0jU";
 
-pub fn answer(shared: &Shared, request: &Request) -> Answer {
+pub fn answer(shared: &Shared, request: &Request) -> Response {
     if request.method != "GET" || request.header("metadata") != Some("true") {
         let text = "Required metadata header not specified";
-        return Answer::imds_error(400, "invalid_request", text);
+        return Response::imds_error(400, "invalid_request", text);
     }
     let resource = request
         .query("resource")
@@ -26,13 +26,13 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     let (Some("2020-06-01"), Some(resource)) = (request.query("api-version").as_deref(), resource)
     else {
         let text = "api-version or resource is missing or not supported";
-        return Answer::imds_error(400, "invalid_request", text);
+        return Response::imds_error(400, "invalid_request", text);
     };
     match request.header("authorization") {
-        None => return Answer::arc_challenge(&format!("Basic realm={ARC_KEY_FILE}")),
+        None => return Response::arc_challenge(&format!("Basic realm={ARC_KEY_FILE}")),
         Some(sent) if sent != format!("Basic {ARC_KEY}") => {
             let text = "The key in the Authorization header is not valid";
-            return Answer::imds_error(401, "unauthorized_client", text);
+            return Response::imds_error(401, "unauthorized_client", text);
         }
         Some(_) => {}
     }
@@ -55,7 +55,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
             .find(|identity| field(identity).eq_ignore_ascii_case(value)),
     };
     let Some(identity) = found else {
-        return Answer::arc_not_found();
+        return Response::arc_not_found();
     };
     let mut body = json!({
         "access_token": token::issue(shared, identity, TENANT, &resource),
@@ -67,5 +67,5 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     if let Some((name, field, _)) = named {
         body[name] = json!(field(identity));
     }
-    Answer::json(200, &body)
+    Response::json(200, &body)
 }

@@ -11,17 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 
-use super::door::Listening;
+use super::listener::Listener;
 use super::shared::{Fixed, Shared};
 use super::tls::Authority;
-use super::{Azure, Certificate, Door, TOKEN_PROXY_NAME, Versions, certificate, tls, token};
+use super::{Azure, Certificate, Endpoint, TOKEN_PROXY_NAME, Versions, certificate, tls, token};
 
 pub struct Builder {
-    addresses: HashMap<Door, String>,
-    closed: Vec<Door>,
+    addresses: HashMap<Endpoint, String>,
+    closed: Vec<Endpoint>,
     names: Vec<String>,
     authorities: Vec<String>,
-    certificates: HashMap<Door, Certificate>,
+    certificates: HashMap<Endpoint, Certificate>,
     versions: Versions,
     vault_resource: String,
     proxy_credentials: Option<String>,
@@ -33,7 +33,7 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new() -> Builder {
         Builder {
-            addresses: Door::ALL
+            addresses: Endpoint::ALL
                 .map(|door| (door, "127.0.0.1:0".to_owned()))
                 .into(),
             closed: Vec::new(),
@@ -56,13 +56,13 @@ impl Builder {
     }
 
     /// The address of a door; port 0 is a free port.
-    pub fn at(mut self, door: Door, address: &str) -> Builder {
+    pub fn at(mut self, door: Endpoint, address: &str) -> Builder {
         self.addresses.insert(door, address.to_owned());
         self
     }
 
     /// Has its port but refuses connections until `Azure::open`.
-    pub fn closed(mut self, door: Door) -> Builder {
+    pub fn closed(mut self, door: Endpoint) -> Builder {
         self.closed.push(door);
         self
     }
@@ -80,7 +80,7 @@ impl Builder {
     }
 
     /// What the door shows in the handshake.
-    pub fn certificate(mut self, door: Door, certificate: Certificate) -> Builder {
+    pub fn certificate(mut self, door: Endpoint, certificate: Certificate) -> Builder {
         self.certificates.insert(door, certificate);
         self
     }
@@ -145,9 +145,9 @@ impl Builder {
             .and_then(|()| certificate::write(&dir.join(certificate::FILE)))
             .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let tls = [
-            (Door::Login, &authority),
-            (Door::TokenProxy, &cluster),
-            (Door::Vault, &authority),
+            (Endpoint::Login, &authority),
+            (Endpoint::TokenProxy, &cluster),
+            (Endpoint::Vault, &authority),
         ]
         .map(|(door, authority)| {
             let certificate = self
@@ -169,12 +169,12 @@ impl Builder {
         shared.lock().log = log;
         let shared = Arc::new(shared);
         let mut doors = Vec::new();
-        for door in Door::ALL {
+        for door in Endpoint::ALL {
             if let Some(address) = self.addresses.get(&door) {
-                let listening = Listening::start(&shared, door, address).unwrap_or_else(|error| {
+                let listener = Listener::start(&shared, door, address).unwrap_or_else(|error| {
                     panic!("the {} door at {address}: {error}", door.name())
                 });
-                doors.push(listening);
+                doors.push(listener);
             }
         }
         let azure = Azure {

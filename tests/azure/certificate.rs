@@ -18,7 +18,7 @@ use ring::signature::{
 use serde_json::Value;
 
 use super::shared::Shared;
-use super::{Answer, tls, token};
+use super::{Response, tls, token};
 
 /// PEM: the key, its certificate, and the certificate of the authority that signed it.
 pub const FILE: &str = "client.pem";
@@ -51,9 +51,9 @@ pub fn write(path: &Path) -> io::Result<Registered> {
 }
 
 /// Refuses an assertion that Entra would refuse. `url` is the token endpoint that was asked.
-pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Result<(), Answer> {
+pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Result<(), Response> {
     let registered = &shared.client;
-    let malformed = || Answer::aadsts(50_027, "JWT token is invalid or malformed.");
+    let malformed = || Response::aadsts(50_027, "JWT token is invalid or malformed.");
     let (signed, signature) = assertion.rsplit_once('.').ok_or_else(malformed)?;
     let (header, _) = signed.split_once('.').ok_or_else(malformed)?;
     let header: Value = decode(header)
@@ -78,7 +78,7 @@ pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Re
         };
     let named = named.as_str().and_then(decode);
     if named.as_deref() != Some(thumbprint.as_ref()) {
-        return Err(Answer::aadsts(
+        return Err(Response::aadsts(
             700_027,
             "The certificate with identifier used to sign the client assertion is not registered on application.",
         )
@@ -88,14 +88,14 @@ pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Re
         .verify(signed.as_bytes(), &signature)
         .map_err(|_| {
             let text = "Client assertion failed signature validation.";
-            Answer::aadsts(700_027, text).with_status(401)
+            Response::aadsts(700_027, text).with_status(401)
         })?;
     check_chain(registered, &header["x5c"])?;
     check_claims(shared.now(), &claims, client_id, url)
 }
 
 /// A chain is not asked for here; one that comes must start with the certificate that signed, base64 of DER.
-fn check_chain(registered: &Registered, chain: &Value) -> Result<(), Answer> {
+fn check_chain(registered: &Registered, chain: &Value) -> Result<(), Response> {
     if chain.is_null() {
         return Ok(());
     }
@@ -105,14 +105,14 @@ fn check_chain(registered: &Registered, chain: &Value) -> Result<(), Answer> {
     match first.as_deref() == Some(registered.leaf.as_slice()) {
         true => Ok(()),
         false => Err(
-            Answer::aadsts(700_027, "The x5c claim is not the signing certificate's.")
+            Response::aadsts(700_027, "The x5c claim is not the signing certificate's.")
                 .with_status(401),
         ),
     }
 }
 
-fn check_claims(now: u64, claims: &Value, client_id: &str, url: &str) -> Result<(), Answer> {
-    let refuse = |code, text: &str| Err(Answer::aadsts(code, text).with_status(401));
+fn check_claims(now: u64, claims: &Value, client_id: &str, url: &str) -> Result<(), Response> {
+    let refuse = |code, text: &str| Err(Response::aadsts(code, text).with_status(401));
     // The SDK for Python sends fractions of a second.
     let time = |name: &str| claims[name].as_f64().map(|seconds| seconds as u64);
     // Entra is known to forgive five minutes, and takes none that lives longer than a day.

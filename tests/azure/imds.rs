@@ -7,17 +7,17 @@ use serde_json::json;
 
 use super::shared::Shared;
 use super::token::{self, Identity, TENANT};
-use super::{Answer, Request};
+use super::{Request, Response};
 
-pub fn answer(shared: &Shared, request: &Request) -> Answer {
+pub fn answer(shared: &Shared, request: &Request) -> Response {
     if request.path() != "/metadata/identity/oauth2/token" {
-        return Answer::json(
+        return Response::json(
             404,
             &json!({"error": "not_found", "error_description": "no such path"}),
         );
     }
     if request.method != "GET" {
-        return Answer::json(
+        return Response::json(
             405,
             &json!({"error": "invalid_request", "error_description": "only GET is allowed"}),
         );
@@ -40,7 +40,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
         .query("api-version")
         .is_some_and(|version| API_VERSIONS.contains(&version.as_str()))
     {
-        return Answer::json(
+        return Response::json(
             400,
             &json!({
                 "error": "Bad request. api-version is invalid or was not specified in the request. For more \
@@ -57,7 +57,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     };
     if !resource.contains("://") {
         let text = "Invalid resource";
-        return Answer::json(
+        return Response::json(
             401,
             &json!({"error": "unknown_source", "error_description": text}),
         );
@@ -103,9 +103,9 @@ fn pick(attached: &[Identity], request: &Request) -> Result<Identity, &'static s
     }
 }
 
-fn granted(shared: &Shared, identity: &Identity, resource: &str) -> Answer {
+fn granted(shared: &Shared, identity: &Identity, resource: &str) -> Response {
     let now = shared.now();
-    Answer::json(
+    Response::json(
         200,
         &json!({
             "access_token": token::issue(shared, identity, TENANT, resource),
@@ -120,8 +120,8 @@ fn granted(shared: &Shared, identity: &Identity, resource: &str) -> Answer {
     )
 }
 
-fn refuse(text: &str) -> Answer {
-    Answer::json(
+fn refuse(text: &str) -> Response {
+    Response::json(
         400,
         &json!({"error": "invalid_request", "error_description": text}),
     )

@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::token::{
     self, AUDIENCE, BINDING_AUDIENCE, ISSUER, Identity, OTHER_TENANT, SUBJECT, TENANT,
 };
-use super::{Answer, Door, Request, TOKEN_PROXY_NAME, certificate};
+use super::{Endpoint, Request, Response, TOKEN_PROXY_NAME, certificate};
 
 /// The application's secret, with everything in it that a form has to encode.
 pub const CLIENT_SECRET: &str = "Xy8Q~a.b_c-d+e/f=&g%h wholly-secret";
@@ -20,17 +20,17 @@ pub const CLIENT_SECRET: &str = "Xy8Q~a.b_c-d+e/f=&g%h wholly-secret";
 pub const BASE_PATH: &str = "/federation/v1";
 
 /// What the cluster's token proxy says: Entra's answer, where its name was asked for and its path is right.
-pub fn answer_through_proxy(shared: &Shared, request: &Request) -> Answer {
+pub fn answer_through_proxy(shared: &Shared, request: &Request) -> Response {
     if request.sni.as_deref() != Some(TOKEN_PROXY_NAME) {
-        return Answer::text(421, "Misdirected Request");
+        return Response::text(421, "Misdirected Request");
     }
     match request.path().strip_prefix(BASE_PATH) {
         Some(path) => answer_at(shared, request, path, BINDING_AUDIENCE),
-        None => Answer::text(404, "404 page not found"),
+        None => Response::text(404, "404 page not found"),
     }
 }
 
-pub fn answer(shared: &Shared, request: &Request) -> Answer {
+pub fn answer(shared: &Shared, request: &Request) -> Response {
     let discovery = request
         .path()
         .strip_suffix("/v2.0/.well-known/openid-configuration");
@@ -41,9 +41,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
 }
 
 /// Where everything is, for the libraries that look there first.
-fn configuration(host: &str, tenant: &str) -> Answer {
+fn configuration(host: &str, tenant: &str) -> Response {
     let base = format!("https://{host}{tenant}");
-    Answer::json(
+    Response::json(
         200,
         &json!({
             "token_endpoint": format!("{base}/oauth2/v2.0/token"),
@@ -56,22 +56,22 @@ fn configuration(host: &str, tenant: &str) -> Answer {
 }
 
 /// `audience` is what a federated token must be for.
-fn answer_at(shared: &Shared, request: &Request, path: &str, audience: &str) -> Answer {
+fn answer_at(shared: &Shared, request: &Request, path: &str, audience: &str) -> Response {
     let Some(tenant) = path
         .strip_suffix("/oauth2/v2.0/token")
         .and_then(|rest| rest.strip_prefix('/'))
     else {
-        return Answer::status(404);
+        return Response::status(404);
     };
     if request.method != "POST" {
-        return Answer::aadsts(900_561, "The endpoint only accepts POST requests.")
+        return Response::aadsts(900_561, "The endpoint only accepts POST requests.")
             .with_status(405);
     }
     if ![TENANT, OTHER_TENANT].contains(&tenant) {
         let text = format!(
             "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
         );
-        return Answer::aadsts(90_002, &text);
+        return Response::aadsts(90_002, &text);
     }
     if request
         .header("content-type")
@@ -80,7 +80,7 @@ fn answer_at(shared: &Shared, request: &Request, path: &str, audience: &str) -> 
         return missing("grant_type");
     }
     match check(shared, request, tenant, audience) {
-        Ok((identity, resource)) => Answer::json(
+        Ok((identity, resource)) => Response::json(
             200,
             &json!({
                 "access_token": token::issue(shared, &identity, tenant, &resource),
@@ -96,13 +96,13 @@ fn check(
     request: &Request,
     tenant: &str,
     audience: &str,
-) -> Result<(Identity, String), Answer> {
+) -> Result<(Identity, String), Response> {
     let optional = |name: &str| request.form(name).filter(|value| !value.is_empty());
     let field = |name: &str| optional(name).ok_or_else(|| missing(name));
     let grant = field("grant_type")?;
     if grant != "client_credentials" {
         let text = format!("The app requested an unsupported grant type '{grant}'.");
-        return Err(Answer::aadsts(70_003, &text));
+        return Err(Response::aadsts(70_003, &text));
     }
     let client_id = field("client_id")?;
     let known = shared
@@ -117,12 +117,14 @@ fn check(
         let text = format!(
             "Application with identifier '{client_id}' was not found in the directory '{tenant}'."
         );
-        return Err(Answer::aadsts(700_016, &text));
+        return Err(Response::aadsts(700_016, &text));
     };
     match (optional("client_secret"), optional("client_assertion")) {
-        (Some(secret), None) if request.door == Door::Login => check_secret(&secret, &client_id)?,
-        (None, None) if request.door == Door::Login => {
-            return Err(Answer::aadsts(
+        (Some(secret), None) if request.door == Endpoint::Login => {
+            check_secret(&secret, &client_id)?
+        }
+        (None, None) if request.door == Endpoint::Login => {
+            return Err(Response::aadsts(
                 7_000_218,
                 "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
             ));
@@ -131,14 +133,14 @@ fn check(
             if field("client_assertion_type")?
                 != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
             {
-                return Err(Answer::aadsts(
+                return Err(Response::aadsts(
                     70_002,
                     "The request has an unsupported client_assertion_type.",
                 ));
             }
             // Who signs for himself has a certificate; a federated token is from somebody else.
             let own = token::claims(&assertion).is_some_and(|claims| claims["iss"] == *client_id);
-            if own && request.door == Door::Login {
+            if own && request.door == Endpoint::Login {
                 let url = format!("https://{}{}", request.host, request.path());
                 certificate::check(shared, &assertion, &client_id, &url)?;
             } else {
@@ -156,12 +158,12 @@ fn check(
         let text = format!(
             "The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid."
         );
-        return Err(Answer::aadsts(70_011, &text));
+        return Err(Response::aadsts(70_011, &text));
     };
     Ok((identity, resource.to_owned()))
 }
 
-fn check_secret(secret: &str, client_id: &str) -> Result<(), Answer> {
+fn check_secret(secret: &str, client_id: &str) -> Result<(), Response> {
     if secret == CLIENT_SECRET {
         return Ok(());
     }
@@ -169,16 +171,19 @@ fn check_secret(secret: &str, client_id: &str) -> Result<(), Answer> {
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not \
          the client secret ID, for a secret added to app '{client_id}'."
     );
-    Err(Answer::aadsts(7_000_215, &text).with_status(401))
+    Err(Response::aadsts(7_000_215, &text).with_status(401))
 }
 
 /// The order is Entra's: a token that cannot be read, then one of another time, then one of somebody else.
-fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Answer> {
+fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Response> {
     let Some(claims) = token::claims(assertion) else {
-        return Err(Answer::aadsts(50_027, "JWT token is invalid or malformed."));
+        return Err(Response::aadsts(
+            50_027,
+            "JWT token is invalid or malformed.",
+        ));
     };
     if claims["exp"].as_u64().is_none_or(|expiry| expiry <= now) {
-        return Err(Answer::aadsts(
+        return Err(Response::aadsts(
             700_024,
             "Client assertion is not within its valid time range.",
         ));
@@ -191,7 +196,7 @@ fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Answer
             "No matching federated identity record found for presented assertion {what} '{presented}'. Check your \
              federated identity credential Subject, Audience and Issuer against the presented assertion."
         );
-        Err(Answer::aadsts(code, &text))
+        Err(Response::aadsts(code, &text))
     };
     if claims["iss"] != ISSUER {
         return mismatch(700_211, "issuer", &claims["iss"]);
@@ -210,7 +215,7 @@ fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Answer
     Ok(())
 }
 
-fn missing(field: &str) -> Answer {
+fn missing(field: &str) -> Response {
     let text = format!("The request body must contain the following parameter: '{field}'.");
-    Answer::aadsts(900_144, &text)
+    Response::aadsts(900_144, &text)
 }

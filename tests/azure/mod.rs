@@ -4,7 +4,7 @@
 //! against it as it ships, since every door is reached through settings that the product has anyway.
 //!
 //! It is faithful by default (an official SDK gets its secret from it, see `tests/sdk.sh`), and wrong on command:
-//! `next`, `next_for` and `always` put an [`Answer`] in front of the faithful one. Each request is recorded before its
+//! `next`, `next_for` and `always` put an [`Response`] in front of the faithful one. Each request is recorded before its
 //! answer is sent, so a test that has seen the effect can assert on the cause. Dropping [`Azure`] ends every thread.
 //!
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
@@ -14,17 +14,17 @@
 // Three crates include this module and each uses a part of it.
 #![allow(dead_code, unused_imports)]
 
-mod answer;
 mod arc;
 mod builder;
 mod canned;
 mod certificate;
-mod door;
 mod imds;
+mod listener;
 mod login;
 mod platform;
 mod proxy;
 mod request;
+mod response;
 mod script;
 mod service;
 mod shared;
@@ -39,23 +39,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use answer::Answer;
+pub use response::Response;
+// The names before, for modules that still use them.
+pub use self::Endpoint as Door;
 pub use arc::{ARC_KEY, ARC_KEY_FILE};
 pub use builder::Builder;
 pub use login::{BASE_PATH, CLIENT_SECRET};
 pub use platform::{IDENTITY_HEADER, MSI_SECRET};
 pub use request::Request;
+pub use response::Response as Answer;
 pub use sources::Environment;
 pub use tls::{Certificate, TOKEN_PROXY_NAME, Versions};
 pub use token::{APPLICATION, Identity, OBJECT, OTHER_TENANT, TENANT};
 pub use vault::Stored;
 
-use door::Listening;
+use listener::Listener;
 use shared::Shared;
 
 /// One of the places that a request can arrive at.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Door {
+pub enum Endpoint {
     /// The identity endpoint, plain http.
     Imds,
     /// Entra's token endpoint, https.
@@ -70,26 +73,26 @@ pub enum Door {
     Vault,
 }
 
-impl Door {
+impl Endpoint {
     /// Every door, in the order in which they are opened.
-    pub const ALL: [Door; 6] = [
-        Door::Imds,
-        Door::Login,
-        Door::Vault,
-        Door::Proxy,
-        Door::Platform,
-        Door::TokenProxy,
+    pub const ALL: [Endpoint; 6] = [
+        Endpoint::Imds,
+        Endpoint::Login,
+        Endpoint::Vault,
+        Endpoint::Proxy,
+        Endpoint::Platform,
+        Endpoint::TokenProxy,
     ];
 
     /// The word for it in the record and on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Door::Imds => "imds",
-            Door::Login => "login",
-            Door::Platform => "platform",
-            Door::Proxy => "proxy",
-            Door::TokenProxy => "token-proxy",
-            Door::Vault => "vault",
+            Endpoint::Imds => "imds",
+            Endpoint::Login => "login",
+            Endpoint::Platform => "platform",
+            Endpoint::Proxy => "proxy",
+            Endpoint::TokenProxy => "token-proxy",
+            Endpoint::Vault => "vault",
         }
     }
 }
@@ -97,7 +100,7 @@ impl Door {
 /// A running stand-in.
 pub struct Azure {
     shared: Arc<Shared>,
-    doors: Vec<Listening>,
+    doors: Vec<Listener>,
     dir: PathBuf,
     ca_file: PathBuf,
     token_file: PathBuf,
@@ -117,27 +120,27 @@ impl Azure {
 
     /// The value for `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
     pub fn imds(&self) -> String {
-        format!("http://{}", self.door(Door::Imds).authority())
+        format!("http://{}", self.door(Endpoint::Imds).authority())
     }
 
     /// The value for `AZURE_AUTHORITY_HOST`.
     pub fn login(&self) -> String {
-        format!("https://{}", self.door(Door::Login).authority())
+        format!("https://{}", self.door(Endpoint::Login).authority())
     }
 
     /// `host:port` of the vault.
     pub fn vault(&self) -> String {
-        self.door(Door::Vault).authority()
+        self.door(Endpoint::Vault).authority()
     }
 
     /// The value for `HTTPS_PROXY`.
     pub fn proxy(&self) -> String {
-        format!("http://{}", self.door(Door::Proxy).authority())
+        format!("http://{}", self.door(Endpoint::Proxy).authority())
     }
 
     /// Whether the stand-in has this door at all (the process form opens those that were asked for).
-    pub fn has(&self, door: Door) -> bool {
-        self.doors.iter().any(|listening| listening.door() == door)
+    pub fn has(&self, door: Endpoint) -> bool {
+        self.doors.iter().any(|listener| listener.door() == door)
     }
 
     /// The directory that holds the files below.
@@ -197,63 +200,63 @@ impl Azure {
     }
 
     /// The next request at that door gets this answer, the ones after it what follows in the queue.
-    pub fn next(&self, door: Door, answer: Answer) {
+    pub fn next(&self, door: Endpoint, answer: Response) {
         self.shared.lock().script(door).next("", answer);
     }
 
     /// The next request whose path starts so gets this answer. Goes before `next`.
-    pub fn next_for(&self, door: Door, prefix: &str, answer: Answer) {
+    pub fn next_for(&self, door: Endpoint, prefix: &str, answer: Response) {
         self.shared.lock().script(door).next(prefix, answer);
     }
 
     /// Every request gets this answer until `clear`, when the queue has none for it.
-    pub fn always(&self, door: Door, answer: Answer) {
+    pub fn always(&self, door: Endpoint, answer: Response) {
         self.cycle(door, vec![answer]);
     }
 
     /// As `always`, for paths that start so. Goes before `always`.
-    pub fn always_for(&self, door: Door, prefix: &str, answer: Answer) {
+    pub fn always_for(&self, door: Endpoint, prefix: &str, answer: Response) {
         let answers = vec![answer];
         self.shared.lock().script(door).always(prefix, answers);
     }
 
     /// As `always`, with these answers in turn.
-    pub fn cycle(&self, door: Door, answers: Vec<Answer>) {
+    pub fn cycle(&self, door: Endpoint, answers: Vec<Response>) {
         self.shared.lock().script(door).always("", answers);
     }
 
     /// Back to faithful answers.
-    pub fn clear(&self, door: Door) {
+    pub fn clear(&self, door: Endpoint) {
         self.shared.lock().script(door).clear();
     }
 
-    /// Lets go every answer that is held (`Answer::hold`) by a request recorded up to now.
+    /// Lets go every answer that is held (`Response::hold`) by a request recorded up to now.
     pub fn release(&self) {
         self.shared.release();
     }
 
     /// Connections are refused, and those that are open end. The port stays ours.
-    pub fn close(&self, door: Door) {
+    pub fn close(&self, door: Endpoint) {
         self.door(door).close();
     }
 
     /// Connections are accepted again, on the same port.
-    pub fn open(&self, door: Door) {
+    pub fn open(&self, door: Endpoint) {
         self.door(door).open();
     }
 
     /// Ends the open connections without a word; new ones are accepted. As a server does to idle ones.
-    pub fn cut(&self, door: Door) {
+    pub fn cut(&self, door: Endpoint) {
         self.shared.cut(door);
     }
 
     /// From now on connections are accepted and then nothing happens, not even a handshake, until `unmute`.
-    pub fn mute(&self, door: Door) {
+    pub fn mute(&self, door: Endpoint) {
         self.shared.lock().muted.insert(door);
     }
 
     /// New connections are served again; those taken while mute are dropped.
-    pub fn unmute(&self, door: Door) {
+    pub fn unmute(&self, door: Endpoint) {
         self.shared.unmute(door);
     }
 
@@ -268,7 +271,7 @@ impl Azure {
     }
 
     /// Everything that was asked at one door.
-    pub fn requests_at(&self, door: Door) -> Vec<Request> {
+    pub fn requests_at(&self, door: Endpoint) -> Vec<Request> {
         let mut requests = self.requests();
         requests.retain(|request| request.door == door);
         requests
@@ -279,19 +282,19 @@ impl Azure {
     /// # Panics
     ///
     /// After 30 seconds: a test that waits for what does not come should say so.
-    pub fn wait_for(&self, door: Door, count: usize) -> Vec<Request> {
+    pub fn wait_for(&self, door: Endpoint, count: usize) -> Vec<Request> {
         self.shared
             .wait_for_requests(door, count, Duration::from_secs(30));
         self.requests_at(door)
     }
 
     /// How many connections were accepted at the door, tunnels that lead to it included.
-    pub fn connections(&self, door: Door) -> u64 {
+    pub fn connections(&self, door: Endpoint) -> u64 {
         self.shared.lock().accepted.get(&door).copied().unwrap_or(0)
     }
 
     /// Waits until that many connections have been accepted at the door; panics as `wait_for` does.
-    pub fn wait_for_connections(&self, door: Door, count: u64) {
+    pub fn wait_for_connections(&self, door: Endpoint, count: u64) {
         self.shared
             .wait_for_connections(door, count, Duration::from_secs(30));
     }
@@ -301,8 +304,8 @@ impl Azure {
         self.shared.lock().tokens.keys().cloned().collect()
     }
 
-    fn door(&self, door: Door) -> &Listening {
-        let found = self.doors.iter().find(|listening| listening.door() == door);
+    fn door(&self, door: Endpoint) -> &Listener {
+        let found = self.doors.iter().find(|listener| listener.door() == door);
         found.unwrap_or_else(|| panic!("the {} door was not asked for", door.name()))
     }
 }
@@ -310,8 +313,8 @@ impl Azure {
 impl Drop for Azure {
     fn drop(&mut self) {
         self.shared.stop();
-        for listening in &self.doors {
-            listening.close();
+        for listener in &self.doors {
+            listener.close();
         }
         if !self.keep_dir {
             // A directory that is gone already is no reason to hide the failure of the test that removed it.

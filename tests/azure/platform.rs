@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::shared::Shared;
 use super::token::{self, Identity, TENANT};
-use super::{Answer, Request, arc};
+use super::{Request, Response, arc};
 
 /// What App Service puts into the variable of this name.
 pub const IDENTITY_HEADER: &str = "853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a";
@@ -20,34 +20,34 @@ pub const APP_SERVICE_PATH: &str = "/msi/token";
 pub const CLOUD_SHELL_PATH: &str = "/oauth2/token";
 pub const ARC_PATH: &str = "/metadata/identity/oauth2/token";
 
-pub fn answer(shared: &Shared, request: &Request) -> Answer {
+pub fn answer(shared: &Shared, request: &Request) -> Response {
     match request.path() {
         APP_SERVICE_PATH => match request.query("api-version").as_deref() {
             Some("2019-08-01") => app_service(shared, request),
             Some("2017-09-01") => machine_learning(shared, request),
-            _ => Answer::app_service_error(400, "The api-version is not supported."),
+            _ => Response::app_service_error(400, "The api-version is not supported."),
         },
         CLOUD_SHELL_PATH => cloud_shell(shared, request),
         ARC_PATH => arc::answer(shared, request),
-        _ => Answer::status(404),
+        _ => Response::status(404),
     }
 }
 
-fn app_service(shared: &Shared, request: &Request) -> Answer {
+fn app_service(shared: &Shared, request: &Request) -> Response {
     if request.method != "GET" {
-        return Answer::status(405);
+        return Response::status(405);
     }
     if request.header("x-identity-header") != Some(IDENTITY_HEADER) {
-        return Answer::status(401);
+        return Response::status(401);
     }
     let Some(resource) = resource(request.query("resource")) else {
-        return Answer::app_service_failed();
+        return Response::app_service_failed();
     };
     let selectors = ["client_id", "principal_id", "object_id", "mi_res_id"];
     let Some(identity) = pick(shared, request, &selectors) else {
-        return Answer::app_service_no_identity();
+        return Response::app_service_no_identity();
     };
-    Answer::json(
+    Response::json(
         200,
         &json!({
             "access_token": token::issue(shared, &identity, TENANT, &resource),
@@ -60,27 +60,27 @@ fn app_service(shared: &Shared, request: &Request) -> Answer {
 }
 
 /// 2017-09-01, of Azure ML as of the old App Service: another header, another selector, and a date in place of a number.
-fn machine_learning(shared: &Shared, request: &Request) -> Answer {
+fn machine_learning(shared: &Shared, request: &Request) -> Response {
     if request.method != "GET" {
-        return Answer::status(405);
+        return Response::status(405);
     }
     if request.header("secret") != Some(MSI_SECRET) {
-        return Answer::status(401);
+        return Response::status(401);
     }
     let Some(resource) = resource(request.query("resource")) else {
-        return Answer::app_service_failed();
+        return Response::app_service_failed();
     };
     // What a later version calls `client_id` is refused, not ignored.
     if ["client_id", "object_id", "principal_id", "mi_res_id"]
         .iter()
         .any(|name| request.query(name).is_some())
     {
-        return Answer::app_service_error(400, "Identity parameter is not supported.");
+        return Response::app_service_error(400, "Identity parameter is not supported.");
     }
     let Some(identity) = pick(shared, request, &["clientid"]) else {
-        return Answer::app_service_no_identity();
+        return Response::app_service_no_identity();
     };
-    Answer::json(
+    Response::json(
         200,
         &json!({
             "access_token": token::issue(shared, &identity, TENANT, &resource),
@@ -92,10 +92,10 @@ fn machine_learning(shared: &Shared, request: &Request) -> Answer {
 }
 
 /// The token of whoever is signed in.
-fn cloud_shell(shared: &Shared, request: &Request) -> Answer {
-    let refuse = |code: &str, text: &str| Answer::cloud_shell_error(400, code, text);
+fn cloud_shell(shared: &Shared, request: &Request) -> Response {
+    let refuse = |code: &str, text: &str| Response::cloud_shell_error(400, code, text);
     if request.method != "POST" {
-        return Answer::status(405);
+        return Response::status(405);
     }
     if request.header("metadata") != Some("true") {
         return refuse("bad_request_102", "Required metadata header not specified");
@@ -111,7 +111,7 @@ fn cloud_shell(shared: &Shared, request: &Request) -> Answer {
         return refuse("invalid_request", "A parameter is not known here.");
     }
     let now = shared.now();
-    Answer::json(
+    Response::json(
         200,
         &json!({
             "access_token": token::issue(shared, &Identity::system(), TENANT, &resource),

@@ -7,21 +7,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::shared::Shared;
-use super::{Answer, Door, Request};
+use super::{Endpoint, Request, Response};
 
 /// The door that a CONNECT leads to, or the refusal.
-pub fn lead(shared: &Shared, request: &Request) -> Result<Door, Answer> {
+pub fn lead(shared: &Shared, request: &Request) -> Result<Endpoint, Response> {
     if let Some(credentials) = &shared.proxy_credentials {
         let expected = format!("Basic {}", STANDARD.encode(credentials));
         if request.header("proxy-authorization") != Some(&expected) {
-            return Err(Answer::proxy_authentication());
+            return Err(Response::proxy_authentication());
         }
     }
     if request.method != "CONNECT" {
-        return Err(Answer::text(405, "this proxy does CONNECT only"));
+        return Err(Response::text(405, "this proxy does CONNECT only"));
     }
     let Some((host, port)) = request.target.rsplit_once(':') else {
-        return Err(Answer::text(400, "CONNECT wants host:port"));
+        return Err(Response::text(400, "CONNECT wants host:port"));
     };
     let host = host.to_ascii_lowercase();
     let host = host.trim_end_matches('.');
@@ -33,11 +33,11 @@ pub fn lead(shared: &Shared, request: &Request) -> Result<Door, Answer> {
     let vault = VAULT_SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
         || shared.vault_names.iter().any(is);
     if port == "443" && login {
-        Ok(Door::Login)
+        Ok(Endpoint::Login)
     } else if port == "443" && vault {
-        Ok(Door::Vault)
+        Ok(Endpoint::Vault)
     } else {
-        Err(Answer::text(
+        Err(Response::text(
             403,
             &format!("{} is not reached through this proxy", request.target),
         ))

@@ -9,13 +9,13 @@ use std::time::Instant;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::Door;
+use super::Endpoint;
 
 /// A request, recorded before it was answered.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Where it arrived.
-    pub door: Door,
+    pub door: Endpoint,
     /// `GET`, `POST`, `CONNECT`.
     pub method: String,
     /// Path and query as sent; `host:port` for CONNECT.
@@ -108,7 +108,7 @@ impl Request {
 /// What a connection tells about all of its requests.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    pub door: Door,
+    pub door: Endpoint,
     pub connection: u64,
     pub tls: Option<String>,
     pub sni: Option<String>,

@@ -4,28 +4,28 @@
 
 use std::collections::VecDeque;
 
-use super::Answer;
+use super::Response;
 
 #[derive(Default)]
 pub struct Script {
-    queue: VecDeque<(String, Answer)>,
+    queue: VecDeque<(String, Response)>,
     standing: Vec<Standing>,
 }
 
 struct Standing {
     prefix: String,
-    answers: Vec<Answer>,
+    answers: Vec<Response>,
     turn: usize,
 }
 
 impl Script {
     /// Queues an answer for the next request whose path starts so; an empty prefix fits every path.
-    pub fn next(&mut self, prefix: &str, answer: Answer) {
+    pub fn next(&mut self, prefix: &str, answer: Response) {
         self.queue.push_back((prefix.to_owned(), answer));
     }
 
     /// Lets these answers stand, in turn, in place of those that stood for the same prefix.
-    pub fn always(&mut self, prefix: &str, answers: Vec<Answer>) {
+    pub fn always(&mut self, prefix: &str, answers: Vec<Response>) {
         assert!(
             !answers.is_empty(),
             "an answer that stands must be some answer"
@@ -44,7 +44,7 @@ impl Script {
     }
 
     /// The answer for a request to this target, if it is not the faithful one.
-    pub fn take(&mut self, target: &str) -> Option<Answer> {
+    pub fn take(&mut self, target: &str) -> Option<Response> {
         let fits = |prefix: &str| target.starts_with(prefix);
         let precise = self
             .queue

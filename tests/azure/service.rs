@@ -1,14 +1,14 @@
 //! Which service stands behind a door, and what makes an answer complete: the faithful body where the script left it
 //! to the service, the request's own names in scripted texts, and the headers that everything from that service has.
 
-use super::answer::Content;
+use super::response::Content;
 use super::shared::Shared;
 use super::wire::Message;
-use super::{Answer, Door, Request, imds, login, platform, token, vault};
+use super::{Endpoint, Request, Response, imds, login, platform, token, vault};
 
 /// Decides everything that an answer leaves open.
-pub fn message(shared: &Shared, request: &Request, answer: Answer, scripted: bool) -> Message {
-    let Answer {
+pub fn message(shared: &Shared, request: &Request, answer: Response, scripted: bool) -> Message {
+    let Response {
         content,
         mut headers,
         bare,
@@ -49,14 +49,14 @@ pub fn message(shared: &Shared, request: &Request, answer: Answer, scripted: boo
     }
 }
 
-fn usual(shared: &Shared, request: &Request) -> Answer {
+fn usual(shared: &Shared, request: &Request) -> Response {
     match request.door {
-        Door::Imds => imds::answer(shared, request),
-        Door::Login => login::answer(shared, request),
-        Door::Platform => platform::answer(shared, request),
-        Door::TokenProxy => login::answer_through_proxy(shared, request),
-        Door::Vault => vault::answer(shared, request),
-        Door::Proxy => unreachable!("the proxy has answered by leading on or by refusing"),
+        Endpoint::Imds => imds::answer(shared, request),
+        Endpoint::Login => login::answer(shared, request),
+        Endpoint::Platform => platform::answer(shared, request),
+        Endpoint::TokenProxy => login::answer_through_proxy(shared, request),
+        Endpoint::Vault => vault::answer(shared, request),
+        Endpoint::Proxy => unreachable!("the proxy has answered by leading on or by refusing"),
     }
 }
 
@@ -64,8 +64,8 @@ fn usual(shared: &Shared, request: &Request) -> Answer {
 fn signature(request: &Request) -> Vec<(&'static str, String)> {
     let id = ("x-ms-request-id", request.request_id.clone());
     match request.door {
-        Door::Imds => vec![("Server", "IMDS/150.870.65.528".to_owned())],
-        Door::Login | Door::TokenProxy => vec![
+        Endpoint::Imds => vec![("Server", "IMDS/150.870.65.528".to_owned())],
+        Endpoint::Login | Endpoint::TokenProxy => vec![
             ("Cache-Control", "no-store, no-cache".to_owned()),
             id,
             (
@@ -73,9 +73,9 @@ fn signature(request: &Request) -> Vec<(&'static str, String)> {
                 "2.1.20000.0 - WEULR1 ProdSlices".to_owned(),
             ),
         ],
-        Door::Platform => vec![("Server", "Kestrel".to_owned())],
-        Door::Proxy => Vec::new(),
-        Door::Vault => {
+        Endpoint::Platform => vec![("Server", "Kestrel".to_owned())],
+        Endpoint::Proxy => Vec::new(),
+        Endpoint::Vault => {
             let mut headers = vec![
                 ("Cache-Control", "no-cache".to_owned()),
                 ("x-ms-keyvault-region", "westeurope".to_owned()),

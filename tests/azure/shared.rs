@@ -16,7 +16,7 @@ use super::certificate::Registered;
 use super::script::Script;
 use super::token::{Identity, Issued, TENANT, unix_now};
 use super::vault::{API_VERSIONS, Stored};
-use super::{Answer, Door, Request};
+use super::{Endpoint, Request, Response};
 
 pub struct Shared {
     inner: Mutex<Inner>,
@@ -27,7 +27,7 @@ pub struct Shared {
 /// What is decided before the doors open.
 pub struct Fixed {
     /// The TLS of the doors that have one.
-    pub tls: HashMap<Door, Arc<ServerConfig>>,
+    pub tls: HashMap<Endpoint, Arc<ServerConfig>>,
     /// The resource of hosts that have none of Azure's suffixes.
     pub vault_resource: String,
     /// More hosts that the proxy leads to the vault; one may start with `*.`.
@@ -54,13 +54,13 @@ pub struct Inner {
     pub trusted: String,
     /// What the vault knows.
     pub api_versions: Vec<String>,
-    pub accepted: HashMap<Door, u64>,
-    pub muted: HashSet<Door>,
-    pub listening: HashSet<Door>,
+    pub accepted: HashMap<Endpoint, u64>,
+    pub muted: HashSet<Endpoint>,
+    pub listening: HashSet<Endpoint>,
     /// The record of requests, where one is kept.
     pub log: Option<File>,
-    scripts: HashMap<Door, Script>,
-    open: HashMap<u64, (Door, Arc<TcpStream>)>,
+    scripts: HashMap<Endpoint, Script>,
+    open: HashMap<u64, (Endpoint, Arc<TcpStream>)>,
     connections: u64,
     releases: u64,
     stopping: bool,
@@ -75,7 +75,7 @@ impl Deref for Shared {
 }
 
 impl Inner {
-    pub fn script(&mut self, door: Door) -> &mut Script {
+    pub fn script(&mut self, door: Endpoint) -> &mut Script {
         self.scripts.entry(door).or_default()
     }
 }
@@ -83,7 +83,7 @@ impl Inner {
 /// A request that was recorded, and what the script says to it.
 pub struct Arrival {
     pub request: Arc<Request>,
-    pub scripted: Option<Answer>,
+    pub scripted: Option<Response>,
     /// How often answers had been released when it arrived. Read under the record's lock: a test that saw the request
     /// and releases at once must not find it still on its way to waiting.
     releases: u64,
@@ -137,7 +137,7 @@ impl Shared {
     }
 
     /// Counts a new connection, and keeps hold of it so that it can be ended. None when all is ending anyway.
-    pub fn enter(&self, door: Door, stream: &Arc<TcpStream>) -> Option<u64> {
+    pub fn enter(&self, door: Endpoint, stream: &Arc<TcpStream>) -> Option<u64> {
         let mut inner = self.lock();
         if inner.stopping {
             return None;
@@ -152,7 +152,7 @@ impl Shared {
     }
 
     /// A connection that came through the proxy is at another door now; not if that door is closed.
-    pub fn pass(&self, number: u64, door: Door) -> bool {
+    pub fn pass(&self, number: u64, door: Endpoint) -> bool {
         let mut inner = self.lock();
         if !inner.listening.contains(&door) {
             return false;
@@ -172,7 +172,7 @@ impl Shared {
     }
 
     /// Ends the open connections of a door.
-    pub fn cut(&self, door: Door) {
+    pub fn cut(&self, door: Endpoint) {
         let inner = self.lock();
         for (_, stream) in inner.open.values().filter(|(at, _)| *at == door) {
             // It may have ended by itself in this moment.
@@ -184,7 +184,7 @@ impl Shared {
     pub fn stop(&self) {
         self.lock().stopping = true;
         self.changed.notify_all();
-        Door::ALL.into_iter().for_each(|door| self.cut(door));
+        Endpoint::ALL.into_iter().for_each(|door| self.cut(door));
     }
 
     pub fn release(&self) {
@@ -192,7 +192,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    pub fn unmute(&self, door: Door) {
+    pub fn unmute(&self, door: Endpoint) {
         self.lock().muted.remove(&door);
         self.changed.notify_all();
     }
@@ -210,11 +210,11 @@ impl Shared {
     }
 
     /// Waits while the door is mute.
-    pub fn wait_while_mute(&self, door: Door) {
+    pub fn wait_while_mute(&self, door: Endpoint) {
         drop(self.wait(None, |inner| !inner.muted.contains(&door)));
     }
 
-    pub fn wait_for_requests(&self, door: Door, count: usize, limit: Duration) {
+    pub fn wait_for_requests(&self, door: Endpoint, count: usize, limit: Duration) {
         let arrived = |inner: &Inner| inner.requests.iter().filter(|r| r.door == door).count();
         let inner = self.wait(Some(limit), |inner| arrived(inner) >= count);
         let seen = arrived(&inner);
@@ -226,7 +226,7 @@ impl Shared {
         );
     }
 
-    pub fn wait_for_connections(&self, door: Door, count: u64, limit: Duration) {
+    pub fn wait_for_connections(&self, door: Endpoint, count: u64, limit: Duration) {
         let accepted = |inner: &Inner| inner.accepted.get(&door).copied().unwrap_or(0);
         let inner = self.wait(Some(limit), |inner| accepted(inner) >= count);
         let seen = accepted(&inner);

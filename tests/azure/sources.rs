@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::platform::{APP_SERVICE_PATH, ARC_PATH, CLOUD_SHELL_PATH};
 use super::{
-    APPLICATION, Azure, BASE_PATH, CLIENT_SECRET, Door, IDENTITY_HEADER, MSI_SECRET, TENANT,
+    APPLICATION, Azure, BASE_PATH, CLIENT_SECRET, Endpoint, IDENTITY_HEADER, MSI_SECRET, TENANT,
     TOKEN_PROXY_NAME, certificate, tls,
 };
 
@@ -15,12 +15,12 @@ pub type Environment = Vec<(String, String)>;
 impl Azure {
     /// The base of App Service's, Azure ML's, Cloud Shell's and Azure Arc's endpoints.
     pub fn platform(&self) -> String {
-        format!("http://{}", self.door(Door::Platform).authority())
+        format!("http://{}", self.door(Endpoint::Platform).authority())
     }
 
     /// The URL of the token proxy, by an address: its name is nobody's host name.
     pub fn token_proxy(&self) -> String {
-        let port = self.door(Door::TokenProxy).port();
+        let port = self.door(Endpoint::TokenProxy).port();
         format!("https://127.0.0.1:{port}{BASE_PATH}")
     }
 

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::shared::Shared;
-use super::{Door, Request};
+use super::{Endpoint, Request};
 
 /// The directory that every identity here lives in.
 pub const TENANT: &str = "72f9a1b0-86f1-41af-91ab-2d7cd011db47";
@@ -137,8 +137,10 @@ pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
         .or_else(scope)
         .unwrap_or_default();
     let identity = match request.door {
-        Door::Login | Door::TokenProxy => Identity::application(),
-        Door::Imds | Door::Platform | Door::Proxy | Door::Vault => Identity::system(),
+        Endpoint::Login | Endpoint::TokenProxy => Identity::application(),
+        Endpoint::Imds | Endpoint::Platform | Endpoint::Proxy | Endpoint::Vault => {
+            Identity::system()
+        }
     };
     let objects = match fields {
         Value::Array(objects) => objects.as_mut_slice(),

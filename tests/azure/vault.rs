@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::shared::Shared;
 use super::token;
-use super::{Answer, Request};
+use super::{Request, Response};
 
 /// A secret, one version of it.
 #[derive(Clone, Debug)]
@@ -86,12 +86,12 @@ impl Stored {
     }
 }
 
-pub fn answer(shared: &Shared, request: &Request) -> Answer {
+pub fn answer(shared: &Shared, request: &Request) -> Response {
     if let Err(refusal) = check_token(shared, request) {
         return refusal;
     }
     if request.method != "GET" {
-        return Answer::vault_error(
+        return Response::vault_error(
             405,
             "BadParameter",
             None,
@@ -102,7 +102,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     let known = shared.lock().api_versions.clone();
     if !known.contains(&version) {
         let latest = known.last().map_or("", String::as_str);
-        return Answer::api_version(&version, latest);
+        return Response::api_version(&version, latest);
     }
     let path = percent_decode_str(request.path())
         .decode_utf8_lossy()
@@ -111,12 +111,12 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
     let (name, version) = match words[..] {
         ["secrets", name] => (name, None),
         ["secrets", name, version] => (name, Some(version)),
-        _ => return Answer::status(404),
+        _ => return Response::status(404),
     };
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if name.is_empty() || name.len() > 127 || !name.chars().all(good) {
         let text = format!("The request URI contains an invalid name: {name}");
-        return Answer::vault_error(400, "BadParameter", None, &text);
+        return Response::vault_error(400, "BadParameter", None, &text);
     }
     let inner = shared.lock();
     // Names are case-insensitive; the last one put is the latest version.
@@ -126,14 +126,14 @@ pub fn answer(shared: &Shared, request: &Request) -> Answer {
             && version.is_none_or(|version| secret.version == version)
     });
     match (found, version) {
-        (Some(secret), _) if secret.enabled => Answer::json(200, &secret.bundle(&request.host)),
-        (Some(_), _) => Answer::disabled(),
-        (None, Some(version)) => Answer::not_found(&format!("{name}/{version}")),
-        (None, None) => Answer::not_found(name),
+        (Some(secret), _) if secret.enabled => Response::json(200, &secret.bundle(&request.host)),
+        (Some(_), _) => Response::disabled(),
+        (None, Some(version)) => Response::not_found(&format!("{name}/{version}")),
+        (None, None) => Response::not_found(name),
     }
 }
 
-fn check_token(shared: &Shared, request: &Request) -> Result<(), Answer> {
+fn check_token(shared: &Shared, request: &Request) -> Result<(), Response> {
     let expected = resource_of(shared, &request.host);
     let inner = shared.lock();
     let challenge = inner.challenge.clone().unwrap_or_else(|| {
@@ -143,22 +143,22 @@ fn check_token(shared: &Shared, request: &Request) -> Result<(), Answer> {
             inner.trusted
         )
     });
-    let refuse = |answer: Answer| {
+    let refuse = |answer: Response| {
         Err(match challenge.as_str() {
             "" => answer,
             challenge => answer.header("WWW-Authenticate", challenge),
         })
     };
     let Some(token) = request.bearer() else {
-        return refuse(Answer::akv10000());
+        return refuse(Response::akv10000());
     };
     match inner.tokens.get(token) {
-        None => refuse(Answer::akv10046()),
+        None => refuse(Response::akv10046()),
         Some(issued) if issued.audience != expected => {
-            refuse(Answer::akv10022(expected, &issued.audience))
+            refuse(Response::akv10022(expected, &issued.audience))
         }
         Some(issued) if issued.tenant != inner.trusted => {
-            refuse(Answer::invalid_issuer(&inner.trusted, &issued.tenant))
+            refuse(Response::invalid_issuer(&inner.trusted, &issued.tenant))
         }
         Some(_) => Ok(()),
     }

@@ -35,6 +35,7 @@ mod signals;
 mod support;
 mod support_files;
 mod support_identities;
+mod support_tables;
 mod tidy;
 mod token_command;
 mod token_proxy;

@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::answer::{Content, Delivery};
 use super::request::{Origin, Reader};
+use super::response::{Content, Delivery};
 use super::shared::{Arrival, Shared};
 use super::wire::Wire;
-use super::{Answer, Door, proxy, service};
+use super::{Endpoint, Response, proxy, service};
 
-pub struct Listening {
-    door: Door,
+pub struct Listener {
+    door: Endpoint,
     address: SocketAddr,
     shared: Arc<Shared>,
     state: Mutex<State>,
@@ -30,23 +30,23 @@ enum State {
     Open(TcpListener, JoinHandle<()>),
 }
 
-impl Listening {
+impl Listener {
     /// Takes an address (port 0: a free port) and begins to accept.
-    pub fn start(shared: &Arc<Shared>, door: Door, address: &str) -> io::Result<Listening> {
-        let listener = bind(address)?;
-        let address = listener.local_addr()?;
-        let state = Mutex::new(State::Closed(listener));
-        let listening = Listening {
+    pub fn start(shared: &Arc<Shared>, door: Endpoint, address: &str) -> io::Result<Listener> {
+        let socket = bind(address)?;
+        let address = socket.local_addr()?;
+        let state = Mutex::new(State::Closed(socket));
+        let listener = Listener {
             door,
             address,
             shared: Arc::clone(shared),
             state,
         };
-        listening.accept()?;
-        Ok(listening)
+        listener.accept()?;
+        Ok(listener)
     }
 
-    pub fn door(&self) -> Door {
+    pub fn door(&self) -> Endpoint {
         self.door
     }
 
@@ -158,7 +158,7 @@ fn shut(listener: &TcpListener) {
         .expect("a listening socket can be shut down");
 }
 
-fn welcome(shared: &Arc<Shared>, door: Door, stream: Arc<TcpStream>) {
+fn welcome(shared: &Arc<Shared>, door: Endpoint, stream: Arc<TcpStream>) {
     let Some(number) = shared.enter(door, &stream) else {
         return;
     };
@@ -170,7 +170,7 @@ fn welcome(shared: &Arc<Shared>, door: Door, stream: Arc<TcpStream>) {
     });
 }
 
-fn serve(shared: &Shared, door: Door, number: u64, stream: Arc<TcpStream>) -> io::Result<()> {
+fn serve(shared: &Shared, door: Endpoint, number: u64, stream: Arc<TcpStream>) -> io::Result<()> {
     if shared.lock().muted.contains(&door) {
         shared.wait_while_mute(door);
         return Ok(());
@@ -189,12 +189,12 @@ fn serve(shared: &Shared, door: Door, number: u64, stream: Arc<TcpStream>) -> io
     while let Some(request) = reader.next(&mut wire, &origin)? {
         let mut arrival = shared.arrive(request);
         let scripted = arrival.scripted.is_some();
-        let mut answer = arrival.scripted.take().unwrap_or_else(Answer::usual);
+        let mut answer = arrival.scripted.take().unwrap_or_else(Response::usual);
         shared.pause(answer.delay);
         if answer.held {
             shared.wait_for_release(&arrival);
         }
-        if door == Door::Proxy && matches!(answer.content, Content::Usual) {
+        if door == Endpoint::Proxy && matches!(answer.content, Content::Usual) {
             match proxy::lead(shared, &arrival.request) {
                 Ok(behind) if reader.is_empty() && shared.pass(number, behind) => {
                     io::Write::write_all(
@@ -204,7 +204,7 @@ fn serve(shared: &Shared, door: Door, number: u64, stream: Arc<TcpStream>) -> io
                     drop(wire);
                     return serve(shared, behind, number, stream);
                 }
-                Ok(_) => answer = Answer::text(502, "no connection to that host"),
+                Ok(_) => answer = Response::text(502, "no connection to that host"),
                 Err(refusal) => answer = refusal,
             }
         }
@@ -229,7 +229,7 @@ fn serve(shared: &Shared, door: Door, number: u64, stream: Arc<TcpStream>) -> io
 fn deliver(
     shared: &Shared,
     arrival: &Arrival,
-    answer: Answer,
+    answer: Response,
     scripted: bool,
     mut wire: Wire,
 ) -> io::Result<Option<Wire>> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// An answer; built from one constructor and any number of changes.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     pub(super) content: Content,
     pub(super) headers: Vec<(String, String)>,
     pub(super) delay: Duration,
@@ -42,95 +42,95 @@ pub(super) enum Delivery {
     Whole,
 }
 
-impl Answer {
+impl Response {
     /// What the door says by default: for a delay or a fault on a good answer.
-    pub fn usual() -> Answer {
-        Answer::of(Content::Usual)
+    pub fn usual() -> Response {
+        Response::of(Content::Usual)
     }
 
     /// A status with an empty body.
-    pub fn status(status: u16) -> Answer {
-        Answer::of(Content::Whole(status, Vec::new()))
+    pub fn status(status: u16) -> Response {
+        Response::of(Content::Whole(status, Vec::new()))
     }
 
     /// A JSON body. The words `{caller}`, `{credential}`, `{form}`, `{host}`, `{secret}` and `{vault}` in it become the
     /// request's.
-    pub fn json(status: u16, body: &Value) -> Answer {
-        let answer = Answer::of(Content::Whole(status, body.to_string().into_bytes()));
+    pub fn json(status: u16, body: &Value) -> Response {
+        let answer = Response::of(Content::Whole(status, body.to_string().into_bytes()));
         answer.header("Content-Type", "application/json; charset=utf-8")
     }
 
     /// A body of plain text.
-    pub fn text(status: u16, body: &str) -> Answer {
-        let answer = Answer::of(Content::Whole(status, body.as_bytes().to_vec()));
+    pub fn text(status: u16, body: &str) -> Response {
+        let answer = Response::of(Content::Whole(status, body.as_bytes().to_vec()));
         answer.header("Content-Type", "text/plain; charset=utf-8")
     }
 
     /// A page, as a gateway or a captive portal has it.
-    pub fn html(status: u16, body: &str) -> Answer {
-        let answer = Answer::of(Content::Whole(status, body.as_bytes().to_vec()));
+    pub fn html(status: u16, body: &str) -> Response {
+        let answer = Response::of(Content::Whole(status, body.as_bytes().to_vec()));
         answer.header("Content-Type", "text/html").bare()
     }
 
     /// A token answer with exactly these fields and a real `access_token` (in each element of an array).
-    pub fn token(fields: Value) -> Answer {
-        let answer = Answer::of(Content::Token(200, fields));
+    pub fn token(fields: Value) -> Response {
+        let answer = Response::of(Content::Token(200, fields));
         answer.header("Content-Type", "application/json; charset=utf-8")
     }
 
     /// The connection ends without a word (FIN).
-    pub fn fin() -> Answer {
-        Answer {
+    pub fn fin() -> Response {
+        Response {
             delivery: Delivery::Fin,
-            ..Answer::status(200)
+            ..Response::status(200)
         }
     }
 
     /// The connection is reset (RST).
-    pub fn reset() -> Answer {
-        Answer {
+    pub fn reset() -> Response {
+        Response {
             delivery: Delivery::Reset,
-            ..Answer::status(200)
+            ..Response::status(200)
         }
     }
 
     /// A 200 whose body never stops.
-    pub fn endless() -> Answer {
-        Answer {
+    pub fn endless() -> Response {
+        Response {
             delivery: Delivery::Endless,
-            ..Answer::status(200)
+            ..Response::status(200)
         }
     }
 
     /// Not HTTP.
-    pub fn garbage() -> Answer {
-        Answer::raw(b"\x00\x01\x02 220 mail.example.com ESMTP ready\r\n\r\n")
+    pub fn garbage() -> Response {
+        Response::raw(b"\x00\x01\x02 220 mail.example.com ESMTP ready\r\n\r\n")
     }
 
     /// These bytes, and the end of the connection.
-    pub fn raw(bytes: &[u8]) -> Answer {
-        Answer::of(Content::Raw(bytes.to_vec()))
+    pub fn raw(bytes: &[u8]) -> Response {
+        Response::of(Content::Raw(bytes.to_vec()))
     }
 
     /// A redirect, which no client may follow with a token in its hand.
-    pub fn redirect(location: &str) -> Answer {
-        Answer::status(307).header("Location", location)
+    pub fn redirect(location: &str) -> Response {
+        Response::status(307).header("Location", location)
     }
 
     /// One more header.
-    pub fn header(mut self, name: &str, value: &str) -> Answer {
+    pub fn header(mut self, name: &str, value: &str) -> Response {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Another content type than the constructor's.
-    pub fn content_type(mut self, value: &str) -> Answer {
+    pub fn content_type(mut self, value: &str) -> Response {
         self.headers.retain(|(name, _)| name != "Content-Type");
         self.header("Content-Type", value)
     }
 
     /// Token answers and bodies with another status than the constructor's.
-    pub fn with_status(mut self, status: u16) -> Answer {
+    pub fn with_status(mut self, status: u16) -> Response {
         match &mut self.content {
             Content::Token(was, _) | Content::Whole(was, _) => *was = status,
             Content::Raw(_) | Content::Usual => panic!("this answer has no status to change"),
@@ -139,37 +139,37 @@ impl Answer {
     }
 
     /// Waits so long before the first byte.
-    pub fn delay(mut self, delay: Duration) -> Answer {
+    pub fn delay(mut self, delay: Duration) -> Response {
         self.delay = delay;
         self
     }
 
     /// Waits for `Azure::release` before the first byte.
-    pub fn hold(mut self) -> Answer {
+    pub fn hold(mut self) -> Response {
         self.held = true;
         self
     }
 
     /// Breaks off in the middle of the body.
-    pub fn half(mut self) -> Answer {
+    pub fn half(mut self) -> Response {
         self.delivery = Delivery::Half;
         self
     }
 
     /// One byte of the body at a time.
-    pub fn drip(mut self, interval: Duration) -> Answer {
+    pub fn drip(mut self, interval: Duration) -> Response {
         self.delivery = Delivery::Drip(interval);
         self
     }
 
     /// Without the headers that every answer of the real service carries: something in between is speaking.
-    pub fn bare(mut self) -> Answer {
+    pub fn bare(mut self) -> Response {
         self.bare = true;
         self
     }
 
-    fn of(content: Content) -> Answer {
-        Answer {
+    fn of(content: Content) -> Response {
+        Response {
             content,
             headers: Vec::new(),
             delay: Duration::ZERO,
