@@ -1,8 +1,6 @@
 //! For each cloud its authority, its resource and its vaults; a custom one by its three settings. Which source is asked
 //! at all is a file of its own.
 
-mod sources;
-
 use crate::azure::{Azure, Door, Identity};
 use crate::network::wire::{connections, counts};
 use crate::support::{exec, exec_federated};

@@ -1,10 +1,10 @@
-//! `entra-token:RESOURCE`: an access token as the value of a variable, so that a job needs no password at all.
+//! `entra-token:RESOURCE`: an access token as the value of a variable, for a job without a password.
 
 use serde_json::json;
 
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::network::wire::{assert_got_it, connections, counts};
-use crate::support::{Outcome, Run, akv_init, exec};
+use crate::support::{Outcome, Run, exec};
 use crate::support_identities::{Source, leak, with};
 
 const POSTGRES: &str = "https://ossrdbms-aad.database.windows.net";
@@ -14,15 +14,15 @@ fn job(azure: &Azure, words: &[&str]) -> Run {
     exec(azure, words)
 }
 
-/// The resources that were asked for at IMDS.
-fn asked(azure: &Azure) -> Vec<String> {
-    let mut asked: Vec<String> = azure
-        .requests_at(Door::Imds)
+/// The resources of the requests at IMDS.
+fn resources(azure: &Azure) -> Vec<String> {
+    let mut resources: Vec<String> = azure
+        .requests_at(Endpoint::Imds)
         .iter()
         .map(|request| request.query("resource").unwrap())
         .collect();
-    asked.sort();
-    asked
+    resources.sort();
+    resources
 }
 
 /// A token in standard output, before the line end of printenv.
@@ -36,7 +36,7 @@ fn assert_printed(azure: &Azure, outcome: &Outcome) {
 }
 
 #[test]
-fn an_option_or_a_variable_gets_a_token() {
+fn token_is_the_value_of_a_variable_or_an_option() {
     let azure = Azure::start();
     let reference = format!("entra-token:{POSTGRES}");
     let option = job(
@@ -58,14 +58,13 @@ fn an_option_or_a_variable_gets_a_token() {
         let variable = job(&azure, &["--", "printenv", "PGPASSWORD"]).env("PGPASSWORD", written);
         assert_printed(&azure, &variable.outcome());
     }
-    assert_eq!(asked(&azure), [POSTGRES; 4]);
-    // No vault is asked, and none needs a name.
+    assert_eq!(resources(&azure), [POSTGRES; 4]);
     assert_eq!(counts(&azure), [4, 0, 0]);
-    assert_eq!(azure.connections(Door::Vault), 0);
+    assert_eq!(azure.connections(Endpoint::Vault), 0);
 }
 
 #[test]
-fn each_source_can_give_it() {
+fn every_source_provides_the_token() {
     let azure = Azure::start();
     for source in [
         Source::AppService,
@@ -86,9 +85,9 @@ fn each_source_can_give_it() {
     }
 }
 
-/// One request for each resource, however many variables want it, and whether a vault wants it, too.
+/// However many variables need it, and a vault as well.
 #[test]
-fn each_resource_is_asked_for_once() {
+fn each_resource_is_requested_once() {
     let azure = Azure::start();
     azure.secret("sql-sa", "pa$$w0rd of sa");
     let vault = azure.vault();
@@ -115,7 +114,7 @@ fn each_resource_is_asked_for_once() {
     assert_got_it(&run.outcome());
     // A slash at the end makes another audience.
     assert_eq!(
-        asked(&azure),
+        resources(&azure),
         [
             "https://database.windows.net",
             SQL,
@@ -125,145 +124,94 @@ fn each_resource_is_asked_for_once() {
     assert_eq!(counts(&azure), [3, 0, 1]);
 }
 
-/// One line at `--verbose` for whoever would put such a token into a server that runs for days.
+/// A token in a server that runs for days expires there.
 #[test]
-fn verbose_says_when_the_token_ends() {
+fn verbose_shows_when_the_token_expires() {
     let azure = Azure::start();
-    azure.next(
-        Door::Imds,
-        Answer::token(json!({"expires_on": "4102444800"})),
-    );
+    let good = Response::token(json!({"expires_on": "4102444800"}));
+    azure.next(Endpoint::Imds, good);
     let reference = format!("PGPASSWORD=entra-token:{POSTGRES}");
-    let outcome = job(&azure, &["--verbose", "--secret", &reference, "--", "true"]).outcome();
+    let words = ["--verbose", "--secret", &reference, "--", "true"];
+    let outcome = job(&azure, &words).json().outcome();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let line = "akv-init: debug: PGPASSWORD: this token ends at 2100-01-01 00:00:00 UTC; a process that runs longer \
-                should get its own\n";
-    assert_eq!(
-        outcome.stderr.matches(line).count(),
-        1,
-        "{}",
-        outcome.stderr
-    );
+    let lines = outcome.lines_of("debug");
+    let found = lines.iter().filter(|line| line["for"] == "PGPASSWORD");
+    let expires: Vec<_> = found.map(|line| &line["expires"]).collect();
+    assert_eq!(expires, ["2100-01-01 00:00:00 UTC"]);
     assert_eq!(leak(&azure, &outcome, &[]), None);
-    // `token` has no variable that it is for.
-    let outcome = akv_init(["token", "--verbose"])
-        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
-        .outcome();
-    let said = "akv-init: debug: this token ends at ";
-    assert_eq!(
-        outcome.stderr.matches(said).count(),
-        1,
-        "{}",
-        outcome.stderr
-    );
-    // Where it is only for a vault, nobody else holds it.
+    // A token for a vault does not reach COMMAND.
     azure.secret("a", "b");
     let reference = format!("S=akv://{}/a", azure.vault());
-    let outcome = job(&azure, &["--verbose", "--secret", &reference, "--", "true"]).outcome();
-    assert!(
-        !outcome.stderr.contains("this token ends"),
-        "{}",
-        outcome.stderr
-    );
+    let words = ["--verbose", "--secret", &reference, "--", "true"];
+    let outcome = job(&azure, &words).json().outcome();
+    let lines = outcome.lines_of("debug");
+    assert!(lines.iter().all(|line| line["for"].is_null()), "{lines:?}");
 }
 
 #[test]
-fn a_dry_run_shows_it_and_asks_nobody() {
+fn dry_run_shows_the_resource_and_makes_no_request() {
     let azure = Azure::start();
     let reference = format!("PGPASSWORD=entra-token:{POSTGRES}");
     let run = job(
         &azure,
         &["--dry-run", "--secret", &reference, "--", "/bin/true"],
     );
-    let outcome = run
-        .env("DB", "entra-token:https://database.windows.net/")
-        .outcome();
-    assert_eq!(
-        outcome.stdout_alone(),
-        format!(
-            "identity  IMDS ({}, managed identity)\n\
-             token     DB <- for {SQL}\n\
-             token     PGPASSWORD <- for {POSTGRES}\n\
-             deadline  30 s\n\
-             become    /bin/true\n",
-            azure.imds()
-        )
-    );
+    let outcome = run.env("DB", format!("entra-token:{SQL}")).outcome();
+    let plan = outcome.stdout_alone();
+    for fact in [&azure.imds(), "DB", SQL, "PGPASSWORD", POSTGRES] {
+        assert!(plan.contains(fact), "{fact} is not in {plan}");
+    }
     assert_eq!(connections(&azure), 0);
 }
 
 #[test]
-fn what_is_no_resource_is_refused_before_any_request() {
+fn malformed_resource_is_rejected_before_any_request() {
     let azure = Azure::start();
-    let missing = (
-        "the resource is missing",
-        Some("write entra-token:https://database.windows.net/"),
-    );
-    let scope = (
-        "this is a scope, not a resource",
-        Some("leave /.default out, or give it to `akv-init token` with --scope"),
-    );
-    let form = ("a resource is a URL, or an application's id", None);
-    for (resource, shown, (said, hint)) in [
-        ("", "entra-token:", missing),
-        ("-x", "entra-token:-x", missing),
+    for (resource, shown, hint) in [
+        ("", "entra-token:", true),
+        ("-x", "entra-token:-x", true),
         (
             "https://vault.azure.net/.default",
-            "entra-token:https://vault.azure.net/.default",
-            scope,
+            "https://vault.azure.net/.default",
+            true,
         ),
-        ("https://a?LEAK=1", "entra-token:https://a…", form),
-        ("https://a b LEAK", "entra-token:https://a…", form),
-        ("https://a;Password=LEAK", "entra-token:https://a…", form),
-        ("https://user:LEAK@a", "entra-token:https://user…", form),
-        ("https://a/%2F", "entra-token:https://a/…", form),
+        ("https://a?LEAK=1", "entra-token:https://a", false),
+        ("https://a b LEAK", "entra-token:https://a", false),
+        ("https://a;Password=LEAK", "entra-token:https://a", false),
+        ("https://user:LEAK@a", "entra-token:https://user", false),
+        ("https://a/%2F", "entra-token:https://a/", false),
     ] {
-        let line = format!("error: PGPASSWORD: malformed reference `{shown}`: {said}");
-        let hint = hint.map(|hint| format!("hint: {hint}"));
-        let lines: Vec<&str> = std::iter::once(line.as_str())
-            .chain(hint.as_deref())
-            .collect();
-        let variable =
-            job(&azure, &["--", "true"]).env("PGPASSWORD", format!("entra-token:{resource}"));
-        variable.outcome().failed(78, &lines);
-        let option = format!("PGPASSWORD=entra-token:{resource}");
-        job(&azure, &["--secret", &option, "--", "true"])
-            .outcome()
-            .failed(78, &lines);
+        let reference = format!("entra-token:{resource}");
+        let option = format!("PGPASSWORD={reference}");
+        for run in [
+            job(&azure, &["--", "true"]).env("PGPASSWORD", &reference),
+            job(&azure, &["--secret", &option, "--", "true"]),
+        ] {
+            let failure = run.failure(78, "config");
+            failure.names("PGPASSWORD").names(shown).omits("LEAK");
+            assert_eq!(failure.line["hint"].is_string(), hint, "{resource}");
+        }
     }
     assert_eq!(connections(&azure), 0);
 }
 
-/// As with secrets: where one is inside a longer text, it would stay there.
 #[test]
-fn a_text_that_only_contains_one_is_refused_as_a_secrets_is() {
+fn value_that_only_contains_a_reference_is_rejected() {
     let azure = Azure::start();
-    let run = job(&azure, &["--", "true"])
-        .env("DSN", "password=entra-token:https://database.windows.net/");
-    let outcome = run.outcome();
-    assert_eq!(outcome.code, Some(78), "{}", outcome.stderr);
-    let said = "DSN: the value contains a reference but is not one as a whole";
-    assert_eq!(outcome.error(), Some(said));
+    let value = "password=entra-token:https://database.windows.net/";
+    let run = job(&azure, &["--", "true"]).env("DSN", value);
+    run.failure(78, "config").names("DSN");
 }
 
 #[test]
-fn the_rules_for_targets_are_the_same() {
+fn rules_for_names_of_variables_apply() {
     let azure = Azure::start();
     let reference = |name: &str| format!("{name}=entra-token:{POSTGRES}");
-    for (name, said) in [
-        (
-            "PATH",
-            "PATH: this variable decides which code runs; a secret may not set it",
-        ),
-        (
-            "1X",
-            "1X: a variable's name has letters, digits and `_`, and does not start with a digit",
-        ),
-    ] {
-        let outcome = job(&azure, &["--secret", &reference(name), "--", "true"]).outcome();
-        assert_eq!((outcome.code, outcome.error()), (Some(78), Some(said)));
+    for name in ["PATH", "1X"] {
+        let run = job(&azure, &["--secret", &reference(name), "--", "true"]);
+        run.failure(78, "config").names(name);
     }
-    // A value is the application's, unless it is said otherwise.
+    // The application's own value is kept unless an option says otherwise.
     let taken = job(&azure, &["--secret", &reference("T"), "--", "true"]).env("T", "value");
     assert_eq!(taken.outcome().code, Some(78));
     let taken = job(
@@ -284,45 +232,20 @@ fn the_rules_for_targets_are_the_same() {
     assert_eq!(counts(&azure), [1, 0, 0]);
 }
 
-/// All or none: a token that cannot be had keeps the command from starting as a secret does.
 #[test]
-fn without_it_the_command_is_not_started() {
+fn command_is_not_started_without_the_token() {
     let azure = Azure::start();
     azure.secret("sql-sa", "value");
-    azure.next_for(
-        Door::Imds,
-        "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fnobody",
-        Answer::imds_error(
-            400,
-            "invalid_resource",
-            "AADSTS500011: The resource principal named https://nobody was not found.",
-        ),
-    );
+    let text = "AADSTS500011: The resource principal named https://unknown was not found.";
+    let path =
+        "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Funknown";
+    let refusal = Response::imds_error(400, "invalid_resource", text);
+    azure.next_for(Endpoint::Imds, path, refusal);
     let secret = format!("S=akv://{}/sql-sa", azure.vault());
-    let outcome = job(
-        &azure,
-        &[
-            "--secret",
-            &secret,
-            "--secret",
-            "T=entra-token:https://nobody",
-            "--",
-            "echo",
-            "started",
-        ],
-    )
-    .outcome();
-    assert_eq!(
-        (outcome.code, outcome.stdout.as_str()),
-        (Some(78), ""),
-        "{}",
-        outcome.stderr
-    );
-    assert!(
-        outcome.error().is_some_and(
-            |error| error.contains("AADSTS500011: The resource principal named https://nobody")
-        ),
-        "{}",
-        outcome.stderr
-    );
+    let token = "T=entra-token:https://unknown";
+    let words = [
+        "--secret", &secret, "--secret", token, "--", "echo", "started",
+    ];
+    let failure = job(&azure, &words).failure(78, "config");
+    failure.names("AADSTS500011").names("https://unknown");
 }

@@ -1,23 +1,24 @@
 //! `akv-init get`: the secret of a reference on standard output, byte for byte, and nothing else there.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, pipe};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
-use crate::azure::{Answer, Azure, Certificate, Door, Stored};
+use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
 use crate::become_command::inherited;
 use crate::network::listen::Listened;
-use crate::network::wire::{NAME, VALUE, connections, counts, stopped, timeless};
+use crate::network::wire::{NAME, VALUE, connections, counts, stopped};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, assert_token, leak, outcome_without_stdout, with};
 
-const HELP: &str = "hint: see akv-init --help";
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
-/// `akv-init get` where the stand-in is Azure.
+/// `akv-init get` with the fake Azure.
 fn get(azure: &Azure, words: &[&str]) -> Run {
     akv_init(["get"])
         .args(words)
@@ -31,7 +32,7 @@ fn reference(azure: &Azure, name: &str) -> String {
     format!("akv://{}/{name}", azure.vault())
 }
 
-/// A stand-in that holds one secret.
+/// A fake Azure with one secret.
 fn with_secret() -> Azure {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
@@ -39,7 +40,7 @@ fn with_secret() -> Azure {
 }
 
 #[test]
-fn every_byte_of_the_value_is_printed_and_none_besides() {
+fn value_is_printed_byte_for_byte() {
     let azure = Azure::start();
     let values = [
         String::new(),
@@ -49,7 +50,7 @@ fn every_byte_of_the_value_is_printed_and_none_besides() {
         " \t".to_owned(),
         "NUL \0 and \u{1b}[31m".to_owned(),
         "Grüße, 世界 🔑\u{feff}".to_owned(),
-        // As large as a vault takes.
+        // The largest value of a vault.
         "0123456789abcdef\u{e9}\n".repeat(25 * 1024 / 19),
         "akv://kv1/not-followed".to_owned(),
         "{\"json\": \"\\u00e9\"}".to_owned(),
@@ -63,7 +64,7 @@ fn every_byte_of_the_value_is_printed_and_none_besides() {
 }
 
 #[test]
-fn every_form_of_a_reference_is_taken() {
+fn every_form_of_a_reference_is_accepted() {
     let azure = with_secret();
     azure.put(Stored {
         version: VERSION.to_owned(),
@@ -88,9 +89,8 @@ fn every_form_of_a_reference_is_taken() {
         (&["--vault", "VAULT", "sql-sa"], VALUE),
         (&["--vault", "VAULT", "versions/VERSION"], "old"),
         (&["--vault", "VAULT", "akv:///sql-sa"], VALUE),
-        // A full reference ignores it.
         (&["--vault", "other", "akv://VAULT/sql-sa"], VALUE),
-        // By the short name, which the proxy leads here.
+        // By the short name, through the proxy.
         (&["akv://prod-kv/sql-sa"], VALUE),
         (&["--vault", "prod-kv", "sql-sa"], VALUE),
         (
@@ -119,7 +119,7 @@ fn every_form_of_a_reference_is_taken() {
 }
 
 #[test]
-fn trim_drops_line_ends_and_nothing_else() {
+fn trim_removes_only_line_ends() {
     let azure = Azure::start();
     for (index, (value, trimmed)) in [
         ("line\n", "line"),
@@ -139,18 +139,21 @@ fn trim_drops_line_ends_and_nothing_else() {
 }
 
 #[test]
-fn an_access_token_is_a_reference_too_and_no_vault_is_asked() {
+fn access_token_is_printed_without_a_request_to_a_vault() {
     let azure = Azure::start();
     let outcome = get(&azure, &["entra-token:https://database.windows.net/"]).outcome();
     assert_token(&azure, &outcome);
-    let asked = azure.requests_at(Door::Imds).remove(0).query("resource");
-    assert_eq!(asked.as_deref(), Some("https://database.windows.net/"));
+    let requested = azure
+        .requests_at(Endpoint::Imds)
+        .remove(0)
+        .query("resource");
+    assert_eq!(requested.as_deref(), Some("https://database.windows.net/"));
     assert_eq!(counts(&azure), [1, 0, 0]);
-    assert_eq!(azure.connections(Door::Vault), 0);
+    assert_eq!(azure.connections(Endpoint::Vault), 0);
 }
 
 #[test]
-fn every_source_of_identity_will_do_and_one_token_and_one_request_are_made() {
+fn every_source_of_identity_costs_one_token_and_one_request() {
     for source in Source::ALL
         .into_iter()
         .filter(|source| *source != Source::Arc)
@@ -162,13 +165,12 @@ fn every_source_of_identity_will_do_and_one_token_and_one_request_are_made() {
         let outcome = with(run, &source.environment(&azure)).outcome();
         assert_eq!(outcome.stdout_alone(), VALUE, "{source:?}");
         assert_eq!(azure.requests_at(source.door()).len(), 1);
-        assert_eq!(azure.requests_at(Door::Vault).len(), 1);
+        assert_eq!(azure.requests_at(Endpoint::Vault).len(), 1);
     }
 }
 
-/// What is `exec`'s business in the environment is passed over here.
 #[test]
-fn references_in_the_environment_are_not_looked_at() {
+fn references_in_the_environment_are_ignored() {
     let azure = with_secret();
     let run = get(&azure, &[&reference(&azure, NAME)])
         .env("PASSWORD", "akv://prod-kv/sql-sa")
@@ -179,206 +181,129 @@ fn references_in_the_environment_are_not_looked_at() {
 }
 
 #[test]
-fn what_is_typed_wrongly_is_64_and_no_request() {
+fn usage_error_is_64_before_any_request() {
     let azure = with_secret();
     let good = reference(&azure, NAME);
-    let no_option = |name: &str| format!("{name} is no option of get");
-    for (words, said) in [
-        (&[][..], "no REF given".to_owned()),
-        (&["--"], "no REF given".to_owned()),
-        (&["--timeout", "5"], "no REF given".to_owned()),
-        (&[&good, "more"], "`more` is one word too many".to_owned()),
-        (&[&good, "--verbose"], {
-            "`--verbose` stands behind REF: options go before it".to_owned()
-        }),
-        (&["--bogus", &good], "unknown option `--bogus`".to_owned()),
-        (
-            &["--vault", "kv1", "--vault", "kv2", &good],
-            "--vault is given twice".to_owned(),
-        ),
-        (&["--secret", "A=b", &good], no_option("--secret")),
-        (&["--memfd", "A=b", &good], no_option("--memfd")),
-        (&["--from-env", &good], no_option("--from-env")),
-        (&["--output", "json:a", &good], no_option("--output")),
-        (&["--format", "json", &good], no_option("--format")),
-        (&["--dry-run", &good], no_option("--dry-run")),
-        (&["--scope", "a", &good], no_option("--scope")),
+    for (words, named) in [
+        (&[][..], "REF"),
+        (&["--"], "REF"),
+        (&["--timeout", "5"], "REF"),
+        (&[&good, "more"], "`more`"),
+        (&[&good, "--verbose"], "`--verbose`"),
+        (&["--bogus", &good], "`--bogus`"),
+        (&["--vault", "kv1", "--vault", "kv2", &good], "--vault"),
+        (&["--secret", "A=b", &good], "--secret"),
+        (&["--memfd", "A=b", &good], "--memfd"),
+        (&["--from-env", &good], "--from-env"),
+        (&["--output", "json:a", &good], "--output"),
+        (&["--format", "json", &good], "--format"),
+        (&["--dry-run", &good], "--dry-run"),
+        (&["--scope", "a", &good], "--scope"),
     ] {
-        let outcome = get(&azure, words).outcome();
-        outcome.failed(64, &[&format!("error: {said}"), HELP]);
+        get(&azure, words)
+            .failure(64, "usage")
+            .names(named)
+            .hinted();
     }
-    use std::os::unix::ffi::OsStrExt;
-    let run = get(&azure, &[]).args([std::ffi::OsStr::from_bytes(b"\xff")]);
-    run.outcome().failed(64, &["error: REF is not UTF-8", HELP]);
+    let run = get(&azure, &[]).args([OsStr::from_bytes(b"\xff")]);
+    run.failure(64, "usage").names("REF").hinted();
     assert_eq!(connections(&azure), 0);
 }
 
-/// Of what is no reference nothing is shown that could be a password.
+/// Only the part of a malformed reference that cannot be a password is shown.
 #[test]
-fn what_is_no_reference_is_78_and_no_request() {
+fn malformed_reference_is_78_before_any_request() {
     let azure = with_secret();
-    let malformed = |shown: &str, why: &str| format!("error: malformed reference `{shown}`: {why}");
-    for (word, lines) in [
-        ("", vec![malformed("", "the secret's name is empty")]),
-        (
-            "akv://",
-            vec![
-                malformed("akv://", "the secret's name is missing"),
-                "hint: write akv://VAULT/NAME".to_owned(),
-            ],
-        ),
-        (
-            "akv://kv1/a_b",
-            vec![malformed(
-                "akv://kv1/a_b",
-                "Key Vault names cannot hold \"_\"; is it \"a-b\"?",
-            )],
-        ),
-        (
-            "hunter2=s3cr3t",
-            vec![malformed("hunter2…", "Key Vault names cannot hold \"=\"")],
-        ),
-        (
-            "http://kv1/a",
-            vec![
-                malformed("http://kv1/a", "a vault is only asked over https"),
-                "hint: write https://".to_owned(),
-            ],
-        ),
-        (
-            "sql-sa",
-            vec![
-                "error: the reference `akv:///sql-sa` names no vault, and there is no default one"
-                    .to_owned(),
-                "hint: write akv://VAULT/NAME, or set --vault or AKV_INIT_VAULT".to_owned(),
-            ],
-        ),
-        (
-            "entra-token:",
-            vec![
-                malformed("entra-token:", "the resource is missing"),
-                "hint: write entra-token:https://database.windows.net/".to_owned(),
-            ],
-        ),
+    for (word, shown, hint) in [
+        ("", "``", false),
+        ("akv://", "`akv://`", true),
+        ("akv://kv1/a_b", "`akv://kv1/a_b`", false),
+        ("hunter2=LEAK", "`hunter2", false),
+        ("http://kv1/a", "`http://kv1/a`", true),
+        ("sql-sa", "`akv:///sql-sa`", true),
+        ("entra-token:", "`entra-token:`", true),
     ] {
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        get(&azure, &[word]).outcome().failed(78, &lines);
+        let failure = get(&azure, &[word]).failure(78, "config");
+        failure.names(shown).omits("LEAK");
+        assert_eq!(failure.line["hint"].is_string(), hint, "{word}");
     }
     assert_eq!(connections(&azure), 0);
 }
 
-/// A script must not go on with half of it.
+/// A script must not go on with half of a value.
 #[test]
-fn where_it_fails_nothing_is_printed() {
+fn nothing_is_printed_on_failure() {
     let azure = with_secret();
     azure.put(Stored {
         enabled: false,
         ..Stored::new("disabled", VALUE)
     });
-    let good = reference(&azure, NAME);
-    let (missing, disabled) = (reference(&azure, "missing"), reference(&azure, "disabled"));
-    let one_try = |word: &str| get(&azure, &["--timeout", "0", "--verbose", word]);
-    let assert_fails = |run: Run, code: i32, said: &str| {
-        let outcome = run.outcome();
-        assert_eq!(
-            (outcome.code, outcome.stdout.as_str()),
-            (Some(code), ""),
-            "{}",
-            outcome.stderr
-        );
-        let error = outcome.error().unwrap_or_default();
-        assert!(error.contains(said), "{said}: {}", outcome.stderr);
+    let fails = |name: &str, code: i32, cause: &str| {
+        let reference = reference(&azure, name);
+        let run = get(&azure, &["--timeout", "0", "--verbose", &reference]);
+        let outcome = run.json().outcome();
+        let failure = outcome.failure(code, cause);
         assert_eq!(leak(&azure, &outcome, &[VALUE]), None);
+        failure
     };
-    let reading = |name: &str| {
-        format!(
-            "reading secret `{name}` from {} for standard output: ",
-            azure.vault()
-        )
-    };
-    assert_fails(
-        one_try(&missing),
-        66,
-        &format!("{}404 Not Found (SecretNotFound)", reading("missing")),
-    );
-    assert_fails(
-        one_try(&disabled),
-        66,
-        &format!("{}403 Forbidden (SecretDisabled)", reading("disabled")),
-    );
-    for (answer, code, said) in [
-        (Answer::rbac(), 77, "403 Forbidden (ForbiddenByRbac)"),
-        (
-            Answer::firewall(),
-            77,
-            "403 Forbidden (ForbiddenByFirewall)",
-        ),
-        (Answer::status(503), 69, "503 Service Unavailable"),
-        (
-            Answer::html(200, "<html>"),
-            76,
-            "200 OK: the answer is not JSON",
-        ),
-        (Answer::status(500), 69, "500 Internal Server Error"),
+    let failure = fails("missing", 66, "not found");
+    failure
+        .fact("secret", "missing")
+        .fact("vault", azure.vault());
+    failure.fact("refusal", "SecretNotFound");
+    fails("disabled", 66, "not found").fact("refusal", "SecretDisabled");
+    for (response, code, cause) in [
+        (Response::rbac(), 77, "denied"),
+        (Response::firewall(), 77, "denied"),
+        (Response::status(503), 69, "unavailable"),
+        (Response::status(500), 69, "unavailable"),
+        (Response::html(200, "<html>"), 76, "protocol"),
     ] {
-        azure.next(Door::Vault, answer);
-        assert_fails(one_try(&good), code, said);
+        azure.next(Endpoint::Vault, response);
+        fails(NAME, code, cause);
     }
-    azure.next(Door::Imds, Answer::imds_not_found());
-    assert_fails(one_try(&good), 77, "Identity not found");
+    azure.next(Endpoint::Imds, Response::imds_not_found());
+    fails(NAME, 77, "denied");
     let other = Azure::builder()
-        .certificate(Door::Vault, Certificate::OtherName)
+        .certificate(Endpoint::Vault, Certificate::OtherName)
         .start();
     other.secret(NAME, VALUE);
-    let outcome = get(&other, &[&reference(&other, NAME)]).outcome();
-    assert_eq!(
-        (outcome.code, outcome.stdout.as_str()),
-        (Some(76), ""),
-        "{}",
-        outcome.stderr
-    );
+    get(&other, &[&reference(&other, NAME)]).failure(76, "protocol");
 }
 
 #[test]
-fn at_verbose_it_says_each_step_and_never_the_value() {
+fn verbose_shows_each_request_and_never_the_value() {
     let azure = with_secret();
-    let outcome = get(&azure, &["--verbose", &reference(&azure, NAME)]).outcome();
+    let run = get(&azure, &["--verbose", &reference(&azure, NAME)]);
+    let outcome = run.json().outcome();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), VALUE));
-    let steps = |words: &str| {
-        outcome
-            .stderr
-            .lines()
-            .filter(|line| line.contains(words))
-            .count()
-    };
-    assert_eq!(steps("akv-init: debug: "), outcome.stderr.lines().count());
-    assert_eq!(steps("got an access token"), 1);
-    assert_eq!(
-        steps(&format!(
-            "GET https://{}/secrets/{NAME}: 200 OK",
-            azure.vault()
-        )),
-        1
+    let lines = outcome.json_lines();
+    assert!(
+        lines.iter().all(|line| line["level"] == "debug"),
+        "{lines:?}"
     );
-    let said = Outcome {
+    let url = format!("https://{}/secrets/{NAME}", azure.vault());
+    let read = lines.iter().filter(|line| line["url"] == url.as_str());
+    let read: Vec<_> = read.map(|line| &line["status"]).collect();
+    assert_eq!(read, [200]);
+    let tokens = lines.iter().filter(|line| line["expires"].is_string());
+    assert_eq!(tokens.count(), 1, "{lines:?}");
+    let quiet = Outcome {
         stdout: String::new(),
-        ..outcome.clone()
+        ..outcome
     };
-    assert_eq!(leak(&azure, &said, &[VALUE]), None);
+    assert_eq!(leak(&azure, &quiet, &[VALUE]), None);
 }
 
 /// A value that ends in a line end is another value.
 #[test]
-fn a_line_end_and_a_note_come_only_on_a_terminal() {
+fn line_end_and_note_are_added_only_on_a_terminal() {
     let azure = Azure::start();
-    let note = "this is secret: it is in the terminal's memory now";
-    let json = format!("{{\"level\":\"info\",\"message\":\"{note}\"}}\n");
-    let text = format!("akv-init: {note}\n");
-    for (index, (words, value, shown, said)) in [
-        (&[][..], "pa$$w0rd", "pa$$w0rd\r\n", &text),
-        (&[], "", "\r\n", &text),
-        (&[], "line\n", "line\r\n\r\n", &text),
-        (&["--log-format", "json"], "pa$$w0rd", "pa$$w0rd\r\n", &json),
+    for (index, (words, value, shown)) in [
+        (&[][..], "pa$$w0rd", "pa$$w0rd\r\n"),
+        (&[], "", "\r\n"),
+        (&[], "line\n", "line\r\n\r\n"),
+        (&["--log-format", "json"], "pa$$w0rd", "pa$$w0rd\r\n"),
     ]
     .into_iter()
     .enumerate()
@@ -391,80 +316,68 @@ fn a_line_end_and_a_note_come_only_on_a_terminal() {
             command.stdout(Stdio::from(terminal.slave));
         });
         let outcome = outcome_without_stdout(run);
-        assert_eq!((outcome.code, &outcome.stderr), (Some(0), said));
-        let mut seen = Vec::new();
-        // Once nobody has the other end any more, the end is an error here (EIO), behind all that was said.
-        let _ = File::from(terminal.master).read_to_end(&mut seen);
+        assert_eq!(outcome.code, Some(0));
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+        if !words.is_empty() {
+            assert_eq!(outcome.lines_of("info").len(), 1);
+        }
+        let mut output = Vec::new();
+        // The end of a terminal whose other side is closed is EIO, after its output.
+        let _ = File::from(terminal.master).read_to_end(&mut output);
         // The terminal makes two characters of a line end.
-        assert_eq!(String::from_utf8(seen).unwrap(), shown);
+        assert_eq!(String::from_utf8(output).unwrap(), shown);
     }
 }
 
-/// Also without a note on a terminal: it has not got there.
 #[test]
-fn a_value_that_does_not_arrive_is_an_error() {
+fn value_that_cannot_be_written_is_an_error() {
     let azure = with_secret();
-    let run = || get(&azure, &[&reference(&azure, NAME)]);
-    let why = |why: &str| format!("error: writing the secret to standard output: {why}");
+    let run = || get(&azure, &[&reference(&azure, NAME)]).json();
+    let run_with = |stdout: Stdio| {
+        outcome_without_stdout(run().with(|command| {
+            command.stdout(stdout);
+        }))
+    };
     let closed = run().with(|command| inherited::close(command, &[1]));
-    closed.outcome().failed(73, &[&why("it is closed")]);
+    closed.outcome().failure(73, "cannot create");
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let full = run().with(|command| {
-        command.stdout(Stdio::from(full));
-    });
-    outcome_without_stdout(full).failed(73, &[&why("No space left on device (os error 28)")]);
+    run_with(full.into()).failure(73, "cannot create");
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let unread = run().with(|command| {
-        command.stdout(Stdio::from(writer));
-    });
-    outcome_without_stdout(unread).failed(73, &[&why("Broken pipe (os error 32)")]);
-    // Who wants it nowhere gets it there.
-    let nowhere = run().with(|command| {
-        command.stdout(Stdio::null());
-    });
-    let outcome = outcome_without_stdout(nowhere);
+    run_with(writer.into()).failure(73, "cannot create");
+    let outcome = run_with(Stdio::null());
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
 }
 
-/// Somebody waits for it: fifteen seconds, where `exec` has two minutes.
+/// `exec` has 120 s.
 #[test]
-fn its_deadline_is_fifteen_seconds() {
+fn deadline_is_15_s_unless_a_setting_changes_it() {
     let azure = with_secret();
     let good = reference(&azure, NAME);
-    let throttled = |seconds: &str| Answer::throttled().header("Retry-After", seconds);
-    azure.next(Door::Vault, throttled("16"));
-    let outcome = timeless(get(&azure, &[&good]).outcome());
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(69), ""));
-    let end = "it asks for 16 s without a request, which is past the deadline";
-    let error = outcome.error().unwrap_or_default();
-    assert!(error.contains(end), "{}", outcome.stderr);
-    // Not at fourteen: it waits, until somebody loses patience.
-    azure.next(Door::Vault, throttled("14"));
-    let mut run = Listened::start(get(&azure, &["--verbose", &good]));
-    run.until("next in 14000 ms");
+    let throttled = |seconds: &str| Response::throttled().header("Retry-After", seconds);
+    for (run, seconds) in [
+        (get(&azure, &[&good]), "16"),
+        (get(&azure, &["--timeout", "10", &good]), "11"),
+        (get(&azure, &[&good]).env("AKV_INIT_TIMEOUT", "10s"), "11"),
+    ] {
+        azure.next(Endpoint::Vault, throttled(seconds));
+        run.failure(69, "unavailable").names(seconds);
+    }
+    azure.next(Endpoint::Vault, throttled("14"));
+    let mut run = Listened::start(get(&azure, &["--verbose", &good]).json());
+    assert_eq!(run.until_attempt(1)["next_ms"], 14_000);
     run.signal(Signal::SIGTERM);
     let outcome = run.outcome();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(143), ""));
-    // An option and its twin say otherwise.
-    for run in [
-        get(&azure, &["--timeout", "10", &good]),
-        get(&azure, &[&good]).env("AKV_INIT_TIMEOUT", "10s"),
-    ] {
-        azure.next(Door::Vault, throttled("11"));
-        assert_eq!(run.outcome().code, Some(69));
-    }
 }
 
 #[test]
-fn a_signal_ends_the_wait_and_nothing_is_printed() {
+fn signal_ends_the_wait_and_nothing_is_printed() {
     let azure = with_secret();
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     let run = get(&azure, &[&reference(&azure, NAME)]);
-    let outcome = stopped(run, || azure.wait_for(Door::Vault, 1));
-    let doing = format!(
-        "while reading secret `{NAME}` from {} for standard output (1 try)",
-        azure.vault()
-    );
-    assert!(outcome.stderr.contains(&doing), "{}", outcome.stderr);
+    let outcome = stopped(run, || azure.wait_for(Endpoint::Vault, 1));
+    for fact in [NAME, &azure.vault()] {
+        assert!(outcome.stderr.contains(fact), "{}", outcome.stderr);
+    }
 }

@@ -2,7 +2,6 @@
 //! against a stand-in for Azure that speaks real TLS, and compares all that it says. They need neither root nor
 //! containers; what does is a script beside this folder.
 
-mod app_service;
 mod arc;
 #[path = "../azure/mod.rs"]
 mod azure;
@@ -13,6 +12,7 @@ mod check_command;
 mod clouds;
 mod command_line;
 mod docs;
+mod entra;
 mod entra_token;
 mod environment;
 mod examples;
@@ -20,11 +20,12 @@ mod exit_codes;
 mod faults;
 mod get_command;
 mod help;
+mod identity_sources;
 mod imds;
 mod install;
 mod leaks;
-mod legacy_endpoints;
 mod log_format;
+mod managed_identities;
 mod memfd;
 mod messages;
 mod network;

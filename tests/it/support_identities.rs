@@ -1,12 +1,11 @@
-//! What the tests of the sources of identity have in common: each source by its environment and by the name that it
-//! has in messages, a run of `token` or `exec` that uses it, and what must never be said, whichever it is.
+//! What the tests of identities share: each source by its environment, a run of `token` or `exec` with it, and the search
+//! for credentials in the output of a run.
 
 use std::fs;
 use std::process::{Child, Stdio};
 
 use crate::azure::{
-    APPLICATION, ARC_KEY, Azure, CLIENT_SECRET, Door, Environment, IDENTITY_HEADER, MSI_SECRET,
-    Request, TENANT,
+    ARC_KEY, Azure, CLIENT_SECRET, Endpoint, Environment, IDENTITY_HEADER, MSI_SECRET, Request,
 };
 use crate::network::wire;
 use crate::support::{self, Outcome, Run, akv_init};
@@ -45,19 +44,24 @@ impl Source {
         Source::Workload,
     ];
 
-    /// Who is asked.
-    pub fn door(self) -> Door {
+    /// Where the token is requested.
+    pub fn endpoint(self) -> Endpoint {
         match self {
-            Source::Imds => Door::Imds,
-            Source::Certificate | Source::Secret | Source::Workload => Door::Login,
-            Source::TokenProxy => Door::TokenProxy,
+            Source::Imds => Endpoint::Imds,
+            Source::Certificate | Source::Secret | Source::Workload => Endpoint::Login,
+            Source::TokenProxy => Endpoint::TokenProxy,
             Source::AppService | Source::Arc | Source::CloudShell | Source::MachineLearning => {
-                Door::Platform
+                Endpoint::Platform
             }
         }
     }
 
-    /// What selects it.
+    /// The same, for modules that still use the name.
+    pub fn door(self) -> Endpoint {
+        self.endpoint()
+    }
+
+    /// The variables that select it.
     pub fn environment(self, azure: &Azure) -> Environment {
         match self {
             Source::AppService => azure.app_service_environment(),
@@ -70,39 +74,6 @@ impl Source {
             Source::TokenProxy => azure.token_proxy_environment(),
             Source::Workload => azure.workload_environment(),
         }
-    }
-
-    /// Its name in messages.
-    pub fn describe(self, azure: &Azure) -> String {
-        let platform = azure.platform();
-        let entra = |what: &str| {
-            format!(
-                "Entra ({}, {what} client id {APPLICATION}, tenant {TENANT})",
-                azure.login()
-            )
-        };
-        match self {
-            Source::AppService => {
-                format!("the platform's identity endpoint ({platform}, managed identity)")
-            }
-            Source::Arc => format!("Azure Arc ({platform}, managed identity)"),
-            Source::Certificate => entra("service principal with a certificate,"),
-            Source::CloudShell => format!("Cloud Shell ({platform})"),
-            Source::Imds => format!("IMDS ({}, managed identity)", azure.imds()),
-            Source::MachineLearning => format!("MSI_ENDPOINT ({platform}, managed identity)"),
-            Source::Secret => entra("service principal with a secret,"),
-            Source::TokenProxy => format!(
-                "{} through the token proxy {}",
-                entra("workload identity with"),
-                proxy_origin(azure)
-            ),
-            Source::Workload => entra("workload identity with"),
-        }
-    }
-
-    /// How its error line begins, without `error: `.
-    pub fn asking(self, azure: &Azure) -> String {
-        format!("getting an access token from {}", self.describe(azure))
     }
 
     /// `akv-init token` with this source.
@@ -128,12 +99,6 @@ impl Source {
     }
 }
 
-fn proxy_origin(azure: &Azure) -> String {
-    let url = azure.token_proxy();
-    let path = url["https://".len()..].find('/').unwrap_or(0) + "https://".len();
-    url[..path].to_owned()
-}
-
 /// A run with these variables.
 pub fn with(run: Run, variables: &[(impl AsRef<str>, impl AsRef<str>)]) -> Run {
     variables.iter().fold(run, |run, (name, value)| {
@@ -141,7 +106,7 @@ pub fn with(run: Run, variables: &[(impl AsRef<str>, impl AsRef<str>)]) -> Run {
     })
 }
 
-/// Runs to the end with the standard output that the run has been given, rather than a pipe.
+/// Runs to the end with the standard output that the run has, rather than a pipe.
 pub fn outcome_without_stdout(run: Run) -> Outcome {
     let mut outcome = None;
     drop(run.with(|command| {
@@ -152,7 +117,7 @@ pub fn outcome_without_stdout(run: Run) -> Outcome {
     outcome.expect("the closure was called")
 }
 
-/// Asserts that the run printed a token that this stand-in has issued, alone, and said nothing else.
+/// Asserts that standard output is a token of this fake Azure and that standard error is empty.
 #[track_caller]
 pub fn assert_token(azure: &Azure, outcome: &Outcome) {
     let token = outcome.stdout_alone();
@@ -162,48 +127,15 @@ pub fn assert_token(azure: &Azure, outcome: &Outcome) {
     );
 }
 
-/// Asserts that a setting was refused by its name; its value may hold a password. Tests put `LEAK` into it.
+/// The only request of an endpoint.
 #[track_caller]
-pub fn assert_refused_without_its_value(outcome: &Outcome, setting: &str) {
-    let error = outcome.error().unwrap_or_default();
-    assert_eq!(
-        (outcome.code, outcome.stdout.as_str()),
-        (Some(78), ""),
-        "{}",
-        outcome.stderr
-    );
-    assert!(error.contains(setting), "{error}");
-    assert!(!outcome.stderr.contains("LEAK"), "{}", outcome.stderr);
-}
-
-/// The one request that came to a door.
-#[track_caller]
-pub fn only_request(azure: &Azure, door: Door) -> Request {
-    let mut requests = azure.requests_at(door);
+pub fn only_request(azure: &Azure, endpoint: Endpoint) -> Request {
+    let mut requests = azure.requests_at(endpoint);
     assert_eq!(requests.len(), 1, "{requests:?}");
     requests.remove(0)
 }
 
-/// The same with the tries' number replaced, where time decides how many there were.
-pub fn countless(outcome: Outcome) -> Outcome {
-    let mut outcome = wire::timeless(outcome);
-    let lines: Vec<String> = outcome
-        .stderr
-        .lines()
-        .map(|line| match line.split_once(", after ") {
-            Some((before, after)) => {
-                let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-                format!("{before}, after N{}\n", &after[digits..])
-            }
-            None => format!("{line}\n"),
-        })
-        .collect();
-    outcome.stderr = lines.concat();
-    outcome
-}
-
-/// What a run said that is a token, an assertion, a secret, a key or the header of a platform; more marks are looked
-/// for besides.
+/// A token, an assertion, a secret, a key or a platform's header in the output of a run, or one of `more`.
 pub fn leak(azure: &Azure, outcome: &Outcome, more: &[&str]) -> Option<String> {
     let files = [azure.token_file().to_owned(), azure.binding_token_file()];
     let assertions = files.map(|file| fs::read_to_string(file).unwrap_or_default());

@@ -7,6 +7,7 @@ use std::thread;
 
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support::Run;
+use crate::support_identities::leak;
 
 /// How many rows run at the same time: most of their time is waiting for a backoff or a deadline.
 const PARALLEL: usize = 8;
@@ -29,7 +30,8 @@ pub struct Row {
     pub response: Response,
     pub code: i32,
     pub attempts: Attempts,
-    pub hint: bool,
+    /// Whether there is a hint, unless either is right.
+    pub hint: Option<bool>,
     /// Values that the user needs and that the message must contain.
     pub named: Vec<String>,
     /// The value of `refusal` in the JSON error line.
@@ -49,7 +51,7 @@ macro_rules! rows {
                 response: $response,
                 code: $code,
                 attempts: $crate::rows!(@attempts $attempts $($count)?),
-                hint: false,
+                hint: Some(false),
                 named: Vec::new(),
                 refusal: None,
             };
@@ -61,7 +63,7 @@ macro_rules! rows {
     (@attempts once) => { $crate::support_tables::Attempts::Once };
     (@attempts retried) => { $crate::support_tables::Attempts::Retried };
     (@attempts counted $count:literal) => { $crate::support_tables::Attempts::Counted($count) };
-    (@set $row:ident hint) => { $row.hint = true };
+    (@set $row:ident hint) => { $row.hint = Some(true) };
     (@set $row:ident names $value:expr) => { $row.named.push($value.to_string()) };
     (@set $row:ident refusal $value:expr) => { $row.refusal = Some($value.to_string()) };
 }
@@ -78,12 +80,17 @@ pub fn check_rows(
         let fail = |options: &[&str], requests: usize| {
             let before = count();
             azure.always(endpoint, row.response.clone());
-            let failure = run(azure, options).failure(row.code, cause_of(row.code));
+            let outcome = run(azure, &[&["--verbose"], options].concat())
+                .json()
+                .outcome();
             azure.clear(endpoint);
+            let failure = outcome.failure(row.code, cause_of(row.code));
             assert_eq!(count() - before, requests, "requests of {}", failure.line);
+            assert_eq!(leak(azure, &outcome, &["LEAK"]), None);
             match row.hint {
-                true => failure.hinted(),
-                false => failure.unhinted(),
+                Some(true) => failure.hinted(),
+                Some(false) => failure.unhinted(),
+                None => &failure,
             };
             for value in &row.named {
                 failure.names(value);

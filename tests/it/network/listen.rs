@@ -1,9 +1,10 @@
-//! A run that is listened to while it goes on: a test waits for a line of `--verbose`, not for time.
+//! A run whose standard error is read while it goes on: a test waits for a line of `--verbose`, not for time.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::ChildStderr;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::{Outcome, Run, Running};
 
@@ -30,14 +31,43 @@ impl Listened {
     #[track_caller]
     pub fn until(&mut self, words: &str) {
         loop {
-            let mut line = String::new();
-            let read = self.stderr.read_line(&mut line).expect("it says UTF-8");
-            assert!(read > 0, "it ended without `{words}`:\n{}", self.said);
-            self.said.push_str(&line);
+            let line = self.next_line();
+            assert!(
+                !line.is_empty(),
+                "it ended without `{words}`:\n{}",
+                self.said
+            );
             if line.contains(words) {
                 return;
             }
         }
+    }
+
+    /// Waits for the `debug` line of a failed attempt with this number; the run has `--verbose` and
+    /// `--log-format json`.
+    #[track_caller]
+    pub fn until_attempt(&mut self, number: u32) -> Value {
+        self.until_line(|line| line["try"] == number)
+    }
+
+    /// Waits for a line for which `found` is true, of a run with `--log-format json`.
+    #[track_caller]
+    pub fn until_line(&mut self, found: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.next_line();
+            assert!(!line.is_empty(), "it ended before:\n{}", self.said);
+            match serde_json::from_str(&line) {
+                Ok(line) if found(&line) => return line,
+                _ => {}
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).expect("UTF-8");
+        self.said.push_str(&line);
+        line
     }
 
     /// Sends a signal to it.

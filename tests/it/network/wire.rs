@@ -124,3 +124,29 @@ pub fn stopped<T>(run: Run, event: impl FnOnce() -> T) -> Outcome {
     );
     outcome
 }
+
+/// A text with `UUID` for every id.
+pub fn without_ids(text: &str) -> String {
+    let is_id = |bytes: &[u8]| {
+        bytes.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+    };
+    let mut left = text;
+    let mut found = String::new();
+    while let Some(c) = left.chars().next() {
+        let length = match left.as_bytes().get(..36) {
+            Some(bytes) if is_id(bytes) => {
+                found.push_str("UUID");
+                36
+            }
+            _ => {
+                found.push(c);
+                c.len_utf8()
+            }
+        };
+        left = &left[length..];
+    }
+    found
+}

@@ -1,5 +1,5 @@
-//! The certificate of a service principal: the JWT that it signs, checked as Entra checks it, and files that hold none
-//! or the wrong one. The stand-in verifies the signature; here is what it would forgive.
+//! The certificate of a service principal: the assertion that it signs, and files without a usable certificate. The fake
+//! Azure verifies the signature.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,16 +13,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use crate::azure::{APPLICATION, Answer, Azure, Door, OTHER_TENANT, TENANT};
+use crate::azure::{APPLICATION, Azure, Endpoint, OTHER_TENANT, Response, TENANT};
 use crate::network::wire::assert_got_it;
-use crate::support::Outcome;
+use crate::support::Run;
 use crate::support_identities::{Source, assert_token, only_request};
 
 const HERE: Source = Source::Certificate;
 
-/// Header and claims of the assertion that was sent last.
+/// Header and claims of the last assertion.
 fn sent(azure: &Azure) -> (Value, Value) {
-    let request = azure.requests_at(Door::Login).pop().unwrap();
+    let request = azure.requests_at(Endpoint::Login).pop().unwrap();
     let jwt = request.form("client_assertion").unwrap();
     let parts: Vec<&str> = jwt.split('.').collect();
     assert_eq!(parts.len(), 3, "{jwt}");
@@ -32,7 +32,7 @@ fn sent(azure: &Azure) -> (Value, Value) {
     (read(parts[0]).unwrap(), read(parts[1]).unwrap())
 }
 
-/// The certificates in the stand-in's file, leaf first.
+/// The certificates of the application's file, leaf first.
 fn certificates(azure: &Azure) -> Vec<CertificateDer<'static>> {
     let pem = fs::read(azure.certificate_file()).unwrap();
     CertificateDer::pem_slice_iter(&pem)
@@ -45,14 +45,13 @@ fn now() -> i64 {
     since.as_secs().try_into().unwrap()
 }
 
-/// T15, the first part.
 #[test]
-fn t15_the_assertion_is_this_and_nothing_else() {
+fn assertion_is_as_documented() {
     let azure = Azure::start();
     let before = now();
     assert_got_it(&HERE.exec(&azure, &[]).outcome());
     let after = now();
-    let request = only_request(&azure, Door::Login);
+    let request = only_request(&azure, Endpoint::Login);
     assert_eq!(
         request.form("client_assertion_type").as_deref(),
         Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
@@ -87,9 +86,9 @@ fn t15_the_assertion_is_this_and_nothing_else() {
     );
 }
 
-/// T15, the second part: base64 of DER, not of PEM, and the leaf first.
+/// Base64 of DER, not of PEM, and the leaf first.
 #[test]
-fn t15_the_chain_is_sent_where_it_is_asked_for() {
+fn chain_is_sent_where_the_setting_says_so() {
     let azure = Azure::start();
     let chain: Vec<String> = certificates(&azure)
         .iter()
@@ -114,12 +113,12 @@ fn t15_the_chain_is_sent_where_it_is_asked_for() {
 }
 
 #[test]
-fn each_try_signs_anew() {
+fn each_attempt_signs_a_new_assertion() {
     let azure = Azure::start();
-    azure.next(Door::Login, Answer::status(503));
+    azure.next(Endpoint::Login, Response::status(503));
     assert_token(&azure, &HERE.token(&azure, &[]).outcome());
     let ids: Vec<Value> = azure
-        .requests_at(Door::Login)
+        .requests_at(Endpoint::Login)
         .iter()
         .map(|request| {
             let jwt = request.form("client_assertion").unwrap();
@@ -131,9 +130,9 @@ fn each_try_signs_anew() {
     assert_ne!(ids[0], ids[1]);
 }
 
-/// Its audience is the token endpoint that is really asked, also where a vault has named another tenant.
+/// Its audience is the token endpoint of that tenant.
 #[test]
-fn an_assertion_for_another_tenant_is_signed_for_that_tenant() {
+fn assertion_for_the_tenant_that_the_vault_names_has_its_audience() {
     let azure = Azure::start();
     azure.trust(OTHER_TENANT);
     assert_got_it(&HERE.exec(&azure, &[]).outcome());
@@ -144,7 +143,7 @@ fn an_assertion_for_another_tenant_is_signed_for_that_tenant() {
     );
 }
 
-/// Parts of the stand-in's file, by the word in their PEM labels.
+/// The parts of the application's file with this PEM label.
 fn parts(azure: &Azure, label: &str) -> String {
     let pem = fs::read_to_string(azure.certificate_file()).unwrap();
     let begin = format!("-----BEGIN {label}-----");
@@ -155,38 +154,38 @@ fn parts(azure: &Azure, label: &str) -> String {
         .collect()
 }
 
-fn with_file(azure: &Azure, name: &str, content: impl AsRef<[u8]>) -> (PathBuf, Outcome) {
+fn with_file(azure: &Azure, name: &str, content: impl AsRef<[u8]>) -> (PathBuf, Run) {
     let path = azure.dir().join(name);
     fs::write(&path, content).unwrap();
     let run = HERE
         .token(azure, &[])
         .env("AZURE_CLIENT_CERTIFICATE_PATH", &path);
-    (path, run.outcome())
+    (path, run)
 }
 
 #[test]
-fn the_order_of_the_file_does_not_matter() {
+fn order_of_key_and_certificate_is_free() {
     let azure = Azure::start();
     let (key, certificates) = (parts(&azure, "PRIVATE KEY"), parts(&azure, "CERTIFICATE"));
     assert!(key.contains("-----END PRIVATE KEY-----"));
-    let (_, outcome) = with_file(
+    let (_, run) = with_file(
         &azure,
         "swapped.pem",
         format!(
             "Bag Attributes\n  friendlyName: app\n{certificates}Key Attributes: <No Attributes>\n{key}"
         ),
     );
-    assert_token(&azure, &outcome);
+    assert_token(&azure, &run.outcome());
 }
 
-/// The key as openssl writes it with `-traditional`.
+/// As `openssl -traditional` writes it.
 #[test]
-fn a_key_in_pkcs1_does_too() {
+fn key_may_be_pkcs1() {
     let azure = Azure::start();
     let key = KeyPair::from_pem(&parts(&azure, "PRIVATE KEY")).unwrap();
     // PKCS#8 wraps PKCS#1 behind 26 bytes: version, algorithm, and the header of the octet string.
     let pkcs1 = BASE64_STANDARD.encode(&key.serialize_der()[26..]);
-    let (_, outcome) = with_file(
+    let (_, run) = with_file(
         &azure,
         "pkcs1.pem",
         format!(
@@ -194,131 +193,72 @@ fn a_key_in_pkcs1_does_too() {
             parts(&azure, "CERTIFICATE")
         ),
     );
-    assert_token(&azure, &outcome);
+    assert_token(&azure, &run.outcome());
 }
 
 #[test]
-fn a_file_that_cannot_be_used_says_what_is_wrong_with_it() {
+fn certificate_file_that_cannot_be_used_is_named() {
     let azure = Azure::start();
     let (key, certificates) = (parts(&azure, "PRIVATE KEY"), parts(&azure, "CERTIFICATE"));
     let elliptic = KeyPair::generate().unwrap();
     let of_it = CertificateParams::default().self_signed(&elliptic).unwrap();
-    let pfx = "openssl pkcs12 -nodes -in FILE -out client.pem";
-    // Not without the second command: the first one leaves the certificate out.
-    let key_only = "(openssl pkey -in FILE; openssl x509 -in FILE) > client.pem";
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIFHDBOBgkq\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIFHDBOBgkq\n\
                -----END RSA PRIVATE KEY-----\n";
-    for (name, content, why, command) in [
+    let elliptic = [elliptic.serialize_pem(), of_it.pem()].concat();
+    for (name, content, hint) in [
         (
             "app.pfx",
             b"\x30\x82\x0a\x5e\x02\x01\x03\x30".to_vec(),
-            "this is a PFX, not PEM",
-            Some(pfx),
+            true,
         ),
         (
             "encrypted.pem",
-            format!("{encrypted}{certificates}").into_bytes(),
-            "its key is encrypted",
-            Some(key_only),
+            format!("{encrypted}{certificates}").into(),
+            true,
         ),
-        (
-            "old.pem",
-            format!("{old}{certificates}").into_bytes(),
-            "its key is encrypted",
-            Some(key_only),
-        ),
-        (
-            "key.pem",
-            key.clone().into_bytes(),
-            "there is no certificate in it",
-            None,
-        ),
-        (
-            "certificate.pem",
-            certificates.into_bytes(),
-            "there is no private key in it",
-            None,
-        ),
-        (
-            "empty.pem",
-            Vec::new(),
-            "there is no certificate in it",
-            None,
-        ),
-        (
-            "elliptic.pem",
-            [elliptic.serialize_pem(), of_it.pem()]
-                .concat()
-                .into_bytes(),
-            "its key is not an RSA key of 2048 bits or more",
-            None,
-        ),
+        ("old.pem", format!("{old}{certificates}").into(), true),
+        ("key.pem", key.into_bytes(), false),
+        ("certificate.pem", certificates.clone().into(), false),
+        ("empty.pem", Vec::new(), false),
+        ("elliptic.pem", elliptic.into_bytes(), false),
     ] {
-        let (path, outcome) = with_file(&azure, name, content);
-        let line = format!(
-            "error: {}: AZURE_CLIENT_CERTIFICATE_PATH: `{}`: {why}",
-            HERE.asking(&azure),
-            path.display()
-        );
-        let hint = command.map(|command| {
-            let command = command.replace("FILE", &path.display().to_string());
-            format!("hint: convert it: {command}")
-        });
-        let lines: Vec<&str> = std::iter::once(line.as_str())
-            .chain(hint.as_deref())
-            .collect();
-        outcome.failed(78, &lines);
+        let (path, run) = with_file(&azure, name, content);
+        let failure = run.failure(78, "config");
+        let path = path.to_str().unwrap();
+        failure.names("AZURE_CLIENT_CERTIFICATE_PATH").names(path);
+        match hint {
+            // A command to convert the file.
+            true => failure.hint_names("openssl").hint_names(path),
+            false => failure.unhinted(),
+        };
     }
-    assert_eq!(azure.requests_at(Door::Login).len(), 0);
+    assert_eq!(azure.requests_at(Endpoint::Login).len(), 0);
 }
 
-/// Of another application, or of this one before it was renewed.
 #[test]
-fn a_certificate_that_is_not_registered_is_refused_once() {
+fn certificate_that_is_not_registered_is_denied_after_one_request() {
     let azure = Azure::start();
     let key = KeyPair::from_pem(&parts(&azure, "PRIVATE KEY")).unwrap();
     let other = CertificateParams::default().self_signed(&key).unwrap();
-    let (_, outcome) = with_file(
-        &azure,
-        "other.pem",
-        [key.serialize_pem(), other.pem()].concat(),
-    );
-    let line = format!(
-        "error: {}: 401 Unauthorized (invalid_client): AADSTS700027: The certificate with identifier used to sign the \
-         client assertion is not registered on application; trace id 7d4b9c1e-3f52-4a86-9e0d-6c8a2b5f0100; correlation \
-         id e1f20a3b-5c6d-4e7f-8a9b-0c1d2e3f4a5b; at 2026-01-20 22:54:42Z",
-        HERE.asking(&azure)
-    );
-    outcome.failed(
-        77,
-        &[
-            &line,
-            "hint: is this certificate one of the application's, and not expired?",
-        ],
-    );
-    only_request(&azure, Door::Login);
+    let pem = [key.serialize_pem(), other.pem()].concat();
+    let (_, run) = with_file(&azure, "other.pem", pem);
+    let failure = run.failure(77, "denied");
+    failure.names("AADSTS700027").hinted();
+    only_request(&azure, Endpoint::Login);
 }
 
-/// 700024: our clock or Entra's is wrong, and one more try tells which moment it was.
+/// One of the clocks is wrong, or was for a moment.
 #[test]
-fn an_assertion_out_of_its_time_is_signed_once_more() {
+fn assertion_outside_its_validity_is_signed_once_more() {
     let azure = Azure::start();
-    let late = || {
-        Answer::aadsts(
-            700_024,
-            "Client assertion is not within its valid time range.",
-        )
-    };
-    azure.next(Door::Login, late());
+    let text = "Client assertion is not within its valid time range.";
+    let late = || Response::aadsts(700_024, text);
+    azure.next(Endpoint::Login, late());
     assert_token(&azure, &HERE.token(&azure, &[]).outcome());
-    azure.always(Door::Login, late());
-    let outcome = HERE.token(&azure, &[]).outcome();
-    assert_eq!(outcome.code, Some(77), "{}", outcome.stderr);
-    let hint = outcome.hint().unwrap_or_default();
-    assert!(
-        hint.starts_with("is this machine's clock right? It says 20"),
-        "{hint}"
-    );
-    assert_eq!(azure.requests_at(Door::Login).len(), 4);
+    azure.always(Endpoint::Login, late());
+    let failure = HERE.token(&azure, &[]).failure(77, "denied");
+    // The machine's time.
+    failure.names("AADSTS700024").hint_names(" UTC");
+    assert_eq!(azure.requests_at(Endpoint::Login).len(), 4);
 }

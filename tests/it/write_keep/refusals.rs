@@ -2,8 +2,7 @@
 
 use super::{Earlier, KEEP, LAYOUTS, ONE, keep};
 use crate::azure::{Answer, Azure, Door, Identity, Stored};
-use crate::faults::without_ids;
-use crate::network::wire::all_at_once;
+use crate::network::wire::{all_at_once, without_ids};
 use crate::support::Run;
 use crate::support_files::Place;
 

@@ -1,18 +1,10 @@
-//! Which source is chosen. The wrong identity is worse than none: what the environment names is used or refused by its
-//! name, and a pod gets its node's identity only by asking for it.
+//! The same with real requests: which endpoints receive one.
 
-use crate::azure::{Azure, Door, Identity};
+use crate::azure::{Azure, Endpoint, Identity};
 use crate::network::wire::{assert_got_it, connections, counts, one_secret, one_secret_federated};
-use crate::support::Run;
+use crate::support_identities::with;
 
 const ONE: &str = "11111111-2222-4333-8444-555555555555";
-
-fn with(mut run: Run, variables: &[(&str, &str)]) -> Run {
-    for (name, value) in variables {
-        run = run.env(name, value);
-    }
-    run
-}
 
 const SECRET: (&str, &str) = ("AZURE_CLIENT_SECRET", "s3cr3t");
 const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "/certificates/app.pem");
@@ -28,25 +20,8 @@ const IMDS: (&str, &str) = (
 const TENANT: (&str, &str) = ("AZURE_TENANT_ID", "72f9a1b0-86f1-41af-91ab-2d7cd011db47");
 const CLIENT: (&str, &str) = ("AZURE_CLIENT_ID", ONE);
 
-/// Sources that the environment names and this version cannot use. With `--identity managed` the credentials of an
-/// application are passed over, the platforms' own endpoints are not.
 #[test]
-fn service_fabric_is_refused_by_name_and_nothing_else_is_asked() {
-    let azure = Azure::start();
-    let line = "error: the environment names Service Fabric's managed identity (IDENTITY_SERVER_THUMBPRINT), which \
-                akv-init does not use";
-    let hint = "hint: choose another with --identity, or leave the three IDENTITY_ variables out";
-    let variables = &[ENDPOINT, HEADER, THUMBPRINT];
-    for options in [&[][..], &["--identity", "managed"]] {
-        with(one_secret(&azure, options), variables)
-            .outcome()
-            .failed(78, &[line, hint]);
-    }
-    assert_eq!(connections(&azure), 0);
-}
-
-#[test]
-fn the_token_file_goes_before_every_other_source() {
+fn token_file_precedes_every_other_source() {
     let azure = Azure::start();
     let others = [SECRET, CERTIFICATE, ENDPOINT, HEADER, MSI, MSI_SECRET, IMDS];
     assert_got_it(&with(one_secret_federated(&azure, &[]), &others).outcome());
@@ -54,22 +29,21 @@ fn the_token_file_goes_before_every_other_source() {
 }
 
 #[test]
-fn identity_managed_passes_over_the_credentials_of_applications() {
+fn identity_managed_ignores_the_credentials_of_applications() {
     let azure = Azure::start();
     let run = one_secret(&azure, &["--identity", "managed"]);
     let run = with(run, &[TENANT, SECRET, CERTIFICATE])
         .env("AZURE_FEDERATED_TOKEN_FILE", azure.token_file());
     assert_got_it(&run.outcome());
     assert_eq!(counts(&azure), [1, 0, 1]);
-    // Its twin does the same.
     let run = one_secret(&azure, &[]).env("AKV_INIT_IDENTITY", "managed");
     assert_got_it(&with(run, &[TENANT, SECRET]).outcome());
     assert_eq!(counts(&azure), [2, 0, 2]);
 }
 
-/// Container Instances set `IDENTITY_HEADER` alone; a tenant or a client id says who, not how.
+/// Container Instances set `IDENTITY_HEADER` alone; a tenant or a client id does not name a source.
 #[test]
-fn what_alone_names_no_source_leaves_imds() {
+fn variables_that_name_no_source_leave_imds() {
     let azure = Azure::start();
     azure.identities(&[Identity::user(ONE)]);
     for variables in [
@@ -88,7 +62,7 @@ fn what_alone_names_no_source_leaves_imds() {
 }
 
 #[test]
-fn an_empty_variable_names_no_source() {
+fn empty_variable_names_no_source() {
     let azure = Azure::start();
     let mut run = one_secret(&azure, &[]);
     for (name, _) in [SECRET, CERTIFICATE, ENDPOINT, HEADER, MSI, IMDS, CLIENT] {
@@ -102,26 +76,17 @@ fn an_empty_variable_names_no_source() {
     assert_eq!(counts(&azure), [1, 0, 1]);
 }
 
-/// IMDS would hand out the node's identity, and the vault would accept it.
+/// IMDS would give out the node's identity, and the vault would accept it.
 #[test]
-fn a_pod_without_workload_identity_asks_nobody() {
+fn pod_without_workload_identity_is_rejected_before_any_request() {
     let azure = Azure::start();
     let run = one_secret(&azure, &[]).env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
-    run.outcome().failed(
-        78,
-        &[
-            "error: this pod has no identity of its own: it is in Kubernetes, and workload identity is not set up for \
-             it",
-            "hint: label the pod azure.workload.identity/use: \"true\" and annotate its service account with \
-             azure.workload.identity/client-id; to use an identity of the node, which all its pods share, name it \
-             with --client-id, or --identity managed",
-        ],
-    );
+    run.failure(78, "config").hinted();
     assert_eq!(connections(&azure), 0);
 }
 
 #[test]
-fn a_pod_with_the_labels_variables_gets_its_own_identity() {
+fn pod_with_the_variables_of_the_webhook_gets_its_own_identity() {
     let azure = Azure::start();
     let run = one_secret_federated(&azure, &[]).env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
     assert_got_it(
@@ -132,7 +97,7 @@ fn a_pod_with_the_labels_variables_gets_its_own_identity() {
 }
 
 #[test]
-fn a_pod_uses_the_nodes_identity_when_it_is_named() {
+fn pod_uses_the_identity_of_its_node_when_it_is_named() {
     let azure = Azure::start();
     let identity = Identity::user(ONE);
     azure.identities(std::slice::from_ref(&identity));
@@ -154,5 +119,5 @@ fn a_pod_uses_the_nodes_identity_when_it_is_named() {
             outcome.stderr
         );
     }
-    assert_eq!(azure.requests_at(Door::Imds).len(), 7);
+    assert_eq!(azure.requests_at(Endpoint::Imds).len(), 7);
 }

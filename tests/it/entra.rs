@@ -1,0 +1,215 @@
+//! Refusals of Entra: exit code, hint and attempts of each AADSTS number, for workload identity, and the few that differ
+//! for other sources. What every source of identity has in common is in `faults.rs`.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::azure::{APPLICATION, Azure, Endpoint, Response};
+use crate::network::wire::{assert_got_it, counts, one_secret_federated};
+use crate::rows;
+use crate::support_identities::Source;
+use crate::support_tables::{Row, check_rows};
+
+fn check(rows: Vec<Row>) {
+    check_rows(rows, Endpoint::Login, 0, |azure, options| {
+        Source::Workload.token(azure, options)
+    });
+}
+
+#[test]
+fn refusals_are_final() {
+    let aadsts = |code| Response::entra_error("invalid_client", code, "Some text about it.");
+    let rows = rows! {
+        // The assertion.
+        "50013": aadsts(50_013) => 77 once, names "AADSTS50013";
+        "50027": aadsts(50_027) => 77 once, names "AADSTS50027";
+        "700027": aadsts(700_027) => 77 once, names "AADSTS700027";
+        "700023": aadsts(700_023) => 77 once, names "AADSTS700023";
+        // The federated credential.
+        "700222": aadsts(700_222) => 77 once, names "AADSTS700222";
+        "700231": aadsts(700_231) => 77 once, names "AADSTS700231";
+        "7002381": aadsts(7_002_381) => 77 once, names "AADSTS7002381";
+        "900382": aadsts(900_382) => 78 once, hint, names "AADSTS900382";
+        "90038": aadsts(90_038) => 78 once, hint, names "AADSTS90038";
+        // The application.
+        "7000215": aadsts(7_000_215) => 77 once, names "AADSTS7000215";
+        "7000222": aadsts(7_000_222) => 77 once, names "AADSTS7000222";
+        "7000216": aadsts(7_000_216) => 77 once, names "AADSTS7000216";
+        "7000218": aadsts(7_000_218) => 77 once, names "AADSTS7000218";
+        "700025": aadsts(700_025) => 77 once, names "AADSTS700025";
+        "7000112": aadsts(7_000_112) => 77 once, names "AADSTS7000112";
+        "700016": aadsts(700_016) => 77 once, hint, names "AADSTS700016";
+        "53003": aadsts(53_003) => 77 once, names "AADSTS53003";
+        // The tenant and the resource.
+        "90002": aadsts(90_002) => 78 once, hint, names "AADSTS90002";
+        "900023": aadsts(900_023) => 78 once, hint, names "AADSTS900023";
+        "50001": aadsts(50_001) => 78 once, hint, names "AADSTS50001";
+        "500011": aadsts(500_011) => 78 once, hint, names "AADSTS500011";
+        "70011": aadsts(70_011) => 78 once, hint, names "AADSTS70011";
+    };
+    let with_401 = rows.clone().into_iter().map(|mut row| {
+        row.response = row.response.with_status(401);
+        row
+    });
+    check(with_401.chain(rows).collect());
+}
+
+#[test]
+fn temporary_failures_are_retried() {
+    let aadsts = |code| Response::aadsts(code, "A temporary failure.");
+    check(rows! {
+        "90024": aadsts(90_024) => 69 retried;
+        "90033": aadsts(90_033) => 69 retried;
+        "90006": aadsts(90_006) => 69 retried;
+        "90090": aadsts(90_090) => 69 retried;
+        "90012": aadsts(90_012) => 69 retried;
+        "90055": aadsts(90_055) => 69 retried;
+        "50196": aadsts(50_196) => 69 retried;
+        "90061": aadsts(90_061) => 69 retried;
+        "temporarily_unavailable": Response::json(400, &json!({"error": "temporarily_unavailable"})) => 69 retried;
+        "server_error": Response::json(400, &json!({"error": "server_error"})) => 69 retried;
+        "page": Response::html(500, "<html>") => 69 retried;
+        "502": Response::status(502) => 69 retried;
+        "503, text": Response::text(503, "Service Unavailable") => 69 retried;
+        "504": Response::status(504) => 69 retried;
+        "599": Response::status(599) => 69 retried;
+        "408": Response::status(408) => 69 retried;
+        "429, text": Response::text(429, "Too Many Requests") => 69 retried, hint;
+        "throttled, Retry-After": Response::entra_throttled(1) => 69 retried, hint;
+        "throttled for too long": Response::entra_throttled(60) => 69 once, hint, names 60;
+    });
+}
+
+#[test]
+fn every_form_of_a_refusal_is_read() {
+    let refusal = |status, body| Response::json(status, &body);
+    check(rows! {
+        "no ids": refusal(400, json!({
+            "error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret.",
+            "error_codes": [7_000_215],
+        })) => 77 once, names "AADSTS7000215";
+        "codes alone": refusal(400, json!({"error_codes": [123, 456], "error_description": "bad news"}))
+            => 77 once, names "bad news", names 456;
+        "no error": refusal(400, json!({
+            "error_description": "AADSTS50027: Invalid JWT token.", "error_codes": [50_027],
+        })) => 77 once, names "AADSTS50027";
+        "no code": refusal(403, json!({"error": "invalid_request", "error_description": "invalid assertion"}))
+            => 77 once, names "invalid assertion";
+        "newer texts": refusal(401, json!({
+            "error": "invalid_client", "error_codes": [50_027],
+            "error_description": "AADSTS50027: Invalid. Trace ID: 1 Correlation ID: 2 Timestamp: 3",
+        })) => 77 once, names "AADSTS50027";
+        "error alone": refusal(401, json!({"error": "invalid_client"})) => 77 once, names "invalid_client";
+    });
+}
+
+#[test]
+fn response_of_another_server_is_rejected() {
+    check(rows! {
+        "page": Response::html(403, "<html>blocked by policy, LEAK</html>") => 76 once, hint;
+        "other JSON": Response::json(401, &json!({"message": "no"})) => 76 once, hint;
+        "list": Response::json(400, &json!([])) => 76 once, hint;
+        "418": Response::status(418) => 76 once, hint;
+    });
+}
+
+/// Entra has been observed to give these for a moment with settings that were good for months.
+#[test]
+fn federation_mismatch_is_final_after_five_attempts() {
+    let mismatch = |code| Response::aadsts(code, "No matching record.").with_status(401);
+    check(rows! {
+        "70021": mismatch(70_021) => 77 counted 5, hint, names "AADSTS70021";
+        "700211": mismatch(700_211) => 77 counted 5, hint, names "AADSTS700211";
+        "700212": mismatch(700_212) => 77 counted 5, hint, names "AADSTS700212";
+        "700213": mismatch(700_213) => 77 counted 5, hint, names "AADSTS700213";
+        "70025": mismatch(70_025) => 77 counted 5, hint, names "AADSTS70025";
+        "stale": Response::aadsts(700_024, "Not within its time.") => 77 counted 2, hint, names "AADSTS700024";
+    });
+    let azure = Azure::start();
+    for _ in 0..2 {
+        azure.next(Endpoint::Login, mismatch(70_021));
+    }
+    assert_got_it(&one_secret_federated(&azure, &[]).outcome());
+    assert_eq!(counts(&azure), [0, 3, 1]);
+}
+
+/// The issuer, the subject and the audience, as the federated credential must have them.
+#[test]
+fn hint_of_a_federation_mismatch_shows_the_claims_of_the_token() {
+    let azure = Azure::start();
+    let issuer = "https://oidc.example.com/standin/";
+    let subject = "system:serviceaccount:default:app";
+    let audience = "api://AzureADTokenExchange";
+    for source in [Source::Workload, Source::TokenProxy] {
+        for (claims, shown) in [
+            (json!({}), [issuer, subject, audience]),
+            (
+                json!({"sub": "system:serviceaccount:prod:db"}),
+                [issuer, "system:serviceaccount:prod:db", audience],
+            ),
+            (
+                json!({"aud": ["api://one", "api://two"]}),
+                [issuer, subject, "api://one api://two"],
+            ),
+            (json!({"aud": "api://one"}), [issuer, subject, "api://one"]),
+            (
+                json!({"iss": "https://oidc.example.com"}),
+                ["https://oidc.example.com,", subject, audience],
+            ),
+            (
+                json!({"iss": null, "sub": null, "aud": null}),
+                ["none", "none", "none"],
+            ),
+        ] {
+            azure.assertion(&claims);
+            let mismatch = Response::aadsts(70_021, "No matching record.");
+            azure.next(source.endpoint(), mismatch);
+            let run = source.token(&azure, &["--timeout", "0"]);
+            // For the token proxy, a token for Entra itself.
+            let run = run.env("AZURE_FEDERATED_TOKEN_FILE", azure.token_file());
+            let failure = run.failure(77, "denied");
+            failure.hint_names(APPLICATION);
+            for value in shown {
+                failure.hint_names(value);
+            }
+        }
+    }
+    fs::write(azure.token_file(), "LEAK").unwrap();
+    azure.next(
+        Endpoint::Login,
+        Response::aadsts(70_021, "No matching record."),
+    );
+    let failure = Source::Workload
+        .token(&azure, &["--timeout", "0"])
+        .failure(77, "denied");
+    failure.hint_names("JWT").omits("LEAK");
+}
+
+/// The kubelet replaces the token file, perhaps late.
+#[test]
+fn stale_token_file_is_read_once_more() {
+    let azure = Azure::start();
+    azure.assertion(&json!({"exp": 1}));
+    one_secret_federated(&azure, &[])
+        .failure(77, "denied")
+        .hinted();
+    assert_eq!(counts(&azure), [0, 2, 0]);
+    azure.assertion(&json!({}));
+    azure.next(
+        Endpoint::Login,
+        Response::aadsts(700_024, "Not within its time."),
+    );
+    assert_got_it(&one_secret_federated(&azure, &[]).outcome());
+    assert_eq!(counts(&azure), [0, 4, 1]);
+}
+
+#[test]
+fn refused_connection_is_unavailable() {
+    let azure = Azure::start();
+    azure.close(Endpoint::Login);
+    let run = one_secret_federated(&azure, &["--timeout", "0"]);
+    let host = azure.login();
+    let failure = run.failure(69, "unavailable");
+    failure.names(&host).hint_names(&host);
+}

@@ -1,0 +1,134 @@
+//! Refusals in the words of each managed identity endpoint. What every source of identity has in common is in
+//! `faults.rs`.
+
+use super::good;
+use crate::azure::{Azure, Identity, Response};
+use crate::rows;
+use crate::support_identities::{CLIENT, Source};
+use crate::support_tables::{Row, check_rows};
+
+fn check(source: Source, rows: Vec<Row>) {
+    let run = |azure: &Azure, options: &[&str]| source.token(azure, options);
+    check_rows(rows, source.endpoint(), good(source), run);
+}
+
+#[test]
+fn responses_of_imds_and_nmi() {
+    let nmi = |status, text| Response::nmi(status, text);
+    let imds = |status, error, text| Response::imds_error(status, error, text);
+    check(
+        Source::Imds,
+        rows! {
+            "no Metadata header": imds(400, "invalid_request", "Required metadata header not specified") => 76 once, hint;
+            "no identity": Response::imds_not_found() => 77 once, hint;
+            "several identities": Response::imds_multiple() => 77 once, hint;
+            "no such resource": imds(400, "invalid_resource", "AADSTS50001: No.") => 78 once, hint, names "AADSTS50001";
+            "principal not found": imds(400, "invalid_resource", "AADSTS500011: No.") => 78 once, hint, names "AADSTS500011";
+            "unknown source": imds(401, "unknown_source", "Unknown Source https://vault.example") => 78 once, hint;
+            "invalid scope": imds(400, "invalid_scope", "The scope is not valid.") => 77 once;
+            "unauthorized client": imds(401, "unauthorized_client", "not enabled") => 77 once;
+            "access denied": imds(401, "access_denied", "not allowed") => 77 once;
+            "405": imds(405, "invalid_request", "only GET is allowed") => 76 once, hint;
+            "empty JSON": Response::text(400, "{}") => 77 once;
+            "text": Response::text(400, "something went wrong") => 76 once, hint;
+            "teapot": Response::text(418, "is a teapot") => 76 once, hint;
+            "NMI, no resource": nmi(400, "parameter resource cannot be empty") => 76 once, hint;
+            "workload identity proxy, no client id":
+                Response::text(400, "The client_id parameter or AZURE_CLIENT_ID environment variable must be set\n")
+                => 77 once, hint, names "AZURE_CLIENT_ID";
+            "workload identity proxy, no resource":
+                Response::text(400, "The resource parameter is required.\n") => 76 once, hint;
+            "Docker Desktop": Response::docker_desktop() => 69 once, hint;
+            "Docker Desktop, once": docker("") => 69 once, hint;
+            "Docker Desktop, host": docker("host.") => 69 once, hint;
+            "Docker Desktop, foo": docker("foo.") => 69 once, hint;
+            "429": imds(429, "too_many_requests", "Too many requests") => 69 retried, hint;
+            "408": Response::status(408) => 69 retried;
+            "500": Response::imds_failed() => 69 retried;
+            "501": Response::status(501) => 69 retried;
+            "502": Response::html(502, "<h1>Bad Gateway</h1>") => 69 retried;
+            "504": Response::html(504, "") => 69 retried;
+            "599": Response::status(599) => 69 retried;
+            "NMI 403": Response::nmi_refused() => 77 retried, hint;
+            "403, text": nmi(403, "Forbidden") => 77 retried;
+            "NMI 404": Response::nmi_unassigned() => 77 retried, hint;
+            "NMI 404, client id": nmi(404, "no azure identity found for request clientID 1#5") => 77 retried, hint;
+            "NMI 500": nmi(500, "pod list is empty") => 69 retried;
+            "NMI 500, no address": nmi(500, "request remote address is empty") => 69 retried;
+            "NMI 503": nmi(503, "health check failed") => 69 retried;
+        },
+    );
+}
+
+fn docker(host: &str) -> Response {
+    let text = format!(
+        "connecting to 169.254.169.254:80: connecting to {host}169.254.169.254:80: dial tcp: A socket operation was \
+         attempted to an unreachable network."
+    );
+    Response::json(403, &serde_json::json!({"error": text})).bare()
+}
+
+#[test]
+fn responses_of_app_service() {
+    check(
+        Source::AppService,
+        rows! {
+            "no identity": Response::app_service_no_identity() => 77 once, hint, names CORRELATION;
+            "no identity, id in the header":
+                Response::status(400).header("X-CORRELATION-ID", "c-1") => 77 once, hint, names "c-1";
+            "401": Response::status(401) => 77 once, hint;
+            "403": Response::text(403, "no") => 77 once, hint;
+            "408": Response::status(408) => 69 retried;
+            "502": Response::status(502) => 69 retried;
+            "504": Response::html(504, "<h1>Gateway Timeout</h1>") => 69 retried;
+            "500, perhaps the resource": Response::app_service_failed() => 69 counted 3, hint, names CORRELATION;
+        },
+    );
+}
+
+const CORRELATION: &str = "e1f20a3b-5c6d-4e7f-8a9b-0c1d2e3f4a5b";
+
+#[test]
+fn responses_of_azure_ml_and_cloud_shell() {
+    for source in [Source::CloudShell, Source::MachineLearning] {
+        check(
+            source,
+            rows! {
+                "App Service's shape": Response::app_service_no_identity() => 77 once;
+                "Cloud Shell's shape":
+                    Response::cloud_shell_error(400, "invalid_request", "The resource is not valid.") => 77 once;
+                "IMDS's shape": Response::imds_error(400, "invalid_request", "Identity not found") => 77 once;
+                "401": Response::status(401) => 77 once;
+                "403": Response::text(403, "no") => 77 once;
+                "405": Response::status(405) => 76 once, hint;
+                "408": Response::status(408) => 69 retried;
+                "500, perhaps the resource": Response::app_service_failed() => 69 counted 3;
+            },
+        );
+    }
+}
+
+#[test]
+fn identity_that_is_not_assigned_is_denied_with_a_hint() {
+    for source in [Source::AppService, Source::Imds, Source::MachineLearning] {
+        let azure = Azure::start();
+        azure.identities(&[Identity::user("66666666-7777-4888-9999-aaaaaaaaaaaa")]);
+        let run = || source.token(&azure, &["--client-id", CLIENT]);
+        let named = run().failure(77, "denied");
+        assert_eq!(
+            named.line["hint"].is_null(),
+            source == Source::MachineLearning
+        );
+        // In a pod, the hint is workload identity as well.
+        let pod = run().env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        let pod = pod.failure(77, "denied");
+        let more = pod.line["hint"] != named.line["hint"];
+        assert_eq!(more, source == Source::Imds, "{source:?}");
+        azure.identities(&[]);
+        let none = source.token(&azure, &[]).failure(77, "denied");
+        assert_eq!(
+            none.line["hint"].is_null(),
+            source == Source::MachineLearning
+        );
+    }
+}
