@@ -1,15 +1,15 @@
-//! The vault's challenge: asked for once where no cloud and no option explains a host, believed only from a host below
-//! the resource's; a tenant that a vault names; and an api-version that it does not know.
+//! The vault's challenge: requested once from a host that no cloud and no option explains, and accepted only for a parent
+//! domain of the host; the tenant that a vault names; and an api-version that it does not know.
 
 mod tenants;
 mod versions;
 
-use crate::azure::{Answer, Azure, Builder, Door, TENANT};
+use crate::azure::{Azure, Builder, Endpoint, Response, TENANT};
 use crate::network::wire::counts;
 use crate::support::{Outcome, Run, exec};
 use crate::support_identities::{Source, with};
 
-/// A host of an emulator or of a cloud that nobody has heard of, and what its tokens are for.
+/// A host of an emulator or of an unknown cloud, and the resource of its tokens.
 const HOST: &str = "42.vault.emulator.test";
 const RESOURCE: &str = "https://vault.emulator.test";
 
@@ -20,7 +20,7 @@ fn emulator() -> Builder {
         .vault_resource(RESOURCE)
 }
 
-/// Reads one secret of this host through the CONNECT proxy, which leads every name to the vault.
+/// Reads one secret of this host through the proxy, which connects every name to the fake vault.
 fn read_from(azure: &Azure, source: Source, host: &str, options: &[&str]) -> Run {
     azure.secret("sql-sa", "value");
     let reference = format!("S=akv://{host}/sql-sa");
@@ -38,13 +38,13 @@ fn assert_value(outcome: &Outcome) {
     assert_eq!(outcome.stdout_alone(), "value\n");
 }
 
-/// K1's exchange: no token, the challenge, the token, exactly one `Authorization` on the repeat.
+/// The request without a token is answered with the challenge, and repeated with the token.
 #[test]
-fn k1_an_unknown_host_is_asked_once_what_it_wants() {
+fn unknown_host_is_asked_for_its_challenge_once() {
     let azure = emulator().start();
     assert_value(&read_from(&azure, Source::Imds, HOST, &[]).outcome());
     assert_eq!(counts(&azure), [1, 0, 2]);
-    let requests = azure.requests_at(Door::Vault);
+    let requests = azure.requests_at(Endpoint::Vault);
     assert_eq!(requests[0].target, requests[1].target);
     assert_eq!(requests[0].header("authorization"), None);
     let bearers = requests[1]
@@ -56,13 +56,13 @@ fn k1_an_unknown_host_is_asked_once_what_it_wants() {
         requests[1].bearer(),
         azure.tokens().first().map(String::as_str)
     );
-    let asked = azure.requests_at(Door::Imds).pop().unwrap();
-    assert_eq!(asked.query("resource").as_deref(), Some(RESOURCE));
+    let request = azure.requests_at(Endpoint::Imds).pop().unwrap();
+    assert_eq!(request.query("resource").as_deref(), Some(RESOURCE));
 }
 
-/// However many secrets: one challenge and one token for each vault of that kind, one token for both if it is the same.
+/// One challenge for each vault, and one token for both, whose resource is the same.
 #[test]
-fn many_secrets_share_one_challenge() {
+fn secrets_of_a_vault_share_one_challenge() {
     let azure = emulator().start();
     for name in ["a", "b", "c", "d", "e"] {
         azure.secret(name, name);
@@ -80,7 +80,7 @@ fn many_secrets_share_one_challenge() {
     // Eleven secrets of two vaults.
     assert_eq!(counts(&azure), [1, 0, 13]);
     let without = azure
-        .requests_at(Door::Vault)
+        .requests_at(Endpoint::Vault)
         .into_iter()
         .filter(|request| request.bearer().is_none());
     let mut hosts: Vec<String> = without.map(|request| request.host).collect();
@@ -88,9 +88,9 @@ fn many_secrets_share_one_challenge() {
     assert_eq!(hosts, [HOST, "43.vault.emulator.test"]);
 }
 
-/// Where a cloud or an option knows it, there is no round trip for it.
+/// By a cloud or an option.
 #[test]
-fn a_host_that_is_known_is_not_asked() {
+fn known_host_is_not_asked_for_a_challenge() {
     let azure = emulator().start();
     let options = ["--allow-vault", HOST, "--vault-resource", RESOURCE];
     assert_value(&read_from(&azure, Source::Imds, HOST, &options).outcome());
@@ -99,37 +99,36 @@ fn a_host_that_is_known_is_not_asked() {
     assert_eq!(counts(&azure), [2, 0, 2]);
 }
 
-/// The vectors' ids: K1, K3, K4, K11, K12, K20, and what else may stand in a challenge.
 #[test]
-fn every_shape_of_a_challenge_is_read() {
+fn every_form_of_a_challenge_is_read() {
     let login = "https://login.microsoftonline.com";
     for (id, header) in [
         (
-            "K1",
+            "resource",
             format!("Bearer authorization=\"{login}/{TENANT}\", resource=\"{RESOURCE}\""),
         ),
         (
-            "K3: the scope wins",
+            "scope precedes resource",
             format!(
                 "Bearer authorization=\"{login}/{TENANT}\", resource=\"https://vault.azure.net\", scope=\"{RESOURCE}/.default\""
             ),
         ),
         (
-            "K4: spaces",
+            "spaces",
             format!(
                 "Bearer authorization=\"{login}/{TENANT}\" scope=\"{RESOURCE}/.default\" resource=\"ignore me\""
             ),
         ),
         (
-            "K11: the other order",
+            "the other order",
             format!("Bearer resource=\"{RESOURCE}\", authorization=\"{login}/{TENANT}\""),
         ),
         (
-            "K12: no quotes",
+            "no quotes",
             format!("Bearer authorization={login}/{TENANT}, resource={RESOURCE}"),
         ),
         (
-            "K20: an old authority",
+            "an old authority",
             format!(
                 "Bearer authorization=\"https://login.windows.net/{TENANT}\", resource=\"{RESOURCE}\""
             ),
@@ -171,38 +170,37 @@ fn every_shape_of_a_challenge_is_read() {
             "{id}: {}",
             outcome.stderr
         );
-        let asked = azure.requests_at(Door::Login).pop().unwrap();
-        // Of the authority only the tenant is taken: the form goes where our own settings say.
+        let request = azure.requests_at(Endpoint::Login).pop().unwrap();
+        // Only the tenant is used of the authority: the form is sent to the configured one.
         assert_eq!(
-            asked.host,
+            request.host,
             azure.login().trim_start_matches("https://"),
             "{id}"
         );
-        assert_eq!(asked.path(), format!("/{TENANT}/oauth2/v2.0/token"), "{id}");
+        assert_eq!(
+            request.path(),
+            format!("/{TENANT}/oauth2/v2.0/token"),
+            "{id}"
+        );
         assert_eq!(counts(&azure), [0, 1, 2], "{id}");
     }
 }
 
-/// The vectors' ids: K5, K7, K8; a resource that is not below its own name, at another port, or not over https.
 #[test]
-fn k5_k7_k8_a_resource_that_is_not_the_hosts_parent_is_not_asked_for() {
-    for (id, host, resource) in [
-        ("K5", HOST, "https://vault.azure.cn"),
-        ("K5", HOST, "https://vault.azure.net"),
-        ("K5", HOST, "https://myvault.emulator.test"),
-        ("K5", HOST, "https://management.azure.com"),
-        ("K7", "hostvault.azure.net", "https://vault.azure.net"),
-        ("K8", "vault.evil.test", "https://vault.azure.net"),
-        ("itself", HOST, "https://42.vault.emulator.test"),
-        ("below itself", HOST, "https://a.42.vault.emulator.test"),
-        ("a port", HOST, "https://vault.emulator.test:8443"),
-        ("plain http", HOST, "http://vault.emulator.test"),
-        (
-            "user info",
-            HOST,
-            "https://vault.emulator.test@vault.azure.net",
-        ),
-        ("a root dot", HOST, "https://vault.emulator.test."),
+fn resource_that_is_not_a_parent_domain_of_the_host_is_rejected() {
+    for (host, resource) in [
+        (HOST, "https://vault.azure.cn"),
+        (HOST, "https://vault.azure.net"),
+        (HOST, "https://myvault.emulator.test"),
+        (HOST, "https://management.azure.com"),
+        ("hostvault.azure.net", "https://vault.azure.net"),
+        ("vault.evil.test", "https://vault.azure.net"),
+        (HOST, "https://42.vault.emulator.test"),
+        (HOST, "https://a.42.vault.emulator.test"),
+        (HOST, "https://vault.emulator.test:8443"),
+        (HOST, "http://vault.emulator.test"),
+        (HOST, "https://vault.emulator.test@vault.azure.net"),
+        (HOST, "https://vault.emulator.test."),
     ] {
         let azure = emulator().name(host).start();
         for parameter in ["resource=\"{}\"", "scope=\"{}/.default\""] {
@@ -210,25 +208,19 @@ fn k5_k7_k8_a_resource_that_is_not_the_hosts_parent_is_not_asked_for() {
             azure.challenge(&format!(
                 "Bearer authorization=\"https://login.microsoftonline.com/{TENANT}\", {audience}"
             ));
-            let outcome = read_from(&azure, Source::Secret, host, &[]).outcome();
-            let line = format!(
-                "error: asking {host} for S what it wants a token for: it wants a token for `{resource}`, which is not a \
-                 parent domain of its own"
-            );
-            let hint = format!(
-                "hint: if this host is meant, say what its token is for: --allow-vault {host} --vault-resource URL"
-            );
-            assert_eq!(outcome.error(), Some(&line["error: ".len()..]), "{id}");
-            outcome.failed(76, &[&line, &hint]);
+            let failure = read_from(&azure, Source::Secret, host, &[]).failure(76, "protocol");
+            failure.names(host).names(resource).fact("for", "S");
+            failure
+                .hint_names("--allow-vault")
+                .hint_names("--vault-resource");
         }
-        // One request each, and nobody was asked for a token.
-        assert_eq!(counts(&azure), [0, 0, 2], "{id}");
+        // One request each, and no token.
+        assert_eq!(counts(&azure), [0, 0, 2], "{resource}");
     }
 }
 
-/// K9, K13: what cannot be a vault at all is refused before any request.
 #[test]
-fn k9_k13_a_root_dot_and_plain_http_are_refused_before_any_request() {
+fn root_dot_and_plain_http_are_rejected_before_any_request() {
     let azure = emulator().start();
     for reference in [
         "akv://myvault.vault.azure.net./sql-sa",
@@ -242,75 +234,64 @@ fn k9_k13_a_root_dot_and_plain_http_are_refused_before_any_request() {
     assert_eq!(crate::network::wire::connections(&azure), 0);
 }
 
-/// The challenge of a host that is known says nothing about what a token is for: an attacker's word would.
+/// Its challenge could be an attacker's.
 #[test]
-fn k5_a_known_host_cannot_name_another_resource() {
+fn known_host_cannot_name_another_resource() {
     let azure = emulator().start();
     azure.challenge(&format!(
         "Bearer authorization=\"https://login.evil.test/{TENANT}\", resource=\"https://management.azure.com\""
     ));
-    azure.next(Door::Vault, Answer::akv10000().header(
+    azure.next(Endpoint::Vault, Response::akv10000().header(
         "WWW-Authenticate",
         "Bearer authorization=\"https://login.evil.test/common\", resource=\"https://management.azure.com\"",
     ));
-    let outcome = read_from(&azure, Source::Imds, "prod-kv.vault.azure.net", &[]).outcome();
-    assert_eq!(outcome.code, Some(77), "{}", outcome.stderr);
-    let asked: Vec<_> = azure
-        .requests_at(Door::Imds)
+    let run = read_from(&azure, Source::Imds, "prod-kv.vault.azure.net", &[]);
+    run.failure(77, "denied");
+    let resources: Vec<_> = azure
+        .requests_at(Endpoint::Imds)
         .iter()
         .map(|request| request.query("resource"))
         .collect();
-    assert_eq!(asked, [Some("https://vault.azure.net".to_owned())]);
+    assert_eq!(resources, [Some("https://vault.azure.net".to_owned())]);
 }
 
 #[test]
-fn an_unknown_host_without_a_challenge_is_no_vault() {
+fn unknown_host_without_a_challenge_is_rejected() {
     let azure = emulator().start();
-    let subject = format!("asking {HOST} for S what it wants a token for");
-    let prove = "which is not a parent domain of its own";
-    for (answer, said) in [
-        (Answer::status(401), "401 without a challenge".to_owned()),
-        (
-            Answer::status(401).header("WWW-Authenticate", "Basic realm=\"x\""),
-            "401 with a challenge that is not Bearer".to_owned(),
-        ),
-        (
-            Answer::status(401).header("WWW-Authenticate", "Bearer"),
-            "401 with a challenge that is not Bearer".to_owned(),
-        ),
-        (
-            Answer::status(401).header("WWW-Authenticate", "Bearer realm=\"\""),
-            format!("it wants a token for `nothing`, {prove}"),
-        ),
-        (
-            Answer::redirect("https://vault.azure.net"),
-            "307 Temporary Redirect: a redirect, which Azure never sends here".to_owned(),
-        ),
+    let challenge = |header: &str| Response::status(401).header("WWW-Authenticate", header);
+    for response in [
+        Response::status(401),
+        challenge("Basic realm=\"x\""),
+        challenge("Bearer"),
+        challenge("Bearer realm=\"\""),
+        Response::redirect("https://vault.azure.net"),
     ] {
-        azure.next(Door::Vault, answer);
-        let outcome = read_from(&azure, Source::Secret, HOST, &[]).outcome();
-        assert_eq!(outcome.error(), Some(format!("{subject}: {said}").as_str()));
-        assert_eq!(outcome.code, Some(76));
+        azure.next(Endpoint::Vault, response);
+        let failure = read_from(&azure, Source::Secret, HOST, &[]).failure(76, "protocol");
+        failure.fact("vault", HOST).fact("for", "S");
     }
-    // A secret that is given to anyone was not ours to keep: it is not used.
+    // A secret without authentication is not used.
     azure.next(
-        Door::Vault,
-        Answer::json(
+        Endpoint::Vault,
+        Response::json(
             200,
             &serde_json::json!({"id": "https://x/secrets/a/1", "value": "LEAK"}),
         ),
     );
-    let outcome = read_from(&azure, Source::Secret, HOST, &["--verbose"]).outcome();
-    assert_eq!(outcome.code, Some(76), "{}", outcome.stderr);
-    assert!(!outcome.stderr.contains("LEAK"), "{}", outcome.stderr);
-    assert_eq!(azure.requests_at(Door::Login).len(), 0);
+    let run = read_from(&azure, Source::Secret, HOST, &["--verbose"]);
+    run.failure(76, "protocol").omits("LEAK");
+    assert_eq!(azure.requests_at(Endpoint::Login).len(), 0);
 }
 
 #[test]
-fn trouble_with_the_question_is_waited_for_as_with_any_other() {
+fn failed_request_for_the_challenge_is_retried() {
     let azure = emulator().start();
-    for answer in [Answer::status(503), Answer::throttled(), Answer::fin()] {
-        azure.next(Door::Vault, answer);
+    for answer in [
+        Response::status(503),
+        Response::throttled(),
+        Response::fin(),
+    ] {
+        azure.next(Endpoint::Vault, answer);
         assert_value(&read_from(&azure, Source::Imds, HOST, &[]).outcome());
     }
 }

@@ -1,5 +1,4 @@
-//! The way to the services: connections that are opened early, and what TLS and proxies have to do with it. Also what
-//! the tests of requests and answers share.
+//! Connections: opened early, over TLS and through proxies. Also what the tests of requests and responses share.
 
 pub mod full_queue;
 pub mod listen;
@@ -7,12 +6,12 @@ mod proxies;
 mod trust;
 pub mod wire;
 
-use crate::azure::{Answer, Azure, Door, Versions};
+use crate::azure::{Azure, Endpoint, Response, Versions};
 use crate::support::exec;
 use wire::{NAME, VALUE, assert_got_it, counts, one_secret};
 
-/// Words that want so many different secrets of one vault.
-fn wanting(azure: &Azure, count: usize) -> Vec<String> {
+/// Arguments for this number of secrets of one vault.
+fn secrets_of(azure: &Azure, count: usize) -> Vec<String> {
     let mut words = Vec::new();
     for index in 0..count {
         azure.secret(&format!("secret-{index}"), &format!("value {index}"));
@@ -24,36 +23,35 @@ fn wanting(azure: &Azure, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn connections_to_the_vault_are_opened_while_the_token_is_on_its_way() {
+fn connections_to_the_vault_are_opened_while_the_token_is_requested() {
     for (secrets, connections) in [(1, 1), (3, 3), (20, 16)] {
         let azure = Azure::start();
-        azure.next(Door::Imds, Answer::usual().hold());
-        let run = exec(&azure, wanting(&azure, secrets)).spawn();
-        azure.wait_for(Door::Imds, 1);
-        azure.wait_for_connections(Door::Vault, connections);
-        assert_eq!(
-            counts(&azure),
-            [1, 0, 0],
-            "nothing is asked without a token"
-        );
+        azure.next(Endpoint::Imds, Response::usual().hold());
+        let run = exec(&azure, secrets_of(&azure, secrets)).spawn();
+        azure.wait_for(Endpoint::Imds, 1);
+        azure.wait_for_connections(Endpoint::Vault, connections);
+        assert_eq!(counts(&azure), [1, 0, 0], "no request without a token");
         azure.release();
         assert_eq!(run.outcome().stdout_alone(), "value 0\n");
         assert_eq!(counts(&azure), [1, 0, secrets]);
-        assert_eq!(azure.connections(Door::Vault), connections);
+        assert_eq!(azure.connections(Endpoint::Vault), connections);
     }
 }
 
 #[test]
-fn a_vault_that_is_not_there_early_is_no_trouble_when_it_comes_in_time() {
-    let azure = Azure::builder().closed(Door::Vault).start();
-    azure.next(Door::Imds, Answer::usual().hold());
-    let mut run = listen::Listened::start(one_secret(&azure, &["--verbose", "--timeout", "0"]));
-    run.until(&format!(
-        "connecting to https://{}: connection refused",
-        azure.vault()
-    ));
-    azure.wait_for(Door::Imds, 1);
-    azure.open(Door::Vault);
+fn refused_early_connection_costs_no_attempt() {
+    let azure = Azure::builder().closed(Endpoint::Vault).start();
+    azure.next(Endpoint::Imds, Response::usual().hold());
+    let mut run =
+        listen::Listened::start(one_secret(&azure, &["--verbose", "--timeout", "0"]).json());
+    let vault = format!("https://{}", azure.vault());
+    run.until_line(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|it| it.contains(&vault))
+    });
+    azure.wait_for(Endpoint::Imds, 1);
+    azure.open(Endpoint::Vault);
     azure.release();
     let outcome = run.outcome();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -61,7 +59,7 @@ fn a_vault_that_is_not_there_early_is_no_trouble_when_it_comes_in_time() {
 }
 
 #[test]
-fn both_versions_of_tls_are_spoken() {
+fn tls_1_2_and_1_3_are_used() {
     for (versions, spoken) in [
         (Versions::Only12, "TLSv1.2"),
         (Versions::Only13, "TLSv1.3"),
@@ -75,24 +73,24 @@ fn both_versions_of_tls_are_spoken() {
     }
 }
 
-/// A token with all groups of its owner has 15 KB, and the front of a vault takes heads of so much.
+/// A token with all groups of its owner has 15 KB, which a vault accepts.
 #[test]
-fn a_long_token_arrives_whole() {
+fn long_token_is_sent_whole() {
     let azure = Azure::start();
     for length in [3_000, 4_096, 8_000, 12_000, 15_000] {
         let token = "t".repeat(length);
         let fields = serde_json::json!({"access_token": token, "expires_in": "3600"});
-        azure.next(Door::Imds, Answer::json(200, &fields));
+        azure.next(Endpoint::Imds, Response::json(200, &fields));
         azure.next(
-            Door::Vault,
-            Answer::json(
+            Endpoint::Vault,
+            Response::json(
                 200,
                 &serde_json::json!({"value": VALUE, "id": format!("https://v/secrets/{NAME}/1")}),
             ),
         );
         let outcome = one_secret(&azure, &[]).outcome();
         assert_eq!(outcome.code, Some(0), "{length}: {}", outcome.stderr);
-        let request = azure.requests_at(Door::Vault).pop().unwrap();
+        let request = azure.requests_at(Endpoint::Vault).pop().unwrap();
         assert_eq!(request.bearer(), Some(token.as_str()));
     }
 }

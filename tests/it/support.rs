@@ -13,10 +13,6 @@ use serde_json::Value;
 
 use crate::azure::Azure;
 
-/// What is said of every service that answers 429 to the end.
-pub const THROTTLED: &str = "hint: it is asked too often, by whomever: wait, and let fewer containers start at the same \
-                             time";
-
 /// The binary under test.
 pub fn binary() -> PathBuf {
     match std::env::var_os("AKV_INIT_TEST_BINARY") {
@@ -272,13 +268,6 @@ impl Outcome {
         let parts = lines.filter_map(|line| line.split_once(' '));
         let with_label = parts.filter(|(found, _)| *found == label);
         with_label.map(|(_, rest)| rest.trim_start()).collect()
-    }
-
-    /// The first `hint:` line, without its prefix.
-    pub fn hint(&self) -> Option<&str> {
-        self.stderr
-            .lines()
-            .find_map(|line| line.strip_prefix("akv-init: hint: "))
     }
 
     /// The first `error:` line, without its prefix.

@@ -1,12 +1,9 @@
-//! The vault: what it is asked, how often, over how many connections, and where a token may go. Refusals and bundles
-//! are in files of their own.
+//! The vault: its requests, how many there are, over how many connections, and the hosts that receive a token.
 
 mod bundles;
-mod others;
 mod refusals;
-mod row;
 
-use crate::azure::{Answer, Azure, Door, Stored};
+use crate::azure::{Azure, Endpoint, Response, Stored};
 use crate::network::wire::{
     NAME, VALUE, assert_got_it, connections, counts, headers, one_secret, user_agent,
 };
@@ -27,10 +24,10 @@ fn several(vault: &str, references: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_request_is_this_and_nothing_else() {
+fn request_is_as_documented() {
     let azure = Azure::start();
     assert_got_it(&one_secret(&azure, &[]).outcome());
-    let requests = azure.requests_at(Door::Vault);
+    let requests = azure.requests_at(Endpoint::Vault);
     let [request] = &requests[..] else {
         panic!("{} requests", requests.len());
     };
@@ -51,7 +48,7 @@ fn the_request_is_this_and_nothing_else() {
 }
 
 #[test]
-fn a_version_is_one_more_part_of_the_path() {
+fn version_is_a_part_of_the_path() {
     let azure = Azure::start();
     let old = Stored::new(NAME, "old");
     let version = old.version.clone();
@@ -61,7 +58,7 @@ fn a_version_is_one_more_part_of_the_path() {
     let words = several(&azure.vault(), &[NAME, &with_version]);
     assert_eq!(exec(&azure, words).outcome().stdout_alone(), "new\nold\n");
     let mut targets: Vec<String> = azure
-        .requests_at(Door::Vault)
+        .requests_at(Endpoint::Vault)
         .into_iter()
         .map(|request| request.target)
         .collect();
@@ -76,7 +73,7 @@ fn a_version_is_one_more_part_of_the_path() {
 }
 
 #[test]
-fn several_secrets_cost_one_token_and_one_request_each() {
+fn each_secret_costs_one_request_and_all_share_a_token() {
     let azure = Azure::start();
     let names = ["a", "b", "c", "d", "e"];
     for name in names {
@@ -87,7 +84,7 @@ fn several_secrets_cost_one_token_and_one_request_each() {
     assert_eq!(outcome.stdout_alone(), expected);
     assert_eq!(counts(&azure), [1, 0, 5]);
     let mut ids: Vec<String> = azure
-        .requests_at(Door::Vault)
+        .requests_at(Endpoint::Vault)
         .iter()
         .map(|request| request.header("x-ms-client-request-id").unwrap().to_owned())
         .collect();
@@ -97,7 +94,7 @@ fn several_secrets_cost_one_token_and_one_request_each() {
 }
 
 #[test]
-fn a_second_reference_to_the_same_secret_costs_nothing() {
+fn second_reference_to_a_secret_costs_no_request() {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
     let words = several(&azure.vault(), &[NAME, "SQL-SA", NAME]);
@@ -110,7 +107,7 @@ fn a_second_reference_to_the_same_secret_costs_nothing() {
 }
 
 #[test]
-fn two_vaults_of_one_cloud_share_one_token() {
+fn vaults_of_one_cloud_share_a_token() {
     let azure = Azure::start();
     for vault in ["kv-one", "kv-two"] {
         azure.put(Stored {
@@ -133,7 +130,7 @@ fn two_vaults_of_one_cloud_share_one_token() {
     assert_eq!(counts(&azure), [1, 0, 2]);
 }
 
-/// Each vault checks that the token is for itself.
+/// A vault accepts only a token for its own cloud.
 #[test]
 fn vaults_of_two_clouds_get_a_token_each() {
     let azure = Azure::start();
@@ -152,7 +149,7 @@ fn vaults_of_two_clouds_get_a_token_each() {
     assert_eq!(run.outcome().stdout_alone(), format!("{VALUE}\n{VALUE}\n"));
     assert_eq!(counts(&azure), [2, 0, 2]);
     let mut resources: Vec<_> = azure
-        .requests_at(Door::Imds)
+        .requests_at(Endpoint::Imds)
         .iter()
         .map(|request| request.query("resource").unwrap())
         .collect();
@@ -164,7 +161,7 @@ fn vaults_of_two_clouds_get_a_token_each() {
 }
 
 #[test]
-fn a_host_that_no_cloud_knows_gets_a_token_for_the_resource_that_was_named() {
+fn vault_resource_option_decides_for_hosts_of_no_cloud() {
     let azure = Azure::builder()
         .vault_resource("https://vault.stack.example.com")
         .start();
@@ -174,40 +171,40 @@ fn a_host_that_no_cloud_knows_gets_a_token_for_the_resource_that_was_named() {
         one_secret(&azure, &[]).env("AKV_INIT_VAULT_RESOURCE", resource),
     ] {
         assert_got_it(&run.outcome());
-        let asked = azure.requests_at(Door::Imds).pop().unwrap();
-        assert_eq!(asked.query("resource").as_deref(), Some(resource));
+        let request = azure.requests_at(Endpoint::Imds).pop().unwrap();
+        assert_eq!(request.query("resource").as_deref(), Some(resource));
     }
 }
 
 #[test]
-fn more_than_sixteen_secrets_are_read_over_sixteen_connections() {
+fn many_secrets_are_read_over_sixteen_connections() {
     let azure = Azure::start();
     let names: Vec<String> = (0..40).map(|index| format!("secret-{index}")).collect();
     for name in &names {
         azure.secret(name, name);
     }
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let run = exec(&azure, several(&azure.vault(), &names)).spawn();
-    let together = azure.wait_for(Door::Vault, 16);
+    let together = azure.wait_for(Endpoint::Vault, 16);
     let mut used: Vec<u64> = together.iter().map(|request| request.connection).collect();
     used.sort_unstable();
     used.dedup();
     assert_eq!(used.len(), 16, "all at the same time");
-    azure.clear(Door::Vault);
+    azure.clear(Endpoint::Vault);
     azure.release();
     let expected: String = names.iter().map(|name| format!("{name}\n")).collect();
     assert_eq!(run.outcome().stdout_alone(), expected);
     assert_eq!(counts(&azure), [1, 0, 40]);
-    assert_eq!(azure.connections(Door::Vault), 16);
+    assert_eq!(azure.connections(Endpoint::Vault), 16);
 }
 
 #[test]
-fn a_host_that_is_no_vault_gets_no_token() {
+fn host_that_is_not_a_vault_gets_no_token() {
     let azure = Azure::start();
     let port = azure.vault().trim_start_matches("localhost:").to_owned();
     let another = format!("127.0.0.1:{port}");
-    // K7, K8, and a host that was allowed by another name: it is asked what it wants, and names Azure's resource.
+    // The last one is allowed by another name only, and its challenge names Azure's resource.
     for host in ["evilvault.azure.net", "vault.evil.com", another.as_str()] {
         let words = ["--secret", &format!("S=akv://{host}/{NAME}"), "--", "true"];
         let outcome = exec(&azure, words)
@@ -219,11 +216,11 @@ fn a_host_that_is_no_vault_gets_no_token() {
             outcome.stderr
         );
     }
-    for request in azure.requests_at(Door::Vault) {
+    for request in azure.requests_at(Endpoint::Vault) {
         assert_eq!(request.header("authorization"), None);
     }
-    assert_eq!(azure.requests_at(Door::Imds).len(), 0);
-    // K9: a name with a dot at its end is another name to those who compare.
+    assert_eq!(azure.requests_at(Endpoint::Imds).len(), 0);
+    // A root dot makes another name of it for everything that compares.
     let words = [
         "--secret",
         "S=akv://kv1.vault.azure.net./sql-sa",
@@ -237,36 +234,24 @@ fn a_host_that_is_no_vault_gets_no_token() {
 }
 
 #[test]
-fn a_redirect_is_refused_and_the_token_stays_here() {
+fn redirect_is_rejected_and_the_token_is_not_sent_there() {
     let azure = Azure::start();
     let another = Azure::start();
-    let line = format!(
-        "error: reading secret `{NAME}` from {} for S: 307 Temporary Redirect: a redirect, which Azure never sends here",
-        azure.vault()
-    );
-    let hint = format!(
-        "hint: this is no answer of a vault: does something else answer as {}? Look at DNS, and at proxies and \
-         gateways on the way",
-        azure.vault()
-    );
     for location in [
         format!("https://{}/secrets/{NAME}", another.vault()),
         format!("http://{}/secrets/{NAME}", another.vault()),
         another.imds(),
         format!("/secrets/{NAME}?api-version=7.4"),
     ] {
-        azure.next(Door::Vault, Answer::redirect(&location));
-        one_secret(&azure, &[])
-            .outcome()
-            .failed(76, &[&line, &hint]);
+        azure.next(Endpoint::Vault, Response::redirect(&location));
+        one_secret(&azure, &[]).failure(76, "protocol").hinted();
     }
     assert_eq!(counts(&azure), [4, 0, 4]);
     assert_eq!(connections(&another), 0);
 }
 
-/// The token is in the requests to the vault, and nowhere else.
 #[test]
-fn the_token_goes_to_the_vault_only() {
+fn token_is_sent_to_the_vault_alone() {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
     let words = ["--secret", "S=akv://kv-one/sql-sa", "--", "printenv", "S"];
@@ -282,10 +267,10 @@ fn the_token_goes_to_the_vault_only() {
         );
         assert_eq!(
             text.contains(&token),
-            request.door == Door::Vault,
+            request.door == Endpoint::Vault,
             "{:?}",
             request.door
         );
     }
-    assert_eq!(azure.requests_at(Door::Proxy).len(), 1);
+    assert_eq!(azure.requests_at(Endpoint::Proxy).len(), 1);
 }

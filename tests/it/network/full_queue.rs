@@ -1,12 +1,11 @@
-//! A port behind a firewall that drops packets, without a firewall.
+//! A port whose packets are dropped, as by a firewall.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
 
-/// A port that lets nobody in and refuses nobody: its queue of connections is full, so the kernel drops each attempt,
-/// as a firewall does.
+/// A port whose queue of connections is full, so that the kernel drops each attempt.
 pub struct FullQueue {
     listener: TcpListener,
     _waiting: Vec<TcpStream>,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Run, Running};
 
-/// A running process and what it has said on standard error so far.
+/// A running process and its standard error so far.
 pub struct Listened {
     running: Running,
     stderr: BufReader<ChildStderr>,
@@ -27,7 +27,7 @@ impl Listened {
         }
     }
 
-    /// Waits for a line that holds this.
+    /// Waits for a line that contains this.
     #[track_caller]
     pub fn until(&mut self, words: &str) {
         loop {
@@ -77,9 +77,7 @@ impl Listened {
 
     /// Waits for its end.
     pub fn outcome(mut self) -> Outcome {
-        self.stderr
-            .read_to_string(&mut self.said)
-            .expect("it says UTF-8");
+        self.stderr.read_to_string(&mut self.said).expect("UTF-8");
         Outcome {
             stderr: self.said,
             ..self.running.outcome()

@@ -1,15 +1,12 @@
-//! What the tests of requests, refusals and retries have in common: one run that wants one secret, a request as
-//! something that can be compared whole, and outcomes without what differs from run to run.
-
-use std::thread;
+//! What the tests of requests and responses share: a run that reads one secret, and a request as values to compare.
 
 use nix::sys::signal::Signal;
 
-use crate::azure::{Azure, Door, Request};
+use crate::azure::{Azure, Endpoint, Request};
 use crate::become_command::inherited;
 use crate::support::{Outcome, Run, exec, exec_federated};
 
-/// The name of the secret that [`one_secret`] wants.
+/// The name of the secret of [`one_secret`].
 pub const NAME: &str = "sql-sa";
 /// Its value.
 pub const VALUE: &str = "pa$$w0rd of sa";
@@ -30,13 +27,13 @@ fn complete(azure: &Azure, run: Run) -> Run {
     run.args(["--secret", &reference, "--", "printenv", "S"])
 }
 
-/// Asserts that the run got the secret of [`one_secret`] and said nothing else.
+/// Asserts that standard output is the secret of [`one_secret`] and that standard error is empty.
 #[track_caller]
 pub fn assert_got_it(outcome: &Outcome) {
     assert_eq!(outcome.stdout_alone(), format!("{VALUE}\n"));
 }
 
-/// All headers of a request, sorted, names in lower case. What is a random id is only checked to be one.
+/// All headers of a request, sorted, names in lower case, random ids as `UUID`.
 pub fn headers(request: &Request) -> Vec<String> {
     let mut lines: Vec<String> = request
         .headers
@@ -63,43 +60,23 @@ pub fn user_agent() -> String {
     format!("user-agent: akv-init/{} (linux)", env!("CARGO_PKG_VERSION"))
 }
 
-/// Tests every row at the same time: rows that only wait for a retry or a deadline need not wait for each other.
+/// The same as [`crate::support_tables::in_parallel`].
 pub fn all_at_once<T: Send>(rows: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
-    let test = &test;
-    thread::scope(|scope| {
-        for row in rows {
-            scope.spawn(move || test(row));
-        }
-    });
+    crate::support_tables::in_parallel(rows, test);
 }
 
-/// How often each of IMDS, Entra and the vault was asked.
+/// The number of requests at IMDS, Entra and the vault.
 pub fn counts(azure: &Azure) -> [usize; 3] {
-    [Door::Imds, Door::Login, Door::Vault].map(|door| azure.requests_at(door).len())
+    [Endpoint::Imds, Endpoint::Login, Endpoint::Vault]
+        .map(|endpoint| azure.requests_at(endpoint).len())
 }
 
-/// How many connections came to all doors together: what must be none where no request is allowed.
+/// The number of connections to all endpoints.
 pub fn connections(azure: &Azure) -> u64 {
-    Door::ALL.iter().map(|door| azure.connections(*door)).sum()
-}
-
-/// Replaces the seconds of `in 3 s`, which no test can know.
-pub fn timeless(mut outcome: Outcome) -> Outcome {
-    let mut text = String::new();
-    let mut rest = outcome.stderr.as_str();
-    while let Some(at) = rest.find(" in ") {
-        let (before, after) = rest.split_at(at + " in ".len());
-        text.push_str(before);
-        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-        rest = after;
-        if digits > 0 && after[digits..].starts_with(" s") {
-            text.push('N');
-            rest = &after[digits..];
-        }
-    }
-    text.push_str(rest);
-    outcome.stderr = text;
-    outcome
+    Endpoint::ALL
+        .iter()
+        .map(|endpoint| azure.connections(*endpoint))
+        .sum()
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -107,7 +84,7 @@ fn is_uuid(text: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-/// Ends a run by SIGTERM once `event` has come back, before it has printed anything. What that gives is held until then.
+/// Ends a run by SIGTERM after `event`, whose value is kept until then; the run has printed nothing.
 #[track_caller]
 pub fn stopped<T>(run: Run, event: impl FnOnce() -> T) -> Outcome {
     let running = run

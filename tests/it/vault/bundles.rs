@@ -1,10 +1,9 @@
-//! Secret bundles: which are taken, what is said about their dates, which are no bundles; and several secrets of which
-//! some cannot be had.
+//! Secret bundles: every form that is accepted, and their dates; and several secrets of which some fail.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::several;
-use crate::azure::{Answer, Azure, Door, Stored};
+use crate::azure::{Azure, Endpoint, Response, Stored};
 use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret};
 use crate::support::exec;
 
@@ -16,7 +15,7 @@ fn id(azure: &Azure) -> String {
 }
 
 #[test]
-fn unknown_members_and_nulls_are_no_trouble() {
+fn unknown_members_and_nulls_are_ignored() {
     let azure = Azure::start();
     let id = id(&azure);
     for (name, bundle) in [
@@ -51,7 +50,7 @@ fn unknown_members_and_nulls_are_no_trouble() {
             json!({"value": VALUE, "id": id, "attributes": {"exp": "never", "nbf": -1.5}, "tags": []}),
         ),
     ] {
-        azure.next(Door::Vault, Answer::json(200, &bundle));
+        azure.next(Endpoint::Vault, Response::json(200, &bundle));
         let outcome = one_secret(&azure, &[]).outcome();
         assert_eq!(
             (outcome.code, outcome.stderr.as_str()),
@@ -60,16 +59,16 @@ fn unknown_members_and_nulls_are_no_trouble() {
         );
         assert_got_it(&outcome);
     }
-    // The type of the answer is not what decides.
+    // Whatever the content type is.
     for kind in ["text/plain", "text/html; charset=iso-8859-1", ""] {
-        let answer = Answer::json(200, &json!({"value": VALUE, "id": id})).content_type(kind);
-        azure.next(Door::Vault, answer);
+        let answer = Response::json(200, &json!({"value": VALUE, "id": id})).content_type(kind);
+        azure.next(Endpoint::Vault, answer);
         assert_got_it(&one_secret(&azure, &[]).outcome());
     }
 }
 
 #[test]
-fn the_value_arrives_byte_for_byte() {
+fn value_arrives_byte_for_byte() {
     let azure = Azure::start();
     let long = "x".repeat(25 * 1024);
     for (index, value) in [
@@ -93,155 +92,69 @@ fn the_value_arrives_byte_for_byte() {
 }
 
 #[test]
-fn a_secret_out_of_its_time_is_used_with_a_warning() {
+fn secret_outside_its_validity_is_used_with_a_warning() {
     let azure = Azure::start();
-    for (not_before, expires, warnings) in [
-        (
-            None,
-            Some(1_000_000_000),
-            vec!["expired at 2001-09-09 01:46:40 UTC; it is used nevertheless"],
-        ),
-        (
-            Some(4_102_444_800),
-            None,
-            vec!["is not valid before 2100-01-01 00:00:00 UTC; it is used nevertheless"],
-        ),
-        (Some(1_000_000_000), Some(4_102_444_800), vec![]),
+    let dates = [None, Some(1_000_000_000), Some(4_102_444_800)];
+    for (not_before, expires, warned) in [
+        (dates[0], dates[1], Some("2001-09-09 01:46:40 UTC")),
+        (dates[2], dates[0], Some("2100-01-01 00:00:00 UTC")),
+        (dates[1], dates[2], None),
     ] {
         azure.put(Stored {
             not_before,
             expires,
             ..Stored::new("dated", VALUE)
         });
-        let outcome = exec(&azure, several(&azure.vault(), &["dated"])).outcome();
-        let expected: String = warnings
-            .iter()
-            .map(|warning| format!("akv-init: warning: secret `dated` {warning}\n"))
-            .collect();
-        assert_eq!(
-            (outcome.code, outcome.stdout, outcome.stderr),
-            (Some(0), format!("{VALUE}\n"), expected)
-        );
-    }
-}
-
-/// S16, and whatever else comes with a 200.
-#[test]
-fn what_is_not_a_bundle_is_an_error_at_once() {
-    let azure = Azure::start();
-    let id = id(&azure);
-    let no_value = "the answer has no `value`";
-    let no_id = "the answer has no `id`";
-    let no_json = "the answer is not JSON";
-    let body = |body: Value| Answer::json(200, &body);
-    for (name, answer, said) in [
-        ("no value", body(json!({"id": id})), no_value),
-        ("null", body(json!({"id": id, "value": null})), no_value),
-        ("a number", body(json!({"id": id, "value": 7})), no_value),
-        (
-            "an object",
-            body(json!({"id": id, "value": {"value": "x"}})),
-            no_value,
-        ),
-        ("no id", body(json!({"value": VALUE})), no_id),
-        (
-            "a number for an id",
-            body(json!({"value": VALUE, "id": 7})),
-            no_id,
-        ),
-        ("a list", body(json!([{"value": VALUE, "id": id}])), no_id),
-        ("an error", body(json!({"error": {"code": "x"}})), no_id),
-        (
-            "a page",
-            Answer::html(200, "<html>Please sign in</html>"),
-            no_json,
-        ),
-        ("nothing", Answer::status(200), no_json),
-        (
-            "cut short",
-            Answer::text(200, &format!("{{\"id\":\"{id}\",\"value\":\"{VALUE}")),
-            no_json,
-        ),
-        (
-            "something behind it",
-            Answer::text(200, &format!("{{\"id\":\"{id}\",\"value\":\"{VALUE}\"}} x")),
-            no_json,
-        ),
-    ] {
-        let before = counts(&azure);
-        azure.next(Door::Vault, answer);
-        let line = format!(
-            "error: reading secret `{NAME}` from {} for S: 200 OK: {said}",
-            azure.vault()
-        );
-        let outcome = one_secret(&azure, &[]).outcome();
-        assert_eq!(outcome.error(), Some(&line["error: ".len()..]), "{name}");
-        outcome.failed(
-            76,
-            &[
-                &line,
-                &format!(
-                    "hint: this is no answer of a vault: does something else answer as {}? Look at DNS, and at \
-                     proxies and gateways on the way",
-                    azure.vault()
-                ),
-            ],
-        );
-        assert_eq!(counts(&azure)[2] - before[2], 1, "{name}");
+        let run = exec(&azure, several(&azure.vault(), &["dated"]));
+        let outcome = run.json().outcome();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert_eq!(outcome.stdout, format!("{VALUE}\n"));
+        let warnings = outcome.json_lines();
+        assert_eq!(warnings.len(), usize::from(warned.is_some()));
+        for (warning, date) in warnings.iter().zip(warned) {
+            assert_eq!(warning["level"], "warning");
+            let message = warning["message"].as_str().unwrap();
+            assert!(
+                message.contains("dated") && message.contains(date),
+                "{message}"
+            );
+        }
     }
 }
 
 #[test]
-fn all_secrets_that_cannot_be_had_are_named_in_one_run() {
+fn every_failing_secret_is_named() {
     let azure = Azure::start();
     azure.secret("good", "value");
     azure.put(Stored {
         enabled: false,
         ..Stored::new("disabled", "value")
     });
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     let names = ["good", "missing", "disabled", "missing-too"];
-    let run = exec(&azure, several(&azure.vault(), &names)).spawn();
-    azure.wait_for(Door::Vault, 4);
+    let run = exec(&azure, several(&azure.vault(), &names)).json().spawn();
+    azure.wait_for(Endpoint::Vault, 4);
     azure.release();
     let outcome = run.outcome();
-    let first = azure
-        .requests_at(Door::Vault)
-        .into_iter()
-        .find(|request| request.path() == "/secrets/missing")
-        .unwrap();
-    let line = format!(
-        "error: reading secret `missing` from {} for S1: 404 Not Found (SecretNotFound): A secret with (name/id) \
-         missing was not found in this key vault. If you recently deleted this secret you may be able to recover it \
-         using the correct recovery command; request id {}; client request id {}; also not read: `disabled` \
-         (SecretDisabled), `missing-too` (SecretNotFound)",
-        azure.vault(),
-        first.request_id,
-        first.header("x-ms-client-request-id").unwrap()
-    );
-    outcome.failed(
-        66,
-        &[
-            &line,
-            "hint: look at the name, the version and the vault; a deleted secret can be recovered",
-        ],
-    );
+    let failure = outcome.failure(66, "not found");
+    failure.fact("secret", "missing").fact("for", "S1").hinted();
+    failure.names("`disabled`").names("`missing-too`");
 }
 
-/// With one try each there is no deadline: whoever waited for the slow one would name it too, half a minute later.
+/// With `--timeout 0` nothing else ends the wait for the slow one.
 #[test]
-fn a_secret_that_never_comes_does_not_delay_the_failure_of_another() {
+fn failure_of_a_secret_does_not_wait_for_another() {
     let azure = Azure::start();
-    azure.always_for(Door::Vault, "/secrets/slow", Answer::usual().hold());
+    azure.always_for(Endpoint::Vault, "/secrets/slow", Response::usual().hold());
     let words = several(&azure.vault(), &["slow", "missing"]);
-    let outcome = exec(&azure, ["--timeout", "0"]).args(words).outcome();
-    assert_eq!(outcome.code, Some(66), "{}", outcome.stderr);
-    let error = outcome.error().unwrap_or_default();
-    assert!(!error.contains("slow"), "{error}");
+    let run = exec(&azure, ["--timeout", "0"]).args(words);
+    run.failure(66, "not found")
+        .fact("secret", "missing")
+        .omits("slow");
 }
 
 #[test]
-fn nothing_is_started_unless_every_secret_is_there() {
+fn command_is_not_started_without_every_secret() {
     let azure = Azure::start();
     azure.secret("good", "value");
     let mark = azure.dir().join("started");
@@ -258,19 +171,12 @@ fn nothing_is_started_unless_every_secret_is_there() {
     assert!(!mark.exists());
 }
 
-/// Several variables of one secret are all named, so that whoever reads the line finds their manifest's.
 #[test]
-fn a_failure_names_every_variable_that_wanted_the_secret() {
+fn failure_names_every_variable_of_the_secret() {
     let azure = Azure::start();
     let words = several(&azure.vault(), &["missing", "missing"]);
-    let outcome = exec(&azure, words)
-        .env("A", format!("akv://{}/Missing", azure.vault()))
-        .outcome();
-    let begin = format!(
-        "reading secret `Missing` from {} for A, S0, S1: 404",
-        azure.vault()
-    );
-    let error = outcome.error().unwrap_or_default();
-    assert!(error.starts_with(&begin), "{error}");
+    let run = exec(&azure, words).env("A", format!("akv://{}/Missing", azure.vault()));
+    let failure = run.failure(66, "not found");
+    failure.fact("for", "A, S0, S1").fact("secret", "Missing");
     assert_eq!(counts(&azure), [1, 0, 1]);
 }

@@ -1,226 +1,264 @@
-//! The vault's refusals, row by row: the exit code, the words with the caller, the address and the ids, and the hint.
+//! Refusals of the vault: exit code, `refusal`, hint and attempts of each, and the values in the message that support needs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::row::{caller, row};
-use crate::azure::{Answer, Azure, Door, Identity, TENANT};
-use crate::network::wire::{NAME, one_secret};
+use crate::azure::{Azure, Endpoint, Identity, Response, TENANT};
+use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret};
+use crate::rows;
+use crate::support_tables::{Row, check_rows};
+
+fn check(rows: Vec<Row>) {
+    check_rows(rows, Endpoint::Vault, 0, one_secret);
+}
+
+fn error(status: u16, code: &str, inner: Option<&str>, text: &str) -> Response {
+    Response::vault_error(status, code, inner, text)
+}
 
 #[test]
-fn the_inner_code_decides_and_the_facts_for_support_are_there() {
+fn refusals_with_403_and_404() {
+    let caller = Identity::system();
+    let caller = format!("appid={};oid={}", caller.client_id, caller.object_id);
+    let inner = |code| error(403, "Forbidden", Some(code), "No.");
+    let first_party = "Access denied to first party service.\r\nCaller: {caller}";
+    let rbac =
+        "Caller is not authorized to perform action on resource.\r\nResource: '/x/secrets/sql-sa'";
+    let nested = json!({"code": "Outer", "innererror": {"code": "ForbiddenByFirewall"}});
+    let nested = json!({"error": {"code": "Forbidden", "message": "No.", "innererror": nested}});
+    let null = json!({"error": {"code": "Forbidden", "message": "No.", "innererror": null}});
+    check(rows! {
+        "no role": Response::rbac() => 77 once, hint, refusal "ForbiddenByRbac", names caller;
+        "no role, no scope": inner("ForbiddenByRbac") => 77 once, hint, refusal "ForbiddenByRbac";
+        "no role, by its text": error(403, "Forbidden", None, rbac) => 77 once, hint, refusal "ForbiddenByRbac";
+        "no policy": Response::access_policy() => 77 once, hint, refusal "AccessDenied", names caller;
+        "first party": error(403, "Forbidden", Some("AccessDenied"), first_party)
+            => 77 once, refusal "AccessDenied", names caller;
+        "policy": Response::policy() => 77 once, refusal "ForbiddenByPolicy";
+        "firewall": Response::firewall()
+            => 77 once, hint, refusal "ForbiddenByFirewall", names caller, names "203.0.113.5";
+        "private endpoint": Response::private_endpoint()
+            => 77 once, hint, refusal "ForbiddenByConnection", names caller, names "203.0.113.5";
+        "disabled": Response::disabled() => 66 once, hint, refusal "SecretDisabled";
+        "not found": Response::not_found(NAME) => 66 once, hint, refusal "SecretNotFound";
+        // The inner code precedes the status.
+        "disabled, another status": error(400, "BadRequest", Some("SecretDisabled"), "Disabled.")
+            => 66 once, hint, refusal "SecretDisabled";
+        "inner code below another": Response::json(403, &nested)
+            => 77 once, hint, refusal "ForbiddenByFirewall", names "203.0.113.5";
+        "unknown inner code": inner("ForbiddenBySomethingNew") => 77 once, refusal "ForbiddenBySomethingNew";
+        "inner code null": Response::json(403, &null) => 77 once;
+        "bad parameter": error(400, "BadParameter", None, "The request URI contains an invalid name: sql_sa")
+            => 76 once, refusal "BadParameter", names "sql_sa";
+    });
+}
+
+#[test]
+fn refusals_with_401() {
+    let other = "11111111-2222-4333-8444-555555555555";
+    let [resource, slash] = ["https://vault.azure.net", "https://vault.azure.net/"];
+    let unauthorized = |text: &str| error(401, "Unauthorized", None, text);
+    check(rows! {
+        "no token": Response::akv10000() => 77 once, names "AKV10000";
+        "another resource": Response::akv10022(resource, slash) => 77 once, hint, names "AKV10022";
+        "another tenant": Response::akv10032(other) => 77 once, hint, names other, names TENANT;
+        "key not resolved": Response::akv10046() => 69 counted 5, names "AKV10046";
+        "not yet valid": unauthorized("Token not yet valid, check the clock.") => 69 retried;
+        "expired": unauthorized("Error validating token: IDX10223.") => 77 once, names "IDX10223";
+    });
+}
+
+#[test]
+fn responses_of_another_server_are_rejected() {
+    let secret = json!({"value": VALUE, "id": "https://v/secrets/sql-sa/1"});
+    check(rows! {
+        "404": Response::status(404) => 76 once, hint;
+        "418": Response::status(418) => 76 once, hint;
+        "403, JSON": Response::json(403, &json!({"message": "denied"})) => 76 once, hint;
+        "401, list": Response::json(401, &json!([1])) => 76 once, hint;
+        "201": Response::json(201, &secret) => 76 once, hint;
+        "204": Response::status(204) => 76 once, hint;
+        "redirect": Response::redirect("/elsewhere") => 76 once, hint;
+        "not HTTP": Response::garbage() => 76 once, hint;
+        "another protocol": Response::raw(b"HTTP/3 200 OK\r\n\r\n") => 76 once, hint;
+        "long head": Response::status(200).header("X-Long", &"x".repeat(20 * 1024)) => 76 once, hint;
+        "endless body": Response::endless() => 76 once, hint;
+        "large body": Response::json(200, &json!({"value": "x".repeat(300 * 1024)})) => 76 once, hint;
+    });
+}
+
+#[test]
+fn bodies_that_are_not_a_secret_are_rejected() {
+    let id = "https://v/secrets/sql-sa/0123456789abcdef0123456789abcdef";
+    let body = |body: Value| Response::json(200, &body);
+    let whole = format!(r#"{{"id":"{id}","value":"LEAK"}}"#);
+    check(rows! {
+        "no value": body(json!({"id": id})) => 76 once, hint;
+        "null": body(json!({"id": id, "value": null})) => 76 once, hint;
+        "number": body(json!({"id": id, "value": 7})) => 76 once, hint;
+        "object": body(json!({"id": id, "value": {"value": "LEAK"}})) => 76 once, hint;
+        "no id": body(json!({"value": "LEAK"})) => 76 once, hint;
+        "number for an id": body(json!({"value": "LEAK", "id": 7})) => 76 once, hint;
+        "list": body(json!([{"value": "LEAK", "id": id}])) => 76 once, hint;
+        "an error": body(json!({"error": {"code": "x"}})) => 76 once, hint;
+        "page": Response::html(200, "<html>Please sign in</html>") => 76 once, hint;
+        "empty": Response::status(200) => 76 once, hint;
+        "cut": Response::text(200, &whole[..whole.len() - 2]) => 76 once, hint;
+        "more behind it": Response::text(200, &format!("{whole} x")) => 76 once, hint;
+    });
+}
+
+#[test]
+fn temporary_failures_are_retried() {
+    let wait = |status, seconds| Response::status(status).header("Retry-After", seconds);
+    check(rows! {
+        "throttled": Response::throttled() => 69 retried, hint, refusal "Throttled";
+        "throttled for too long": wait(429, "60") => 69 once, hint;
+        "408": Response::status(408) => 69 retried;
+        "500": Response::status(500) => 69 retried;
+        "502, page": Response::html(502, "<html><h1>502 Bad Gateway</h1></html>") => 69 retried;
+        "503": Response::status(503) => 69 retried;
+        "503 for too long": wait(503, "60") => 69 once;
+        "599": Response::status(599) => 69 retried;
+    });
+}
+
+/// The early connection was idle until the first request, so that its loss costs no attempt.
+#[test]
+fn lost_connection_is_retried() {
+    for response in [Response::fin(), Response::reset(), Response::usual().half()] {
+        let azure = Azure::start();
+        azure.next(Endpoint::Vault, response.clone());
+        assert_got_it(&one_secret(&azure, &[]).outcome());
+        assert_eq!(counts(&azure), [1, 0, 2]);
+        azure.always(Endpoint::Vault, response);
+        one_secret(&azure, &["--timeout", "0"]).failure(69, "unavailable");
+    }
+}
+
+/// The scope of the role, the commands and addresses that the user needs.
+#[test]
+fn hint_names_what_has_to_change() {
     let azure = Azure::start();
-    let caller = caller();
-    let with_caller = format!("; caller {caller}");
-    let scope = format!(
-        "/subscriptions/5ca1ab1e-0000-4000-8000-000000000001/resourcegroups/app/providers/microsoft.keyvault/vaults/\
-         localhost/secrets/{NAME}"
-    );
     let host = azure.vault();
-    for row in [
-        row(
-            "RBAC",
-            Answer::rbac(),
-            77,
-            "403 Forbidden (ForbiddenByRbac): Caller is not authorized to perform action on resource",
-        )
-        .facts(&with_caller)
-        .hint(&format!(
-            "grant the caller the role \"Key Vault Secrets User\" at the scope {scope}; assigned in the last 10 \
-             minutes? --wait-for-access 10m"
-        )),
-        row(
-            "RBAC, no scope in the text",
-            Answer::vault_error(403, "Forbidden", Some("ForbiddenByRbac"), "Caller is not authorized."),
-            77,
-            "403 Forbidden (ForbiddenByRbac): Caller is not authorized",
-        )
-        .hint(&format!(
-            "grant the caller the role \"Key Vault Secrets User\" on the vault {host}; assigned in the last \
-             10 minutes? --wait-for-access 10m"
-        )),
-        row(
-            "RBAC, by its text",
-            Answer::vault_error(
+    let scope = "/resourcegroups/app/providers/microsoft.keyvault/vaults/localhost/secrets/sql-sa";
+    let object = Identity::system().object_id;
+    for (response, named) in [
+        (
+            Response::rbac(),
+            &[scope, "Key Vault Secrets User", "--wait-for-access"][..],
+        ),
+        (
+            error(
                 403,
                 "Forbidden",
-                None,
-                "Caller is not authorized to perform action on resource.\r\nResource: '/x/secrets/sql-sa'",
+                Some("ForbiddenByRbac"),
+                "Caller is not authorized.",
             ),
-            77,
-            "403 Forbidden (ForbiddenByRbac): Caller is not authorized to perform action on resource",
-        )
-        .hint(
-            "grant the caller the role \"Key Vault Secrets User\" at the scope /x/secrets/sql-sa; assigned in the last \
-             10 minutes? --wait-for-access 10m",
+            &[&host, "Key Vault Secrets User"],
         ),
-        row(
-            "first party",
-            Answer::vault_error(
-                403,
-                "Forbidden",
-                Some("AccessDenied"),
-                "Access denied to first party service.\r\nCaller: {caller}",
-            ),
-            77,
-            "403 Forbidden (AccessDenied): Access denied to first party service",
-        )
-        .facts(&with_caller),
-        row(
-            "policy",
-            Answer::policy(),
-            77,
-            "403 Forbidden (ForbiddenByPolicy): The caller is not allowed by the vault's access policy",
+        (
+            Response::access_policy(),
+            &[
+                "az keyvault set-policy",
+                "localhost",
+                &object,
+                "--wait-for-access",
+            ],
         ),
-        row(
-            "firewall",
-            Answer::firewall(),
-            77,
-            "403 Forbidden (ForbiddenByFirewall): Client address is not authorized and caller is not a trusted service",
-        )
-        .facts(&format!("{with_caller}; client address 203.0.113.5"))
-        .hint("allow the client address in the vault's firewall, or its subnet by a service endpoint"),
-        row(
-            "private endpoint",
-            Answer::private_endpoint(),
-            77,
-            "403 Forbidden (ForbiddenByConnection): Public network access is disabled and request is not from a \
-             trusted service nor via an approved private link",
-        )
-        .facts(&format!("{with_caller}; client address 203.0.113.5"))
-        .hint(&format!(
-            "the vault only answers through its private endpoint, and {host} led to its public address: link the \
-             private DNS zone privatelink.vaultcore.azure.net to this network"
-        )),
-        row(
-            "disabled",
-            Answer::disabled(),
-            66,
-            "403 Forbidden (SecretDisabled): Operation get is not allowed on a disabled secret",
-        )
-        .hint("enable the secret or its current version; a pending certificate's secret is disabled too"),
-        row(
-            "not found",
-            Answer::not_found(NAME),
-            66,
-            "404 Not Found (SecretNotFound): A secret with (name/id) sql-sa was not found in this key vault. If you \
-             recently deleted this secret you may be able to recover it using the correct recovery command",
-        )
-        .hint("look at the name, the version and the vault; a deleted secret can be recovered"),
-        // The inner code before the status.
-        row(
-            "disabled, another status",
-            Answer::vault_error(400, "BadRequest", Some("SecretDisabled"), "Disabled."),
-            66,
-            "400 Bad Request (SecretDisabled): Disabled",
-        )
-        .hint("enable the secret or its current version; a pending certificate's secret is disabled too"),
-        row(
-            "an inner code below another",
-            Answer::json(
-                403,
-                &json!({"error": {"code": "Forbidden", "message": "No.", "innererror": {
-                    "code": "Outer", "innererror": {"code": "ForbiddenByFirewall"},
-                }}}),
-            ),
-            77,
-            "403 Forbidden (ForbiddenByFirewall): No",
-        )
-        .facts("; client address 203.0.113.5")
-        .hint("allow the client address in the vault's firewall, or its subnet by a service endpoint"),
-        row(
-            "an inner code that nobody knows",
-            Answer::vault_error(403, "Forbidden", Some("ForbiddenBySomethingNew"), "No."),
-            77,
-            "403 Forbidden (ForbiddenBySomethingNew): No",
+        (
+            Response::private_endpoint(),
+            &["privatelink.vaultcore.azure.net", &host],
         ),
-        row(
-            "a null for an inner code",
-            Answer::json(
-                403,
-                &json!({"error": {"code": "Forbidden", "message": "No.", "innererror": null}}),
-            ),
-            77,
-            "403 Forbidden: No",
+        (
+            Response::akv10022("https://vault.azure.net", "https://vault.azure.net/"),
+            &["--vault-resource", "--cloud"],
         ),
+        (Response::akv10032(TENANT), &["AZURE_TENANT_ID"]),
     ] {
-        row.check(&azure);
+        azure.next(Endpoint::Vault, response);
+        let failure = one_secret(&azure, &["--timeout", "0"]).failure(77, "denied");
+        for value in named {
+            failure.hint_names(value);
+        }
+    }
+}
+
+/// The ids of a request and of its response, for a question to support.
+#[test]
+fn error_names_the_ids_of_the_request() {
+    let azure = Azure::start();
+    let page = Response::html(502, "<html>");
+    for (response, code, cause) in [
+        (Response::disabled(), 66, "not found"),
+        (page, 69, "unavailable"),
+    ] {
+        azure.next(Endpoint::Vault, response);
+        let failure = one_secret(&azure, &["--timeout", "0"]).failure(code, cause);
+        failure
+            .fact("secret", NAME)
+            .fact("vault", azure.vault())
+            .fact("for", "S");
+        let request = azure.requests_at(Endpoint::Vault).pop().unwrap();
+        failure.names(request.header("x-ms-client-request-id").unwrap());
+        match code {
+            66 => failure.names(&request.request_id),
+            // A gateway before the vault has no id.
+            _ => failure.omits(&request.request_id),
+        };
     }
 }
 
 #[test]
-fn want_of_an_access_policy_names_the_command_and_the_caller_once() {
-    let azure = Azure::start();
-    azure.next(Door::Vault, Answer::access_policy());
-    let outcome = one_secret(&azure, &[]).outcome();
-    let request = azure.requests_at(Door::Vault).pop().unwrap();
-    let line = format!(
-        "error: reading secret `{NAME}` from {} for S: 403 Forbidden (AccessDenied): The user, group or application \
-         '{};iss=https://sts.windows.net/{TENANT}/' does not have secrets get permission on key vault \
-         'localhost;location=westeurope'; request id {}; client request id {}",
-        azure.vault(),
-        caller(),
-        request.request_id,
-        request.header("x-ms-client-request-id").unwrap()
-    );
-    let hint = format!(
-        "hint: this vault uses access policies: az keyvault set-policy --name localhost --secret-permissions get \
-         --object-id {}; done in the last 10 minutes? --wait-for-access 10m",
-        Identity::system().object_id
-    );
-    outcome.failed(77, &[&line, &hint]);
+fn token_for_another_resource_is_denied_with_the_option_to_change_it() {
+    let azure = Azure::builder()
+        .vault_resource("https://vault.stack.example.com")
+        .start();
+    let failure = one_secret(&azure, &[]).failure(77, "denied");
+    failure
+        .hint_names("--vault-resource")
+        .hint_names("https://vault.stack.example.com");
+    assert_eq!(counts(&azure), [1, 0, 1]);
 }
 
 #[test]
-fn each_401_says_what_is_wrong_with_the_token() {
+fn text_of_a_response_is_cut_and_has_no_control_characters() {
     let azure = Azure::start();
-    let trusted = "11111111-2222-4333-8444-555555555555";
-    let unauthorized = |text: &str| Answer::vault_error(401, "Unauthorized", None, text);
-    let akv10032 = format!(
-        "401 Unauthorized: AKV10032: Invalid issuer. Expected one of https://sts.windows.net/{trusted}/, \
-         found https://sts.windows.net/{TENANT}/"
+    let long = format!(
+        "{}\u{1b}[31mred\u{7}\nakv-init: forged line",
+        "a".repeat(400)
     );
-    for row in [
-        row(
-            "AKV10000",
-            Answer::akv10000(),
-            77,
-            "401 Unauthorized: AKV10000: Request is missing a Bearer or PoP token",
-        ),
-        row(
-            "Q9",
-            Answer::akv10022("https://vault.azure.net", "https://vault.azure.net/"),
-            77,
-            "401 Unauthorized: AKV10022: Invalid audience. Expected https://vault.azure.net, found: \
-             https://vault.azure.net/",
-        )
-        .hint(
-            "the token is for https://vault.azure.net/, the vault expects https://vault.azure.net: look at \
-             --vault-resource and --cloud",
-        ),
-        row("AKV10032", Answer::akv10032(trusted), 77, Box::leak(akv10032.into_boxed_str())).hint(
-            "the vault trusts another tenant than the token's: was its subscription moved? Look at AZURE_TENANT_ID, or \
-             move the vault's tenant id",
-        ),
-        row(
-            "AKV10046",
-            Answer::akv10046(),
-            69,
-            "401 Unauthorized: AKV10046: Unable to resolve the key used for signature validation. The \
-             key ID in the token was not found",
-        ),
-        row(
-            "not yet valid",
-            unauthorized("Token not yet valid, check the clock."),
-            69,
-            "401 Unauthorized: Token not yet valid, check the clock",
-        ),
-        row(
-            "expired",
-            unauthorized("Error validating token: IDX10223."),
-            77,
-            "401 Unauthorized: Error validating token: IDX10223",
+    for response in [
+        error(403, "Forbidden", Some("ForbiddenByPolicy"), &long),
+        error(
+            403,
+            "Forbid\u{1b}[0mden",
+            Some("Code\r\nakv-init: x"),
+            "a\u{1b}[31mred",
         ),
     ] {
-        row.check(&azure);
+        azure.next(Endpoint::Vault, response);
+        let outcome = one_secret(&azure, &[]).outcome();
+        assert_eq!(outcome.code, Some(77));
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+        assert!(
+            !outcome.stderr.contains(['\u{1b}', '\u{7}']),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            !outcome.stderr.contains(&"a".repeat(301)),
+            "{}",
+            outcome.stderr
+        );
     }
+}
+
+#[test]
+fn attempts_of_one_secret_share_their_client_request_id() {
+    let azure = Azure::start();
+    azure.next(Endpoint::Vault, Response::status(503));
+    assert_got_it(&one_secret(&azure, &[]).outcome());
+    let requests = azure.requests_at(Endpoint::Vault);
+    let id = |index: usize| requests[index].header("x-ms-client-request-id");
+    assert_eq!((requests.len(), id(0)), (2, id(1)));
 }
