@@ -177,7 +177,7 @@ fn show_wire(azure: &Azure, from: usize) -> Result<()> {
     let count = |door| {
         requests
             .iter()
-            .filter(|request| request.door == door)
+            .filter(|request| request.endpoint == door)
             .count()
     };
     let asked = [count(Door::Imds), count(Door::Vault), count(Door::Login)];
@@ -187,7 +187,7 @@ fn show_wire(azure: &Azure, from: usize) -> Result<()> {
     );
     say("   What went over the wire:")?;
     for request in &requests {
-        let way = match (request.door, &request.tls) {
+        let way = match (request.endpoint, &request.tls) {
             (Door::Imds, _) => {
                 "identity endpoint, which is on the machine: plain http, answered with a token"
             }

@@ -1,5 +1,5 @@
-//! The agent of Azure Arc: the first answer names a file that only a privileged process of the machine can read, the
-//! second request proves that it was read. The file is the test's to make: its place is fixed, and not ours.
+//! The agent of Azure Arc: its first response names a file that only a privileged process of the machine can read, and the
+//! second request proves that the client has read it. A test creates the file, whose path is fixed.
 //!
 //! <https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>
 
@@ -9,13 +9,13 @@ use super::shared::Shared;
 use super::token::{self, Identity, TENANT};
 use super::{Request, Response};
 
-/// What the agent's challenge names.
+/// The file that the agent's challenge names.
 pub const ARC_KEY_FILE: &str = "/var/opt/azcmagent/tokens/7f0c1a52-3b4d-4e6f-8a9b-1c2d3e4f5a6b.key";
 
-/// What it expects to stand there.
+/// Its content.
 pub const ARC_KEY: &str = "q9V2mXw7LkT4sB8dZ1nC6hR3gP5yF0jU";
 
-pub fn answer(shared: &Shared, request: &Request) -> Response {
+pub fn respond(shared: &Shared, request: &Request) -> Response {
     if request.method != "GET" || request.header("metadata") != Some("true") {
         let text = "Required metadata header not specified";
         return Response::imds_error(400, "invalid_request", text);

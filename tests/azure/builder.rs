@@ -1,5 +1,4 @@
-//! How a stand-in is set up when the defaults will not do: other addresses, more names, certificates that a client must
-//! refuse, one TLS version only, doors that are closed at first.
+//! Settings of a fake Azure: addresses, names, certificates that a client must reject, TLS versions, closed endpoints.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -34,7 +33,7 @@ impl Builder {
     pub(super) fn new() -> Builder {
         Builder {
             addresses: Endpoint::ALL
-                .map(|door| (door, "127.0.0.1:0".to_owned()))
+                .map(|endpoint| (endpoint, "127.0.0.1:0".to_owned()))
                 .into(),
             closed: Vec::new(),
             names: Vec::new(),
@@ -49,83 +48,83 @@ impl Builder {
         }
     }
 
-    /// No doors but those that `at` names.
+    /// Only the endpoints that `at` names.
     pub fn only(mut self) -> Builder {
         self.addresses.clear();
         self
     }
 
-    /// The address of a door; port 0 is a free port.
-    pub fn at(mut self, door: Endpoint, address: &str) -> Builder {
-        self.addresses.insert(door, address.to_owned());
+    /// The address of an endpoint; port 0 is a free port.
+    pub fn at(mut self, endpoint: Endpoint, address: &str) -> Builder {
+        self.addresses.insert(endpoint, address.to_owned());
         self
     }
 
     /// Has its port but refuses connections until `Azure::open`.
-    pub fn closed(mut self, door: Endpoint) -> Builder {
-        self.closed.push(door);
+    pub fn closed(mut self, endpoint: Endpoint) -> Builder {
+        self.closed.push(endpoint);
         self
     }
 
-    /// One more name that the good certificate is for, and that the proxy leads to the vault.
+    /// One more name of the good certificate, which the proxy connects to the vault.
     pub fn name(mut self, name: &str) -> Builder {
         self.names.push(name.to_owned());
         self
     }
 
-    /// The same for the login door.
+    /// The same for Entra.
     pub fn authority(mut self, name: &str) -> Builder {
         self.authorities.push(name.to_owned());
         self
     }
 
-    /// What the door shows in the handshake.
-    pub fn certificate(mut self, door: Endpoint, certificate: Certificate) -> Builder {
-        self.certificates.insert(door, certificate);
+    /// The certificate of the endpoint.
+    pub fn certificate(mut self, endpoint: Endpoint, certificate: Certificate) -> Builder {
+        self.certificates.insert(endpoint, certificate);
         self
     }
 
-    /// The TLS versions of both https doors.
+    /// The TLS versions of the https endpoints.
     pub fn versions(mut self, versions: Versions) -> Builder {
         self.versions = versions;
         self
     }
 
-    /// The resource that vaults expect whose host has none of Azure's suffixes.
+    /// The resource of vaults whose host has none of Azure's suffixes.
     pub fn vault_resource(mut self, resource: &str) -> Builder {
         resource.clone_into(&mut self.vault_resource);
         self
     }
 
-    /// `user:password` without which the proxy answers 407.
+    /// `user:password` that the proxy requires.
     pub fn proxy_credentials(mut self, credentials: &str) -> Builder {
         self.proxy_credentials = Some(credentials.to_owned());
         self
     }
 
-    /// What the authority calls itself, in place of its usual name.
+    /// The name of the CA.
     pub fn title(mut self, title: &str) -> Builder {
         title.clone_into(&mut self.title);
         self
     }
 
-    /// Everything here is dated by a clock that is so many seconds ahead, as it is for a client whose own is behind.
+    /// Sets the clock ahead by this number of seconds, as for a client whose clock is behind.
     pub fn clock(mut self, seconds: i64) -> Builder {
         self.clock = seconds;
         self
     }
 
-    /// Keeps the files, and a record of every request (`requests.jsonl`, a line before each answer), in this directory.
+    /// Keeps the files in this directory, and a record of every request (`requests.jsonl`, a line before each response).
     pub fn dir(mut self, dir: &Path) -> Builder {
         self.dir = Some(dir.to_owned());
         self
     }
 
-    /// Opens the doors.
+    /// Starts it.
     ///
     /// # Panics
     ///
-    /// When an address cannot be had or a file cannot be written: a test has nothing to go on with then.
+    /// When an address is not available or a file cannot be written.
     pub fn start(self) -> Azure {
         let keep_dir = self.dir.is_some();
         let dir = self.dir.clone().unwrap_or_else(fresh_dir);
@@ -134,7 +133,6 @@ impl Builder {
             let path = dir.join("requests.jsonl");
             File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         });
-        // The names are those of the addresses asked for; which port was free does not matter to a certificate.
         let ips: Vec<IpAddr> = self.addresses.values().filter_map(|a| ip_of(a)).collect();
         let names = [self.names.as_slice(), &self.authorities].concat();
         let authority = Authority::for_azure(&self.title, &names, &ips);
@@ -149,13 +147,13 @@ impl Builder {
             (Endpoint::TokenProxy, &cluster),
             (Endpoint::Vault, &authority),
         ]
-        .map(|(door, authority)| {
+        .map(|(endpoint, authority)| {
             let certificate = self
                 .certificates
-                .get(&door)
+                .get(&endpoint)
                 .copied()
                 .unwrap_or(Certificate::Good);
-            (door, authority.server(certificate, self.versions))
+            (endpoint, authority.server(certificate, self.versions))
         });
         let shared = Shared::new(Fixed {
             tls: tls.into(),
@@ -168,18 +166,19 @@ impl Builder {
         });
         shared.lock().log = log;
         let shared = Arc::new(shared);
-        let mut doors = Vec::new();
-        for door in Endpoint::ALL {
-            if let Some(address) = self.addresses.get(&door) {
-                let listener = Listener::start(&shared, door, address).unwrap_or_else(|error| {
-                    panic!("the {} door at {address}: {error}", door.name())
-                });
-                doors.push(listener);
+        let mut endpoints = Vec::new();
+        for endpoint in Endpoint::ALL {
+            if let Some(address) = self.addresses.get(&endpoint) {
+                let listener =
+                    Listener::start(&shared, endpoint, address).unwrap_or_else(|error| {
+                        panic!("the {} endpoint at {address}: {error}", endpoint.name())
+                    });
+                endpoints.push(listener);
             }
         }
         let azure = Azure {
             shared,
-            doors,
+            endpoints,
             ca_file: dir.join(tls::CA_FILE),
             token_file: dir.join("token.jwt"),
             dir,
@@ -190,7 +189,9 @@ impl Builder {
         let binding = token::assertion(now, token::BINDING_AUDIENCE, &json!({}));
         fs::write(azure.binding_token_file(), binding)
             .unwrap_or_else(|error| panic!("the token file of a binding: {error}"));
-        self.closed.into_iter().for_each(|door| azure.close(door));
+        self.closed
+            .into_iter()
+            .for_each(|endpoint| azure.close(endpoint));
         azure
     }
 }
@@ -200,7 +201,7 @@ fn ip_of(address: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }
 
-/// A directory of our own; several stand-ins of one process, and of several, run side by side.
+/// A new directory, also for several in one process or in several.
 fn fresh_dir() -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

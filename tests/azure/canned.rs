@@ -1,6 +1,6 @@
-//! The answers of the real services, word for word where a recording or the documentation has them. In a vault's text
-//! `{caller}`, `{host}`, `{secret}` and `{vault}` stand for those of the request; `{credential}` and `{form}` for what it
-//! should never have said aloud.
+//! The responses of the real services, word for word where a recording or the documentation has them. In a vault's text
+//! `{caller}`, `{host}`, `{secret}` and `{vault}` are those of the request, `{credential}` and `{form}` for the
+//! credential and the form of the request.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>
 //! <https://github.com/Azure/aad-pod-identity/blob/master/pkg/nmi/server/server.go>
@@ -22,7 +22,7 @@ impl Response {
         Response::json(status, &json!({"error": error}))
     }
 
-    /// No role on the vault, or one that has not got around yet.
+    /// No role on the vault, or one that is not effective yet.
     pub fn rbac() -> Response {
         Response::forbidden(
             "ForbiddenByRbac",
@@ -185,7 +185,7 @@ impl Response {
     }
 }
 
-// The identity endpoint, and what answers in its place.
+// The identity endpoint, and what responses in its place.
 impl Response {
     /// A refusal in the identity endpoint's shape.
     pub fn imds_error(status: u16, error: &str, description: &str) -> Response {
@@ -205,13 +205,13 @@ impl Response {
         Response::imds_error(400, "invalid_request", SEVERAL)
     }
 
-    /// The identity endpoint's own trouble with Entra.
+    /// A failure between IMDS and Entra.
     pub fn imds_failed() -> Response {
         let text = "Failed to retrieve token from the Active directory. For details see logs in C:\\logs\\identity.log";
         Response::imds_error(500, "unknown", text)
     }
 
-    /// What the NMI daemon of aad-pod-identity says: plain text, and no `Server` header.
+    /// A response of the NMI daemon of aad-pod-identity: plain text, and no `Server` header.
     pub fn nmi(status: u16, text: &str) -> Response {
         Response::text(status, &format!("{text}\n")).bare()
     }
@@ -234,7 +234,7 @@ impl Response {
         )
     }
 
-    /// NMI's good answer: all strings, labelled as plain text.
+    /// NMI's good response: all strings, labelled as plain text.
     pub fn nmi_token() -> Response {
         let fields: Value = json!({
             "refresh_token": "", "expires_in": "86399", "expires_on": "4102444800", "not_before": "1700000000",
@@ -252,10 +252,10 @@ impl Response {
         Response::json(403, &json!({"error": text})).bare()
     }
 
-    /// A proxy that wants to know who asks.
+    /// A proxy that requires credentials.
     pub fn proxy_authentication() -> Response {
         Response::text(407, "Proxy Authentication Required")
-            .header("Proxy-Authenticate", "Basic realm=\"standin\"")
+            .header("Proxy-Authenticate", "Basic realm=\"fake\"")
     }
 }
 
@@ -274,7 +274,7 @@ impl Response {
         Response::app_service_error(400, "Unable to load the proper Managed Identity.")
     }
 
-    /// A resource that does not exist, or a moment of trouble: nobody can tell.
+    /// A resource that does not exist, or a temporary failure: the same response.
     pub fn app_service_failed() -> Response {
         let text = "An unexpected error occured while fetching the AAD Token.";
         Response::app_service_error(500, text)
@@ -288,7 +288,7 @@ impl Response {
         )
     }
 
-    /// The first answer of the agent of Azure Arc: the file that holds the key for the second request.
+    /// The first response of the agent of Azure Arc: the file that holds the key for the second request.
     pub fn arc_challenge(header: &str) -> Response {
         let body = json!({
             "error": "unauthorized_client", "error_description": "Missing Basic Authorization header",
@@ -297,7 +297,7 @@ impl Response {
         Response::json(401, &body).header("WWW-Authenticate", header)
     }
 
-    /// A newer agent's word for an identity that the machine has not.
+    /// A newer agent, for an identity that the machine does not have.
     pub fn arc_not_found() -> Response {
         let text = "the requested identity has not been assigned to this resource";
         Response::imds_error(404, "identity_not_found", text)

@@ -1,5 +1,5 @@
-//! The certificate of the application: made at start, its key the same each time (ring makes no RSA keys, and this one
-//! opens nothing but a stand-in), and the check of an assertion that was signed with it, as Entra does it.
+//! The certificate of the application, generated once with a fixed key (ring cannot generate RSA keys), and the check of an
+//! assertion that was signed with it, as Entra does it.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
@@ -23,16 +23,16 @@ use super::{Response, tls, token};
 /// PEM: the key, its certificate, and the certificate of the authority that signed it.
 pub const FILE: &str = "client.pem";
 
-/// What the application's owner has registered.
+/// The certificate that the application's owner has registered.
 pub struct Registered {
     leaf: Vec<u8>,
     public_key: Vec<u8>,
 }
 
-/// Makes the certificate, and writes it with its key.
+/// Writes the certificate with its key.
 pub fn write(path: &Path) -> io::Result<Registered> {
     let key = KeyPair::from_pem(include_str!("client.key")).expect("an RSA key in PKCS#8");
-    let (issuer, issuer_pem) = tls::issuer("akv-init stand-in for a company");
+    let (issuer, issuer_pem) = tls::issuer("akv-init fake company");
     let mut params = CertificateParams::default();
     params
         .distinguished_name
@@ -50,7 +50,7 @@ pub fn write(path: &Path) -> io::Result<Registered> {
     })
 }
 
-/// Refuses an assertion that Entra would refuse. `url` is the token endpoint that was asked.
+/// Refuses an assertion that Entra would refuse. `url` is the token endpoint of the request.
 pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Result<(), Response> {
     let registered = &shared.client;
     let malformed = || Response::aadsts(50_027, "JWT token is invalid or malformed.");
@@ -94,7 +94,7 @@ pub fn check(shared: &Shared, assertion: &str, client_id: &str, url: &str) -> Re
     check_claims(shared.now(), &claims, client_id, url)
 }
 
-/// A chain is not asked for here; one that comes must start with the certificate that signed, base64 of DER.
+/// A chain is optional; it must start with the certificate that signed, base64 of DER.
 fn check_chain(registered: &Registered, chain: &Value) -> Result<(), Response> {
     if chain.is_null() {
         return Ok(());
@@ -115,7 +115,7 @@ fn check_claims(now: u64, claims: &Value, client_id: &str, url: &str) -> Result<
     let refuse = |code, text: &str| Err(Response::aadsts(code, text).with_status(401));
     // The SDK for Python sends fractions of a second.
     let time = |name: &str| claims[name].as_f64().map(|seconds| seconds as u64);
-    // Entra is known to forgive five minutes, and takes none that lives longer than a day.
+    // Entra accepts five minutes of difference, and no assertion with a lifetime of more than a day.
     let begun = time("nbf").is_none_or(|from| from <= now + 300);
     let ends = time("exp").is_some_and(|until| until > now && until <= now + 86_400);
     if !begun || !ends {
@@ -142,7 +142,7 @@ fn check_claims(now: u64, claims: &Value, client_id: &str, url: &str) -> Result<
     Ok(())
 }
 
-/// base64 of either alphabet, padded or not: SDKs send all of them in thumbprints, and Entra takes them.
+/// base64 of either alphabet, padded or not: SDKs send all of them in thumbprints, and Entra accepts them.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let config =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -1,5 +1,5 @@
-//! The managed identity endpoint as a virtual machine has it: what it insists on, which identity it picks, and its
-//! answers, in which every value is a string.
+//! The managed identity endpoint of a virtual machine: what it requires, the identity that it selects, and its responses,
+//! in which every value is a string.
 //!
 //! <https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service>
 
@@ -9,7 +9,7 @@ use super::shared::Shared;
 use super::token::{self, Identity, TENANT};
 use super::{Request, Response};
 
-pub fn answer(shared: &Shared, request: &Request) -> Response {
+pub fn respond(shared: &Shared, request: &Request) -> Response {
     if request.path() != "/metadata/identity/oauth2/token" {
         return Response::json(
             404,
@@ -69,7 +69,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
     }
 }
 
-/// The identity that a request means. One that the machine has not is never replaced by another.
+/// The identity of a request. An identity that the machine does not have is not replaced by another.
 fn pick(attached: &[Identity], request: &Request) -> Result<Identity, &'static str> {
     let selectors = [
         (

@@ -1,8 +1,7 @@
-//! A door: the listener, its thread, and one thread for each connection, which reads requests, records them and sends
-//! what the script or the faithful service says.
+//! The listener of an endpoint, its thread, and one thread for each connection, which reads requests, records them and
+//! sends the responses.
 //!
-//! A closed door must refuse connections and still own its port, or a neighbour's test could be bound to it when it
-//! opens again. `shutdown` on the listening socket does both on Linux (connections are refused, the thread in `accept`
+//! A closed endpoint must refuse connections and keep its port, or another test could bind it before it opens again. `shutdown` on the listening socket does both on Linux (connections are refused, the thread in `accept`
 //! wakes up, the explicitly bound port stays taken), so the socket is kept until there is another.
 
 use std::io;
@@ -19,7 +18,7 @@ use super::wire::Wire;
 use super::{Endpoint, Response, proxy, service};
 
 pub struct Listener {
-    door: Endpoint,
+    endpoint: Endpoint,
     address: SocketAddr,
     shared: Arc<Shared>,
     state: Mutex<State>,
@@ -31,13 +30,13 @@ enum State {
 }
 
 impl Listener {
-    /// Takes an address (port 0: a free port) and begins to accept.
-    pub fn start(shared: &Arc<Shared>, door: Endpoint, address: &str) -> io::Result<Listener> {
+    /// Binds an address (port 0: a free port) and starts to accept.
+    pub fn start(shared: &Arc<Shared>, endpoint: Endpoint, address: &str) -> io::Result<Listener> {
         let socket = bind(address)?;
         let address = socket.local_addr()?;
         let state = Mutex::new(State::Closed(socket));
         let listener = Listener {
-            door,
+            endpoint,
             address,
             shared: Arc::clone(shared),
             state,
@@ -46,8 +45,8 @@ impl Listener {
         Ok(listener)
     }
 
-    pub fn door(&self) -> Endpoint {
-        self.door
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
     }
 
     pub fn port(&self) -> u16 {
@@ -56,7 +55,7 @@ impl Listener {
 
     /// `host:port` for a client on this machine: a name where a certificate is to be checked.
     pub fn authority(&self) -> String {
-        let secure = self.shared.tls.contains_key(&self.door);
+        let secure = self.shared.tls.contains_key(&self.endpoint);
         let local =
             self.address.ip().is_unspecified() || self.address.ip() == IpAddr::from([127, 0, 0, 1]);
         let port = self.address.port();
@@ -73,27 +72,27 @@ impl Listener {
         let State::Open(listener, _) = &*state else {
             return;
         };
-        self.shared.lock().listening.remove(&self.door);
-        let kept = listener.try_clone().expect("a descriptor is left");
+        self.shared.lock().listening.remove(&self.endpoint);
+        let kept = listener.try_clone().expect("a free descriptor");
         shut(&kept);
         let State::Open(_, thread) = std::mem::replace(&mut *state, State::Closed(kept)) else {
             unreachable!("it was open a moment ago, and the lock was held since")
         };
         thread.join().expect("the accepting thread does not panic");
-        self.shared.cut(self.door);
+        self.shared.cut(self.endpoint);
     }
 
     /// Accepts connections again.
     pub fn open(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Closed(_) = &*state {
-            *state = State::Closed(self.bind_again().expect("the port is still ours"));
+            *state = State::Closed(self.bind_again().expect("the port is reserved"));
             drop(state);
             self.accept().expect("threads can be started");
         }
     }
 
-    /// The closed socket holds the port against others; ours may join it, since neither listens at that moment.
+    /// The closed socket keeps the port; this one can share it, since neither listens at that moment.
     fn bind_again(&self) -> io::Result<TcpListener> {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
@@ -114,15 +113,15 @@ impl Listener {
             return Ok(());
         };
         let (mine, threads) = (listener.try_clone()?, listener.try_clone()?);
-        let (door, shared) = (self.door, Arc::clone(&self.shared));
-        self.shared.lock().listening.insert(door);
+        let (endpoint, shared) = (self.endpoint, Arc::clone(&self.shared));
+        self.shared.lock().listening.insert(endpoint);
         let thread = thread::Builder::new()
-            .name(door.name().to_owned())
+            .name(endpoint.name().to_owned())
             .spawn(move || {
                 while let Ok((stream, _)) = threads.accept() {
-                    // Without it, the small writes of a faulty answer would wait for the client's acknowledgement.
+                    // Otherwise small writes wait for the client's acknowledgement.
                     if stream.set_nodelay(true).is_ok() {
-                        welcome(&shared, door, Arc::new(stream));
+                        serve_in_thread(&shared, endpoint, Arc::new(stream));
                     }
                 }
             })?;
@@ -131,8 +130,8 @@ impl Listener {
     }
 }
 
-/// A port that the kernel chose is given back by `shutdown`; only one that was asked for stays ours. So a free port is
-/// found first and then asked for, anew when a neighbour was quicker.
+/// `shutdown` releases a port that the kernel chose, but not one that was named. So a free port is found first and then
+/// bound by its number, again if another process was faster.
 fn bind(address: &str) -> io::Result<TcpListener> {
     let chosen_by_kernel = address.ends_with(":0");
     loop {
@@ -150,37 +149,41 @@ fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 fn shut(listener: &TcpListener) {
-    // std has no `shutdown` for listeners; the descriptor does not mind what we call it.
-    let socket: TcpStream =
-        OwnedFd::from(listener.try_clone().expect("a descriptor is left")).into();
+    // std has no `shutdown` for listeners.
+    let socket: TcpStream = OwnedFd::from(listener.try_clone().expect("a free descriptor")).into();
     socket
         .shutdown(Shutdown::Both)
         .expect("a listening socket can be shut down");
 }
 
-fn welcome(shared: &Arc<Shared>, door: Endpoint, stream: Arc<TcpStream>) {
-    let Some(number) = shared.enter(door, &stream) else {
+fn serve_in_thread(shared: &Arc<Shared>, endpoint: Endpoint, stream: Arc<TcpStream>) {
+    let Some(number) = shared.enter(endpoint, &stream) else {
         return;
     };
     let shared = Arc::clone(shared);
     thread::spawn(move || {
-        // Errors are those of clients that broke off, which is their right and often the point of the test.
-        let _ = serve(&shared, door, number, stream);
+        // Errors are those of clients that ended the connection, often on purpose.
+        let _ = serve(&shared, endpoint, number, stream);
         shared.leave(number);
     });
 }
 
-fn serve(shared: &Shared, door: Endpoint, number: u64, stream: Arc<TcpStream>) -> io::Result<()> {
-    if shared.lock().muted.contains(&door) {
-        shared.wait_while_mute(door);
+fn serve(
+    shared: &Shared,
+    endpoint: Endpoint,
+    number: u64,
+    stream: Arc<TcpStream>,
+) -> io::Result<()> {
+    if shared.lock().muted.contains(&endpoint) {
+        shared.wait_while_mute(endpoint);
         return Ok(());
     }
-    let mut wire = match shared.tls.get(&door) {
+    let mut wire = match shared.tls.get(&endpoint) {
         Some(config) => Wire::tls(Arc::clone(&stream), Arc::clone(config))?,
         None => Wire::plain(Arc::clone(&stream)),
     };
     let origin = Origin {
-        door,
+        endpoint,
         connection: number,
         tls: wire.version(),
         sni: wire.sni(),
@@ -189,12 +192,12 @@ fn serve(shared: &Shared, door: Endpoint, number: u64, stream: Arc<TcpStream>) -
     while let Some(request) = reader.next(&mut wire, &origin)? {
         let mut arrival = shared.arrive(request);
         let scripted = arrival.scripted.is_some();
-        let mut answer = arrival.scripted.take().unwrap_or_else(Response::usual);
-        shared.pause(answer.delay);
-        if answer.held {
+        let mut response = arrival.scripted.take().unwrap_or_else(Response::usual);
+        shared.pause(response.delay);
+        if response.held {
             shared.wait_for_release(&arrival);
         }
-        if door == Endpoint::Proxy && matches!(answer.content, Content::Usual) {
+        if endpoint == Endpoint::Proxy && matches!(response.content, Content::Usual) {
             match proxy::lead(shared, &arrival.request) {
                 Ok(behind) if reader.is_empty() && shared.pass(number, behind) => {
                     io::Write::write_all(
@@ -204,16 +207,16 @@ fn serve(shared: &Shared, door: Endpoint, number: u64, stream: Arc<TcpStream>) -
                     drop(wire);
                     return serve(shared, behind, number, stream);
                 }
-                Ok(_) => answer = Response::text(502, "no connection to that host"),
-                Err(refusal) => answer = refusal,
+                Ok(_) => response = Response::text(502, "no connection to that host"),
+                Err(refusal) => response = refusal,
             }
         }
-        let asked_to_close = arrival
+        let closes = arrival
             .request
             .header("connection")
             .is_some_and(|v| v.eq_ignore_ascii_case("close"));
-        match deliver(shared, &arrival, answer, scripted, wire)? {
-            Some(same) if asked_to_close => {
+        match deliver(shared, &arrival, response, scripted, wire)? {
+            Some(same) if closes => {
                 same.finish();
                 return Ok(());
             }
@@ -225,22 +228,22 @@ fn serve(shared: &Shared, door: Endpoint, number: u64, stream: Arc<TcpStream>) -
     Ok(())
 }
 
-/// Sends the answer. Gives the wire back if it can carry another.
+/// Sends the response. Returns the wire if it can send another.
 fn deliver(
     shared: &Shared,
     arrival: &Arrival,
-    answer: Response,
+    response: Response,
     scripted: bool,
     mut wire: Wire,
 ) -> io::Result<Option<Wire>> {
     let request = &arrival.request;
-    let delivery = answer.delivery;
-    if let Content::Raw(bytes) = &answer.content {
+    let delivery = response.delivery;
+    if let Content::Raw(bytes) = &response.content {
         io::Write::write_all(&mut wire, bytes)?;
         wire.drop_silently();
         return Ok(None);
     }
-    let message = service::message(shared, request, answer, scripted);
+    let message = service::message(shared, request, response, scripted);
     match delivery {
         Delivery::Whole => {
             wire.send(&message)?;

@@ -1,7 +1,6 @@
-//! Entra's token endpoint for clients without a user: the form it wants, and the three proofs it takes of who asks: an
-//! assertion that it checks against the one federated credential there is, a secret, or an assertion signed with the
-//! one certificate. Its refusals have their AADSTS numbers. A cluster's token proxy hands the same form on, from a
-//! token with an audience of its own.
+//! Entra's token endpoint for clients without a user: its form, with a federated assertion, a secret, or an assertion that
+//! the application's certificate signed. Refusals have their AADSTS numbers. A cluster's token proxy forwards the same
+//! form with an assertion for an audience of its own.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
@@ -13,34 +12,34 @@ use super::token::{
 };
 use super::{Endpoint, Request, Response, TOKEN_PROXY_NAME, certificate};
 
-/// The application's secret, with everything in it that a form has to encode.
+/// The application's secret, with every character that a form must encode.
 pub const CLIENT_SECRET: &str = "Xy8Q~a.b_c-d+e/f=&g%h wholly-secret";
 
-/// Where the token proxy has its root.
+/// The base path of the token proxy.
 pub const BASE_PATH: &str = "/federation/v1";
 
-/// What the cluster's token proxy says: Entra's answer, where its name was asked for and its path is right.
-pub fn answer_through_proxy(shared: &Shared, request: &Request) -> Response {
+/// The response of the cluster's token proxy: Entra's, if the server name and the path are right.
+pub fn respond_through_proxy(shared: &Shared, request: &Request) -> Response {
     if request.sni.as_deref() != Some(TOKEN_PROXY_NAME) {
         return Response::text(421, "Misdirected Request");
     }
     match request.path().strip_prefix(BASE_PATH) {
-        Some(path) => answer_at(shared, request, path, BINDING_AUDIENCE),
+        Some(path) => respond_at(shared, request, path, BINDING_AUDIENCE),
         None => Response::text(404, "404 page not found"),
     }
 }
 
-pub fn answer(shared: &Shared, request: &Request) -> Response {
+pub fn respond(shared: &Shared, request: &Request) -> Response {
     let discovery = request
         .path()
         .strip_suffix("/v2.0/.well-known/openid-configuration");
     match discovery {
         Some(tenant) if request.method == "GET" => configuration(&request.host, tenant),
-        _ => answer_at(shared, request, request.path(), AUDIENCE),
+        _ => respond_at(shared, request, request.path(), AUDIENCE),
     }
 }
 
-/// Where everything is, for the libraries that look there first.
+/// The discovery document, for libraries that request it first.
 fn configuration(host: &str, tenant: &str) -> Response {
     let base = format!("https://{host}{tenant}");
     Response::json(
@@ -55,8 +54,8 @@ fn configuration(host: &str, tenant: &str) -> Response {
     )
 }
 
-/// `audience` is what a federated token must be for.
-fn answer_at(shared: &Shared, request: &Request, path: &str, audience: &str) -> Response {
+/// `audience` is the one of a federated assertion.
+fn respond_at(shared: &Shared, request: &Request, path: &str, audience: &str) -> Response {
     let Some(tenant) = path
         .strip_suffix("/oauth2/v2.0/token")
         .and_then(|rest| rest.strip_prefix('/'))
@@ -120,10 +119,10 @@ fn check(
         return Err(Response::aadsts(700_016, &text));
     };
     match (optional("client_secret"), optional("client_assertion")) {
-        (Some(secret), None) if request.door == Endpoint::Login => {
+        (Some(secret), None) if request.endpoint == Endpoint::Login => {
             check_secret(&secret, &client_id)?
         }
-        (None, None) if request.door == Endpoint::Login => {
+        (None, None) if request.endpoint == Endpoint::Login => {
             return Err(Response::aadsts(
                 7_000_218,
                 "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
@@ -138,9 +137,9 @@ fn check(
                     "The request has an unsupported client_assertion_type.",
                 ));
             }
-            // Who signs for himself has a certificate; a federated token is from somebody else.
+            // An assertion that the client itself issued is signed with its certificate.
             let own = token::claims(&assertion).is_some_and(|claims| claims["iss"] == *client_id);
-            if own && request.door == Endpoint::Login {
+            if own && request.endpoint == Endpoint::Login {
                 let url = format!("https://{}{}", request.host, request.path());
                 certificate::check(shared, &assertion, &client_id, &url)?;
             } else {
@@ -150,7 +149,7 @@ fn check(
         _ => return Err(missing("client_assertion")),
     }
     let scope = field("scope")?;
-    // MSAL adds scopes of its own that mean nothing here.
+    // MSAL adds other scopes, which have no effect here.
     let mut resources = scope
         .split(' ')
         .filter_map(|word| word.strip_suffix("/.default"));
@@ -174,8 +173,8 @@ fn check_secret(secret: &str, client_id: &str) -> Result<(), Response> {
     Err(Response::aadsts(7_000_215, &text).with_status(401))
 }
 
-/// The order is Entra's: a token that cannot be read, then one of another time, then one of somebody else.
-fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Response> {
+/// In Entra's order: malformed, expired, for another federated credential.
+fn check_assertion(now: u64, assertion: &str, expected: &str) -> Result<(), Response> {
     let Some(claims) = token::claims(assertion) else {
         return Err(Response::aadsts(
             50_027,
@@ -205,10 +204,10 @@ fn check_assertion(now: u64, assertion: &str, wanted: &str) -> Result<(), Respon
         return mismatch(700_213, "subject", &claims["sub"]);
     }
     let audience = &claims["aud"];
-    if *audience != wanted
+    if *audience != expected
         && audience
             .as_array()
-            .is_none_or(|list| !list.contains(&json!(wanted)))
+            .is_none_or(|list| !list.contains(&json!(expected)))
     {
         return mismatch(700_212, "audience", audience);
     }

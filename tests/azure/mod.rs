@@ -1,17 +1,16 @@
-//! A stand-in for Azure on loopback: the managed identity endpoint (IMDS), those of the other platforms, Entra's token
-//! endpoint and a cluster's token proxy before it, a Key Vault over real TLS, and a CONNECT proxy that leads the real
-//! host names to them. The tests, the demo and the `standin` example include this module; each runs the product
-//! against it as it ships, since every door is reached through settings that the product has anyway.
+//! A fake Azure on loopback: IMDS, the identity endpoints of the other platforms, Entra's token endpoint, a cluster's token
+//! proxy, a Key Vault over real TLS, and a CONNECT proxy that connects the real host names to them. The tests, the demo
+//! and the `standin` example include this module and run the product as it ships, with settings that it has anyway.
 //!
-//! It is faithful by default (an official SDK gets its secret from it, see `tests/sdk.sh`), and wrong on command:
-//! `next`, `next_for` and `always` put an [`Response`] in front of the faithful one. Each request is recorded before its
-//! answer is sent, so a test that has seen the effect can assert on the cause. Dropping [`Azure`] ends every thread.
+//! By default it responds like the real services (an official SDK gets its secret from it, see `tests/sdk.sh`). `next`,
+//! `next_for` and `always` replace a response. Each request is recorded before its response is sent. Dropping [`Azure`]
+//! ends every thread.
 //!
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 //! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>
 
-// Three crates include this module and each uses a part of it.
+// Three crates include this module, and each uses a part of it.
 #![allow(dead_code, unused_imports)]
 
 mod arc;
@@ -56,7 +55,7 @@ pub use vault::Stored;
 use listener::Listener;
 use shared::Shared;
 
-/// One of the places that a request can arrive at.
+/// A server of the fake Azure.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Endpoint {
     /// The identity endpoint, plain http.
@@ -65,16 +64,16 @@ pub enum Endpoint {
     Login,
     /// The identity endpoints of App Service, Azure ML, Cloud Shell and Azure Arc, each at its own path, plain http.
     Platform,
-    /// The CONNECT proxy. What comes through a tunnel is recorded at the door that it leads to.
+    /// The CONNECT proxy. A request through a tunnel is recorded at the endpoint of the tunnel.
     Proxy,
-    /// The token proxy of an AKS cluster, https under the cluster's own authority and a name that no DNS has.
+    /// The token proxy of an AKS cluster, https with the cluster's own CA and a name that is not in DNS.
     TokenProxy,
-    /// The vault, https; which vault is told by the `Host` header.
+    /// Every vault, https; the `Host` header says which.
     Vault,
 }
 
 impl Endpoint {
-    /// Every door, in the order in which they are opened.
+    /// All of them, in the order in which they are opened.
     pub const ALL: [Endpoint; 6] = [
         Endpoint::Imds,
         Endpoint::Login,
@@ -84,7 +83,7 @@ impl Endpoint {
         Endpoint::TokenProxy,
     ];
 
-    /// The word for it in the record and on the command line.
+    /// Its name in the record and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Endpoint::Imds => "imds",
@@ -97,10 +96,10 @@ impl Endpoint {
     }
 }
 
-/// A running stand-in.
+/// A running fake Azure.
 pub struct Azure {
     shared: Arc<Shared>,
-    doors: Vec<Listener>,
+    endpoints: Vec<Listener>,
     dir: PathBuf,
     ca_file: PathBuf,
     token_file: PathBuf,
@@ -108,7 +107,7 @@ pub struct Azure {
 }
 
 impl Azure {
-    /// Every door on 127.0.0.1, each on a free port.
+    /// Every endpoint on 127.0.0.1, each on a free port.
     pub fn start() -> Azure {
         Azure::builder().start()
     }
@@ -120,27 +119,29 @@ impl Azure {
 
     /// The value for `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
     pub fn imds(&self) -> String {
-        format!("http://{}", self.door(Endpoint::Imds).authority())
+        format!("http://{}", self.endpoint(Endpoint::Imds).authority())
     }
 
     /// The value for `AZURE_AUTHORITY_HOST`.
     pub fn login(&self) -> String {
-        format!("https://{}", self.door(Endpoint::Login).authority())
+        format!("https://{}", self.endpoint(Endpoint::Login).authority())
     }
 
     /// `host:port` of the vault.
     pub fn vault(&self) -> String {
-        self.door(Endpoint::Vault).authority()
+        self.endpoint(Endpoint::Vault).authority()
     }
 
     /// The value for `HTTPS_PROXY`.
     pub fn proxy(&self) -> String {
-        format!("http://{}", self.door(Endpoint::Proxy).authority())
+        format!("http://{}", self.endpoint(Endpoint::Proxy).authority())
     }
 
-    /// Whether the stand-in has this door at all (the process form opens those that were asked for).
-    pub fn has(&self, door: Endpoint) -> bool {
-        self.doors.iter().any(|listener| listener.door() == door)
+    /// Whether this endpoint exists (the `standin` example opens only some).
+    pub fn has(&self, endpoint: Endpoint) -> bool {
+        self.endpoints
+            .iter()
+            .any(|listener| listener.endpoint() == endpoint)
     }
 
     /// The directory that holds the files below.
@@ -148,17 +149,17 @@ impl Azure {
         &self.dir
     }
 
-    /// The certificate of the throw-away authority, PEM.
+    /// The certificate of the CA, PEM.
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
     }
 
-    /// A service account token that the login door accepts as an assertion of [`APPLICATION`].
+    /// A service account token that Entra accepts as an assertion of [`APPLICATION`].
     pub fn token_file(&self) -> &Path {
         &self.token_file
     }
 
-    /// Writes the token file anew, with these claims in place of (or, when null, without) the good ones.
+    /// Replaces the token file; `claims` replace the good claims, or remove them where they are null.
     pub fn assertion(&self, claims: &serde_json::Value) {
         let jwt = token::assertion(self.shared.now(), token::AUDIENCE, claims);
         fs::write(self.token_file(), jwt).expect("the token file is writable");
@@ -174,93 +175,96 @@ impl Azure {
         self.shared.lock().secrets.push(secret);
     }
 
-    /// Which identities are attached to the machine; none is possible.
+    /// Sets the identities of the machine.
     pub fn identities(&self, identities: &[Identity]) {
         self.shared.lock().identities = identities.to_vec();
     }
 
-    /// The `WWW-Authenticate` header of every 401 of the vault, in place of the faithful one; empty for none.
+    /// Sets the `WWW-Authenticate` header of every 401 of the vault; empty for none.
     pub fn challenge(&self, header: &str) {
         self.shared.lock().challenge = Some(header.to_owned());
     }
 
-    /// The directory that the vault trusts, [`TENANT`] or [`OTHER_TENANT`]: others' tokens get AKV10032.
+    /// Sets the tenant that the vault trusts, [`TENANT`] or [`OTHER_TENANT`]; tokens of others get AKV10032.
     pub fn trust(&self, tenant: &str) {
         self.shared.lock().trusted = tenant.to_owned();
     }
 
-    /// The api-versions that the vault knows, oldest first.
+    /// Sets the api-versions that the vault knows, oldest first.
     pub fn api_versions(&self, versions: &[&str]) {
         self.shared.lock().api_versions = versions.iter().map(|&v| v.to_owned()).collect();
     }
 
-    /// An access token for a resource, as from a sign-in that does not pass through any door.
+    /// An access token for a resource, without a request.
     pub fn issue(&self, resource: &str) -> String {
         token::issue(&self.shared, &Identity::system(), TENANT, resource)
     }
 
-    /// The next request at that door gets this answer, the ones after it what follows in the queue.
-    pub fn next(&self, door: Endpoint, answer: Response) {
-        self.shared.lock().script(door).next("", answer);
+    /// Queues a response for the next request at the endpoint.
+    pub fn next(&self, endpoint: Endpoint, response: Response) {
+        self.shared.lock().script(endpoint).next("", response);
     }
 
-    /// The next request whose path starts so gets this answer. Goes before `next`.
-    pub fn next_for(&self, door: Endpoint, prefix: &str, answer: Response) {
-        self.shared.lock().script(door).next(prefix, answer);
+    /// As `next`, for paths with this prefix; precedes `next`.
+    pub fn next_for(&self, endpoint: Endpoint, prefix: &str, response: Response) {
+        self.shared.lock().script(endpoint).next(prefix, response);
     }
 
-    /// Every request gets this answer until `clear`, when the queue has none for it.
-    pub fn always(&self, door: Endpoint, answer: Response) {
-        self.cycle(door, vec![answer]);
+    /// Sets the response of every request until `clear`; the queue precedes it.
+    pub fn always(&self, endpoint: Endpoint, response: Response) {
+        self.cycle(endpoint, vec![response]);
     }
 
-    /// As `always`, for paths that start so. Goes before `always`.
-    pub fn always_for(&self, door: Endpoint, prefix: &str, answer: Response) {
-        let answers = vec![answer];
-        self.shared.lock().script(door).always(prefix, answers);
+    /// As `always`, for paths with this prefix; precedes `always`.
+    pub fn always_for(&self, endpoint: Endpoint, prefix: &str, response: Response) {
+        let responses = vec![response];
+        self.shared
+            .lock()
+            .script(endpoint)
+            .always(prefix, responses);
     }
 
-    /// As `always`, with these answers in turn.
-    pub fn cycle(&self, door: Endpoint, answers: Vec<Response>) {
-        self.shared.lock().script(door).always("", answers);
+    /// As `always`, with these responses in turn.
+    pub fn cycle(&self, endpoint: Endpoint, responses: Vec<Response>) {
+        self.shared.lock().script(endpoint).always("", responses);
     }
 
-    /// Back to faithful answers.
-    pub fn clear(&self, door: Endpoint) {
-        self.shared.lock().script(door).clear();
+    /// Removes all responses that were set or queued.
+    pub fn clear(&self, endpoint: Endpoint) {
+        self.shared.lock().script(endpoint).clear();
     }
 
-    /// Lets go every answer that is held (`Response::hold`) by a request recorded up to now.
+    /// Sends every response that is held (`Response::hold`) for the requests so far.
     pub fn release(&self) {
         self.shared.release();
     }
 
-    /// Connections are refused, and those that are open end. The port stays ours.
-    pub fn close(&self, door: Endpoint) {
-        self.door(door).close();
+    /// Refuses connections and ends the open ones. The port stays reserved.
+    pub fn close(&self, endpoint: Endpoint) {
+        self.endpoint(endpoint).close();
     }
 
-    /// Connections are accepted again, on the same port.
-    pub fn open(&self, door: Endpoint) {
-        self.door(door).open();
+    /// Accepts connections again, on the same port.
+    pub fn open(&self, endpoint: Endpoint) {
+        self.endpoint(endpoint).open();
     }
 
-    /// Ends the open connections without a word; new ones are accepted. As a server does to idle ones.
-    pub fn cut(&self, door: Endpoint) {
-        self.shared.cut(door);
+    /// Ends the open connections, as a server does with idle ones.
+    pub fn cut(&self, endpoint: Endpoint) {
+        self.shared.cut(endpoint);
     }
 
-    /// From now on connections are accepted and then nothing happens, not even a handshake, until `unmute`.
-    pub fn mute(&self, door: Endpoint) {
-        self.shared.lock().muted.insert(door);
+    /// Accepts connections and sends nothing, not even a handshake, until `unmute`.
+    pub fn mute(&self, endpoint: Endpoint) {
+        self.shared.lock().muted.insert(endpoint);
     }
 
-    /// New connections are served again; those taken while mute are dropped.
-    pub fn unmute(&self, door: Endpoint) {
-        self.shared.unmute(door);
+    /// Serves new connections again; those accepted while mute are dropped.
+    pub fn unmute(&self, endpoint: Endpoint) {
+        self.shared.unmute(endpoint);
     }
 
-    /// Everything that was asked so far, in order.
+    /// All requests so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         let inner = self.shared.lock();
         inner
@@ -270,54 +274,62 @@ impl Azure {
             .collect()
     }
 
-    /// Everything that was asked at one door.
-    pub fn requests_at(&self, door: Endpoint) -> Vec<Request> {
+    /// All requests of one endpoint.
+    pub fn requests_at(&self, endpoint: Endpoint) -> Vec<Request> {
         let mut requests = self.requests();
-        requests.retain(|request| request.door == door);
+        requests.retain(|request| request.endpoint == endpoint);
         requests
     }
 
-    /// Waits until that many requests have arrived at the door, and returns them.
+    /// Waits for this number of requests at the endpoint, and returns them.
     ///
     /// # Panics
     ///
-    /// After 30 seconds: a test that waits for what does not come should say so.
-    pub fn wait_for(&self, door: Endpoint, count: usize) -> Vec<Request> {
+    /// After 30 seconds.
+    pub fn wait_for(&self, endpoint: Endpoint, count: usize) -> Vec<Request> {
         self.shared
-            .wait_for_requests(door, count, Duration::from_secs(30));
-        self.requests_at(door)
+            .wait_for_requests(endpoint, count, Duration::from_secs(30));
+        self.requests_at(endpoint)
     }
 
-    /// How many connections were accepted at the door, tunnels that lead to it included.
-    pub fn connections(&self, door: Endpoint) -> u64 {
-        self.shared.lock().accepted.get(&door).copied().unwrap_or(0)
-    }
-
-    /// Waits until that many connections have been accepted at the door; panics as `wait_for` does.
-    pub fn wait_for_connections(&self, door: Endpoint, count: u64) {
+    /// The number of connections that the endpoint accepted, tunnels included.
+    pub fn connections(&self, endpoint: Endpoint) -> u64 {
         self.shared
-            .wait_for_connections(door, count, Duration::from_secs(30));
+            .lock()
+            .accepted
+            .get(&endpoint)
+            .copied()
+            .unwrap_or(0)
     }
 
-    /// Each access token that was handed out: what must never be seen in any output.
+    /// Waits for this number of connections at the endpoint; panics as `wait_for` does.
+    pub fn wait_for_connections(&self, endpoint: Endpoint, count: u64) {
+        self.shared
+            .wait_for_connections(endpoint, count, Duration::from_secs(30));
+    }
+
+    /// Every access token that was issued.
     pub fn tokens(&self) -> Vec<String> {
         self.shared.lock().tokens.keys().cloned().collect()
     }
 
-    fn door(&self, door: Endpoint) -> &Listener {
-        let found = self.doors.iter().find(|listener| listener.door() == door);
-        found.unwrap_or_else(|| panic!("the {} door was not asked for", door.name()))
+    fn endpoint(&self, endpoint: Endpoint) -> &Listener {
+        let found = self
+            .endpoints
+            .iter()
+            .find(|listener| listener.endpoint() == endpoint);
+        found.unwrap_or_else(|| panic!("there is no {} endpoint", endpoint.name()))
     }
 }
 
 impl Drop for Azure {
     fn drop(&mut self) {
         self.shared.stop();
-        for listener in &self.doors {
+        for listener in &self.endpoints {
             listener.close();
         }
         if !self.keep_dir {
-            // A directory that is gone already is no reason to hide the failure of the test that removed it.
+            // It may be gone already, after a failure of the test that removed it.
             let _ = fs::remove_dir_all(&self.dir);
         }
     }

@@ -1,5 +1,5 @@
-//! The identity endpoints that App Service, Azure ML and Cloud Shell put beside an application, and, at its own path,
-//! the agent of Azure Arc: what each insists on, and each in its own shape of answer.
+//! The identity endpoints of App Service, Azure ML, Cloud Shell and Azure Arc, each at its own path: what each requires, and
+//! its form of a response.
 //!
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
@@ -9,18 +9,18 @@ use super::shared::Shared;
 use super::token::{self, Identity, TENANT};
 use super::{Request, Response, arc};
 
-/// What App Service puts into the variable of this name.
+/// The value of the variable of this name in App Service.
 pub const IDENTITY_HEADER: &str = "853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a";
 
 /// The same for Azure ML and the old App Service.
 pub const MSI_SECRET: &str = "69418689F1E342DD946CB82994CDA3CB";
 
-/// Paths of the three endpoints.
+/// The paths of the endpoints.
 pub const APP_SERVICE_PATH: &str = "/msi/token";
 pub const CLOUD_SHELL_PATH: &str = "/oauth2/token";
 pub const ARC_PATH: &str = "/metadata/identity/oauth2/token";
 
-pub fn answer(shared: &Shared, request: &Request) -> Response {
+pub fn respond(shared: &Shared, request: &Request) -> Response {
     match request.path() {
         APP_SERVICE_PATH => match request.query("api-version").as_deref() {
             Some("2019-08-01") => app_service(shared, request),
@@ -28,7 +28,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
             _ => Response::app_service_error(400, "The api-version is not supported."),
         },
         CLOUD_SHELL_PATH => cloud_shell(shared, request),
-        ARC_PATH => arc::answer(shared, request),
+        ARC_PATH => arc::respond(shared, request),
         _ => Response::status(404),
     }
 }
@@ -91,7 +91,7 @@ fn machine_learning(shared: &Shared, request: &Request) -> Response {
     )
 }
 
-/// The token of whoever is signed in.
+/// The token of the user who is signed in.
 fn cloud_shell(shared: &Shared, request: &Request) -> Response {
     let refuse = |code: &str, text: &str| Response::cloud_shell_error(400, code, text);
     if request.method != "POST" {

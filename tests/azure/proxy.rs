@@ -1,4 +1,4 @@
-//! The CONNECT proxy: it leads the host names of the real services to the doors, so that the product can be tested
+//! The CONNECT proxy: it leads the host names of the real services to the endpoints, so that the product can be tested
 //! with `akv://prod-kv/sql-sa` and its built-in authorities, without a hosts file. Nothing else gets through.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9110#name-connect>
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::shared::Shared;
 use super::{Endpoint, Request, Response};
 
-/// The door that a CONNECT leads to, or the refusal.
+/// The endpoint that a CONNECT leads to, or the refusal.
 pub fn lead(shared: &Shared, request: &Request) -> Result<Endpoint, Response> {
     if let Some(credentials) = &shared.proxy_credentials {
         let expected = format!("Basic {}", STANDARD.encode(credentials));
@@ -21,7 +21,7 @@ pub fn lead(shared: &Shared, request: &Request) -> Result<Endpoint, Response> {
         return Err(Response::text(405, "this proxy does CONNECT only"));
     }
     let Some((host, port)) = request.target.rsplit_once(':') else {
-        return Err(Response::text(400, "CONNECT wants host:port"));
+        return Err(Response::text(400, "CONNECT needs host:port"));
     };
     let host = host.to_ascii_lowercase();
     let host = host.trim_end_matches('.');

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::Endpoint;
 
-/// A request, recorded before it was answered.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Where it arrived.
-    pub door: Endpoint,
+    pub endpoint: Endpoint,
     /// `GET`, `POST`, `CONNECT`.
     pub method: String,
     /// Path and query as sent; `host:port` for CONNECT.
@@ -28,11 +28,11 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Counts from 1; requests of one connection share it.
     pub connection: u64,
-    /// `TLSv1.2` or `TLSv1.3`; none on a plain door.
+    /// `TLSv1.2` or `TLSv1.3`; none on a plain endpoint.
     pub tls: Option<String>,
-    /// The server name that the handshake asked for.
+    /// The server name of the handshake.
     pub sni: Option<String>,
-    /// What the answer carries as `x-ms-request-id`.
+    /// What the response carries as `x-ms-request-id`.
     pub request_id: String,
     /// When its last byte was read.
     pub at: Instant,
@@ -78,7 +78,7 @@ impl Request {
             .then_some(token.trim())
     }
 
-    /// What proves who asks, wherever this service has it; empty for IMDS, which wants no proof.
+    /// The credential, wherever this service has it; empty for IMDS, which needs none.
     pub fn credential(&self) -> String {
         let fields = ["client_assertion", "client_secret"].map(|name| self.form(name));
         let headers = ["x-identity-header", "secret"].map(|name| self.header(name));
@@ -98,7 +98,7 @@ impl Request {
     pub fn to_json(&self) -> Value {
         let headers: Vec<Value> = self.headers.iter().map(|(k, v)| json!([k, v])).collect();
         json!({
-            "door": self.door.name(), "method": self.method, "target": self.target, "host": self.host,
+            "door": self.endpoint.name(), "method": self.method, "target": self.target, "host": self.host,
             "connection": self.connection, "tls": self.tls, "sni": self.sni, "request_id": self.request_id,
             "headers": headers, "body": String::from_utf8_lossy(&self.body),
         })
@@ -108,7 +108,7 @@ impl Request {
 /// What a connection tells about all of its requests.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    pub door: Endpoint,
+    pub endpoint: Endpoint,
     pub connection: u64,
     pub tls: Option<String>,
     pub sni: Option<String>,
@@ -173,7 +173,7 @@ impl Reader {
         Ok(Some(request))
     }
 
-    /// Whether the client sent more than it was asked for.
+    /// Whether no further bytes have arrived.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -181,7 +181,7 @@ impl Reader {
     fn fill(&mut self, stream: &mut impl Read) -> io::Result<bool> {
         let mut chunk = [0; 8 * 1024];
         let read = match stream.read(&mut chunk) {
-            // rustls says so when the peer closed without close_notify, as many clients do.
+            // Of rustls, when the peer closed without close_notify, as many clients do.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             other => other?,
         };
@@ -206,7 +206,7 @@ fn parse_head(head: &str, origin: &Origin) -> io::Result<Request> {
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
     let mut request = Request {
-        door: origin.door,
+        endpoint: origin.endpoint,
         method: method.to_owned(),
         target: target.to_owned(),
         headers,

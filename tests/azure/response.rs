@@ -1,11 +1,11 @@
-//! What a door says to one request: a status, headers and a body, or one of the ways in which an answer goes wrong on
-//! its way. Texts of the real services are in `canned.rs`; how each is put on the wire is in `wire.rs`.
+//! A response to one request: a status, headers and a body, or a fault in place of them. Texts of the real services are in
+//! `canned.rs`; `wire.rs` sends them.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer; built from one constructor and any number of changes.
+/// A response: a constructor and any number of changes.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub(super) content: Content,
@@ -20,9 +20,9 @@ pub struct Response {
 pub(super) enum Content {
     /// Bytes in place of HTTP; the connection ends after them.
     Raw(Vec<u8>),
-    /// A 200 with these fields; `access_token` is issued when the answer is made, in each object that lacks it.
+    /// A 200 with these fields; `access_token` is issued when the response is made, in each object that lacks it.
     Token(u16, Value),
-    /// What the door says by default.
+    /// The default response of the endpoint.
     Usual,
     Whole(u16, Vec<u8>),
 }
@@ -43,7 +43,7 @@ pub(super) enum Delivery {
 }
 
 impl Response {
-    /// What the door says by default: for a delay or a fault on a good answer.
+    /// The default response of the endpoint, to be delayed or broken.
     pub fn usual() -> Response {
         Response::of(Content::Usual)
     }
@@ -56,29 +56,29 @@ impl Response {
     /// A JSON body. The words `{caller}`, `{credential}`, `{form}`, `{host}`, `{secret}` and `{vault}` in it become the
     /// request's.
     pub fn json(status: u16, body: &Value) -> Response {
-        let answer = Response::of(Content::Whole(status, body.to_string().into_bytes()));
-        answer.header("Content-Type", "application/json; charset=utf-8")
+        let response = Response::of(Content::Whole(status, body.to_string().into_bytes()));
+        response.header("Content-Type", "application/json; charset=utf-8")
     }
 
     /// A body of plain text.
     pub fn text(status: u16, body: &str) -> Response {
-        let answer = Response::of(Content::Whole(status, body.as_bytes().to_vec()));
-        answer.header("Content-Type", "text/plain; charset=utf-8")
+        let response = Response::of(Content::Whole(status, body.as_bytes().to_vec()));
+        response.header("Content-Type", "text/plain; charset=utf-8")
     }
 
-    /// A page, as a gateway or a captive portal has it.
+    /// A page, as of a gateway or a captive portal.
     pub fn html(status: u16, body: &str) -> Response {
-        let answer = Response::of(Content::Whole(status, body.as_bytes().to_vec()));
-        answer.header("Content-Type", "text/html").bare()
+        let response = Response::of(Content::Whole(status, body.as_bytes().to_vec()));
+        response.header("Content-Type", "text/html").bare()
     }
 
-    /// A token answer with exactly these fields and a real `access_token` (in each element of an array).
+    /// A token response with exactly these fields and a real `access_token` (in each element of an array).
     pub fn token(fields: Value) -> Response {
-        let answer = Response::of(Content::Token(200, fields));
-        answer.header("Content-Type", "application/json; charset=utf-8")
+        let response = Response::of(Content::Token(200, fields));
+        response.header("Content-Type", "application/json; charset=utf-8")
     }
 
-    /// The connection ends without a word (FIN).
+    /// The connection is closed (FIN).
     pub fn fin() -> Response {
         Response {
             delivery: Delivery::Fin,
@@ -94,7 +94,7 @@ impl Response {
         }
     }
 
-    /// A 200 whose body never stops.
+    /// A 200 whose body does not end.
     pub fn endless() -> Response {
         Response {
             delivery: Delivery::Endless,
@@ -112,7 +112,7 @@ impl Response {
         Response::of(Content::Raw(bytes.to_vec()))
     }
 
-    /// A redirect, which no client may follow with a token in its hand.
+    /// A redirect, which a client must not follow with a token.
     pub fn redirect(location: &str) -> Response {
         Response::status(307).header("Location", location)
     }
@@ -129,16 +129,16 @@ impl Response {
         self.header("Content-Type", value)
     }
 
-    /// Token answers and bodies with another status than the constructor's.
+    /// Token responses and bodies with another status than the constructor's.
     pub fn with_status(mut self, status: u16) -> Response {
         match &mut self.content {
             Content::Token(was, _) | Content::Whole(was, _) => *was = status,
-            Content::Raw(_) | Content::Usual => panic!("this answer has no status to change"),
+            Content::Raw(_) | Content::Usual => panic!("this response has no status to change"),
         }
         self
     }
 
-    /// Waits so long before the first byte.
+    /// Waits before the first byte.
     pub fn delay(mut self, delay: Duration) -> Response {
         self.delay = delay;
         self
@@ -150,7 +150,7 @@ impl Response {
         self
     }
 
-    /// Breaks off in the middle of the body.
+    /// Closes the connection in the middle of the body.
     pub fn half(mut self) -> Response {
         self.delivery = Delivery::Half;
         self
@@ -162,7 +162,7 @@ impl Response {
         self
     }
 
-    /// Without the headers that every answer of the real service carries: something in between is speaking.
+    /// Without the headers of the real service, as from a server in between.
     pub fn bare(mut self) -> Response {
         self.bare = true;
         self

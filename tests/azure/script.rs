@@ -1,6 +1,5 @@
-//! The answers that a test put in front of a door's faithful ones: a queue for single requests, and what stands until
-//! it is cleared. The more precise one goes first: an answer for a path before one for the door, the queue before what
-//! stands.
+//! The responses that a test sets in place of an endpoint's own: a queue for single requests, and permanent ones. A
+//! response for a path precedes one for the endpoint, and the queue precedes permanent ones.
 
 use std::collections::VecDeque;
 
@@ -9,41 +8,38 @@ use super::Response;
 #[derive(Default)]
 pub struct Script {
     queue: VecDeque<(String, Response)>,
-    standing: Vec<Standing>,
+    permanent: Vec<Permanent>,
 }
 
-struct Standing {
+struct Permanent {
     prefix: String,
-    answers: Vec<Response>,
+    responses: Vec<Response>,
     turn: usize,
 }
 
 impl Script {
-    /// Queues an answer for the next request whose path starts so; an empty prefix fits every path.
-    pub fn next(&mut self, prefix: &str, answer: Response) {
-        self.queue.push_back((prefix.to_owned(), answer));
+    /// Queues a response for the next request whose path has this prefix.
+    pub fn next(&mut self, prefix: &str, response: Response) {
+        self.queue.push_back((prefix.to_owned(), response));
     }
 
-    /// Lets these answers stand, in turn, in place of those that stood for the same prefix.
-    pub fn always(&mut self, prefix: &str, answers: Vec<Response>) {
-        assert!(
-            !answers.is_empty(),
-            "an answer that stands must be some answer"
-        );
-        self.standing.retain(|standing| standing.prefix != prefix);
-        self.standing.push(Standing {
+    /// Sets permanent responses, used in turn, for this prefix.
+    pub fn always(&mut self, prefix: &str, responses: Vec<Response>) {
+        assert!(!responses.is_empty(), "no response");
+        self.permanent.retain(|it| it.prefix != prefix);
+        self.permanent.push(Permanent {
             prefix: prefix.to_owned(),
-            answers,
+            responses,
             turn: 0,
         });
     }
 
-    /// Forgets everything.
+    /// Removes everything.
     pub fn clear(&mut self) {
         *self = Script::default();
     }
 
-    /// The answer for a request to this target, if it is not the faithful one.
+    /// The response for a request to this target, if a test has set one.
     pub fn take(&mut self, target: &str) -> Option<Response> {
         let fits = |prefix: &str| target.starts_with(prefix);
         let precise = self
@@ -52,15 +48,12 @@ impl Script {
             .position(|(prefix, _)| !prefix.is_empty() && fits(prefix));
         let any = || self.queue.iter().position(|(prefix, _)| prefix.is_empty());
         if let Some(at) = precise.or_else(any) {
-            return self.queue.remove(at).map(|(_, answer)| answer);
+            return self.queue.remove(at).map(|(_, response)| response);
         }
-        let fitting = self
-            .standing
-            .iter_mut()
-            .filter(|standing| fits(&standing.prefix));
-        let standing = fitting.max_by_key(|standing| standing.prefix.len())?;
-        let answer = standing.answers[standing.turn % standing.answers.len()].clone();
-        standing.turn += 1;
-        Some(answer)
+        let fitting = self.permanent.iter_mut().filter(|it| fits(&it.prefix));
+        let found = fitting.max_by_key(|it| it.prefix.len())?;
+        let response = found.responses[found.turn % found.responses.len()].clone();
+        found.turn += 1;
+        Some(response)
     }
 }

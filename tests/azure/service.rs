@@ -1,24 +1,24 @@
-//! Which service stands behind a door, and what makes an answer complete: the faithful body where the script left it
-//! to the service, the request's own names in scripted texts, and the headers that everything from that service has.
+//! Completes a response: the service's own body where the test has not set one, the names of the request in texts, and the
+//! headers of the service.
 
 use super::response::Content;
 use super::shared::Shared;
 use super::wire::Message;
 use super::{Endpoint, Request, Response, imds, login, platform, token, vault};
 
-/// Decides everything that an answer leaves open.
-pub fn message(shared: &Shared, request: &Request, answer: Response, scripted: bool) -> Message {
+/// The whole response.
+pub fn message(shared: &Shared, request: &Request, response: Response, scripted: bool) -> Message {
     let Response {
         content,
         mut headers,
         bare,
         ..
-    } = answer;
+    } = response;
     let (status, body) = match content {
         Content::Usual => {
             let usual = usual(shared, request);
             let Content::Whole(status, body) = usual.content else {
-                unreachable!("the services answer with whole bodies")
+                unreachable!("services have whole bodies")
             };
             headers.extend(usual.headers);
             (status, body)
@@ -50,20 +50,20 @@ pub fn message(shared: &Shared, request: &Request, answer: Response, scripted: b
 }
 
 fn usual(shared: &Shared, request: &Request) -> Response {
-    match request.door {
-        Endpoint::Imds => imds::answer(shared, request),
-        Endpoint::Login => login::answer(shared, request),
-        Endpoint::Platform => platform::answer(shared, request),
-        Endpoint::TokenProxy => login::answer_through_proxy(shared, request),
-        Endpoint::Vault => vault::answer(shared, request),
-        Endpoint::Proxy => unreachable!("the proxy has answered by leading on or by refusing"),
+    match request.endpoint {
+        Endpoint::Imds => imds::respond(shared, request),
+        Endpoint::Login => login::respond(shared, request),
+        Endpoint::Platform => platform::respond(shared, request),
+        Endpoint::TokenProxy => login::respond_through_proxy(shared, request),
+        Endpoint::Vault => vault::respond(shared, request),
+        Endpoint::Proxy => unreachable!("the proxy has its own responses"),
     }
 }
 
-/// The headers that every answer of a service carries.
+/// The headers of every response of a service.
 fn signature(request: &Request) -> Vec<(&'static str, String)> {
     let id = ("x-ms-request-id", request.request_id.clone());
-    match request.door {
+    match request.endpoint {
         Endpoint::Imds => vec![("Server", "IMDS/150.870.65.528".to_owned())],
         Endpoint::Login | Endpoint::TokenProxy => vec![
             ("Cache-Control", "no-store, no-cache".to_owned()),
@@ -120,7 +120,7 @@ fn fill(shared: &Shared, request: &Request, body: Vec<u8>) -> Vec<u8> {
     if !body.contains(&b'{') {
         return body;
     }
-    // A body that is not UTF-8 is somebody's deliberate nonsense.
+    // A body that is not UTF-8 has no placeholders.
     let text = match String::from_utf8(body) {
         Ok(text) => text,
         Err(error) => return error.into_bytes(),

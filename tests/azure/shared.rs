@@ -1,6 +1,5 @@
-//! What all threads of a stand-in share, behind one lock: the record, the scripts, what is in the vault, which tokens
-//! were issued, and which connections are open, so that they can be ended. One condition variable tells of every
-//! change; nothing here polls.
+//! The state that all threads share, behind one lock: the record, the scripts, the secrets, the issued tokens and the open
+//! connections. One condition variable signals every change.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -24,21 +23,21 @@ pub struct Shared {
     fixed: Fixed,
 }
 
-/// What is decided before the doors open.
+/// Settings, which do not change.
 pub struct Fixed {
-    /// The TLS of the doors that have one.
+    /// The TLS settings of the https endpoints.
     pub tls: HashMap<Endpoint, Arc<ServerConfig>>,
     /// The resource of hosts that have none of Azure's suffixes.
     pub vault_resource: String,
-    /// More hosts that the proxy leads to the vault; one may start with `*.`.
+    /// More hosts that the proxy connects to the vault; one may start with `*.`.
     pub vault_names: Vec<String>,
-    /// More hosts that the proxy leads to the login door.
+    /// More hosts that the proxy connects to Entra.
     pub login_names: Vec<String>,
-    /// `user:password` that the proxy asks for.
+    /// `user:password` that the proxy requires.
     pub proxy_credentials: Option<String>,
-    /// The certificate of the application that the login door knows.
+    /// The certificate of the application.
     pub client: Registered,
-    /// By so many seconds the clock here is ahead of the machine's.
+    /// The seconds by which this clock is ahead of the machine's.
     pub clock: i64,
 }
 
@@ -48,11 +47,11 @@ pub struct Inner {
     pub secrets: Vec<Stored>,
     pub identities: Vec<Identity>,
     pub tokens: HashMap<String, Issued>,
-    /// The vault's `WWW-Authenticate`, where it is not the faithful one.
+    /// The vault's `WWW-Authenticate`, where a test has set it.
     pub challenge: Option<String>,
-    /// The tenant whose tokens the vault takes.
+    /// The tenant whose tokens the vault accepts.
     pub trusted: String,
-    /// What the vault knows.
+    /// The vault's versions, oldest first.
     pub api_versions: Vec<String>,
     pub accepted: HashMap<Endpoint, u64>,
     pub muted: HashSet<Endpoint>,
@@ -75,17 +74,17 @@ impl Deref for Shared {
 }
 
 impl Inner {
-    pub fn script(&mut self, door: Endpoint) -> &mut Script {
-        self.scripts.entry(door).or_default()
+    pub fn script(&mut self, endpoint: Endpoint) -> &mut Script {
+        self.scripts.entry(endpoint).or_default()
     }
 }
 
-/// A request that was recorded, and what the script says to it.
+/// A recorded request, and the response that a test has set for it.
 pub struct Arrival {
     pub request: Arc<Request>,
     pub scripted: Option<Response>,
-    /// How often answers had been released when it arrived. Read under the record's lock: a test that saw the request
-    /// and releases at once must not find it still on its way to waiting.
+    /// How often responses had been released when it arrived. Read under the record's lock, so that a release right after
+    /// the record is not missed.
     releases: u64,
 }
 
@@ -104,21 +103,21 @@ impl Shared {
         }
     }
 
-    /// Unix seconds, by the clock here.
+    /// Unix seconds of this clock.
     pub fn now(&self) -> u64 {
         unix_now().saturating_add_signed(self.clock)
     }
 
-    /// A thread that panicked has told its own story; the others go on.
+    /// Also after a panic of another thread.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a request, and finds its scripted answer.
+    /// Records a request, and finds the response that a test has set.
     pub fn arrive(&self, mut request: Request) -> Arrival {
         let mut inner = self.lock();
         request.request_id = format!("5d0c0ffe-0000-4000-8000-{:012x}", inner.requests.len() + 1);
-        let scripted = inner.script(request.door).take(&request.target);
+        let scripted = inner.script(request.endpoint).take(&request.target);
         if let Some(log) = &mut inner.log {
             let line = format!("{}\n", request.to_json());
             log.write_all(line.as_bytes())
@@ -136,55 +135,57 @@ impl Shared {
         }
     }
 
-    /// Counts a new connection, and keeps hold of it so that it can be ended. None when all is ending anyway.
-    pub fn enter(&self, door: Endpoint, stream: &Arc<TcpStream>) -> Option<u64> {
+    /// Counts and keeps a new connection. None while everything ends.
+    pub fn enter(&self, endpoint: Endpoint, stream: &Arc<TcpStream>) -> Option<u64> {
         let mut inner = self.lock();
         if inner.stopping {
             return None;
         }
         inner.connections += 1;
         let number = inner.connections;
-        inner.open.insert(number, (door, Arc::clone(stream)));
-        *inner.accepted.entry(door).or_default() += 1;
+        inner.open.insert(number, (endpoint, Arc::clone(stream)));
+        *inner.accepted.entry(endpoint).or_default() += 1;
         drop(inner);
         self.changed.notify_all();
         Some(number)
     }
 
-    /// A connection that came through the proxy is at another door now; not if that door is closed.
-    pub fn pass(&self, number: u64, door: Endpoint) -> bool {
+    /// Moves a connection through the proxy to another endpoint, unless that is closed.
+    pub fn pass(&self, number: u64, endpoint: Endpoint) -> bool {
         let mut inner = self.lock();
-        if !inner.listening.contains(&door) {
+        if !inner.listening.contains(&endpoint) {
             return false;
         }
         if let Some((at, _)) = inner.open.get_mut(&number) {
-            *at = door;
+            *at = endpoint;
         }
-        *inner.accepted.entry(door).or_default() += 1;
+        *inner.accepted.entry(endpoint).or_default() += 1;
         drop(inner);
         self.changed.notify_all();
         true
     }
 
-    /// Lets go of a connection that ended.
+    /// Removes a connection that ended.
     pub fn leave(&self, number: u64) {
         self.lock().open.remove(&number);
     }
 
-    /// Ends the open connections of a door.
-    pub fn cut(&self, door: Endpoint) {
+    /// Ends the open connections of an endpoint.
+    pub fn cut(&self, endpoint: Endpoint) {
         let inner = self.lock();
-        for (_, stream) in inner.open.values().filter(|(at, _)| *at == door) {
-            // It may have ended by itself in this moment.
+        for (_, stream) in inner.open.values().filter(|(at, _)| *at == endpoint) {
+            // It may have just ended.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Ends everything: threads that wait wake up, threads that read find the end.
+    /// Ends every thread: those that wait, and those that read.
     pub fn stop(&self) {
         self.lock().stopping = true;
         self.changed.notify_all();
-        Endpoint::ALL.into_iter().for_each(|door| self.cut(door));
+        Endpoint::ALL
+            .into_iter()
+            .for_each(|endpoint| self.cut(endpoint));
     }
 
     pub fn release(&self) {
@@ -192,12 +193,12 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    pub fn unmute(&self, door: Endpoint) {
-        self.lock().muted.remove(&door);
+    pub fn unmute(&self, endpoint: Endpoint) {
+        self.lock().muted.remove(&endpoint);
         self.changed.notify_all();
     }
 
-    /// Waits, unless all is ending.
+    /// Waits, unless everything ends.
     pub fn pause(&self, time: Duration) {
         if !time.is_zero() {
             drop(self.wait(Some(time), |_| false));
@@ -209,32 +210,38 @@ impl Shared {
         drop(self.wait(None, |inner| inner.releases > arrival.releases));
     }
 
-    /// Waits while the door is mute.
-    pub fn wait_while_mute(&self, door: Endpoint) {
-        drop(self.wait(None, |inner| !inner.muted.contains(&door)));
+    /// Waits while the endpoint is mute.
+    pub fn wait_while_mute(&self, endpoint: Endpoint) {
+        drop(self.wait(None, |inner| !inner.muted.contains(&endpoint)));
     }
 
-    pub fn wait_for_requests(&self, door: Endpoint, count: usize, limit: Duration) {
-        let arrived = |inner: &Inner| inner.requests.iter().filter(|r| r.door == door).count();
+    pub fn wait_for_requests(&self, endpoint: Endpoint, count: usize, limit: Duration) {
+        let arrived = |inner: &Inner| {
+            inner
+                .requests
+                .iter()
+                .filter(|r| r.endpoint == endpoint)
+                .count()
+        };
         let inner = self.wait(Some(limit), |inner| arrived(inner) >= count);
         let seen = arrived(&inner);
         drop(inner);
         assert!(
             seen >= count,
-            "{seen} of {count} requests arrived at the {} door in {limit:?}",
-            door.name()
+            "{seen} of {count} requests arrived at the {} endpoint in {limit:?}",
+            endpoint.name()
         );
     }
 
-    pub fn wait_for_connections(&self, door: Endpoint, count: u64, limit: Duration) {
-        let accepted = |inner: &Inner| inner.accepted.get(&door).copied().unwrap_or(0);
+    pub fn wait_for_connections(&self, endpoint: Endpoint, count: u64, limit: Duration) {
+        let accepted = |inner: &Inner| inner.accepted.get(&endpoint).copied().unwrap_or(0);
         let inner = self.wait(Some(limit), |inner| accepted(inner) >= count);
         let seen = accepted(&inner);
         drop(inner);
         assert!(
             seen >= count,
-            "{seen} of {count} connections came to the {} door in {limit:?}",
-            door.name()
+            "{seen} of {count} connections came to the {} endpoint in {limit:?}",
+            endpoint.name()
         );
     }
 

@@ -1,5 +1,4 @@
-//! What each platform, cluster or operator puts into the environment of a container so that it finds its identity:
-//! pointed at this stand-in.
+//! The environment of a container on each platform, with the addresses of this fake Azure.
 
 use std::path::PathBuf;
 
@@ -15,12 +14,12 @@ pub type Environment = Vec<(String, String)>;
 impl Azure {
     /// The base of App Service's, Azure ML's, Cloud Shell's and Azure Arc's endpoints.
     pub fn platform(&self) -> String {
-        format!("http://{}", self.door(Endpoint::Platform).authority())
+        format!("http://{}", self.endpoint(Endpoint::Platform).authority())
     }
 
-    /// The URL of the token proxy, by an address: its name is nobody's host name.
+    /// The URL of the token proxy, with an address: its server name is not in DNS.
     pub fn token_proxy(&self) -> String {
-        let port = self.door(Endpoint::TokenProxy).port();
+        let port = self.endpoint(Endpoint::TokenProxy).port();
         format!("https://127.0.0.1:{port}{BASE_PATH}")
     }
 
@@ -29,7 +28,7 @@ impl Azure {
         self.dir().join(certificate::FILE)
     }
 
-    /// The certificate of the cluster's authority, PEM.
+    /// The certificate of the cluster's CA, PEM.
     pub fn cluster_ca_file(&self) -> PathBuf {
         self.dir().join(tls::CLUSTER_CA_FILE)
     }
@@ -39,13 +38,13 @@ impl Azure {
         self.dir().join("binding.jwt")
     }
 
-    /// The environment of a workload identity that this stand-in accepts.
+    /// Workload identity.
     pub fn workload_environment(&self) -> Environment {
         let token_file = self.token_file().to_string_lossy().into_owned();
         self.application(&[("AZURE_FEDERATED_TOKEN_FILE", token_file)])
     }
 
-    /// The same where the exchange goes through the cluster.
+    /// Workload identity through the cluster's token proxy.
     pub fn token_proxy_environment(&self) -> Environment {
         let file = |path: PathBuf| path.to_string_lossy().into_owned();
         self.application(&[
@@ -94,7 +93,7 @@ impl Azure {
         named(&[("MSI_ENDPOINT", endpoint)])
     }
 
-    /// A machine with the agent of Azure Arc; [`super::ARC_KEY_FILE`] is for the caller to make.
+    /// A machine with the agent of Azure Arc; the caller creates [`super::ARC_KEY_FILE`].
     pub fn arc_environment(&self) -> Environment {
         let endpoint = format!("{}{ARC_PATH}", self.platform());
         named(&[

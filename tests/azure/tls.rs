@@ -1,5 +1,5 @@
-//! The throw-away certificate authority, the leaf certificates it signs (and those that a client must refuse), and the
-//! servers' TLS settings. Keys are ECDSA P-256, made at start; nothing outlives the directory they are written to.
+//! The CA, its leaf certificates (and those that a client must reject), and the servers' TLS settings. Keys are ECDSA P-256,
+//! generated at start.
 
 use std::fs;
 use std::net::IpAddr;
@@ -18,29 +18,29 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 pub const CA_FILE: &str = "ca.pem";
 pub const CLUSTER_CA_FILE: &str = "cluster-ca.pem";
 
-/// By which the token proxy of a cluster is asked for, made as AKS makes it.
+/// The server name of a cluster's token proxy, in the form of AKS.
 pub const TOKEN_PROXY_NAME: &str = "a8k3v0qj2m5t7p1d4s6r9u0b2c4e6g8h.ests.aks";
 
-/// The certificate that a door shows.
+/// The certificate of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Certificate {
-    /// Good, and it was made for an hour.
+    /// Good for one more hour.
     EndsSoon,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// For every name and address of the stand-in, from the authority in `ca.pem`.
+    /// For every name and address of the fake Azure, from the CA in `ca.pem`.
     Good,
-    /// Its time has not come.
+    /// Not valid yet.
     NotYetValid,
     /// For clients, and not for servers.
     OfAClient,
-    /// For a name that nobody asks for.
+    /// For another name.
     OtherName,
-    /// From an authority that is not in `ca.pem`.
+    /// From a CA that is not in `ca.pem`.
     UnknownAuthority,
 }
 
-/// The TLS versions that a door speaks.
+/// The TLS versions of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Versions {
     Both,
@@ -58,7 +58,7 @@ impl Versions {
     }
 }
 
-/// One authority and the good certificate of a stand-in.
+/// A CA and the names of its good certificate.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -66,7 +66,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// For these names in addition to those of Azure that the proxy leads here.
+    /// For these names and those of Azure.
     pub fn for_azure(title: &str, names: &[String], addresses: &[IpAddr]) -> Authority {
         let mut all: Vec<String> = AZURE_NAMES.iter().map(|name| (*name).to_owned()).collect();
         all.extend(addresses.iter().map(ToString::to_string));
@@ -76,9 +76,9 @@ impl Authority {
         Authority::new(title, all)
     }
 
-    /// For one name that nobody outside the cluster has heard of.
+    /// For the one name of a cluster.
     pub fn for_cluster(name: &str) -> Authority {
-        Authority::new("akv-init stand-in for a cluster", vec![name.to_owned()])
+        Authority::new("akv-init fake cluster", vec![name.to_owned()])
     }
 
     fn new(title: &str, names: Vec<String>) -> Authority {
@@ -86,12 +86,12 @@ impl Authority {
         Authority { issuer, pem, names }
     }
 
-    /// Writes the authority's certificate.
+    /// Writes the CA's certificate.
     pub fn write_ca(&self, path: &Path) -> std::io::Result<()> {
         fs::write(path, &self.pem)
     }
 
-    /// Writes the authority's certificate, and the good leaf with its key for servers of one's own.
+    /// Writes the CA's certificate, and the good leaf with its key.
     pub fn write_to(&self, dir: &Path) -> std::io::Result<()> {
         let (leaf, key) = self.leaf(Certificate::Good);
         self.write_ca(&dir.join(CA_FILE))?;
@@ -99,7 +99,7 @@ impl Authority {
         fs::write(dir.join("leaf.key"), key.serialize_pem())
     }
 
-    /// The settings of a door that shows such a certificate.
+    /// The settings of an endpoint with this certificate.
     pub fn server(&self, certificate: Certificate, versions: Versions) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(certificate);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -122,7 +122,7 @@ impl Authority {
         let mut params = CertificateParams::new(names).expect("names are DNS names or addresses");
         params
             .distinguished_name
-            .push(DnType::CommonName, "akv-init stand-in");
+            .push(DnType::CommonName, "akv-init fake server");
         let (first_year, last_year) = match certificate {
             Certificate::Expired => (2020, 2021),
             Certificate::NotYetValid => (2049, 2050),
@@ -138,12 +138,12 @@ impl Authority {
             Certificate::OfAClient => ExtendedKeyUsagePurpose::ClientAuth,
             _ => ExtendedKeyUsagePurpose::ServerAuth,
         }];
-        // Python 3.13 checks strictly: without it, every certificate below an authority is refused.
+        // Python 3.13 rejects every certificate of a CA without it.
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("ring makes P-256 keys");
         let stranger;
         let issuer = if certificate == Certificate::UnknownAuthority {
-            stranger = issuer("an authority that nobody knows").0;
+            stranger = issuer("an unknown CA").0;
             &stranger
         } else {
             &self.issuer

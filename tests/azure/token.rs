@@ -1,6 +1,5 @@
-//! Access tokens as Entra makes them, in shape and size: three base64url parts, of which nobody but the vault has to
-//! understand anything. The vault here accepts a token because it is in the list of issued ones; the signature is
-//! filler. Also the identities they are issued to, and the service account token that federates one of them.
+//! Access tokens in the form and size of Entra's, with a meaningless signature: the fake vault accepts the tokens that were
+//! issued. Also the identities, and the service account token of a federated one.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/access-tokens>
 
@@ -14,26 +13,26 @@ use serde_json::{Value, json};
 use super::shared::Shared;
 use super::{Endpoint, Request};
 
-/// The directory that every identity here lives in.
+/// The tenant of every identity.
 pub const TENANT: &str = "72f9a1b0-86f1-41af-91ab-2d7cd011db47";
 
-/// Another directory: the login door issues tokens of it, too.
+/// Another tenant of which Entra issues tokens.
 pub const OTHER_TENANT: &str = "9b1e4c7a-52d3-4b8f-a6e0-3f5d7c9a1b2e";
 
-/// The client id that the login door federates.
+/// The client id of the application.
 pub const APPLICATION: &str = "3c1f7e52-9d0b-4a5e-8f6d-1b2a39c4d5e6";
 
 /// The object id behind [`APPLICATION`].
 pub const OBJECT: &str = "a94be1d7-0c23-4f18-b5a6-7d8e9f001122";
 
-/// Who the service account token is from, for and about.
+/// Claims of the service account token.
 pub const ISSUER: &str = "https://oidc.example.com/standin/";
 pub const SUBJECT: &str = "system:serviceaccount:default:app";
 pub const AUDIENCE: &str = "api://AzureADTokenExchange";
-/// The audience that a token for a cluster's token proxy has instead.
+/// The audience of a token for a cluster's token proxy.
 pub const BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
 
-/// Seconds that an access token is good for, as IMDS hands them out.
+/// The lifetime of an access token in seconds, as of IMDS.
 pub const LIFETIME: u64 = 86_399;
 
 /// A managed identity.
@@ -42,12 +41,12 @@ pub struct Identity {
     pub client_id: String,
     pub object_id: String,
     pub resource_id: String,
-    /// The machine's own, or one attached by hand.
+    /// Of the machine itself.
     pub system_assigned: bool,
 }
 
 impl Identity {
-    /// The one of the machine itself.
+    /// The identity of the machine itself.
     pub fn system() -> Identity {
         Identity {
             system_assigned: true,
@@ -72,7 +71,7 @@ impl Identity {
         }
     }
 
-    /// The federated application that the login door knows.
+    /// The application.
     pub fn application() -> Identity {
         Identity {
             object_id: OBJECT.to_owned(),
@@ -81,7 +80,7 @@ impl Identity {
     }
 }
 
-/// What the vault knows about a token.
+/// An issued token.
 #[derive(Clone, Debug)]
 pub struct Issued {
     pub audience: String,
@@ -91,7 +90,7 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// The caller as the vault prints it in refusals.
+    /// The caller in the vault's refusals.
     pub fn caller(&self) -> String {
         let Issued {
             client_id,
@@ -125,7 +124,7 @@ pub fn issue(shared: &Shared, identity: &Identity, tenant: &str, resource: &str)
     token
 }
 
-/// Completes a scripted token answer: a token for what the request asks, in each object that has none.
+/// Adds a token for the request's resource to each object without one.
 pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
     let scope = || {
         let scope = request.form("scope")?;
@@ -136,7 +135,7 @@ pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
         .or_else(|| request.form("resource"))
         .or_else(scope)
         .unwrap_or_default();
-    let identity = match request.door {
+    let identity = match request.endpoint {
         Endpoint::Login | Endpoint::TokenProxy => Identity::application(),
         Endpoint::Imds | Endpoint::Platform | Endpoint::Proxy | Endpoint::Vault => {
             Identity::system()
@@ -156,7 +155,7 @@ pub fn fill(shared: &Shared, request: &Request, fields: &mut Value) {
     }
 }
 
-/// A service account token; `claims` replace the good ones, null takes one away.
+/// A service account token; `claims` replace the good claims, or remove them where they are null.
 pub fn assertion(now: u64, audience: &str, claims: &Value) -> String {
     let mut all = json!({
         "aud": [audience], "iss": ISSUER, "sub": SUBJECT, "iat": now, "nbf": now, "exp": now + 3_600,
@@ -173,7 +172,7 @@ pub fn assertion(now: u64, audience: &str, claims: &Value) -> String {
     jwt(&all)
 }
 
-/// The claims of a JWT, signature unseen.
+/// The claims of a JWT; the signature is not checked.
 pub fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (Some(_), Some(payload), Some(_), None) =
@@ -194,7 +193,7 @@ pub fn unix_now() -> u64 {
 fn jwt(claims: &Value) -> String {
     let header = json!({"alg": "RS256", "kid": "standin", "typ": "JWT"});
     let payload = claims.to_string();
-    // 256 bytes, as an RSA signature has; they differ with the claims, so that no two tokens share a tail.
+    // 256 bytes, as of RSA, and different for different claims.
     let mut signature = Vec::with_capacity(256);
     for block in 0..32_u8 {
         let mut hasher = DefaultHasher::new();

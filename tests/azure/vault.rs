@@ -1,5 +1,5 @@
-//! Key Vault's secrets API as far as it is read: who may ask is told by the token's audience, which vault is asked by
-//! the `Host` header, and each refusal has the code and the text of the real one.
+//! Reading of Key Vault's secrets: the token's audience decides on access, the `Host` header names the vault, and refusals
+//! have the codes and texts of the real ones.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>
 
@@ -25,9 +25,9 @@ pub struct Stored {
     pub not_before: Option<u64>,
     /// Unix seconds.
     pub expires: Option<u64>,
-    /// The vault that holds it, by its short name; none: every vault does.
+    /// The short name of its vault; none: every vault.
     pub vault: Option<String>,
-    /// Members of the answer that a secret usually has not (`kid`, `managed`, `tags`).
+    /// Optional members of the response (`kid`, `managed`, `tags`).
     pub extra: Value,
 }
 
@@ -86,7 +86,7 @@ impl Stored {
     }
 }
 
-pub fn answer(shared: &Shared, request: &Request) -> Response {
+pub fn respond(shared: &Shared, request: &Request) -> Response {
     if let Err(refusal) = check_token(shared, request) {
         return refusal;
     }
@@ -119,7 +119,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
         return Response::vault_error(400, "BadParameter", None, &text);
     }
     let inner = shared.lock();
-    // Names are case-insensitive; the last one put is the latest version.
+    // Names are case-insensitive; the last one is the latest version.
     let found = inner.secrets.iter().rev().find(|secret| {
         secret.is_in(vault_name(&request.host))
             && secret.name.eq_ignore_ascii_case(name)
@@ -143,10 +143,10 @@ fn check_token(shared: &Shared, request: &Request) -> Result<(), Response> {
             inner.trusted
         )
     });
-    let refuse = |answer: Response| {
+    let refuse = |response: Response| {
         Err(match challenge.as_str() {
-            "" => answer,
-            challenge => answer.header("WWW-Authenticate", challenge),
+            "" => response,
+            challenge => response.header("WWW-Authenticate", challenge),
         })
     };
     let Some(token) = request.bearer() else {
@@ -178,12 +178,12 @@ pub fn vault_name(host: &str) -> &str {
     host.split([':', '.']).next().unwrap_or("")
 }
 
-/// The secret that a request is about.
+/// The secret of a request.
 pub fn secret_name(request: &Request) -> &str {
     request.path().split('/').nth(2).unwrap_or("")
 }
 
-/// The caller as the vault prints it.
+/// The caller in the vault's texts.
 pub fn caller(shared: &Shared, request: &Request) -> String {
     let inner = shared.lock();
     let issued = request.bearer().and_then(|token| inner.tokens.get(token));

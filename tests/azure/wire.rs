@@ -1,5 +1,5 @@
-//! A connection, plain or TLS, and the ways in which an answer travels on it. A good answer is one write, so that a
-//! measurement of the client does not measure us; a bad one breaks off exactly where its name says.
+//! A connection, plain or TLS, and the ways to send a response on it. A good response is one write, for measurements of the
+//! client.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,13 +12,13 @@ use rustls::{ProtocolVersion, ServerConfig, ServerConnection, Stream};
 
 use super::shared::Shared;
 
-/// One side of a connection that was accepted.
+/// An accepted connection.
 pub struct Wire {
     tcp: Arc<TcpStream>,
     tls: Option<ServerConnection>,
 }
 
-/// An answer with everything decided.
+/// A whole response.
 pub struct Message {
     pub status: u16,
     pub headers: Vec<(String, String)>,
@@ -30,7 +30,7 @@ impl Wire {
         Wire { tcp, tls: None }
     }
 
-    /// Does the handshake, whole: what is recorded about a connection is known from its first request on.
+    /// Completes the handshake, so that its facts are known for the first request.
     pub fn tls(tcp: Arc<TcpStream>, config: Arc<ServerConfig>) -> io::Result<Wire> {
         let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
         while tls.is_handshaking() {
@@ -47,12 +47,12 @@ impl Wire {
         let version = match self.tls.as_ref()?.protocol_version()? {
             ProtocolVersion::TLSv1_2 => "TLSv1.2",
             ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            other => unreachable!("{other:?} is not among the versions of any door"),
+            other => unreachable!("{other:?} is not a version of any endpoint"),
         };
         Some(version.to_owned())
     }
 
-    /// The name that the client asked for.
+    /// The server name of the client.
     pub fn sni(&self) -> Option<String> {
         self.tls.as_ref()?.server_name().map(str::to_owned)
     }
@@ -64,7 +64,7 @@ impl Wire {
         self.write_all(&bytes)
     }
 
-    /// Half of the body, of which the head promised the whole.
+    /// Half of the body, with the length of the whole.
     pub fn send_half(&mut self, message: &Message) -> io::Result<()> {
         let mut bytes = head(message, Some(message.body.len()));
         bytes.extend_from_slice(&message.body[..message.body.len() / 2]);
@@ -86,7 +86,7 @@ impl Wire {
         Ok(())
     }
 
-    /// A body of spaces that goes on until the client has had enough.
+    /// A body of spaces until the client ends the connection.
     pub fn send_endless(&mut self, message: &Message) -> io::Result<()> {
         self.write_all(&head(message, None))?;
         let chunk = format!("{ENDLESS_CHUNK:x}\r\n{}\r\n", " ".repeat(ENDLESS_CHUNK));
@@ -96,7 +96,7 @@ impl Wire {
         Err(io::Error::other("the client read a body that never ends"))
     }
 
-    /// Ends the connection as a server does that is done with it.
+    /// Closes the connection, with TLS's notice.
     pub fn finish(mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -106,12 +106,12 @@ impl Wire {
         self.drop_silently();
     }
 
-    /// Ends the connection without a word, not even TLS's.
+    /// Closes the connection without TLS's notice.
     pub fn drop_silently(self) {
         let _ = self.tcp.shutdown(Shutdown::Both);
     }
 
-    /// Ends the connection with a reset. It goes out when the last one who holds the socket lets go of it.
+    /// Resets the connection, which happens when the last owner of the socket drops it.
     pub fn reset(self) -> io::Result<()> {
         setsockopt(
             &*self.tcp,
@@ -183,6 +183,6 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// 256 MiB: no client of ours may take that, and a test of one that does still ends.
+/// 256 MiB, so that the test of a client that reads them ends.
 const ENDLESS_CHUNK: usize = 16 * 1024;
 const ENDLESS_CHUNKS: usize = 16 * 1024;

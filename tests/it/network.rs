@@ -68,7 +68,12 @@ fn tls_1_2_and_1_3_are_used() {
         let azure = Azure::builder().versions(versions).start();
         assert_got_it(&wire::one_secret_federated(&azure, &[]).outcome());
         for request in azure.requests() {
-            assert_eq!(request.tls.as_deref(), Some(spoken), "{:?}", request.door);
+            assert_eq!(
+                request.tls.as_deref(),
+                Some(spoken),
+                "{:?}",
+                request.endpoint
+            );
         }
     }
 }

@@ -267,9 +267,9 @@ fn token_is_sent_to_the_vault_alone() {
         );
         assert_eq!(
             text.contains(&token),
-            request.door == Endpoint::Vault,
+            request.endpoint == Endpoint::Vault,
             "{:?}",
-            request.door
+            request.endpoint
         );
     }
     assert_eq!(azure.requests_at(Endpoint::Proxy).len(), 1);

@@ -134,7 +134,12 @@ fn credentials_of_the_url_are_sent_and_not_shown() {
         assert!(!outcome.stderr.contains("s3cr3t"), "{}", outcome.stderr);
         for request in azure.requests() {
             let sent = request.header("proxy-authorization").is_some();
-            assert_eq!(sent, request.door == Endpoint::Proxy, "{:?}", request.door);
+            assert_eq!(
+                sent,
+                request.endpoint == Endpoint::Proxy,
+                "{:?}",
+                request.endpoint
+            );
         }
     }
 }
