@@ -1,40 +1,39 @@
-//! `write`, killed at each system call with which it touches the volume, before the call and after it: a reader finds
-//! whole files, and the next run finds nothing in its way.
+//! `write`, killed at each system call that touches the volume, before the call and after it: readers find complete
+//! files, and the next run succeeds.
 
 mod calls;
-// A call can be made to fail by its registers only, which are each architecture's own.
-#[cfg(target_arch = "x86_64")]
-mod fallback;
+// The result of a call is set in its registers, which differ between architectures.
 #[cfg(target_arch = "x86_64")]
 mod faults;
+mod interrupted;
 mod order;
-mod scenario;
-mod stopped;
-mod swapped;
 #[cfg(target_arch = "x86_64")]
-mod taken_back;
+mod rolled_back;
+mod scenario;
+mod swapped;
 mod tracer;
 pub mod volume;
+#[cfg(target_arch = "x86_64")]
+mod without_openat2;
 
 use nix::sys::signal::Signal;
 
-use scenario::{Scenario, note, on_two_threads};
+use scenario::{Points, Scenario, at_points};
 use tracer::{Stop, Then, watch};
 use volume::{Layout, copy};
 
-/// Kills it at each point, of which there are at least so many.
-fn killed_everywhere(scenario: Scenario, least: usize) {
+/// Kills the run at these points, of which there are at least so many.
+fn killed(scenario: Scenario, least: usize, points: Points) {
     let stage = scenario.set_up();
-    let mut points = Vec::new();
+    let mut stops = Vec::new();
     for (index, call) in stage.calls.iter().enumerate() {
-        points.push((index, Stop::Before));
-        // After one that only looks, all is as it was before it.
+        stops.push((index, Stop::Before));
+        // After a call that only reads, all is as before it.
         if call.changes() {
-            points.push((index, Stop::After));
+            stops.push((index, Stop::After));
         }
     }
-    on_two_threads(points.len(), |point| {
-        let (index, stop) = points[point];
+    points.visit(&stops, least, |&(index, stop)| {
         let context = format!("{stop:?} call {index}, {}", stage.calls[index].text);
         let volume = copy(&stage.template);
         let run = scenario.run(&stage.azure, &volume);
@@ -47,39 +46,21 @@ fn killed_everywhere(scenario: Scenario, least: usize) {
         let killed = Some(Signal::SIGKILL as i32);
         assert_eq!((outcome.code, outcome.signal), (None, killed), "{context}");
         scenario.whole(&volume, &context);
-        stage.kept_only_what_is_so(scenario, &volume, &context);
+        stage.keeps_only_right_values(scenario, &volume, &context);
         scenario.next_run_completes(&stage.azure, &volume, &context);
     });
-    note(&format!("{scenario}: killed at {} points", points.len()));
-    assert!(points.len() >= least, "only {} points", points.len());
 }
 
-#[test]
-fn plain_files_are_whole_wherever_it_is_killed() {
-    killed_everywhere(Scenario::of(Layout::Plain), 100);
-}
+/// The manifest of the run before must not list what this run writes.
+const WITHOUT_MANIFEST: Scenario = Scenario {
+    kept: true,
+    ..Scenario::of(Layout::Plain)
+};
 
-#[test]
-fn an_atomic_set_is_whole_wherever_it_is_killed() {
-    killed_everywhere(Scenario::of(Layout::Atomic), 140);
-}
-
-#[test]
-fn plain_files_are_kept_only_for_what_they_are_wherever_it_was_killed() {
-    killed_everywhere(Scenario::kept(Layout::Plain), 120);
-}
-
-#[test]
-fn an_atomic_set_is_kept_only_for_what_it_is_wherever_it_was_killed() {
-    killed_everywhere(Scenario::kept(Layout::Atomic), 150);
-}
-
-/// The manifest is of the run before, and has to forget what this one writes.
-#[test]
-fn plain_files_written_without_a_manifest_are_not_kept_for_what_they_were() {
-    let scenario = Scenario {
-        kept: true,
-        ..Scenario::of(Layout::Plain)
-    };
-    killed_everywhere(scenario, 110);
+at_points! {
+    plain_files_are_complete_after_a_kill: |points| killed(Scenario::of(Layout::Plain), 100, points);
+    atomic_set_is_complete_after_a_kill: |points| killed(Scenario::of(Layout::Atomic), 140, points);
+    plain_manifest_is_right_after_a_kill: |points| killed(Scenario::kept(Layout::Plain), 120, points);
+    atomic_manifest_is_right_after_a_kill: |points| killed(Scenario::kept(Layout::Atomic), 150, points);
+    manifest_without_keep_existing_is_right_after_a_kill: |points| killed(WITHOUT_MANIFEST, 110, points);
 }

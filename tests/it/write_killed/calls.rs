@@ -1,4 +1,4 @@
-//! The system calls that touch the volume, and what they are about, in words.
+//! The system calls that touch the volume, as text.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -12,13 +12,12 @@ use super::tracer::Stop;
 /// A call that touches the volume.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Its place among all that follow the second opening of DIR; none before that.
+    /// Its number after the second opening of DIR; none before that.
     pub index: Option<usize>,
-    /// Where it stands.
     pub stop: Stop,
-    /// What it is, and to what: `mkdirat d`, `create ..akv-init-*`. A path of nothing is DIR itself.
+    /// Its name and paths: `mkdirat d`, `create ..akv-init-*`. An empty path is DIR.
     pub text: String,
-    /// What it came to; nothing as long as it has not been carried out.
+    /// Its result; 0 before it.
     pub result: i64,
 }
 
@@ -28,9 +27,9 @@ impl Call {
         self.text.split(' ').next().unwrap_or_default()
     }
 
-    /// Whether the volume may be another one after it.
+    /// Whether it may change the volume.
     pub fn changes(&self) -> bool {
-        const LOOKING: [&str; 13] = [
+        const READING: [&str; 13] = [
             "faccessat",
             "faccessat2",
             "flock",
@@ -45,11 +44,11 @@ impl Call {
             "readlinkat",
             "statx",
         ];
-        !LOOKING.contains(&self.name())
+        !READING.contains(&self.name())
     }
 }
 
-/// Which arguments say what a call is about.
+/// The kinds of the arguments that matter.
 enum Shape {
     /// A descriptor.
     File,
@@ -65,7 +64,7 @@ enum Shape {
     TwoNames,
 }
 
-/// All that a volume can be looked at and changed with, by directory and name or by descriptor.
+/// All calls that read or change a volume, by directory and name or by descriptor.
 const CALLS: [(libc::c_long, &str, Shape); 29] = [
     (libc::SYS_faccessat, "faccessat", Shape::Name),
     (libc::SYS_faccessat2, "faccessat2", Shape::Name),
@@ -98,14 +97,14 @@ const CALLS: [(libc::c_long, &str, Shape); 29] = [
     (libc::SYS_writev, "writev", Shape::File),
 ];
 
-/// What a process that has stopped at a call is about to do.
+/// A process that has stopped at a call.
 pub struct Words<'a> {
     pub pid: Pid,
     pub dir: &'a Path,
 }
 
 impl Words<'_> {
-    /// In words, if it touches the volume; and whether it opens DIR itself, by its path.
+    /// The call as text, if it touches the volume; and whether it opens DIR itself, by its path.
     pub fn of(&self, number: u64, args: &[u64; 6]) -> Option<(String, bool)> {
         let mut calls = CALLS.iter();
         let (_, name, shape) = calls.find(|(known, ..)| Ok(*known) == number.try_into())?;
@@ -128,7 +127,7 @@ impl Words<'_> {
                 words.push(self.inside(&path)?);
             }
             Shape::Status => {
-                // Of an open file: a call of its own in one C library, this one in another.
+                // The status of an open file; C libraries differ in the call.
                 if self.text_at(args[1]).is_empty() {
                     name = "fstat";
                 }
@@ -149,7 +148,7 @@ impl Words<'_> {
     }
 
     fn path_at(&self, directory: u64, path: u64) -> Option<PathBuf> {
-        // The kernel looks at 32 bits of it.
+        // The kernel uses 32 bits of it.
         let base = match directory as i32 {
             libc::AT_FDCWD => PathBuf::new(),
             _ => self.path_of(directory)?,
@@ -180,7 +179,7 @@ impl Words<'_> {
     }
 }
 
-/// A path as text, with `*` for what is new in each run; nothing where it leads up.
+/// A path as text, with `*` for what is random; none where it leads up.
 fn in_general(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for component in path.components() {

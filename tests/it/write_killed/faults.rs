@@ -1,39 +1,39 @@
-//! Calls that fail: one alone, at each place, and from some place on all that need room, or all that change anything.
-//! What was done is taken back, but for a few calls that can be done without.
+//! Calls that fail: one call, or from one call on all that need space, or all that change the volume. What was done is
+//! rolled back, except where the call is not essential.
 
 use nix::errno::Errno;
 
 use super::calls::Call;
-use super::scenario::{Scenario, note, on_two_threads};
+use super::scenario::{Points, Scenario, at_points};
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, exactly, left_over, quiet, read_set};
 use crate::support::Outcome;
 use crate::support_files::MANIFEST;
 
-/// What becomes of a run in which one call fails.
+/// How a run ends in which one call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Nothing: it was done in another way.
+    /// It succeeded by another call.
     Done,
-    /// It was done, with a warning that two runs at once are on their own.
+    /// It succeeded without the lock, with a warning.
     DoneUnlocked,
-    /// It was done, and something that is of no use may be left for the next run.
+    /// It succeeded, and a temporary name may be left for the next run.
     LeftOver,
-    /// It was taken back.
-    TakenBack,
+    /// It failed and was rolled back.
+    RolledBack,
 }
 
-/// What should become of it. Nothing but what is listed here may fail without an error.
+/// How it should end. Only the calls that are listed here may fail without an error.
 fn fate(calls: &[Call], index: usize) -> Fate {
     let call = &calls[index];
     let (before, after) = (&calls[..index], &calls[index + 1..]);
     let next_is = |name| after.first().is_some_and(|call| call.name() == name);
     let last_is = |text| before.last().is_some_and(|call| call.text == text);
-    // When all is on the disk, only what is of no use has to go.
+    // When all is synced, only temporary names are left to remove.
     let cleaning = !calls[index..].iter().any(|call| call.name() == "fsync");
     let reads = |call: &Call| READING.contains(&call.name()) && is_named(path_of(call));
     let comparing = calls[..=index].iter().any(reads) && calls[index..].iter().any(reads);
-    // Between two parts of a list of DIR each name is looked at: whether it is a link that must go.
+    // Between two parts of a listing of DIR each name is inspected: whether it is a link to remove.
     let lists = |call: &&Call| call.name() != "fstatat" && call.name() != "readlinkat";
     let listing = before.iter().rfind(lists).map(|call| call.text.as_str()) == Some("getdents64")
         && after.iter().find(lists).map(|call| call.text.as_str()) == Some("getdents64");
@@ -43,14 +43,14 @@ fn fate(calls: &[Call], index: usize) -> Fate {
         // File systems without locks.
         "flock" => Fate::DoneUnlocked,
         "openat" if next_is("flock") => Fate::DoneUnlocked,
-        // A file that cannot be read is not what it should be, and is written anew.
+        // A file that cannot be read is written again.
         "openat" | "openat2" | "fstat" | "fstatfs" | "read" if comparing => Fate::Done,
-        // A manifest that cannot be read says nothing.
+        // A manifest that cannot be read is ignored.
         name if READING.contains(&name) && path_of(call) == MANIFEST => Fate::Done,
         "fstatat" if path_of(call) == MANIFEST && last_is("openat ..akv-init.json") => Fate::Done,
-        // File systems without hard links: a file is copied, a link made anew.
+        // File systems without hard links: a file is copied, a link made again.
         "linkat" => Fate::Done,
-        _ => Fate::TakenBack,
+        _ => Fate::RolledBack,
     }
 }
 
@@ -66,10 +66,10 @@ fn is_named(path: &str) -> bool {
     NEW.iter().any(|(name, _)| *name == path)
 }
 
-fn each_call_fails_once(scenario: Scenario, least: usize) {
+fn one_call_fails(scenario: Scenario, least: usize, points: Points) {
     let stage = scenario.set_up();
-    let points = stage.calls.len();
-    on_two_threads(points, |index| {
+    let indexes: Vec<usize> = (0..stage.calls.len()).collect();
+    points.visit(&indexes, least, |&index| {
         let context = format!("{scenario}: call {index}, {}", stage.calls[index].text);
         let volume = copy(&stage.template);
         let before = exactly(&volume);
@@ -82,7 +82,7 @@ fn each_call_fails_once(scenario: Scenario, least: usize) {
         });
         let said = volume.without_warning(&outcome.stderr);
         match fate(&stage.calls, index) {
-            Fate::TakenBack => {
+            Fate::RolledBack => {
                 assert_eq!(said.lines().count(), 1, "{context}: {said}");
                 let failure = outcome.failure(73, "cannot create");
                 failure.names(&format!("`{}", volume.word())).unhinted();
@@ -95,22 +95,20 @@ fn each_call_fails_once(scenario: Scenario, least: usize) {
                 let warnings = outcome.lines_of("warning").len() == outcome.json_lines().len();
                 assert!(outcome.code == Some(0) && warnings, "{context}: {said}");
                 let left = left_over(&volume);
-                // Where it is not known what is in force, nothing is removed.
+                // While the current set is unknown, nothing is removed.
                 let known = path_of(&stage.calls[index]) != "..data";
                 assert!(
                     left.is_empty() || !known || !said.is_empty(),
                     "{context}: {left:?}"
                 );
                 scenario.whole(&volume, &context);
-                stage.kept_only_what_is_so(scenario, &volume, &context);
+                stage.keeps_only_right_values(scenario, &volume, &context);
                 scenario.next_run_completes(&stage.azure, &volume, &context);
             }
         }
         scenario.complete(&volume, &context);
-        stage.kept_only_what_is_so(scenario, &volume, &context);
+        stage.keeps_only_right_values(scenario, &volume, &context);
     });
-    note(&format!("{scenario}: {points} calls failed"));
-    assert!(points >= least, "only {points} points");
 }
 
 /// Asserts success with one warning.
@@ -120,15 +118,15 @@ fn warned(outcome: &Outcome, said: &str, context: &str) {
     assert!(warnings && said.lines().count() == 1, "{context}: {said}");
 }
 
-/// From each call on, those that `fails` names fail.
-fn all_fail_from_each_call_on(layout: Layout, errno: Errno, fails: impl Fn(&Call) -> bool + Sync) {
+/// From these calls on, all that `fails` selects fail.
+fn all_calls_fail(layout: Layout, errno: Errno, fails: fn(&Call) -> bool, points: Points) {
     let scenario = Scenario::kept(layout);
     let stage = scenario.set_up();
-    let points: Vec<usize> = (0..stage.calls.len())
+    let indexes = 0..stage.calls.len();
+    let indexes: Vec<usize> = indexes
         .filter(|index| fails(&stage.calls[*index]))
         .collect();
-    on_two_threads(points.len(), |point| {
-        let first = points[point];
+    points.visit(&indexes, 20, |&first| {
         let context = format!("{errno}: from call {first}, {}", stage.calls[first].text);
         let volume = copy(&stage.template);
         let before = exactly(&volume);
@@ -141,7 +139,7 @@ fn all_fail_from_each_call_on(layout: Layout, errno: Errno, fails: impl Fn(&Call
             }
         });
         scenario.whole(&volume, &context);
-        stage.kept_only_what_is_so(scenario, &volume, &context);
+        stage.keeps_only_right_values(scenario, &volume, &context);
         let said = volume.without_warning(&outcome.stderr);
         if outcome.code == Some(0) {
             let contents = read_set(&volume, "", NEW.iter().map(|(name, _)| *name));
@@ -160,11 +158,6 @@ fn all_fail_from_each_call_on(layout: Layout, errno: Errno, fails: impl Fn(&Call
         }
         scenario.next_run_completes(&stage.azure, &volume, &context);
     });
-    note(&format!(
-        "{layout:?}: {errno} from {} calls on",
-        points.len()
-    ));
-    assert!(points.len() >= 20, "only {} points", points.len());
 }
 
 /// As on a full disk.
@@ -186,65 +179,39 @@ fn changes(call: &Call) -> bool {
     call.changes() || call.name() == "fsync"
 }
 
-#[test]
-fn plain_files_are_as_they_were_whichever_call_fails() {
-    each_call_fails_once(Scenario::kept(Layout::Plain), 80);
-}
-
-#[test]
-fn an_atomic_set_is_as_it_was_whichever_call_fails() {
-    each_call_fails_once(Scenario::kept(Layout::Atomic), 110);
-}
-
-/// With directories that are made, and taken away again.
-#[test]
-fn where_nothing_was_there_is_nothing_whichever_call_fails() {
-    for layout in [Layout::Plain, Layout::Atomic] {
-        let scenario = Scenario {
-            before: &[],
-            ..Scenario::kept(layout)
-        };
-        each_call_fails_once(scenario, 70);
-    }
-}
-
-/// All files are as they should be, and only when they were seen to be is new.
-#[test]
-fn what_stays_as_it_is_stays_whichever_call_fails() {
-    for layout in [Layout::Plain, Layout::Atomic] {
-        let scenario = Scenario {
-            before: NEW,
-            ..Scenario::kept(layout)
-        };
-        each_call_fails_once(scenario, 50);
-    }
-}
-
-#[test]
-fn what_no_manifest_is_asked_for_is_not_kept_whichever_call_fails() {
+/// With directories that are made, and removed again.
+fn on_an_empty_volume(layout: Layout, points: Points) {
     let scenario = Scenario {
-        kept: true,
-        ..Scenario::of(Layout::Plain)
+        before: &[],
+        ..Scenario::kept(layout)
     };
-    each_call_fails_once(scenario, 70);
+    one_call_fails(scenario, 70, points);
 }
 
-#[test]
-fn files_are_whole_on_a_disk_that_becomes_full() {
-    all_fail_from_each_call_on(Layout::Plain, Errno::ENOSPC, needs_room);
+/// All files are right; only the time of the verification is new.
+fn on_unchanged_files(layout: Layout, points: Points) {
+    let scenario = Scenario {
+        before: NEW,
+        ..Scenario::kept(layout)
+    };
+    one_call_fails(scenario, 50, points);
 }
 
-#[test]
-fn a_set_is_whole_on_a_disk_that_becomes_full() {
-    all_fail_from_each_call_on(Layout::Atomic, Errno::ENOSPC, needs_room);
-}
+const WITHOUT_MANIFEST: Scenario = Scenario {
+    kept: true,
+    ..Scenario::of(Layout::Plain)
+};
 
-#[test]
-fn files_are_whole_on_a_disk_that_becomes_read_only() {
-    all_fail_from_each_call_on(Layout::Plain, Errno::EROFS, changes);
-}
-
-#[test]
-fn a_set_is_whole_on_a_disk_that_becomes_read_only() {
-    all_fail_from_each_call_on(Layout::Atomic, Errno::EROFS, changes);
+at_points! {
+    plain_files_are_unchanged_if_a_call_fails: |points| one_call_fails(Scenario::kept(Layout::Plain), 80, points);
+    atomic_set_is_unchanged_if_a_call_fails: |points| one_call_fails(Scenario::kept(Layout::Atomic), 110, points);
+    empty_plain_volume_is_unchanged_if_a_call_fails: |points| on_an_empty_volume(Layout::Plain, points);
+    empty_atomic_volume_is_unchanged_if_a_call_fails: |points| on_an_empty_volume(Layout::Atomic, points);
+    right_plain_files_are_unchanged_if_a_call_fails: |points| on_unchanged_files(Layout::Plain, points);
+    right_atomic_set_is_unchanged_if_a_call_fails: |points| on_unchanged_files(Layout::Atomic, points);
+    manifest_without_keep_existing_is_right_if_a_call_fails: |points| one_call_fails(WITHOUT_MANIFEST, 70, points);
+    plain_files_are_complete_on_a_full_disk: |points| all_calls_fail(Layout::Plain, Errno::ENOSPC, needs_room, points);
+    atomic_set_is_complete_on_a_full_disk: |points| all_calls_fail(Layout::Atomic, Errno::ENOSPC, needs_room, points);
+    plain_files_are_complete_on_a_read_only_disk: |points| all_calls_fail(Layout::Plain, Errno::EROFS, changes, points);
+    atomic_set_is_complete_on_a_read_only_disk: |points| all_calls_fail(Layout::Atomic, Errno::EROFS, changes, points);
 }

@@ -1,5 +1,4 @@
-//! In which order it is brought to the disk: what is not there before a rename may be missing after a power cut, in a
-//! file that already has its name.
+//! The order of `fsync` and `rename`: a file that is not synced before its rename may be empty after a power failure.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +10,7 @@ use super::volume::Layout;
 fn calls(scenario: Scenario) -> Vec<Vec<String>> {
     let calls = scenario.set_up().calls;
     let words = |call: &Call| call.text.split(' ').map(str::to_owned).collect();
-    // The first thing that is removed is of no use to anybody: by then all is done.
+    // The first removal is of a temporary name: by then all is done.
     let all = calls.iter().take_while(|call| call.name() != "unlinkat");
     all.map(words).collect()
 }
@@ -26,7 +25,7 @@ fn scenarios() -> impl Iterator<Item = Scenario> {
 }
 
 #[test]
-fn each_file_is_on_the_disk_before_it_has_its_name() {
+fn file_is_synced_before_its_rename() {
     for scenario in scenarios() {
         let calls = calls(scenario);
         for (at, call) in calls.iter().enumerate() {
@@ -45,7 +44,7 @@ fn each_file_is_on_the_disk_before_it_has_its_name() {
 }
 
 #[test]
-fn each_directory_that_was_changed_is_brought_to_the_disk() {
+fn changed_directory_is_synced() {
     for scenario in scenarios() {
         let mut waiting = BTreeSet::new();
         for call in calls(scenario) {

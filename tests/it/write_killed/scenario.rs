@@ -1,4 +1,4 @@
-//! A run that changes a volume from one set of files to another, and what must hold wherever it ends.
+//! A run that changes a volume from one set of files to another, and what must hold at whatever call it ends.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,22 +13,22 @@ use crate::azure::{Azure, Door};
 use crate::support::Run;
 use crate::support_files::Place;
 
-/// What a run finds, and what it leaves in its place, which is [`NEW`].
+/// What a run finds. It writes [`NEW`].
 #[derive(Clone, Copy)]
 pub struct Scenario {
     pub layout: Layout,
     pub before: &'static Set,
-    /// Whether what was there before was written with `--keep-existing`.
+    /// Whether the files before were written with `--keep-existing`.
     pub kept: bool,
-    /// Whether the run has it.
+    /// Whether the run has `--keep-existing`.
     pub keeps: bool,
 }
 
-/// The stand-in, a volume to begin with, and every call of a run that nothing happens to.
+/// The stand-in, the initial volume, and the calls of an undisturbed run.
 pub struct Stage {
     pub azure: Azure,
-    /// A stand-in that nobody can reach.
-    nowhere: Azure,
+    /// A stand-in whose identity endpoint is closed.
+    closed: Azure,
     pub template: Place,
     pub calls: Vec<Call>,
 }
@@ -65,7 +65,7 @@ impl Scenario {
         }
     }
 
-    /// Makes all that it needs.
+    /// Writes the initial volume and records the calls.
     pub fn set_up(self) -> Stage {
         let azure = volume::azure();
         let template = volume::place();
@@ -82,53 +82,53 @@ impl Scenario {
             }
             Then::GoOn
         });
-        quiet(&volume, &outcome, "the run that nothing happens to");
-        self.complete(&volume, "the run that nothing happens to");
+        quiet(&volume, &outcome, "the undisturbed run");
+        self.complete(&volume, "the undisturbed run");
         Stage {
             azure,
-            nowhere: Azure::builder().closed(Door::Imds).start(),
+            closed: Azure::builder().closed(Door::Imds).start(),
             template,
             calls,
         }
     }
 
-    /// The run that is looked at.
+    /// The run under test.
     pub fn run(self, azure: &Azure, volume: &Place) -> Run {
         write(azure, volume, self.layout, NEW, self.keeps)
     }
 
-    /// Asserts that the new set is there, with all that comes with it, and nothing else.
+    /// Asserts that the new set is there, and nothing else.
     pub fn complete(self, volume: &Place, context: &str) {
         let mut set = NEW.to_vec();
         if self.layout == Layout::Plain {
             let named = |name| NEW.iter().any(|(new, _)| new == name);
             set.extend(self.before.iter().filter(|(name, _)| !named(name)));
         }
-        // A manifest that nobody asks for any more stays, and knows of no file that was written since.
+        // Without --keep-existing a manifest stays, and lists no file.
         let manifest = self.keeps || (self.kept && self.layout == Layout::Plain);
         holds(volume, self.layout, &set, manifest, context);
     }
 
-    /// Asserts that the next run succeeds, and leaves nothing of what was there.
+    /// Asserts that the next run succeeds and leaves nothing else.
     pub fn next_run_completes(self, azure: &Azure, volume: &Place, context: &str) {
         quiet(volume, &self.run(azure, volume).outcome(), context);
         self.complete(volume, context);
     }
 
-    /// Asserts that a reader finds what the layout promises: whole files, or a whole set.
+    /// Asserts what the layout promises to a reader: complete files, or a complete set.
     pub fn whole(self, volume: &Place, context: &str) {
         let (old, new) = (contents(self.before), contents(NEW));
         let names = || old.keys().chain(new.keys()).copied();
-        let seen = read_set(volume, "", names());
+        let found = read_set(volume, "", names());
         match self.layout {
             Layout::Atomic => {
-                assert_eq!(seen, read_set(volume, "..data", names()), "{context}");
-                assert!(seen == old || seen == new, "{context}: {seen:?}");
+                assert_eq!(found, read_set(volume, "..data", names()), "{context}");
+                assert!(found == old || found == new, "{context}: {found:?}");
             }
             Layout::Plain => {
                 for name in names() {
-                    let it = seen.get(name);
-                    // One that is no longer named stays; one that is new may not be there yet.
+                    let it = found.get(name);
+                    // A file that is no longer named stays; a new one may be absent.
                     let is_new = new.contains_key(name) && it == new.get(name);
                     assert!(is_new || it == old.get(name), "{context}: {name}: {it:?}");
                 }
@@ -138,8 +138,8 @@ impl Scenario {
 }
 
 impl Stage {
-    /// Asserts that what is kept while Azure cannot be reached is what the references name, if it is kept at all.
-    pub fn kept_only_what_is_so(&self, scenario: Scenario, volume: &Place, context: &str) {
+    /// Asserts that files that are kept while Azure is unavailable have the values of their references.
+    pub fn keeps_only_right_values(&self, scenario: Scenario, volume: &Place, context: &str) {
         if !scenario.kept && !scenario.keeps {
             return;
         }
@@ -148,13 +148,13 @@ impl Stage {
                 continue;
             }
             let run = write(&self.azure, volume, scenario.layout, set, true)
-                .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.nowhere.imds())
+                .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.closed.imds())
                 .env("AKV_INIT_TIMEOUT", "0");
             let outcome = run.outcome();
             if outcome.code == Some(0) {
                 let set = contents(set);
-                let seen = read_set(volume, "", set.keys().copied());
-                assert_eq!(seen, set, "{context}: {}", outcome.stderr);
+                let found = read_set(volume, "", set.keys().copied());
+                assert_eq!(found, set, "{context}: {}", outcome.stderr);
             } else {
                 assert_eq!(outcome.code, Some(69), "{context}: {}", outcome.stderr);
             }
@@ -162,29 +162,66 @@ impl Stage {
     }
 }
 
-/// Calls it with each number below `count`.
-pub fn on_two_threads(count: usize, work: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    let work_off = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            work(number);
-        }
-    };
-    thread::scope(|scope| {
-        scope.spawn(work_off);
-        work_off();
-    });
+/// At which points of a scenario a test does something.
+#[derive(Clone, Copy, Debug)]
+pub enum Points {
+    /// At each one: the tests that CI runs.
+    All,
+    /// At a few, evenly spread.
+    Sample,
 }
 
-/// Seen with `--nocapture`, and when a test fails.
-#[expect(
-    clippy::print_stdout,
-    reason = "a figure of the test, not of the program"
-)]
-pub fn note(text: &str) {
-    println!("{text}");
+impl Points {
+    /// How many of a sample.
+    const SAMPLE: usize = 8;
+
+    /// Calls `work` with the chosen points, on two threads. There must be at least so many points in all.
+    pub fn visit<T: Sync>(self, all: &[T], least: usize, work: impl Fn(&T) + Sync) {
+        assert!(all.len() >= least, "only {} points", all.len());
+        let count = match self {
+            Points::All => all.len(),
+            Points::Sample => all.len().min(Points::SAMPLE),
+        };
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return;
+                }
+                work(&all[number * all.len() / count]);
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(worker);
+            worker();
+        });
+    }
 }
+
+/// Two tests of one function of [`Points`]: `sample`, and `all`, which CI runs.
+macro_rules! at_points {
+    ($($name:ident: $test:expr;)*) => {
+        $(
+            fn $name(points: $crate::write_killed::scenario::Points) {
+                ($test)(points);
+            }
+
+            mod $name {
+                use $crate::write_killed::scenario::Points;
+
+                #[test]
+                fn sample() {
+                    super::$name(Points::Sample);
+                }
+
+                #[test]
+                #[ignore = "long: runs in CI with --include-ignored"]
+                fn all() {
+                    super::$name(Points::All);
+                }
+            }
+        )*
+    };
+}
+pub(crate) use at_points;

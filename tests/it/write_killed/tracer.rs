@@ -1,9 +1,8 @@
-//! The tests' own little strace: it stops the main thread of a real run at each system call that touches the volume,
-//! before it is carried out and after, and a test decides what becomes of it there (ptrace(2)).
+//! A small strace: it stops the main thread of a run before and after each system call that touches the volume, and a
+//! test decides how it continues (ptrace(2)).
 //!
-//! Only what `write` does after it has fetched counts: DIR is opened twice, and everything before the second time has
-//! nothing but looked. From then on the volume seems to be on a disk, whatever it is on, so that `fsync` is among the
-//! calls. Other threads are not traced and go on.
+//! Only calls after the fetch have an index: DIR is opened twice, and the calls before the second time only read. From
+//! then on the volume appears to be on a disk, so that `fsync` is called. Other threads are not traced.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,23 +20,19 @@ use crate::support::{Outcome, Run};
 /// EXT4_SUPER_MAGIC (statfs(2)).
 const EXT4: libc::c_long = 0xEF53;
 
-/// Where a call stands.
+/// Before or after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Not carried out yet.
     Before,
-    /// Carried out.
     After,
 }
 
-/// What becomes of the process at a stop.
+/// How the process continues after a stop.
 pub enum Then {
-    /// The call fails with this, and is not carried out. Only before it.
+    /// The call fails with this and is not executed. Only before it.
     #[cfg(target_arch = "x86_64")]
     Fail(Errno),
-    /// Nothing.
     GoOn,
-    /// SIGKILL.
     Kill,
     /// A signal to the process, whichever thread takes it.
     Send(Signal),
@@ -45,9 +40,9 @@ pub enum Then {
     SendToThread(Signal),
 }
 
-/// Runs to the end, and lets `decide` say at each stop how it goes on.
+/// Runs to the end; `decide` is called at each stop.
 pub fn watch(run: Run, dir: &Path, mut decide: impl FnMut(&Call) -> Then) -> Outcome {
-    // Ended and waited for if a test panics in between.
+    // Killed and reaped if a test panics.
     let running = run.with(trace_me).spawn();
     let pid = Pid::from_raw(running.pid());
     assert_eq!(
@@ -72,16 +67,16 @@ pub fn watch(run: Run, dir: &Path, mut decide: impl FnMut(&Call) -> Then) -> Out
     let mut signal = None;
     loop {
         match ptrace::syscall(pid, signal.take()) {
-            // It has ended in the meantime, by another thread.
+            // Another thread has ended it.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => panic!("PTRACE_SYSCALL: {errno}"),
         }
         match next_stop(pid) {
             WaitStatus::PtraceSyscall(_) => signal = watched.at_call(&mut decide),
-            // A signal that is about to be delivered (what `waitid` tells of it has no kind of its own).
+            // A signal that is about to be delivered (`waitid` does not distinguish it).
             WaitStatus::PtraceEvent(_, other, 0) => signal = Some(other),
             WaitStatus::Exited(..) | WaitStatus::Signaled(..) => return running.outcome(),
-            status => panic!("an odd state: {status:?}"),
+            status => panic!("an unexpected state: {status:?}"),
         }
     }
 }
@@ -91,7 +86,7 @@ fn trace_me(command: &mut std::process::Command) {
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
 }
 
-/// Waits for a stop or the end, and leaves the end to be waited for by whoever started the process.
+/// Waits for a stop or the end, without reaping the process.
 fn next_stop(pid: Pid) -> WaitStatus {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
     loop {
@@ -109,14 +104,14 @@ struct Watched<'a> {
     count: usize,
     /// The call that has been entered, if it touches the volume.
     call: Option<Call>,
-    /// Where the call that has been entered writes what kind of file system it is.
+    /// Where the call that has been entered writes the type of the file system.
     kind_at: Option<u64>,
     #[cfg(target_arch = "x86_64")]
     failing: Option<Errno>,
 }
 
 impl Watched<'_> {
-    /// What is to be delivered as the process goes on.
+    /// The signal to deliver as the process continues.
     fn at_call(&mut self, decide: &mut impl FnMut(&Call) -> Then) -> Option<Signal> {
         let info = match ptrace::syscall_info(self.pid) {
             Err(Errno::ESRCH) => return None,
@@ -191,7 +186,7 @@ impl Watched<'_> {
 
 #[cfg(target_arch = "x86_64")]
 impl Watched<'_> {
-    /// Makes the call that was entered one that there is not.
+    /// Replaces the call by one that does not exist.
     fn skip(&self) {
         let mut registers = ptrace::getregs(self.pid).expect("it has stopped");
         registers.orig_rax = u64::MAX;

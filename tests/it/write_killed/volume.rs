@@ -1,4 +1,4 @@
-//! What the tests fill a volume with, and what a reader finds there.
+//! The files of the tests, and what a reader of the volume finds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,11 +14,10 @@ use crate::support_files::{MANIFEST, Place, change_mode, is_tmpfs};
 /// Permissions of the files, which are those without `--mode`.
 const MODE: u32 = 0o440;
 
-/// What a run is to leave: the name of each file, and the secret that it is read from. In the order of the names. Few
-/// secrets, since fetching them takes most of a run.
+/// The name of each file and its secret, ordered by name. Few secrets, since fetching them takes most of a run.
 pub type Set = [(&'static str, &'static str)];
 
-/// What was there before.
+/// The files before the run.
 pub const OLD: &Set = &[
     ("d/e/f", "old-1"),
     ("goes", "old-2"),
@@ -26,7 +25,7 @@ pub const OLD: &Set = &[
     ("value", "old-2"),
 ];
 
-/// What comes in its place. The last one is there before: as long as it is the old one, nothing is missing.
+/// The files of the run.
 pub const NEW: &Set = &[
     ("comes", "new-1"),
     ("d/e/f", "new-1"),
@@ -35,12 +34,12 @@ pub const NEW: &Set = &[
     ("value", "new-2"),
 ];
 
-/// How files take the place of others.
+/// How files are replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// All at once.
     Atomic,
-    /// Each by itself.
+    /// One by one.
     Plain,
 }
 
@@ -63,18 +62,18 @@ pub fn azure() -> Azure {
     azure
 }
 
-/// A place in memory where this machine has that: many runs write there.
+/// A place in memory if this machine has a tmpfs.
 pub fn place() -> Place {
     let memory = Path::new("/dev/shm");
     let parent = match is_tmpfs(memory) {
         true => memory.to_owned(),
         false => std::env::temp_dir(),
     };
-    // As the kernel says it of a descriptor.
+    // As the kernel names the path of a descriptor.
     Place::below(&parent.canonicalize().expect("it is there"))
 }
 
-/// Another place with all that DIR of this one holds.
+/// Another place with a copy of DIR.
 pub fn copy(original: &Place) -> Place {
     let copy = place();
     copy_all(&original.dir(), &copy.dir());
@@ -133,14 +132,14 @@ pub fn holds(place: &Place, layout: Layout, set: &Set, manifest: bool, context: 
     assert_eq!(seen, Vec::from_iter(expected), "{context}");
 }
 
-/// What a reader should find of a set.
+/// The contents of a set.
 pub fn contents(set: &Set) -> BTreeMap<&'static str, String> {
     set.iter()
         .map(|(name, secret)| (*name, value_of(secret)))
         .collect()
 }
 
-/// What a reader finds under these names in a directory of DIR, through links: names that lead to nothing are absent.
+/// What a reader finds under these names in a directory of DIR, through links. Missing files are absent.
 pub fn read_set<'a>(
     place: &Place,
     directory: &str,
@@ -158,7 +157,7 @@ pub fn read_set<'a>(
     found
 }
 
-/// No two values are the same, nor as long.
+/// All values differ, in length too.
 pub fn value_of(secret: &str) -> String {
     let sum = secret
         .bytes()
@@ -213,19 +212,19 @@ pub fn exactly(place: &Place) -> BTreeMap<PathBuf, String> {
     entries
 }
 
-/// The names in DIR that are of use to nobody.
+/// The temporary names in DIR that are not in use.
 pub fn left_over(place: &Place) -> Vec<String> {
-    let in_force = fs::read_link(place.path("..data")).unwrap_or_default();
+    let current = fs::read_link(place.path("..data")).unwrap_or_default();
     let names = fs::read_dir(place.dir()).expect("it can be listed");
     names
         .map(|entry| entry.expect("it can be listed").file_name())
-        .filter(|name| Path::new(name) != in_force)
+        .filter(|name| Path::new(name) != current)
         .map(|name| name.into_string().expect("it is text"))
         .filter(|name| name.starts_with("..akv-init-") || name == "..data_tmp")
         .collect()
 }
 
-/// Makes the manifest one of long ago, as the next run finds it: within the same second it need not be written anew.
+/// Sets the times in the manifest to long ago: within the same second the next run would not write it again.
 pub fn age(place: &Place) {
     for path in exactly(place)
         .keys()

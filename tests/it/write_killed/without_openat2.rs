@@ -1,4 +1,4 @@
-//! Without `openat2`, which kernels before 5.6 lack and sandboxes refuse: the same files, and the same refusals.
+//! Without `openat2`, which kernels before 5.6 lack and sandboxes refuse: the same files and the same errors.
 
 use std::cell::Cell;
 use std::fs;
@@ -8,16 +8,16 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::calls::Call;
-use super::scenario::Scenario;
-use super::swapped::swapped_everywhere;
+use super::scenario::{Scenario, at_points};
+use super::swapped::swapped;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, quiet, write};
 use crate::azure::Door;
 use crate::support::Failure;
 use crate::support_files::{Place, change_mode};
 
-/// How it fails, where it does.
-const WAYS: [Option<Errno>; 3] = [None, Some(Errno::ENOSYS), Some(Errno::EPERM)];
+/// The errors of `openat2`; none where it works.
+const RESULTS: [Option<Errno>; 3] = [None, Some(Errno::ENOSYS), Some(Errno::EPERM)];
 
 fn without_openat2(call: &Call, errno: Errno) -> Then {
     match call.name() == "openat2" && call.stop == Stop::Before {
@@ -27,11 +27,11 @@ fn without_openat2(call: &Call, errno: Errno) -> Then {
 }
 
 #[test]
-fn nested_files_are_written_all_the_same() {
+fn nested_files_are_written() {
     for layout in [Layout::Plain, Layout::Atomic] {
         let scenario = Scenario::kept(layout);
         let stage = scenario.set_up();
-        for errno in WAYS.into_iter().flatten() {
+        for errno in RESULTS.into_iter().flatten() {
             let volume = copy(&stage.template);
             let failed = Cell::new(0);
             let run = scenario.run(&stage.azure, &volume);
@@ -50,14 +50,14 @@ fn nested_files_are_written_all_the_same() {
     }
 }
 
-/// What a run says that finds this, with `openat2` and without it, and where it is put in between, as soon as all has
-/// been looked at. It is asserted to be the same.
+/// The error of a run that finds this, with and without `openat2`, and if it is planted before the run or after the
+/// first look at the volume. All are asserted to be the same.
 fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, Failure) {
     let azure = volume::azure();
     let mut failures: Vec<Failure> = Vec::new();
     let volume = volume::place();
     for early in [true, false] {
-        for errno in WAYS {
+        for errno in RESULTS {
             fs::remove_dir_all(volume.dir()).expect("it is ours");
             fs::create_dir(volume.dir()).expect("its name is free");
             if early {
@@ -80,7 +80,7 @@ fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, Failure) {
             let context = format!("{errno:?}: {outcome:?}");
             assert_eq!(failed.get() > 0, errno.is_some(), "{context}");
             failures.push(outcome.failure(73, "cannot create"));
-            // What is there before anything is fetched is found before.
+            // What was planted before the run is found before the fetch.
             assert_eq!(
                 azure.requests_at(Door::Vault).is_empty(),
                 early,
@@ -105,7 +105,7 @@ fn names_the_link(failure: &Failure, path: &Path) {
 }
 
 #[test]
-fn a_link_in_the_place_of_a_directory_is_refused_in_the_same_words() {
+fn link_in_place_of_a_directory_is_refused() {
     let (volume, failure) = refused(Layout::Plain, |volume| {
         fs::create_dir_all(volume.beside("outside/e")).expect("it can be made");
         symlink(volume.beside("outside"), volume.path("d")).expect("its name is free");
@@ -115,7 +115,7 @@ fn a_link_in_the_place_of_a_directory_is_refused_in_the_same_words() {
 }
 
 #[test]
-fn a_link_that_leads_up_or_nowhere_is_refused_in_the_same_words() {
+fn link_that_leads_up_or_dangles_is_refused() {
     for target in ["..", "../..", "nowhere", "."] {
         let (volume, failure) = refused(Layout::Plain, |volume| {
             fs::create_dir(volume.path("d")).expect("its name is free");
@@ -131,7 +131,7 @@ fn a_link_that_leads_up_or_nowhere_is_refused_in_the_same_words() {
 }
 
 #[test]
-fn a_data_directory_that_is_a_link_is_refused_in_the_same_words() {
+fn data_directory_that_is_a_link_is_refused() {
     let name = "..akv-init-0123456789abcdef";
     let (volume, failure) = refused(Layout::Atomic, |volume| {
         fs::create_dir_all(volume.beside("outside")).expect("it can be made");
@@ -142,7 +142,8 @@ fn a_data_directory_that_is_a_link_is_refused_in_the_same_words() {
     assert!(is_empty(&volume.beside("outside")));
 }
 
-#[test]
-fn without_openat2_too_a_directory_that_becomes_a_link_leads_nowhere() {
-    swapped_everywhere(|call| without_openat2(call, Errno::ENOSYS));
+at_points! {
+    directory_that_becomes_a_link_is_not_followed: |points| {
+        swapped(points, |call| without_openat2(call, Errno::ENOSYS));
+    };
 }

@@ -1,25 +1,23 @@
-//! SIGTERM at each system call with which `write` touches the volume: it is obeyed at once before the first change, and
-//! after the last one from then on.
+//! SIGTERM at each system call that touches the volume: it ends `write` at once before the first change, and after the
+//! last one from then on.
 
 use nix::sys::signal::Signal;
 
-use super::scenario::{Scenario, note, on_two_threads};
+use super::scenario::{Points, Scenario, at_points};
 use super::tracer::{Stop, Then, watch};
 use super::volume::{Layout, copy, exactly};
 use crate::become_command::inherited;
 
-fn stopped_everywhere(layout: Layout, least: usize) {
+fn interrupted(layout: Layout, least: usize, points: Points) {
     let scenario = Scenario::kept(layout);
     let stage = scenario.set_up();
     let lock = stage.calls.iter().position(|call| call.name() == "flock");
     let lock = lock.expect("DIR is locked before it is changed");
-    let points = stage.calls.len();
-    on_two_threads(points + lock + 1, |number| {
-        // Once signals have to wait, it does not matter which thread has to obey.
-        let (index, whole_process) = match number < points {
-            true => (number, true),
-            false => (number - points, false),
-        };
+    // Each call, and whether the signal is for the whole process. Once signals are blocked the thread does not matter.
+    let process = (0..stage.calls.len()).map(|index| (index, true));
+    let thread = (0..=lock).map(|index| (index, false));
+    let stops: Vec<(usize, bool)> = process.chain(thread).collect();
+    points.visit(&stops, least, |&(index, whole_process)| {
         let context = format!("at call {index}, {}", stage.calls[index].text);
         let volume = copy(&stage.template);
         let before = exactly(&volume);
@@ -38,7 +36,7 @@ fn stopped_everywhere(layout: Layout, least: usize) {
         failure.names("SIGTERM");
         let early = index <= lock;
         let untouched = exactly(&volume) == before;
-        // By another thread it may be obeyed while this one goes on, and then too late.
+        // Another thread may handle it while this one makes the first change.
         assert_eq!(
             untouched,
             early && (!whole_process || untouched),
@@ -48,16 +46,9 @@ fn stopped_everywhere(layout: Layout, least: usize) {
             scenario.complete(&volume, &context);
         }
     });
-    note(&format!("{layout:?}: stopped at {points} points"));
-    assert!(points >= least, "only {points} points");
 }
 
-#[test]
-fn plain_files_are_all_old_or_all_new_wherever_it_is_stopped() {
-    stopped_everywhere(Layout::Plain, 70);
-}
-
-#[test]
-fn an_atomic_set_is_old_or_new_wherever_it_is_stopped() {
-    stopped_everywhere(Layout::Atomic, 100);
+at_points! {
+    plain_files_are_all_old_or_all_new_after_a_signal: |points| interrupted(Layout::Plain, 70, points);
+    atomic_set_is_old_or_new_after_a_signal: |points| interrupted(Layout::Atomic, 100, points);
 }

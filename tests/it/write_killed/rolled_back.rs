@@ -1,18 +1,17 @@
-//! A run that fails at the very end, when everything has to be taken back, and is killed while it does that, or fails
-//! again.
+//! A run that fails at its last call, when all has to be rolled back, and is killed or fails again while it does so.
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::calls::Call;
-use super::scenario::{Scenario, Stage, note, on_two_threads};
+use super::scenario::{Points, Scenario, Stage, at_points};
 use super::tracer::{Stop, Then, watch};
 use super::volume::{Layout, copy, exactly};
 
-/// Where it fails: the last thing that is brought to the disk.
+/// The call that fails: the last `fsync`.
 fn last_sync(stage: &Stage) -> usize {
     let last = stage.calls.iter().rposition(|call| call.name() == "fsync");
-    last.expect("DIR is brought to the disk in the end")
+    last.expect("DIR is synced at the end")
 }
 
 fn fail(call: &Call, at: usize) -> Then {
@@ -22,12 +21,12 @@ fn fail(call: &Call, at: usize) -> Then {
     }
 }
 
-/// Lets something happen at each call with which it takes back what was done, of which there are at least so many.
-fn disturbed(layout: Layout, least: usize, stops: &[Stop], disturb: fn() -> Then) {
+/// Disturbs the run at each call of its roll-back, of which there are at least so many.
+fn disturbed(layout: Layout, least: usize, stops: &[Stop], disturb: fn() -> Then, points: Points) {
     let scenario = Scenario::kept(layout);
     let stage = scenario.set_up();
     let last = last_sync(&stage);
-    let mut points = Vec::new();
+    let mut calls = Vec::new();
     let volume = copy(&stage.template);
     let before = exactly(&volume);
     let run = scenario.run(&stage.azure, &volume);
@@ -35,14 +34,13 @@ fn disturbed(layout: Layout, least: usize, stops: &[Stop], disturb: fn() -> Then
         let late = call.index.is_some_and(|index| index > last);
         let new = call.stop == Stop::Before || call.changes();
         if late && new && stops.contains(&call.stop) {
-            points.push((call.index, call.stop, call.text.clone()));
+            calls.push((call.index, call.stop, call.text.clone()));
         }
         fail(call, last)
     });
     outcome.failure(73, "cannot create");
     assert_eq!(exactly(&volume), before);
-    on_two_threads(points.len(), |point| {
-        let (index, stop, text) = &points[point];
+    points.visit(&calls, least, |(index, stop, text)| {
         let context = format!("{stop:?} call {index:?}, {text}");
         let volume = copy(&stage.template);
         let run = scenario.run(&stage.azure, &volume);
@@ -59,40 +57,24 @@ fn disturbed(layout: Layout, least: usize, stops: &[Stop], disturb: fn() -> Then
             "{context}: {ended:?}"
         );
         scenario.whole(&volume, &context);
-        stage.kept_only_what_is_so(scenario, &volume, &context);
+        stage.keeps_only_right_values(scenario, &volume, &context);
         scenario.next_run_completes(&stage.azure, &volume, &context);
     });
-    note(&format!(
-        "{scenario}: {} points of taking back",
-        points.len()
-    ));
-    assert!(points.len() >= least, "only {} points", points.len());
 }
 
-#[test]
-fn plain_files_are_whole_wherever_it_is_killed_while_it_takes_back() {
-    disturbed(Layout::Plain, 15, &[Stop::Before, Stop::After], || {
-        Then::Kill
-    });
+const BOTH: [Stop; 2] = [Stop::Before, Stop::After];
+
+fn killed(layout: Layout, least: usize, points: Points) {
+    disturbed(layout, least, &BOTH, || Then::Kill, points);
 }
 
-#[test]
-fn an_atomic_set_is_whole_wherever_it_is_killed_while_it_takes_back() {
-    disturbed(Layout::Atomic, 40, &[Stop::Before, Stop::After], || {
-        Then::Kill
-    });
+fn failed(layout: Layout, least: usize, points: Points) {
+    disturbed(layout, least, &BOTH[..1], || Then::Fail(Errno::EIO), points);
 }
 
-#[test]
-fn plain_files_are_whole_when_taking_back_fails_too() {
-    disturbed(Layout::Plain, 10, &[Stop::Before], || {
-        Then::Fail(Errno::EIO)
-    });
-}
-
-#[test]
-fn an_atomic_set_is_whole_when_taking_back_fails_too() {
-    disturbed(Layout::Atomic, 20, &[Stop::Before], || {
-        Then::Fail(Errno::EIO)
-    });
+at_points! {
+    plain_files_are_complete_after_a_kill: |points| killed(Layout::Plain, 15, points);
+    atomic_set_is_complete_after_a_kill: |points| killed(Layout::Atomic, 40, points);
+    plain_files_are_complete_after_a_second_failure: |points| failed(Layout::Plain, 10, points);
+    atomic_set_is_complete_after_a_second_failure: |points| failed(Layout::Atomic, 20, points);
 }
