@@ -9,7 +9,7 @@ mod interrupted;
 mod order;
 #[cfg(target_arch = "x86_64")]
 mod rolled_back;
-mod scenario;
+pub mod scenario;
 mod swapped;
 mod tracer;
 pub mod volume;

@@ -1,5 +1,5 @@
-//! Two runs of `write` at once on one DIR, again and again, under the eyes of a reader: it sees whole files, and in the
-//! atomic layout whole sets.
+//! Two runs of `write` at once on one DIR, repeatedly, and a reader, which finds complete files, and in the atomic layout
+//! complete sets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,6 +10,7 @@ use std::thread;
 
 use crate::azure::{Azure, Door};
 use crate::support_files::Place;
+use crate::write_killed::scenario::{Points, at_points};
 use crate::write_killed::volume::{
     Layout, Set, contents, holds, place, quiet, read_set, value_of, write,
 };
@@ -31,11 +32,9 @@ const B: &Set = &[
 /// The names that both sets have.
 const SHARED: [&str; 3] = ["d/e/f", "first", "second"];
 
-const TIMES: usize = 200;
-
-/// How often the reader has seen each set.
+/// How often the reader has found each set.
 #[derive(Default)]
-struct Seen {
+struct Found {
     a: usize,
     b: usize,
 }
@@ -55,8 +54,12 @@ fn shared(set: &Set) -> Contents {
     contents
 }
 
-/// Starts both runs so often, while somebody reads.
-fn together(layout: Layout, read: impl Fn(&Place, &mut Seen) + Sync) {
+/// Starts both runs repeatedly while `read` reads.
+fn together(layout: Layout, points: Points, read: fn(&Place, &mut Found)) {
+    let times = match points {
+        Points::All => 200,
+        Points::Sample => 20,
+    };
     let azure = Azure::start();
     for (_, secret) in A.iter().chain(B) {
         azure.secret(secret, &value_of(secret));
@@ -71,15 +74,15 @@ fn together(layout: Layout, read: impl Fn(&Place, &mut Seen) + Sync) {
     let mut last = Which::A;
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut seen = Seen::default();
+            let mut found = Found::default();
             while !done.load(Ordering::Relaxed) {
-                read(volume, &mut seen);
+                read(volume, &mut found);
             }
-            seen
+            found
         });
-        // Also where the test fails, or the reader would go on for ever.
+        // The reader must end if the test fails.
         let stop = Stop(&done);
-        for time in 0..TIMES {
+        for time in 0..times {
             let sets = if time % 2 == 0 { [A, B] } else { [B, A] };
             let runs = sets.map(|set| write(&azure, volume, layout, set, true).spawn());
             for run in runs {
@@ -88,8 +91,13 @@ fn together(layout: Layout, read: impl Fn(&Place, &mut Seen) + Sync) {
             last = of_one_run(volume, layout, &format!("time {time}"));
         }
         drop(stop);
-        let seen = reader.join().expect("the reader found nothing amiss");
-        assert!(seen.a > 0 && seen.b > 0, "{} of A, {} of B", seen.a, seen.b);
+        let found = reader.join().expect("the reader found no error");
+        assert!(
+            found.a > 0 && found.b > 0,
+            "{} of A, {} of B",
+            found.a,
+            found.b
+        );
     });
     kept(&azure, volume, layout, last);
 }
@@ -103,15 +111,15 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Asserts that all is of the run that ended last, and nothing else is there.
+/// Asserts that all is of the run that ended last, and there is nothing else.
 fn of_one_run(volume: &Place, layout: Layout, context: &str) -> Which {
-    let seen = read_set(volume, "", SHARED);
-    let which = match seen == shared(A) {
+    let found = read_set(volume, "", SHARED);
+    let which = match found == shared(A) {
         true => Which::A,
         false => Which::B,
     };
     let set = if which == Which::A { A } else { B };
-    assert_eq!(seen, shared(set), "{context}");
+    assert_eq!(found, shared(set), "{context}");
     match layout {
         Layout::Atomic => holds(volume, layout, set, true, context),
         Layout::Plain => {
@@ -123,12 +131,12 @@ fn of_one_run(volume: &Place, layout: Layout, context: &str) -> Which {
     which
 }
 
-/// Asserts that while Azure cannot be reached the files of the last run are kept, and the other's are not.
+/// Asserts that while Azure is unavailable the files of the last run are kept, and the other's are not.
 fn kept(azure: &Azure, volume: &Place, layout: Layout, last: Which) {
-    let nowhere = Azure::builder().closed(Door::Imds).start();
+    let closed = Azure::builder().closed(Door::Imds).start();
     for (which, set) in [(Which::A, A), (Which::B, B)] {
         let outcome = write(azure, volume, layout, set, true)
-            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", nowhere.imds())
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", closed.imds())
             .env("AKV_INIT_TIMEOUT", "0")
             .outcome();
         let expected = if which == last { 0 } else { 69 };
@@ -137,30 +145,30 @@ fn kept(azure: &Azure, volume: &Place, layout: Layout, last: Which) {
 }
 
 /// Reads each file that both sets have.
-fn read_files(volume: &Place, seen: &mut Seen) {
+fn read_files(volume: &Place, found: &mut Found) {
     let (a, b) = (shared(A), shared(B));
     for name in SHARED {
-        let text = fs::read_to_string(volume.path(name)).expect("a file that is replaced is there");
+        let text = fs::read_to_string(volume.path(name)).expect("a file that is replaced exists");
         let (is_a, is_b) = (text == a[name], text == b[name]);
         assert!(is_a || is_b, "{name}: {text}");
-        seen.a += usize::from(is_a);
-        seen.b += usize::from(is_b);
+        found.a += usize::from(is_a);
+        found.b += usize::from(is_b);
     }
 }
 
-/// Opens the directory that is in force, and reads a whole set through it.
-fn read_one_set(volume: &Place, seen: &mut Seen) {
-    let in_force = || fs::read_link(volume.path("..data")).expect("..data is always there");
-    let target = in_force();
-    let found = read_below(volume.path("").join(&target));
-    // It is another one by now: the old one may be half gone.
-    if in_force() != target {
+/// Opens the current directory, and reads a complete set through it.
+fn read_one_set(volume: &Place, found: &mut Found) {
+    let current = || fs::read_link(volume.path("..data")).expect("..data always exists");
+    let target = current();
+    let set = read_below(volume.path("").join(&target));
+    // It was replaced meanwhile, so the old one may be incomplete.
+    if current() != target {
         return;
     }
-    let (is_a, is_b) = (found == contents(A), found == contents(B));
-    assert!(is_a || is_b, "{found:?}");
-    seen.a += usize::from(is_a);
-    seen.b += usize::from(is_b);
+    let (is_a, is_b) = (set == contents(A), set == contents(B));
+    assert!(is_a || is_b, "{set:?}");
+    found.a += usize::from(is_a);
+    found.b += usize::from(is_b);
 }
 
 fn read_below(directory: PathBuf) -> Contents {
@@ -177,12 +185,7 @@ fn read_below(directory: PathBuf) -> Contents {
     found
 }
 
-#[test]
-fn plain_files_are_whole_while_two_runs_write_them() {
-    together(Layout::Plain, read_files);
-}
-
-#[test]
-fn an_atomic_set_is_one_runs_while_two_write_it() {
-    together(Layout::Atomic, read_one_set);
+at_points! {
+    plain_files_are_complete_during_two_runs: |points| together(Layout::Plain, points, read_files);
+    atomic_set_is_of_one_of_two_runs: |points| together(Layout::Atomic, points, read_one_set);
 }

@@ -9,10 +9,15 @@ use nix::unistd::Pid;
 use super::run;
 use crate::azure::{Answer, Azure, Door};
 use crate::become_command::inherited;
+use crate::write_killed::scenario::{Points, at_points};
 
 /// Sends SIGTERM so often, each time around the moment of execve: a little later where it ended akv-init, a little
 /// sooner where it ended COMMAND. A lost signal leaves COMMAND running to its end.
-fn around_the_exec(times: u32, received_by: Door) {
+fn around_the_exec(points: Points, received_by: Door) {
+    let times = match points {
+        Points::All => 150,
+        Points::Sample => 30,
+    };
     let azure = Azure::start();
     let mut delay = Duration::ZERO;
     let step = Duration::from_micros(40);
@@ -41,14 +46,9 @@ fn around_the_exec(times: u32, received_by: Door) {
     }
 }
 
-#[test]
-fn signal_around_the_exec_is_not_dropped() {
-    around_the_exec(150, Door::Vault);
-}
-
-#[test]
-fn signal_after_the_token_request_is_not_dropped() {
-    around_the_exec(50, Door::Imds);
+at_points! {
+    signal_around_the_exec_is_not_dropped: |points| around_the_exec(points, Door::Vault);
+    signal_after_the_token_request_is_not_dropped: |points| around_the_exec(points, Door::Imds);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn blocked_signals_never_end_the_run() {
 fn several_signals_at_once_cause_one_error_line() {
     let azure = Azure::start();
     azure.always(Door::Imds, Answer::usual().hold());
-    for count in 1..=50 {
+    for count in 1..=20 {
         let running = run(&azure, &["/bin/true"]).spawn();
         azure.wait_for(Door::Imds, count);
         for signal in super::SIGNALS {
