@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::azure::{ARC_KEY_FILE, Azure, Endpoint, Response};
 use crate::rows;
 use crate::support_identities::{Source, assert_token, only_request, with};
-use crate::support_tables::check_rows;
+use crate::support_tables::check_sources;
 
 const ARC: Source = Source::Arc;
 
@@ -45,9 +45,7 @@ fn challenge_that_is_not_the_agents_is_rejected_before_a_file_is_read() {
         "no challenge": Response::status(401) => 76 once, hint;
         "a token without the key": Response::token(json!({"expires_in": 3599})) => 76 once, hint;
     };
-    check_rows(rows, Endpoint::Platform, 78, |azure, options| {
-        ARC.token(azure, options)
-    });
+    check_sources([(ARC, rows)]);
 }
 
 #[test]

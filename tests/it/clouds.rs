@@ -21,6 +21,7 @@ fn cloud_has_its_authority_and_its_resource() {
         for source in [
             Source::Secret,
             Source::Certificate,
+            Source::Workload,
             Source::AppService,
             Source::CloudShell,
         ] {

@@ -1,20 +1,89 @@
-//! Refusals of Entra: exit code, hint and attempts of each AADSTS number, for workload identity, and the few that differ
-//! for other sources. What every source of identity has in common is in `faults.rs`.
+//! Entra: the request of each source, and refusals with the exit code, hint and attempts of each AADSTS number. What every
+//! source of identity has in common is in `faults.rs`.
 
 use std::fs;
 
 use serde_json::json;
 
-use crate::azure::{APPLICATION, Azure, Endpoint, Response};
-use crate::network::wire::{assert_got_it, counts, one_secret_federated};
+use crate::azure::{APPLICATION, Azure, BASE_PATH, Endpoint, Response, TENANT, TOKEN_PROXY_NAME};
+use crate::network::wire::{assert_got_it, counts, headers, one_secret_federated, user_agent};
 use crate::rows;
-use crate::support_identities::Source;
-use crate::support_tables::{Row, check_rows};
+use crate::support_identities::{Source, only_request};
+use crate::support_tables::{Row, check_sources};
 
 fn check(rows: Vec<Row>) {
-    check_rows(rows, Endpoint::Login, 0, |azure, options| {
-        Source::Workload.token(azure, options)
-    });
+    check_sources([(Source::Workload, rows)]);
+}
+
+#[test]
+fn request_is_as_documented() {
+    let assertion_type = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    for source in [
+        Source::Certificate,
+        Source::Secret,
+        Source::TokenProxy,
+        Source::Workload,
+    ] {
+        let azure = Azure::start();
+        assert_got_it(&source.exec(&azure, &[]).outcome());
+        let request = only_request(&azure, source.endpoint());
+        let proxy = source == Source::TokenProxy;
+        let base = if proxy { BASE_PATH } else { "" };
+        let target = format!("{base}/{TENANT}/oauth2/v2.0/token");
+        assert_eq!(
+            (request.method.as_str(), &request.target),
+            ("POST", &target)
+        );
+        assert_eq!(
+            request.sni.as_deref(),
+            Some(if proxy { TOKEN_PROXY_NAME } else { "localhost" })
+        );
+        let host = azure.login().replace("https://", "");
+        assert!(proxy || request.host == host, "{}", request.host);
+        let mut expected = vec![
+            "accept: application/json".to_owned(),
+            "client-request-id: UUID".to_owned(),
+            format!("content-length: {}", request.body.len()),
+            "content-type: application/x-www-form-urlencoded".to_owned(),
+            format!("host: {}", request.host),
+            user_agent(),
+        ];
+        expected.sort();
+        assert_eq!(headers(&request), expected, "{source:?}");
+        let body = String::from_utf8(request.body).unwrap();
+        let mut fields: Vec<&str> = body.split('&').collect();
+        fields.sort_unstable();
+        let (client, scope) = (
+            format!("client_id={APPLICATION}"),
+            "scope=https%3A%2F%2Fvault.azure.net%2F.default",
+        );
+        let own = fields
+            .iter()
+            .position(|it| it.starts_with("client_assertion=") || it.starts_with("client_secret="));
+        let credential = fields.remove(own.expect("a credential"));
+        let mut expected = vec![client.as_str(), "grant_type=client_credentials", scope];
+        // The secret contains every character that a form must encode.
+        let sent = match source {
+            Source::Secret => "Xy8Q~a.b_c-d%2Be%2Ff%3D%26g%25h%20wholly-secret".to_owned(),
+            Source::TokenProxy => fs::read_to_string(azure.binding_token_file()).unwrap(),
+            Source::Workload => fs::read_to_string(azure.token_file()).unwrap(),
+            _ => credential.split_once('=').unwrap().1.to_owned(),
+        };
+        let assertion = format!("client_assertion_type={assertion_type}");
+        if source == Source::Secret {
+            assert_eq!(credential, format!("client_secret={sent}"));
+        } else {
+            expected.insert(0, &assertion);
+            assert_eq!(credential, format!("client_assertion={sent}"));
+        }
+        assert_eq!(fields, expected, "{source:?}");
+        // The credential is in this body and nowhere else.
+        for other in azure.requests() {
+            let head = format!("{}{:?}", other.target, other.headers);
+            assert!(!head.contains(&sent), "{head}");
+        }
+        assert_eq!(azure.requests().len(), 2);
+    }
 }
 
 #[test]

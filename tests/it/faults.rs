@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::azure::{Azure, Endpoint, Response};
+use crate::azure::{Azure, Response};
 use crate::rows;
 use crate::support_identities::{Source, assert_token};
-use crate::support_tables::{Attempts, Row, check_rows, in_parallel};
+use crate::support_tables::{Attempts, Row, check_sources, in_parallel};
 
 /// In every body that is not a token response.
 const LEAK: &str = "LEAKofTOKEN.LEAKofTOKEN.LEAKofTOKEN";
@@ -111,14 +111,6 @@ fn bodies() -> Vec<Row> {
     }
 }
 
-/// Azure Arc needs a key file for its second request, and ends with 78 without it.
-fn check(source: Source, rows: Vec<Row>) {
-    let good = if source == Source::Arc { 78 } else { 0 };
-    check_rows(rows, source.endpoint(), good, |azure, options| {
-        source.token(azure, options)
-    });
-}
-
 fn all_rows(source: Source) -> Vec<Row> {
     let rows = [
         connections(),
@@ -130,40 +122,35 @@ fn all_rows(source: Source) -> Vec<Row> {
     rows.concat()
 }
 
-/// As `check`. The endpoints of 2017 have a hint for what a response contains, and none for how it arrives.
-fn check_arrival(source: Source, mut rows: Vec<Row>) {
+/// The endpoints of 2017 have a hint for what a response contains, and none for how it arrives.
+fn without_hints_of_2017((source, mut rows): (Source, Vec<Row>)) -> (Source, Vec<Row>) {
     if matches!(source, Source::CloudShell | Source::MachineLearning) {
         rows.iter_mut().for_each(|row| row.hint = None);
     }
-    check(source, rows);
+    (source, rows)
 }
 
 #[test]
 fn broken_connections() {
-    Source::ALL
-        .into_iter()
-        .for_each(|source| check_arrival(source, connections()));
+    let tables = Source::ALL.map(|source| (source, connections()));
+    check_sources(tables.map(without_hints_of_2017));
 }
 
 #[test]
 fn redirects_are_rejected() {
-    Source::ALL
-        .into_iter()
-        .for_each(|source| check_arrival(source, redirects()));
+    let tables = Source::ALL.map(|source| (source, redirects()));
+    check_sources(tables.map(without_hints_of_2017));
 }
 
 #[test]
 fn statuses_of_every_source() {
-    Source::ALL
-        .into_iter()
-        .for_each(|source| check(source, [statuses(), statuses_of(source)].concat()));
+    let rows = |source| [statuses(), statuses_of(source)].concat();
+    check_sources(Source::ALL.map(|source| (source, rows(source))));
 }
 
 #[test]
 fn bodies_without_a_token_are_rejected() {
-    Source::ALL
-        .into_iter()
-        .for_each(|source| check(source, bodies()));
+    check_sources(Source::ALL.map(|source| (source, bodies())));
 }
 
 #[test]
@@ -211,17 +198,13 @@ fn every_retried_fault_ends_at_the_deadline() {
 #[test]
 fn retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     let throttled = |name: &str, value: &str| Response::status(429).header(name, value);
-    check_rows(
-        rows! {
-            "date in the past": throttled("Retry-After", "Thu, 31 Dec 2020 23:59:50 GMT") => 69 retried, hint;
-            "not a number": throttled("Retry-After", "invalid") => 69 retried, hint;
-            "not an HTTP date": throttled("Retry-After", "01 Jan 2021 00:00:00 GMT") => 69 retried, hint;
-            "milliseconds of Azure": throttled("x-ms-retry-after-ms", "300") => 69 retried, hint;
-            "seconds": throttled("Retry-After", "123") => 69 once, hint, names 123;
-            "milliseconds": throttled("retry-after-ms", "123000") => 69 once, hint, names 123;
-        },
-        Endpoint::Platform,
-        0,
-        |azure, options| Source::AppService.token(azure, options),
-    );
+    let rows = rows! {
+        "date in the past": throttled("Retry-After", "Thu, 31 Dec 2020 23:59:50 GMT") => 69 retried, hint;
+        "not a number": throttled("Retry-After", "invalid") => 69 retried, hint;
+        "not an HTTP date": throttled("Retry-After", "01 Jan 2021 00:00:00 GMT") => 69 retried, hint;
+        "milliseconds of Azure": throttled("x-ms-retry-after-ms", "300") => 69 retried, hint;
+        "seconds": throttled("Retry-After", "123") => 69 once, hint, names 123;
+        "milliseconds": throttled("retry-after-ms", "123000") => 69 once, hint, names 123;
+    };
+    check_sources([(Source::AppService, rows)]);
 }

@@ -10,8 +10,8 @@ use crate::network::listen::Listened;
 use crate::network::wire::{connections, headers, query, user_agent};
 use crate::support::Run;
 use crate::support_identities::{CLIENT, Source, VAULT, assert_token, only_request, with};
+use crate::support_tables::in_parallel;
 
-/// The sources. Without a key file, which needs a namespace, Azure Arc ends after its first response with 78.
 const ALL: [Source; 5] = [
     Source::AppService,
     Source::Arc,
@@ -30,15 +30,14 @@ fn variable(source: Source) -> &'static str {
     }
 }
 
-/// The exit code of a run whose requests get good responses.
-fn good(source: Source) -> i32 {
-    if source == Source::Arc { 78 } else { 0 }
-}
-
 #[track_caller]
 fn assert_good(source: Source, run: Run) {
     let outcome = run.outcome();
-    assert_eq!(outcome.code, Some(good(source)), "{source:?}: {outcome:?}");
+    assert_eq!(
+        outcome.code,
+        Some(source.good_code()),
+        "{source:?}: {outcome:?}"
+    );
 }
 
 fn last_request(azure: &Azure, source: Source) -> Request {
@@ -270,15 +269,15 @@ fn proxy_is_never_used() {
 /// The sidecar of Container Apps, for one, is often not up when the container starts.
 #[test]
 fn refused_connection_is_retried() {
-    for source in ALL {
+    in_parallel(ALL, |source| {
         let azure = Azure::builder().closed(source.endpoint()).start();
         let mut run = Listened::start(source.token(&azure, &["--verbose"]).json());
         run.until_attempt(2);
         azure.open(source.endpoint());
         let outcome = run.outcome();
-        assert_eq!(outcome.code, Some(good(source)), "{}", outcome.stderr);
+        assert_eq!(outcome.code, Some(source.good_code()), "{}", outcome.stderr);
         only_request(&azure, source.endpoint());
-    }
+    });
 }
 
 #[test]

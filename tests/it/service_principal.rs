@@ -1,47 +1,15 @@
-//! A service principal with a secret: the form, where the secret can be, and settings that are rejected. Its certificate
-//! has a file of its own.
+//! A service principal with a secret: where the secret can be, and settings that are rejected. Its certificate has a file
+//! of its own.
 
 mod certificate;
 
 use std::fs;
 
-use crate::azure::{APPLICATION, Azure, CLIENT_SECRET, Endpoint, Identity, Response, TENANT};
-use crate::network::wire::{assert_got_it, connections, headers, user_agent};
+use crate::azure::{Azure, CLIENT_SECRET, Endpoint, Identity, Response};
+use crate::network::wire::connections;
 use crate::support_identities::{CLIENT, Source, assert_token, only_request, with};
 
 const HERE: Source = Source::Secret;
-
-#[test]
-fn request_is_as_documented() {
-    let azure = Azure::start();
-    assert_got_it(&HERE.exec(&azure, &[]).outcome());
-    let request = only_request(&azure, Endpoint::Login);
-    assert_eq!(
-        (request.method.as_str(), request.target.as_str()),
-        ("POST", format!("/{TENANT}/oauth2/v2.0/token").as_str())
-    );
-    let host = format!("host: {}", azure.login().trim_start_matches("https://"));
-    assert_eq!(
-        headers(&request),
-        [
-            "accept: application/json",
-            "client-request-id: UUID",
-            &format!("content-length: {}", request.body.len()),
-            "content-type: application/x-www-form-urlencoded",
-            &host,
-            &user_agent(),
-        ]
-    );
-    // The secret contains every character that a form must encode.
-    assert_eq!(
-        String::from_utf8(request.body).unwrap(),
-        format!(
-            "client_id={APPLICATION}&grant_type=client_credentials\
-             &client_secret=Xy8Q~a.b_c-d%2Be%2Ff%3D%26g%25h%20wholly-secret\
-             &scope=https%3A%2F%2Fvault.azure.net%2F.default"
-        )
-    );
-}
 
 #[test]
 fn secret_in_a_file_may_end_in_a_line_end() {

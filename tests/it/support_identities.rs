@@ -61,6 +61,12 @@ impl Source {
         self.endpoint()
     }
 
+    /// The exit code of a run whose responses are good: without a key file, which needs a namespace, Azure Arc is a
+    /// configuration error after its first response.
+    pub fn good_code(self) -> i32 {
+        if self == Source::Arc { 78 } else { 0 }
+    }
+
     /// The variables that select it.
     pub fn environment(self, azure: &Azure) -> Environment {
         match self {

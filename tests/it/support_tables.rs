@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use std::thread;
 
 use crate::azure::{Azure, Endpoint, Response};
+use crate::network::wire::one_secret;
 use crate::support::Run;
-use crate::support_identities::leak;
+use crate::support_identities::{Source, leak};
 
 /// How many rows run at the same time: most of their time is waiting for a backoff or a deadline.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 12;
 
 /// How often the endpoint receives the request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,68 +69,87 @@ macro_rules! rows {
     (@set $row:ident refusal $value:expr) => { $row.refusal = Some($value.to_string()) };
 }
 
-/// Checks every row at this endpoint. `run` is a run with these options; with a good response it ends with `good`.
-pub fn check_rows(
-    rows: Vec<Row>,
-    endpoint: Endpoint,
-    good: i32,
-    run: impl Fn(&Azure, &[&str]) -> Run + Sync,
-) {
-    each(rows, |azure, row| {
-        let count = || azure.requests_at(endpoint).len();
-        let fail = |options: &[&str], requests: usize| {
-            let before = count();
-            azure.always(endpoint, row.response.clone());
-            let outcome = run(azure, &[&["--verbose"], options].concat())
-                .json()
-                .outcome();
-            azure.clear(endpoint);
-            let failure = outcome.failure(row.code, cause_of(row.code));
-            assert_eq!(count() - before, requests, "requests of {}", failure.line);
-            assert_eq!(leak(azure, &outcome, &["LEAK"]), None);
-            match row.hint {
-                Some(true) => failure.hinted(),
-                Some(false) => failure.unhinted(),
-                None => &failure,
-            };
-            for value in &row.named {
-                failure.names(value);
-            }
-            if let Some(refusal) = &row.refusal {
-                failure.fact("refusal", refusal.as_str());
-            }
-        };
-        match row.attempts {
-            Attempts::Once => fail(&["--timeout", "30"], 1),
-            Attempts::Counted(attempts) => fail(&["--timeout", "30"], attempts),
-            Attempts::Retried => {
-                fail(&["--timeout", "0"], 1);
-                let before = count();
-                azure.next(endpoint, row.response.clone());
-                let outcome = run(azure, &["--timeout", "30"]).outcome();
-                assert_eq!(outcome.code, Some(good), "{}", outcome.stderr);
-                assert_eq!(count() - before, 2, "requests of a success");
-            }
-        }
+/// Checks the rows of several sources of identity.
+pub fn check_sources(tables: impl IntoIterator<Item = (Source, Vec<Row>)>) {
+    let rows = tables.into_iter().flat_map(|(source, rows)| {
+        let named = move |row: Row| (format!("{source:?}: {}", row.name), (source, row));
+        rows.into_iter().map(named)
+    });
+    each(rows.collect(), |azure, (source, row)| {
+        let run = |options: &[&str]| source.token(azure, options);
+        check_row(azure, row, source.endpoint(), source.good_code(), run);
     });
 }
 
-/// Runs `test` for every row, several at a time, each worker with an [`Azure`] of its own. Fails with the names of all
-/// rows that failed.
-pub fn each(rows: Vec<Row>, test: impl Fn(&Azure, &Row) + Sync) {
-    let total = rows.len();
-    assert!(total > 0, "the table is empty");
+/// Checks the rows of a vault.
+pub fn check_vault(rows: Vec<Row>) {
+    let named = rows.into_iter().map(|row| (row.name.clone(), row));
+    each(named.collect(), |azure, row| {
+        let run = |options: &[&str]| one_secret(azure, options);
+        check_row(azure, row, Endpoint::Vault, 0, run);
+    });
+}
+
+/// `run` is a run with these options; with a good response it ends with `good`.
+fn check_row(
+    azure: &Azure,
+    row: &Row,
+    endpoint: Endpoint,
+    good: i32,
+    run: impl Fn(&[&str]) -> Run,
+) {
+    let count = || azure.requests_at(endpoint).len();
+    let fail = |timeout: &str, requests: usize| {
+        let before = count();
+        azure.always(endpoint, row.response.clone());
+        let options = ["--verbose", "--timeout", timeout];
+        let outcome = run(&options).json().outcome();
+        azure.clear(endpoint);
+        let failure = outcome.failure(row.code, cause_of(row.code));
+        assert_eq!(count() - before, requests, "requests of {}", failure.line);
+        assert_eq!(leak(azure, &outcome, &["LEAK"]), None);
+        match row.hint {
+            Some(true) => failure.hinted(),
+            Some(false) => failure.unhinted(),
+            None => &failure,
+        };
+        for value in &row.named {
+            failure.names(value);
+        }
+        if let Some(refusal) = &row.refusal {
+            failure.fact("refusal", refusal.as_str());
+        }
+    };
+    match row.attempts {
+        Attempts::Once => fail("30", 1),
+        Attempts::Counted(attempts) => fail("30", attempts),
+        Attempts::Retried => {
+            fail("0", 1);
+            let before = count();
+            azure.next(endpoint, row.response.clone());
+            let outcome = run(&["--timeout", "30"]).outcome();
+            assert_eq!(outcome.code, Some(good), "{}", outcome.stderr);
+            assert_eq!(count() - before, 2, "requests of a success");
+        }
+    }
+}
+
+/// Runs `test` for every named row, several at a time, each worker with an [`Azure`] of its own. Fails with the names of
+/// all rows that failed.
+fn each<T: Send>(rows: Vec<(String, T)>, test: impl Fn(&Azure, &T) + Sync) {
+    let workers = PARALLEL.min(rows.len());
+    assert!(workers > 0, "the table is empty");
     let (rows, failed) = (Mutex::new(rows.into_iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..PARALLEL.min(total) {
+        for _ in 0..workers {
             scope.spawn(|| {
                 let azure = Azure::start();
                 loop {
-                    let Some(row) = rows.lock().unwrap().next() else {
+                    let Some((name, row)) = rows.lock().unwrap().next() else {
                         return;
                     };
                     if catch_unwind(AssertUnwindSafe(|| test(&azure, &row))).is_err() {
-                        failed.lock().unwrap().push(row.name);
+                        failed.lock().unwrap().push(name);
                         Endpoint::ALL.into_iter().for_each(|it| azure.clear(it));
                     }
                 }

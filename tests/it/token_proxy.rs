@@ -3,11 +3,9 @@
 
 use std::fs;
 
-use crate::azure::{
-    APPLICATION, Azure, BASE_PATH, Certificate, Endpoint, Response, TENANT, TOKEN_PROXY_NAME,
-};
+use crate::azure::{Azure, BASE_PATH, Certificate, Endpoint, Response, TENANT};
 use crate::network::listen::Listened;
-use crate::network::wire::{assert_got_it, connections, counts, headers, user_agent};
+use crate::network::wire::{assert_got_it, connections};
 use crate::support::Run;
 use crate::support_identities::{Source, assert_token, only_request};
 
@@ -17,45 +15,6 @@ const PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
 const NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
 const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
 const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
-
-#[test]
-fn request_to_the_proxy_is_the_one_to_entra() {
-    let azure = Azure::start();
-    assert_got_it(&HERE.exec(&azure, &[]).outcome());
-    assert_eq!(counts(&azure), [0, 0, 1]);
-    let request = only_request(&azure, Endpoint::TokenProxy);
-    assert_eq!(
-        (request.method.as_str(), request.target.as_str()),
-        (
-            "POST",
-            format!("{BASE_PATH}/{TENANT}/oauth2/v2.0/token").as_str()
-        )
-    );
-    assert_eq!(request.sni.as_deref(), Some(TOKEN_PROXY_NAME));
-    let sent = headers(&request);
-    let without_host: Vec<&String> = sent
-        .iter()
-        .filter(|line| !line.starts_with("host: "))
-        .collect();
-    assert_eq!(
-        without_host,
-        [
-            "accept: application/json",
-            "client-request-id: UUID",
-            &format!("content-length: {}", request.body.len()),
-            "content-type: application/x-www-form-urlencoded",
-            &user_agent(),
-        ]
-    );
-    let field = |name: &str| request.form(name).unwrap();
-    assert_eq!(field("client_id"), APPLICATION);
-    assert_eq!(field("grant_type"), "client_credentials");
-    assert_eq!(field("scope"), "https://vault.azure.net/.default");
-    assert_eq!(
-        field("client_assertion"),
-        fs::read_to_string(azure.binding_token_file()).unwrap()
-    );
-}
 
 #[test]
 fn base_path_is_joined_with_one_slash() {

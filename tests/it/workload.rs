@@ -1,4 +1,4 @@
-//! Workload identity: the request to Entra, the token file, and the cloud's authority. Refusals are in `entra.rs`.
+//! Workload identity: the token file and the client id. The request and its refusals are in `entra.rs`.
 
 mod settings;
 
@@ -6,52 +6,8 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::azure::{APPLICATION, Azure, Endpoint, Identity, Response, TENANT};
-use crate::network::wire::{assert_got_it, counts, headers, one_secret_federated, user_agent};
-
-#[test]
-fn request_is_as_documented() {
-    let azure = Azure::start();
-    assert_got_it(&one_secret_federated(&azure, &[]).outcome());
-    assert_eq!(counts(&azure), [0, 1, 1]);
-    let request = azure.requests_at(Endpoint::Login).pop().unwrap();
-    assert_eq!(request.method, "POST");
-    assert_eq!(request.target, format!("/{TENANT}/oauth2/v2.0/token"));
-    let host = format!("host: {}", azure.login().trim_start_matches("https://"));
-    assert_eq!(
-        headers(&request),
-        [
-            "accept: application/json",
-            "client-request-id: UUID",
-            &format!("content-length: {}", request.body.len()),
-            "content-type: application/x-www-form-urlencoded",
-            &host,
-            &user_agent(),
-        ]
-    );
-    let field = |name: &str| request.form(name).unwrap();
-    assert_eq!(field("client_id"), APPLICATION);
-    assert_eq!(field("grant_type"), "client_credentials");
-    assert_eq!(
-        field("client_assertion_type"),
-        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    );
-    assert_eq!(field("scope"), "https://vault.azure.net/.default");
-    assert_eq!(
-        field("client_assertion"),
-        fs::read_to_string(azure.token_file()).unwrap()
-    );
-    assert_eq!(request.body.split(|&byte| byte == b'&').count(), 5);
-    // The assertion is in the body of this request and nowhere else.
-    let target_and_headers = format!("{}{:?}", request.target, request.headers);
-    assert!(!target_and_headers.contains(&field("client_assertion")));
-    assert!(
-        !azure.requests_at(Endpoint::Vault)[0]
-            .headers
-            .iter()
-            .any(|(_, value)| { value.contains(&field("client_assertion")) })
-    );
-}
+use crate::azure::{Azure, Endpoint, Identity, Response};
+use crate::network::wire::{assert_got_it, counts, one_secret_federated};
 
 #[test]
 fn token_file_is_read_again_for_each_attempt() {
@@ -121,59 +77,4 @@ fn client_id_option_precedes_the_variable() {
         let request = azure.requests_at(Endpoint::Login).pop().unwrap();
         assert_eq!(request.form("client_id"), Some(other.client_id.clone()));
     }
-}
-
-/// Without `AZURE_AUTHORITY_HOST`.
-#[test]
-fn cloud_has_its_authority_and_its_scope() {
-    let azure = Azure::start();
-    azure.secret("sql-sa", "value");
-    for (options, login, suffix) in [
-        (&[][..], "login.microsoftonline.com", "vault.azure.net"),
-        (
-            &["--cloud", "public"],
-            "login.microsoftonline.com",
-            "vault.azure.net",
-        ),
-        (
-            &["--cloud", "usgov"],
-            "login.microsoftonline.us",
-            "vault.usgovcloudapi.net",
-        ),
-        (
-            &["--cloud", "china"],
-            "login.chinacloudapi.cn",
-            "vault.azure.cn",
-        ),
-    ] {
-        let run = crate::support::exec_federated(&azure, options)
-            .args(["--secret", "S=akv://prod-kv/sql-sa", "--", "printenv", "S"])
-            .without("AZURE_AUTHORITY_HOST")
-            .env("HTTPS_PROXY", azure.proxy());
-        assert_eq!(run.outcome().stdout_alone(), "value\n");
-        let asked = azure.requests_at(Endpoint::Login).pop().unwrap();
-        assert_eq!(
-            (asked.host.as_str(), asked.form("scope")),
-            (login, Some(format!("https://{suffix}/.default")))
-        );
-        let read = azure.requests_at(Endpoint::Vault).pop().unwrap();
-        assert_eq!(read.host, format!("prod-kv.{suffix}"));
-    }
-}
-
-/// The authority is the one that the webhook set.
-#[test]
-fn authority_of_a_cloud_completes_short_names_of_vaults() {
-    let azure = Azure::start();
-    azure.secret("sql-sa", "value");
-    let run = crate::support::exec_federated(
-        &azure,
-        ["--secret", "S=akv://prod-kv/sql-sa", "--", "printenv", "S"],
-    );
-    let run = run
-        .env("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/")
-        .env("HTTPS_PROXY", azure.proxy());
-    assert_eq!(run.outcome().stdout_alone(), "value\n");
-    let read = azure.requests_at(Endpoint::Vault).pop().unwrap();
-    assert_eq!(read.host, "prod-kv.vault.usgovcloudapi.net");
 }

@@ -1,15 +1,13 @@
 //! Refusals in the words of each managed identity endpoint. What every source of identity has in common is in
 //! `faults.rs`.
 
-use super::good;
 use crate::azure::{Azure, Identity, Response};
 use crate::rows;
 use crate::support_identities::{CLIENT, Source};
-use crate::support_tables::{Row, check_rows};
+use crate::support_tables::{Row, check_sources};
 
 fn check(source: Source, rows: Vec<Row>) {
-    let run = |azure: &Azure, options: &[&str]| source.token(azure, options);
-    check_rows(rows, source.endpoint(), good(source), run);
+    check_sources([(source, rows)]);
 }
 
 #[test]

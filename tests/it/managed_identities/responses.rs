@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ALL, good};
+use super::ALL;
 use crate::azure::{Azure, Response};
 use crate::support_identities::{CLIENT, Source, VAULT, assert_token};
 
@@ -112,7 +112,7 @@ fn every_form_of_an_expiry_is_read() {
         (json!("4102444800"), "2100-01-01 00:00:00 UTC"),
         (json!(4_102_444_800_u64), "2100-01-01 00:00:00 UTC"),
     ] {
-        for source in ALL.into_iter().filter(|source| good(*source) == 0) {
+        for source in ALL.into_iter().filter(|source| source.good_code() == 0) {
             in_json(source, json!({"expires_on": expires_on}), expected);
         }
     }

@@ -7,20 +7,50 @@ use serde_json::json;
 use crate::azure::{Azure, Endpoint, Response};
 use crate::network::full_queue::FullQueue;
 use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret, one_secret_federated};
-use crate::support::exec;
+use crate::support::{Run, exec};
 use crate::support_tables::in_parallel;
 
-const ONE_SECOND: [&str; 2] = ["--timeout", "1"];
+/// A run that makes requests at this endpoint.
+fn run_at(azure: &Azure, endpoint: Endpoint, options: &[&str]) -> Run {
+    match endpoint {
+        Endpoint::Login => one_secret_federated(azure, options),
+        _ => one_secret(azure, options),
+    }
+}
 
 #[test]
-fn last_response_is_the_error() {
-    let azure = Azure::start();
-    azure.always(Endpoint::Vault, Response::throttled());
-    let failure = one_secret(&azure, &["--timeout", "2"]).failure(69, "unavailable");
-    failure.fact("refusal", "Throttled").hinted();
-    let requests = azure.requests_at(Endpoint::Vault);
-    assert!(requests.len() > 1);
-    failure.names(&requests.last().unwrap().request_id);
+fn run_ends_at_the_deadline() {
+    let drip = || Response::usual().drip(Duration::from_millis(200));
+    // Whether the endpoint receives more than one request, and its responses; without one, not even a handshake.
+    let rows = [
+        (Endpoint::Imds, false, None),
+        (Endpoint::Login, false, None),
+        (Endpoint::Vault, false, None),
+        (Endpoint::Imds, false, Some(Response::usual().hold())),
+        (Endpoint::Login, false, Some(Response::usual().hold())),
+        (Endpoint::Vault, false, Some(Response::usual().hold())),
+        (Endpoint::Imds, false, Some(drip())),
+        (Endpoint::Vault, false, Some(drip())),
+        (Endpoint::Imds, true, Some(Response::fin())),
+        (Endpoint::Imds, true, Some(Response::reset())),
+        (Endpoint::Vault, true, Some(Response::usual().half())),
+        (Endpoint::Vault, true, Some(Response::throttled())),
+    ];
+    in_parallel(rows, |(endpoint, retried, response)| {
+        let azure = Azure::start();
+        let row = format!("{endpoint:?}: {response:?}");
+        match response {
+            None => azure.mute(endpoint),
+            Some(response) => azure.always(endpoint, response),
+        }
+        let run = run_at(&azure, endpoint, &["--timeout", "1"]);
+        let failure = run.failure(69, "unavailable");
+        let requests = azure.requests_at(endpoint);
+        assert_eq!(requests.len() > 1, retried, "{row}: {}", failure.line);
+        if failure.line["refusal"] == "Throttled" {
+            failure.names(&requests.last().unwrap().request_id).hinted();
+        }
+    });
 }
 
 #[test]
@@ -29,88 +59,59 @@ fn attempt_that_the_deadline_interrupts_does_not_hide_the_response_before() {
     let first = Response::imds_error(500, "unknown", "the first one");
     azure.next(Endpoint::Imds, first.header("retry-after-ms", "1"));
     azure.always(Endpoint::Imds, Response::usual().hold());
-    let failure = one_secret(&azure, &ONE_SECOND).failure(69, "unavailable");
+    let failure = one_secret(&azure, &["--timeout", "1"]).failure(69, "unavailable");
     failure.names("the first one");
     assert_eq!(counts(&azure), [2, 0, 0]);
 }
 
-/// No response, and not even a handshake.
 #[test]
-fn silent_server_is_unavailable_at_the_deadline() {
-    let rows = [Endpoint::Imds, Endpoint::Login, Endpoint::Vault];
-    let rows = rows.into_iter().flat_map(|it| [(it, false), (it, true)]);
-    in_parallel(rows, |(endpoint, mute)| {
-        let azure = Azure::start();
-        match mute {
-            true => azure.mute(endpoint),
-            false => azure.always(endpoint, Response::usual().hold()),
-        }
-        let run = match endpoint {
-            Endpoint::Login => one_secret_federated(&azure, &ONE_SECOND),
-            _ => one_secret(&azure, &ONE_SECOND),
-        };
-        let (_, host) = match endpoint {
-            Endpoint::Imds => azure.imds().split_once("//").map(own).unwrap(),
-            Endpoint::Login => azure.login().split_once("//").map(own).unwrap(),
-            _ => (String::new(), azure.vault()),
-        };
-        run.failure(69, "unavailable").names(&host);
-    });
-}
-
-fn own((a, b): (&str, &str)) -> (String, String) {
-    (a.to_owned(), b.to_owned())
-}
-
-/// The early connection must not use up the time of the token.
-#[test]
-fn vault_that_drops_packets_is_unavailable_at_the_deadline() {
-    let full = FullQueue::new();
+fn last_response_is_the_error() {
     let azure = Azure::start();
-    let host = full.address().to_string();
-    let reference = format!("S=akv://{host}/{NAME}");
-    let words = ["--allow-vault", &host, "--secret", &reference, "--", "true"];
-    let run = exec(&azure, ONE_SECOND).args(words);
-    let failure = run.failure(69, "unavailable");
-    failure.names(&host).hint_names(&host);
+    azure.next(Endpoint::Imds, Response::status(404));
+    let last = Response::imds_error(500, "unknown", "the last one");
+    azure.next(Endpoint::Imds, last.header("Retry-After", "60"));
+    let failure = one_secret(&azure, &[]).failure(69, "unavailable");
+    failure.names("the last one").names("60");
+    assert_eq!(counts(&azure), [2, 0, 0]);
 }
 
+/// Packets are dropped, as by a firewall. The early connection to a vault must not use up the time of the token.
 #[test]
-fn body_in_single_bytes_is_unavailable_at_the_deadline() {
+fn dropped_packets_are_unavailable_at_the_deadline() {
     in_parallel([Endpoint::Imds, Endpoint::Vault], |endpoint| {
         let azure = Azure::start();
-        let slow = Response::usual().drip(Duration::from_millis(200));
-        azure.always(endpoint, slow);
-        one_secret(&azure, &ONE_SECOND).failure(69, "unavailable");
+        let full = FullQueue::new();
+        let host = full.address().to_string();
+        let run = match endpoint {
+            Endpoint::Imds => one_secret(&azure, &["--timeout", "1"]).env(
+                "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                format!("http://{host}"),
+            ),
+            _ => {
+                let reference = format!("S=akv://{host}/{NAME}");
+                let words = ["--allow-vault", &host, "--secret", &reference, "--", "true"];
+                exec(&azure, ["--timeout", "1"]).args(words)
+            }
+        };
+        let failure = run.failure(69, "unavailable");
+        failure.names(&host).hint_names(&host);
     });
-    let azure = Azure::start();
-    let in_time = Response::usual().drip(Duration::from_millis(1));
-    azure.next(Endpoint::Vault, in_time);
-    assert_got_it(&one_secret(&azure, &[]).outcome());
 }
 
 #[test]
-fn lost_connection_is_retried_until_the_deadline() {
-    let rows = [
-        (Endpoint::Imds, Response::fin()),
-        (Endpoint::Imds, Response::reset()),
-        (Endpoint::Vault, Response::usual().half()),
-    ];
-    in_parallel(rows, |(endpoint, response)| {
-        let azure = Azure::start();
-        azure.always(endpoint, response);
-        one_secret(&azure, &ONE_SECOND).failure(69, "unavailable");
-        assert!(azure.requests_at(endpoint).len() > 1, "{endpoint:?}");
-    });
+fn slow_body_that_arrives_in_time_is_read() {
+    let azure = Azure::start();
+    let slow = Response::usual().drip(Duration::from_millis(1));
+    azure.next(Endpoint::Vault, slow);
+    assert_got_it(&one_secret(&azure, &[]).outcome());
 }
 
 #[test]
 fn body_of_256_kib_is_read_and_a_longer_one_is_rejected() {
     let azure = Azure::start();
     let bundle = |padding: usize| {
-        json!({
-            "value": VALUE, "id": "https://v/secrets/sql-sa/1", "tags": {"x": "x".repeat(padding)},
-        })
+        let tags = json!({"x": "x".repeat(padding)});
+        json!({"value": VALUE, "id": "https://v/secrets/sql-sa/1", "tags": tags})
     };
     let padding = 256 * 1024 - bundle(0).to_string().len();
     azure.next(Endpoint::Vault, Response::json(200, &bundle(padding)));

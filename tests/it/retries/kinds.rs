@@ -93,16 +93,6 @@ fn connect_timeout_is_retried_until_the_deadline() {
     assert_eq!(attempts.count(), 1, "{}", outcome.stderr);
 }
 
-#[test]
-fn dropped_packets_are_unavailable_at_the_deadline() {
-    let full = FullQueue::new();
-    let azure = Azure::start();
-    let address = format!("http://{}", full.address());
-    let run = one_secret(&azure, &["--timeout", "1"]);
-    let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", &address);
-    run.failure(69, "unavailable").names(&address).hinted();
-}
-
 /// A run that reads a secret through the proxy.
 fn through_the_proxy(azure: &Azure) -> Run {
     azure.secret("sql-sa", "value");

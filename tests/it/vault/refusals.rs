@@ -5,11 +5,7 @@ use serde_json::{Value, json};
 use crate::azure::{Azure, Endpoint, Identity, Response, TENANT};
 use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret};
 use crate::rows;
-use crate::support_tables::{Row, check_rows};
-
-fn check(rows: Vec<Row>) {
-    check_rows(rows, Endpoint::Vault, 0, one_secret);
-}
+use crate::support_tables::check_vault;
 
 fn error(status: u16, code: &str, inner: Option<&str>, text: &str) -> Response {
     Response::vault_error(status, code, inner, text)
@@ -26,7 +22,7 @@ fn refusals_with_403_and_404() {
     let nested = json!({"code": "Outer", "innererror": {"code": "ForbiddenByFirewall"}});
     let nested = json!({"error": {"code": "Forbidden", "message": "No.", "innererror": nested}});
     let null = json!({"error": {"code": "Forbidden", "message": "No.", "innererror": null}});
-    check(rows! {
+    check_vault(rows! {
         "no role": Response::rbac() => 77 once, hint, refusal "ForbiddenByRbac", names caller;
         "no role, no scope": inner("ForbiddenByRbac") => 77 once, hint, refusal "ForbiddenByRbac";
         "no role, by its text": error(403, "Forbidden", None, rbac) => 77 once, hint, refusal "ForbiddenByRbac";
@@ -57,7 +53,7 @@ fn refusals_with_401() {
     let other = "11111111-2222-4333-8444-555555555555";
     let [resource, slash] = ["https://vault.azure.net", "https://vault.azure.net/"];
     let unauthorized = |text: &str| error(401, "Unauthorized", None, text);
-    check(rows! {
+    check_vault(rows! {
         "no token": Response::akv10000() => 77 once, names "AKV10000";
         "another resource": Response::akv10022(resource, slash) => 77 once, hint, names "AKV10022";
         "another tenant": Response::akv10032(other) => 77 once, hint, names other, names TENANT;
@@ -70,7 +66,7 @@ fn refusals_with_401() {
 #[test]
 fn responses_of_another_server_are_rejected() {
     let secret = json!({"value": VALUE, "id": "https://v/secrets/sql-sa/1"});
-    check(rows! {
+    check_vault(rows! {
         "404": Response::status(404) => 76 once, hint;
         "418": Response::status(418) => 76 once, hint;
         "403, JSON": Response::json(403, &json!({"message": "denied"})) => 76 once, hint;
@@ -91,7 +87,7 @@ fn bodies_that_are_not_a_secret_are_rejected() {
     let id = "https://v/secrets/sql-sa/0123456789abcdef0123456789abcdef";
     let body = |body: Value| Response::json(200, &body);
     let whole = format!(r#"{{"id":"{id}","value":"LEAK"}}"#);
-    check(rows! {
+    check_vault(rows! {
         "no value": body(json!({"id": id})) => 76 once, hint;
         "null": body(json!({"id": id, "value": null})) => 76 once, hint;
         "number": body(json!({"id": id, "value": 7})) => 76 once, hint;
@@ -110,7 +106,7 @@ fn bodies_that_are_not_a_secret_are_rejected() {
 #[test]
 fn temporary_failures_are_retried() {
     let wait = |status, seconds| Response::status(status).header("Retry-After", seconds);
-    check(rows! {
+    check_vault(rows! {
         "throttled": Response::throttled() => 69 retried, hint, refusal "Throttled";
         "throttled for too long": wait(429, "60") => 69 once, hint;
         "408": Response::status(408) => 69 retried;
