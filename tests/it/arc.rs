@@ -22,7 +22,7 @@ fn missing_key_file_is_named() {
     only_request(&azure, Endpoint::Platform);
 }
 
-/// A server in the agent's place could name any file.
+/// Another server could name any file.
 #[test]
 fn challenge_that_is_not_the_agents_is_rejected_before_a_file_is_read() {
     let key = |realm: &str| Response::arc_challenge(realm);

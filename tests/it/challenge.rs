@@ -38,7 +38,7 @@ fn assert_value(outcome: &Outcome) {
     assert_eq!(outcome.stdout_alone(), "value\n");
 }
 
-/// The request without a token is answered with the challenge, and repeated with the token.
+/// The request without a token gets the challenge, and repeated with the token.
 #[test]
 fn unknown_host_is_asked_for_its_challenge_once() {
     let azure = emulator().start();
@@ -286,12 +286,12 @@ fn unknown_host_without_a_challenge_is_rejected() {
 #[test]
 fn failed_request_for_the_challenge_is_retried() {
     let azure = emulator().start();
-    for answer in [
+    for response in [
         Response::status(503),
         Response::throttled(),
         Response::fin(),
     ] {
-        azure.next(Endpoint::Vault, answer);
+        azure.next(Endpoint::Vault, response);
         assert_value(&read_from(&azure, Source::Imds, HOST, &[]).outcome());
     }
 }

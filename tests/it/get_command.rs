@@ -164,7 +164,7 @@ fn every_source_of_identity_costs_one_token_and_one_request() {
             .env("AKV_INIT_ALLOW_VAULT", azure.vault());
         let outcome = with(run, &source.environment(&azure)).outcome();
         assert_eq!(outcome.stdout_alone(), VALUE, "{source:?}");
-        assert_eq!(azure.requests_at(source.door()).len(), 1);
+        assert_eq!(azure.requests_at(source.endpoint()).len(), 1);
         assert_eq!(azure.requests_at(Endpoint::Vault).len(), 1);
     }
 }

@@ -250,7 +250,7 @@ fn header_value_that_cannot_be_sent_is_rejected_without_its_value() {
     assert_eq!(azure.requests_at(Endpoint::Platform).len(), 0);
 }
 
-/// A proxy has another machine's identity, or must not see the header that proves ours.
+/// A proxy has the identity of another machine, and must not receive the header of this one.
 #[test]
 fn proxy_is_never_used() {
     let azure = Azure::start();

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::azure::{Azure, Endpoint, Response};
 use crate::network::listen::Listened;
-use crate::network::wire::{NAME, assert_got_it, counts, one_secret, one_secret_federated};
+use crate::network::wire::{
+    NAME, assert_got_it, attempts, counts, one_secret, one_secret_federated,
+};
 use crate::support_tables::in_parallel;
 
 /// The time between the last two requests at an endpoint, in milliseconds.
@@ -184,11 +186,7 @@ fn loss_of_a_connection_between_attempts_is_not_an_attempt() {
     azure.cut(Endpoint::Vault);
     let outcome = run.outcome();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let attempts = outcome
-        .json_lines()
-        .into_iter()
-        .filter(|line| line["try"].is_u64());
-    assert_eq!(attempts.count(), 1, "{}", outcome.stderr);
+    assert_eq!(attempts(&outcome), 1, "{}", outcome.stderr);
     assert_eq!(counts(&azure), [1, 0, 2]);
 }
 

@@ -165,9 +165,9 @@ pub fn leak(azure: &Azure, outcome: &Outcome, more: &[&str]) -> Option<String> {
     // The secret as a form has it.
     marks.push("%2Be%2Ff%3D%26g%25h".to_owned());
     marks.extend(more.iter().map(|&mark| mark.to_owned()));
-    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    let output = format!("{}{}", outcome.stdout, outcome.stderr);
     let found = marks
         .into_iter()
-        .find(|mark| !mark.is_empty() && said.contains(mark.as_str()));
-    found.map(|mark| format!("`{mark}` in: {said}"))
+        .find(|mark| !mark.is_empty() && output.contains(mark.as_str()));
+    found.map(|mark| format!("`{mark}` in: {output}"))
 }

@@ -93,7 +93,7 @@ fn resource_is_requested_unchanged() {
             Source::Workload,
         ] {
             assert_token(&azure, &source.token(&azure, words).outcome());
-            let request = azure.requests_at(source.door()).pop().unwrap();
+            let request = azure.requests_at(source.endpoint()).pop().unwrap();
             let requested = match source {
                 Source::Workload => request.form("scope"),
                 Source::CloudShell => request.form("resource"),
@@ -181,15 +181,15 @@ fn line_end_is_added_only_on_a_terminal() {
     let outcome = outcome_without_stdout(run);
     assert_eq!(outcome.code, Some(0));
     assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     // The end of a terminal whose other side is closed is EIO, after its output.
-    let _ = File::from(terminal.master).read_to_end(&mut said);
-    let said = String::from_utf8(said).unwrap();
+    let _ = File::from(terminal.master).read_to_end(&mut output);
+    let output = String::from_utf8(output).unwrap();
     // The terminal makes two characters of a line end.
-    let token = said.strip_suffix("\r\n").expect("a line end");
+    let token = output.strip_suffix("\r\n").expect("a line end");
     assert!(
         azure.tokens().iter().any(|issued| issued == token),
-        "{said:?}"
+        "{output:?}"
     );
 }
 

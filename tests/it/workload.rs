@@ -53,11 +53,11 @@ fn content_of_the_token_file_is_sent_without_white_space_at_its_ends() {
 #[test]
 fn every_form_of_a_token_response_is_accepted() {
     let azure = Azure::start();
-    for answer in [
+    for response in [
         Response::token(json!({"expires_in": 3599})).with_status(201),
         Response::token(json!({"expires_in": 86400, "ext_expires_in": 86400, "refresh_in": 43200})),
     ] {
-        azure.next(Endpoint::Login, answer);
+        azure.next(Endpoint::Login, response);
         assert_got_it(&one_secret_federated(&azure, &[]).outcome());
     }
     assert_eq!(counts(&azure), [0, 2, 2]);

@@ -182,10 +182,10 @@ fn selector_that_the_agent_confirms_is_used() {
             json!({"msi_res_id": user.resource_id.to_uppercase()}),
         ),
     ] {
-        let mut answer = echo.clone();
-        answer["expires_on"] = json!("4102444800");
+        let mut response = echo.clone();
+        response["expires_on"] = json!("4102444800");
         azure.next(Endpoint::Platform, Response::usual());
-        azure.next(Endpoint::Platform, Response::token(answer));
+        azure.next(Endpoint::Platform, Response::token(response));
         assert_token(&azure, &token(&azure, &[option, value]));
     }
 }
@@ -214,10 +214,10 @@ fn token_for_an_unconfirmed_selector_is_rejected() {
         ),
         ("--resource-id", &user.resource_id, json!({"msi_res_id": 5})),
     ] {
-        let mut answer = echo.clone();
-        answer["expires_on"] = json!("4102444800");
+        let mut response = echo.clone();
+        response["expires_on"] = json!("4102444800");
         azure.next(Endpoint::Platform, Response::usual());
-        azure.next(Endpoint::Platform, Response::token(answer));
+        azure.next(Endpoint::Platform, Response::token(response));
         let outcome = failing(&azure, &MACHINE, &[option, value]);
         outcome.failure(77, "denied").hinted();
         assert_eq!(leak(&azure, &outcome, &[]), None);
@@ -251,13 +251,13 @@ fn key_that_the_agent_does_not_know_is_sent_once() {
 #[test]
 fn failed_second_response_starts_the_exchange_again() {
     let azure = Azure::start();
-    for (answer, requests) in [
+    for (response, requests) in [
         (Response::status(503), 4),
         (Response::status(429), 4),
         (Response::reset(), 3),
     ] {
         azure.next(Endpoint::Platform, Response::usual());
-        azure.next(Endpoint::Platform, answer);
+        azure.next(Endpoint::Platform, response);
         let before = azure.requests_at(Endpoint::Platform).len();
         assert_token(&azure, &token(&azure, &[]));
         assert_eq!(

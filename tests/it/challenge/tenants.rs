@@ -41,8 +41,8 @@ fn tenant_of_a_challenge_is_used_for_the_first_token() {
     assert_value(&read_from(&azure, Source::Secret, HOST, &[]).outcome());
     assert_eq!(tenants(&azure), [OTHER_TENANT]);
     assert_eq!(counts(&azure), [0, 1, 2]);
-    let asked = azure.requests_at(Endpoint::Login).pop().unwrap();
-    assert_eq!(asked.form("scope"), Some(format!("{RESOURCE}/.default")));
+    let request = azure.requests_at(Endpoint::Login).pop().unwrap();
+    assert_eq!(request.form("scope"), Some(format!("{RESOURCE}/.default")));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn malformed_or_same_tenant_is_not_used() {
         assert_eq!(outcome.code, Some(77), "{tenant}: {}", outcome.stderr);
     }
     assert!(
-        tenants(&azure).iter().all(|asked| asked == TENANT),
+        tenants(&azure).iter().all(|tenant| tenant == TENANT),
         "{:?}",
         tenants(&azure)
     );

@@ -59,10 +59,10 @@ fn each_reader_learns_the_version_at_most_once() {
         words.extend(["--secret", target]);
     }
     assert_value(&read_from(&azure, Source::Imds, KNOWN, &words).outcome());
-    let asked = versions(&azure);
-    let first = asked.iter().filter(|version| *version == "7.4").count();
-    assert!((1..=16).contains(&first), "{first} of {}", asked.len());
-    assert_eq!(asked.len() - first, 41);
+    let used = versions(&azure);
+    let first = used.iter().filter(|version| *version == "7.4").count();
+    assert!((1..=16).contains(&first), "{first} of {}", used.len());
+    assert_eq!(used.len() - first, 41);
 }
 
 /// The vault names a version that it does not accept either.

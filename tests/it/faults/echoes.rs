@@ -1,5 +1,5 @@
-//! Services and what stands before them say what they were sent, whole, in every place where an response has a text. At
-//! `--verbose`, none of it is passed on.
+//! Services, and proxies before them, that repeat the credential which they received, in every text of a response. None of
+//! it is in the output, `--verbose` included.
 
 use serde_json::json;
 

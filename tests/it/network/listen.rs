@@ -12,7 +12,7 @@ use crate::support::{Outcome, Run, Running};
 pub struct Listened {
     running: Running,
     stderr: BufReader<ChildStderr>,
-    said: String,
+    text: String,
 }
 
 impl Listened {
@@ -23,7 +23,7 @@ impl Listened {
         Listened {
             running,
             stderr: BufReader::new(stderr.expect("standard error is a pipe")),
-            said: String::new(),
+            text: String::new(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Listened {
             assert!(
                 !line.is_empty(),
                 "it ended without `{words}`:\n{}",
-                self.said
+                self.text
             );
             if line.contains(words) {
                 return;
@@ -55,7 +55,7 @@ impl Listened {
     pub fn until_line(&mut self, found: impl Fn(&Value) -> bool) -> Value {
         loop {
             let line = self.next_line();
-            assert!(!line.is_empty(), "it ended before:\n{}", self.said);
+            assert!(!line.is_empty(), "it ended before:\n{}", self.text);
             match serde_json::from_str(&line) {
                 Ok(line) if found(&line) => return line,
                 _ => {}
@@ -66,7 +66,7 @@ impl Listened {
     fn next_line(&mut self) -> String {
         let mut line = String::new();
         self.stderr.read_line(&mut line).expect("UTF-8");
-        self.said.push_str(&line);
+        self.text.push_str(&line);
         line
     }
 
@@ -77,9 +77,9 @@ impl Listened {
 
     /// Waits for its end.
     pub fn outcome(mut self) -> Outcome {
-        self.stderr.read_to_string(&mut self.said).expect("UTF-8");
+        self.stderr.read_to_string(&mut self.text).expect("UTF-8");
         Outcome {
-            stderr: self.said,
+            stderr: self.text,
             ..self.running.outcome()
         }
     }

@@ -248,10 +248,10 @@ fn proxy_that_refuses_the_connection_is_named() {
 
 #[test]
 fn lost_connection_to_the_proxy_is_retried() {
-    for answer in [Response::fin(), Response::reset()] {
+    for response in [Response::fin(), Response::reset()] {
         let azure = Azure::start();
-        azure.next(Endpoint::Proxy, answer.clone());
-        azure.next(Endpoint::Proxy, answer);
+        azure.next(Endpoint::Proxy, response.clone());
+        azure.next(Endpoint::Proxy, response);
         let outcome = reading(&azure).env("HTTPS_PROXY", azure.proxy()).outcome();
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         assert_eq!(azure.requests_at(Endpoint::Proxy).len(), 3);

@@ -65,6 +65,13 @@ pub fn all_at_once<T: Send>(rows: impl IntoIterator<Item = T>, test: impl Fn(T) 
     crate::support_tables::in_parallel(rows, test);
 }
 
+/// The number of attempts that failed and were followed by another, of a run with `--verbose` and `--log-format json`.
+#[track_caller]
+pub fn attempts(outcome: &Outcome) -> usize {
+    let lines = outcome.json_lines();
+    lines.iter().filter(|line| line["try"].is_u64()).count()
+}
+
 /// The number of requests at IMDS, Entra and the vault.
 pub fn counts(azure: &Azure) -> [usize; 3] {
     [Endpoint::Imds, Endpoint::Login, Endpoint::Vault]

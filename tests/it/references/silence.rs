@@ -66,7 +66,7 @@ fn rest_of_a_malformed_option_is_not_shown() {
         let run = dry_run(&["--vault", "kv1", "--secret", &secret]);
         assert_rejected(run, 78, "config");
     }
-    // A value in place of NAME=REF, and one in an unknown option.
+    // A value without NAME=, and one in an unknown option.
     for words in [&["--secret", "hunter2"][..], &["--password=hunter2"]] {
         assert_rejected(dry_run(words), 64, "usage");
     }

@@ -3,11 +3,11 @@
 use crate::azure::{Azure, Certificate, Endpoint, Response};
 use crate::network::full_queue::FullQueue;
 use crate::network::listen::Listened;
-use crate::network::wire::{assert_got_it, counts, one_secret, one_secret_federated};
+use crate::network::wire::{assert_got_it, attempts, counts, one_secret, one_secret_federated};
 use crate::support::{Run, exec};
 use crate::support_tables::in_parallel;
 
-/// A run that reads a secret of a vault whose name does not exist. Without any name server it is no answer of one.
+/// A run that reads a secret of a vault whose name does not exist. Without any name server, none responds.
 fn unknown_name(azure: &Azure, timeout: &str) -> Run {
     let words = ["--secret", "S=akv://vault.invalid/sql-sa", "--", "true"];
     let run = exec(azure, ["--timeout", timeout]).args(words);
@@ -33,12 +33,8 @@ fn name_that_does_not_exist_is_retried_for_ten_seconds() {
     let outcome = run.json().outcome();
     let seconds = started.elapsed().as_secs();
     assert_eq!(outcome.code, Some(69), "{}", outcome.stderr);
-    let attempts = outcome
-        .json_lines()
-        .into_iter()
-        .filter(|line| line["try"].is_u64());
-    assert!(attempts.count() > 1, "{}", outcome.stderr);
-    // Name servers that do not answer take longer.
+    assert!(attempts(&outcome) > 1, "{}", outcome.stderr);
+    // Name servers that do not respond take longer.
     assert!((8..=15).contains(&seconds), "{seconds}: {}", outcome.stderr);
 }
 
@@ -68,11 +64,7 @@ fn address_without_a_route_is_retried_until_the_deadline() {
     let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", address);
     let outcome = run.json().outcome();
     outcome.failure(69, "unavailable").names(address);
-    let attempts = outcome
-        .json_lines()
-        .into_iter()
-        .filter(|line| line["try"].is_u64());
-    assert!(attempts.count() > 1, "{}", outcome.stderr);
+    assert!(attempts(&outcome) > 1, "{}", outcome.stderr);
 }
 
 /// A connect timeout is three seconds.
@@ -86,11 +78,7 @@ fn connect_timeout_is_retried_until_the_deadline() {
     let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", &address);
     let outcome = run.json().outcome();
     outcome.failure(69, "unavailable").names(&address).hinted();
-    let attempts = outcome
-        .json_lines()
-        .into_iter()
-        .filter(|line| line["try"].is_u64());
-    assert_eq!(attempts.count(), 1, "{}", outcome.stderr);
+    assert_eq!(attempts(&outcome), 1, "{}", outcome.stderr);
 }
 
 /// A run that reads a secret through the proxy.

@@ -61,8 +61,8 @@ fn unknown_members_and_nulls_are_ignored() {
     }
     // Whatever the content type is.
     for kind in ["text/plain", "text/html; charset=iso-8859-1", ""] {
-        let answer = Response::json(200, &json!({"value": VALUE, "id": id})).content_type(kind);
-        azure.next(Endpoint::Vault, answer);
+        let response = Response::json(200, &json!({"value": VALUE, "id": id})).content_type(kind);
+        azure.next(Endpoint::Vault, response);
         assert_got_it(&one_secret(&azure, &[]).outcome());
     }
 }
