@@ -43,6 +43,7 @@ pub use response::Response;
 pub use self::Endpoint as Door;
 pub use arc::{ARC_KEY, ARC_KEY_FILE};
 pub use builder::Builder;
+pub use canned::{CORRELATION, TRACE};
 pub use login::{BASE_PATH, CLIENT_SECRET};
 pub use platform::{IDENTITY_HEADER, MSI_SECRET};
 pub use request::Request;

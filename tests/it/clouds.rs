@@ -2,7 +2,7 @@
 
 use crate::azure::{Azure, Endpoint, Identity};
 use crate::network::wire::counts;
-use crate::support::{exec, exec_federated};
+use crate::support::{NO_OPTIONS, exec_federated, through_the_proxy};
 use crate::support_identities::{Source, assert_token, with};
 
 #[test]
@@ -25,18 +25,10 @@ fn cloud_has_its_authority_and_its_resource() {
             Source::AppService,
             Source::CloudShell,
         ] {
-            let words = [
-                "--cloud",
-                cloud,
-                "--secret",
-                "S=akv://prod-kv/sql-sa",
-                "--",
-                "printenv",
-                "S",
-            ];
-            let run = with(exec(&azure, words), &source.environment(&azure))
+            let run = with(through_the_proxy(&azure), &source.environment(&azure))
                 .without("AZURE_AUTHORITY_HOST")
-                .env("HTTPS_PROXY", azure.proxy());
+                .args(["--cloud", cloud])
+                .printing(&["akv://prod-kv/sql-sa"]);
             assert_eq!(
                 run.outcome().stdout_alone(),
                 "value\n",
@@ -85,8 +77,8 @@ fn every_name_of_an_authority_belongs_to_its_cloud() {
             .authority(authority["https://".len()..].trim_end_matches('/'))
             .start();
         azure.secret("sql-sa", "value");
-        let words = ["--secret", "S=akv://prod-kv/sql-sa", "--", "printenv", "S"];
-        let run = exec_federated(&azure, words)
+        let run = exec_federated(&azure, NO_OPTIONS)
+            .printing(&["akv://prod-kv/sql-sa"])
             .env("AZURE_AUTHORITY_HOST", authority)
             .env("HTTPS_PROXY", azure.proxy());
         assert_eq!(run.outcome().stdout_alone(), "value\n", "{authority}");
@@ -110,27 +102,19 @@ fn custom_cloud_is_an_authority_a_host_and_a_resource() {
         .start();
     azure.secret("sql-sa", "value");
     let host = "kv1.vault.local.azurestack.example.com";
-    let words = [
-        "--allow-vault",
-        host,
-        "--vault-resource",
-        resource,
-        "--secret",
-        "S=akv://kv1.vault.local.azurestack.example.com/sql-sa",
-        "--",
-        "printenv",
-        "S",
-    ];
+    let options = ["--allow-vault", host, "--vault-resource", resource];
     for source in [Source::Secret, Source::AppService] {
         let run = with(
-            exec(&azure, words).without("AKV_INIT_ALLOW_VAULT"),
+            through_the_proxy(&azure)
+                .without("AKV_INIT_ALLOW_VAULT")
+                .args(options),
             &source.environment(&azure),
         )
-        .env("HTTPS_PROXY", azure.proxy())
         .env(
             "AZURE_AUTHORITY_HOST",
             "https://login.azurestack.example.com/",
-        );
+        )
+        .printing(&[format!("akv://{host}/sql-sa")]);
         assert_eq!(run.outcome().stdout_alone(), "value\n");
     }
     // No challenge was needed.
@@ -143,17 +127,9 @@ fn cloud_of_the_host_precedes_the_option() {
     let azure = Azure::start();
     azure.secret("sql-sa", "value");
     azure.identities(&[Identity::system()]);
-    let words = [
-        "--cloud",
-        "usgov",
-        "--secret",
-        "S=akv://kv1.vault.azure.cn/sql-sa",
-        "--",
-        "printenv",
-        "S",
-    ];
-    let run = with(exec(&azure, words), &azure.app_service_environment())
-        .env("HTTPS_PROXY", azure.proxy());
+    let run = with(through_the_proxy(&azure), &azure.app_service_environment())
+        .args(["--cloud", "usgov"])
+        .printing(&["akv://kv1.vault.azure.cn/sql-sa"]);
     assert_eq!(run.outcome().stdout_alone(), "value\n");
     let request = azure.requests_at(Endpoint::Platform).pop().unwrap();
     assert_eq!(

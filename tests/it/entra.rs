@@ -5,7 +5,9 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::azure::{APPLICATION, Azure, BASE_PATH, Endpoint, Response, TENANT, TOKEN_PROXY_NAME};
+use crate::azure::{
+    APPLICATION, Azure, BASE_PATH, CORRELATION, Endpoint, Response, TENANT, TOKEN_PROXY_NAME, TRACE,
+};
 use crate::network::wire::{assert_got_it, counts, headers, one_secret_federated, user_agent};
 use crate::rows;
 use crate::support_identities::{Source, only_request};
@@ -253,6 +255,36 @@ fn hint_of_a_federation_mismatch_shows_the_claims_of_the_token() {
         .token(&azure, &["--timeout", "0"])
         .failure(77, "denied");
     failure.hint_names("JWT").omits("LEAK");
+}
+
+/// The ids of the response's text, or of its headers and of the request, for a question to support.
+#[test]
+fn error_names_the_ids_of_the_request() {
+    let azure = Azure::start();
+    let last = || azure.requests_at(Endpoint::Login).pop().unwrap();
+    let fail = |response| {
+        azure.next(Endpoint::Login, response);
+        Source::Workload.token(&azure, &[]).outcome().stderr
+    };
+    let text = fail(Response::aadsts(50_013, "No."));
+    for id in [TRACE, CORRELATION] {
+        assert!(text.contains(id), "{text}");
+    }
+    let text = fail(Response::json(401, &json!({"error": "invalid_client"})));
+    let request = last();
+    assert!(text.contains(&request.request_id), "{text}");
+    assert!(
+        text.contains(request.header("client-request-id").unwrap()),
+        "{text}"
+    );
+    // A server in between has no id.
+    let text = fail(Response::html(403, "<html>"));
+    let request = last();
+    assert!(!text.contains(&request.request_id), "{text}");
+    assert!(
+        text.contains(request.header("client-request-id").unwrap()),
+        "{text}"
+    );
 }
 
 /// The kubelet replaces the token file, perhaps late.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::azure::{Answer, Azure, Certificate, Door, Identity, Stored};
 use crate::network::wire::{connections, one_secret, one_secret_federated};
-use crate::support::{Run, akv_init, exec};
+use crate::support::{NO_OPTIONS, Run, akv_init, exec};
 
 /// Fails with this code and says why.
 #[track_caller]
@@ -49,7 +49,7 @@ fn usage_is_64() {
     assert_code(akv_init(["exec"]), 64);
     assert_code(akv_init(["exec", "--timeout", "soon", "--", "true"]), 64);
     assert_code(akv_init(["no-such-command"]), 64);
-    assert_code(akv_init([""; 0]), 64);
+    assert_code(akv_init(NO_OPTIONS), 64);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::azure::{Answer, Azure, Door};
 use crate::become_command::inherited;
-use crate::support::{Outcome, Run, akv_init, binary};
+use crate::support::{NO_OPTIONS, Outcome, Run, akv_init, binary};
 use crate::support_files::{Place, Plant, change_mode};
 
 /// A run of `install` into this place.
@@ -172,5 +172,5 @@ fn directory_without_write_permission_is_named() {
     let run = install(&place).with(inherited::obey_permissions);
     let failure = run.failure(73, "cannot create");
     failure.names(&format!("`{}`", place.word())).hinted();
-    assert_eq!(place.tree(), [""; 0]);
+    assert_eq!(place.tree(), NO_OPTIONS);
 }

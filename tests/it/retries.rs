@@ -11,6 +11,7 @@ use crate::network::listen::Listened;
 use crate::network::wire::{
     NAME, assert_got_it, attempts, counts, one_secret, one_secret_federated,
 };
+use crate::support::{NO_OPTIONS, exec};
 use crate::support_tables::in_parallel;
 
 /// The time between the last two requests at an endpoint, in milliseconds.
@@ -118,6 +119,10 @@ fn wait_for_access_retries_missing_access() {
         assert_got_it(&run.outcome());
         assert_eq!(counts(&azure), [1, 0, 3]);
     });
+    let azure = Azure::start();
+    azure.always(Endpoint::Vault, Response::rbac());
+    one_secret(&azure, &["--wait-for-access", "0"]).failure(77, "denied");
+    assert_eq!(counts(&azure), [1, 0, 1]);
 }
 
 /// The vault asks for a longer pause than the deadline alone allows.
@@ -218,18 +223,8 @@ fn each_secret_has_attempts_of_its_own() {
             Response::json(503, &json!({})),
         );
     }
-    let host = azure.vault();
-    let words = [
-        "--secret",
-        &format!("A=akv://{host}/a"),
-        "--secret",
-        &format!("B=akv://{host}/{NAME}"),
-        "--",
-        "printenv",
-        "A",
-        "B",
-    ];
-    let outcome = crate::support::exec(&azure, words).outcome();
+    let references = ["a", NAME].map(|name| format!("akv://{}/{name}", azure.vault()));
+    let outcome = exec(&azure, NO_OPTIONS).printing(&references).outcome();
     assert_eq!(outcome.stdout_alone(), "1\n2\n");
     let of = |name: &str| {
         let path = format!("/secrets/{name}");

@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::azure::Azure;
 
+/// For [`exec`] and its like.
+pub const NO_OPTIONS: [&str; 0] = [];
+
 /// The binary under test.
 pub fn binary() -> PathBuf {
     match std::env::var_os("AKV_INIT_TEST_BINARY") {
@@ -50,6 +53,11 @@ pub fn akv_init<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Run {
 /// and the deadline is short of a minute.
 pub fn exec<W: AsRef<OsStr>>(azure: &Azure, words: impl IntoIterator<Item = W>) -> Run {
     with_azure("exec", azure, words)
+}
+
+/// The same with the proxy, which connects every name to the fake Azure.
+pub fn through_the_proxy(azure: &Azure) -> Run {
+    exec(azure, NO_OPTIONS).env("HTTPS_PROXY", azure.proxy())
 }
 
 /// The same for `akv-init write`.
@@ -96,6 +104,20 @@ impl Run {
     pub fn without(mut self, name: impl AsRef<OsStr>) -> Run {
         self.command.env_remove(name);
         self
+    }
+
+    /// With `--secret` for each of these references, and a COMMAND that prints their values, a line each.
+    pub fn printing(self, references: &[impl AsRef<str>]) -> Run {
+        let target = |index: usize| format!("S{index}");
+        let run = references
+            .iter()
+            .enumerate()
+            .fold(self, |run, (index, it)| {
+                let secret = format!("{}={}", target(index), it.as_ref());
+                run.args(["--secret", &secret])
+            });
+        let targets = (0..references.len()).map(target);
+        run.args(["--", "printenv"]).args(targets)
     }
 
     /// With anything else that a process can be started with.

@@ -7,20 +7,14 @@ use crate::azure::{Azure, Endpoint, Response, Stored};
 use crate::network::wire::{
     NAME, VALUE, assert_got_it, connections, counts, headers, one_secret, user_agent,
 };
-use crate::support::exec;
+use crate::support::{NO_OPTIONS, Run, exec, through_the_proxy};
 
-/// Words that put each of these secrets into `S0`, `S1`, … and print them all.
-fn several(vault: &str, references: &[&str]) -> Vec<String> {
-    let mut words = Vec::new();
-    for (index, reference) in references.iter().enumerate() {
-        words.extend([
-            "--secret".to_owned(),
-            format!("S{index}=akv://{vault}/{reference}"),
-        ]);
-    }
-    words.extend(["--", "printenv"].map(str::to_owned));
-    words.extend((0..references.len()).map(|index| format!("S{index}")));
-    words
+/// A run that prints these secrets of the vault, each `NAME` or `NAME/VERSION`.
+fn several(azure: &Azure, names: &[impl AsRef<str>]) -> Run {
+    let references = names
+        .iter()
+        .map(|name| format!("akv://{}/{}", azure.vault(), name.as_ref()));
+    exec(azure, NO_OPTIONS).printing(&references.collect::<Vec<_>>())
 }
 
 #[test]
@@ -55,8 +49,8 @@ fn version_is_a_part_of_the_path() {
     azure.put(old);
     azure.put(Stored::new(NAME, "new"));
     let with_version = format!("{NAME}/{version}");
-    let words = several(&azure.vault(), &[NAME, &with_version]);
-    assert_eq!(exec(&azure, words).outcome().stdout_alone(), "new\nold\n");
+    let run = several(&azure, &[NAME, &with_version]);
+    assert_eq!(run.outcome().stdout_alone(), "new\nold\n");
     let mut targets: Vec<String> = azure
         .requests_at(Endpoint::Vault)
         .into_iter()
@@ -79,7 +73,7 @@ fn each_secret_costs_one_request_and_all_share_a_token() {
     for name in names {
         azure.secret(name, &format!("value of {name}"));
     }
-    let outcome = exec(&azure, several(&azure.vault(), &names)).outcome();
+    let outcome = several(&azure, &names).outcome();
     let expected: String = names.map(|name| format!("value of {name}\n")).concat();
     assert_eq!(outcome.stdout_alone(), expected);
     assert_eq!(counts(&azure), [1, 0, 5]);
@@ -97,8 +91,8 @@ fn each_secret_costs_one_request_and_all_share_a_token() {
 fn second_reference_to_a_secret_costs_no_request() {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
-    let words = several(&azure.vault(), &[NAME, "SQL-SA", NAME]);
-    let run = exec(&azure, words).env("T", format!("akv://{}/{NAME}?trim", azure.vault()));
+    let run = several(&azure, &[NAME, "SQL-SA", NAME]);
+    let run = run.env("T", format!("akv://{}/{NAME}?trim", azure.vault()));
     assert_eq!(
         run.outcome().stdout_alone(),
         format!("{VALUE}\n{VALUE}\n{VALUE}\n")
@@ -115,17 +109,8 @@ fn vaults_of_one_cloud_share_a_token() {
             ..Stored::new(NAME, &format!("of {vault}"))
         });
     }
-    let words = [
-        "--secret",
-        "S0=akv://kv-one/sql-sa",
-        "--secret",
-        "S1=akv://kv-two/sql-sa",
-        "--",
-        "printenv",
-        "S0",
-        "S1",
-    ];
-    let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
+    let references = ["akv://kv-one/sql-sa", "akv://kv-two/sql-sa"];
+    let run = through_the_proxy(&azure).printing(&references);
     assert_eq!(run.outcome().stdout_alone(), "of kv-one\nof kv-two\n");
     assert_eq!(counts(&azure), [1, 0, 2]);
 }
@@ -135,17 +120,9 @@ fn vaults_of_one_cloud_share_a_token() {
 fn vaults_of_two_clouds_get_a_token_each() {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
-    let words = [
-        "--secret",
-        "S0=akv://kv-one.vault.azure.net/sql-sa",
-        "--secret",
-        "S1=akv://kv-one.vault.azure.cn/sql-sa",
-        "--",
-        "printenv",
-        "S0",
-        "S1",
-    ];
-    let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
+    let hosts = ["kv-one.vault.azure.net", "kv-one.vault.azure.cn"];
+    let references = hosts.map(|host| format!("akv://{host}/sql-sa"));
+    let run = through_the_proxy(&azure).printing(&references);
     assert_eq!(run.outcome().stdout_alone(), format!("{VALUE}\n{VALUE}\n"));
     assert_eq!(counts(&azure), [2, 0, 2]);
     let mut resources: Vec<_> = azure
@@ -184,8 +161,7 @@ fn many_secrets_are_read_over_sixteen_connections() {
         azure.secret(name, name);
     }
     azure.always(Endpoint::Vault, Response::usual().hold());
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let run = exec(&azure, several(&azure.vault(), &names)).spawn();
+    let run = several(&azure, &names).spawn();
     let together = azure.wait_for(Endpoint::Vault, 16);
     let mut used: Vec<u64> = together.iter().map(|request| request.connection).collect();
     used.sort_unstable();
@@ -206,10 +182,8 @@ fn host_that_is_not_a_vault_gets_no_token() {
     let another = format!("127.0.0.1:{port}");
     // The last one is allowed by another name only, and its challenge names Azure's resource.
     for host in ["evilvault.azure.net", "vault.evil.com", another.as_str()] {
-        let words = ["--secret", &format!("S=akv://{host}/{NAME}"), "--", "true"];
-        let outcome = exec(&azure, words)
-            .env("HTTPS_PROXY", azure.proxy())
-            .outcome();
+        let run = through_the_proxy(&azure).printing(&[format!("akv://{host}/{NAME}")]);
+        let outcome = run.outcome();
         assert!(
             matches!(outcome.code, Some(76 | 78)),
             "{host}: {}",
@@ -221,15 +195,9 @@ fn host_that_is_not_a_vault_gets_no_token() {
     }
     assert_eq!(azure.requests_at(Endpoint::Imds).len(), 0);
     // A root dot makes another name of it for everything that compares.
-    let words = [
-        "--secret",
-        "S=akv://kv1.vault.azure.net./sql-sa",
-        "--",
-        "true",
-    ];
     let before = connections(&azure);
-    let outcome = exec(&azure, words).outcome();
-    assert_eq!(outcome.code, Some(78), "{}", outcome.stderr);
+    let run = through_the_proxy(&azure).printing(&["akv://kv1.vault.azure.net./sql-sa"]);
+    run.failure(78, "config");
     assert_eq!(connections(&azure), before);
 }
 
@@ -254,8 +222,7 @@ fn redirect_is_rejected_and_the_token_is_not_sent_there() {
 fn token_is_sent_to_the_vault_alone() {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
-    let words = ["--secret", "S=akv://kv-one/sql-sa", "--", "printenv", "S"];
-    let run = exec(&azure, words).env("HTTPS_PROXY", azure.proxy());
+    let run = through_the_proxy(&azure).printing(&["akv://kv-one/sql-sa"]);
     assert_got_it(&run.outcome());
     let token = azure.tokens().pop().unwrap();
     for request in azure.requests() {

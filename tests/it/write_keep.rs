@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::azure::{Answer, Azure, Door};
 use crate::network::wire::all_at_once;
-use crate::support::{Failure, Run};
+use crate::support::{Failure, NO_OPTIONS, Run};
 use crate::support_files::{MANIFEST, Place, change_mode};
 
 const LAYOUTS: [&str; 2] = ["plain", "atomic"];
@@ -240,7 +240,7 @@ fn without_an_earlier_run_there_is_nothing_to_keep() {
             layout,
         };
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
-        assert_eq!(earlier.place.tree(), [""; 0]);
+        assert_eq!(earlier.place.tree(), NO_OPTIONS);
         // Files of the same names are not enough.
         earlier.azure.open(Door::Vault);
         earlier.azure.secret("alpha", "first");

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::azure::Azure;
 use crate::become_command::inherited;
 use crate::network::wire::connections;
-use crate::support::Failure;
+use crate::support::{Failure, NO_OPTIONS};
 use crate::support_files::Place;
 
 /// Exit code and cause.
@@ -49,7 +49,7 @@ impl Refusals {
 
     #[track_caller]
     fn end(&self) {
-        assert_eq!(self.place.tree(), [""; 0]);
+        assert_eq!(self.place.tree(), NO_OPTIONS);
         assert_eq!(connections(&self.azure), 0);
     }
 }

@@ -9,7 +9,7 @@ use super::watch::assert_silent;
 use super::{OPAQUE_TOKEN, SECRET, TOKEN, carriers, granted};
 use crate::azure::{Answer, Azure, Door};
 use crate::become_command::inherited;
-use crate::support::{Outcome, exec};
+use crate::support::{NO_OPTIONS, Outcome, exec};
 use crate::support_files::{MANIFEST, Place, change_mode};
 
 /// Nothing is said of a secret, and the run came to this code; what it said is the result.
@@ -113,7 +113,7 @@ fn nothing_is_said_of_a_value_that_a_format_cannot_hold() {
         for length in [value.len(), value.chars().count()] {
             assert!(!said.contains(&format!(" {length} ")), "{said}");
         }
-        assert_eq!(place.tree(), [""; 0]);
+        assert_eq!(place.tree(), NO_OPTIONS);
     }
 }
 
@@ -136,7 +136,7 @@ fn nothing_is_said_and_nothing_is_left_of_files_that_cannot_be_written() {
             inherited::limit(command, Resource::RLIMIT_FSIZE, 10, 10);
         });
         silent(&azure, run.outcome(), 73);
-        assert_eq!(place.tree(), [""; 0]);
+        assert_eq!(place.tree(), NO_OPTIONS);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Refusals in the words of each managed identity endpoint. What every source of identity has in common is in
 //! `faults.rs`.
 
-use crate::azure::{Azure, Identity, Response};
+use crate::azure::{Azure, CORRELATION, Identity, Response};
 use crate::rows;
 use crate::support_identities::{CLIENT, Source};
 use crate::support_tables::{Row, check_sources};
@@ -84,8 +84,6 @@ fn responses_of_app_service() {
     );
 }
 
-const CORRELATION: &str = "e1f20a3b-5c6d-4e7f-8a9b-0c1d2e3f4a5b";
-
 #[test]
 fn responses_of_azure_ml_and_cloud_shell() {
     for source in [Source::CloudShell, Source::MachineLearning] {
@@ -104,6 +102,16 @@ fn responses_of_azure_ml_and_cloud_shell() {
             },
         );
     }
+}
+
+/// For a question to support.
+#[test]
+fn error_of_imds_names_the_id_of_the_request() {
+    let azure = Azure::start();
+    azure.always(Source::Imds.endpoint(), Response::imds_not_found());
+    let failure = Source::Imds.token(&azure, &[]).failure(77, "denied");
+    let request = azure.requests().pop().unwrap();
+    failure.names(request.header("x-ms-client-request-id").unwrap());
 }
 
 #[test]

@@ -2,24 +2,15 @@
 
 use super::wire::{VALUE, counts};
 use crate::azure::{Azure, Endpoint, Response, TENANT};
-use crate::support::{Run, exec, exec_federated};
+use crate::support::{NO_OPTIONS, Run, exec, exec_federated};
 use crate::support_tables::in_parallel;
+
+const REFERENCE: &str = "akv://prod-kv/sql-sa";
 
 /// A run that reads one secret of a vault by its real name.
 fn reading(azure: &Azure) -> Run {
     azure.secret("sql-sa", VALUE);
-    exec(azure, ["--verbose"]).args(words("prod-kv"))
-}
-
-fn words(vault: &str) -> [String; 5] {
-    [
-        "--secret",
-        &format!("S=akv://{vault}/sql-sa"),
-        "--",
-        "printenv",
-        "S",
-    ]
-    .map(str::to_owned)
+    exec(azure, ["--verbose"]).printing(&[REFERENCE])
 }
 
 #[track_caller]
@@ -53,7 +44,8 @@ fn tunnel_has_the_vaults_name_and_carries_its_tls() {
 fn entra_is_reached_through_the_proxy_and_imds_is_not() {
     let azure = Azure::start();
     azure.secret("sql-sa", VALUE);
-    let run = exec_federated(&azure, words("prod-kv"))
+    let run = exec_federated(&azure, NO_OPTIONS)
+        .printing(&[REFERENCE])
         .env("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/")
         .env("HTTPS_PROXY", azure.proxy());
     assert_eq!(run.outcome().stdout_alone(), format!("{VALUE}\n"));
@@ -150,7 +142,7 @@ fn wrong_credentials_are_a_configuration_error_and_not_shown() {
     azure.secret("sql-sa", VALUE);
     let bare = azure.proxy().trim_start_matches("http://").to_owned();
     for written in ["", "user:s3cr3t@", "s3cr3t@"] {
-        let run = exec(&azure, ["--verbose"]).args(words("prod-kv"));
+        let run = exec(&azure, ["--verbose"]).printing(&[REFERENCE]);
         let run = run.env("HTTPS_PROXY", format!("http://{written}{bare}"));
         let failure = run.failure(78, "config");
         failure
@@ -168,7 +160,7 @@ fn no_proxy_names_hosts_that_do_not_use_the_proxy() {
     let host = "kv1.invalid";
     let run = || {
         exec(&azure, ["--timeout", "0"])
-            .args(words(host))
+            .printing(&[format!("akv://{host}/sql-sa")])
             .env("AKV_INIT_ALLOW_VAULT", host)
             .env("HTTPS_PROXY", azure.proxy())
     };
@@ -209,7 +201,7 @@ fn loopback_addresses_do_not_use_the_proxy() {
 fn other_variables_do_not_name_a_proxy_for_https() {
     let azure = Azure::start();
     let mut run = exec(&azure, ["--timeout", "0"])
-        .args(words("kv1.invalid"))
+        .printing(&["akv://kv1.invalid/sql-sa"])
         .env("AKV_INIT_ALLOW_VAULT", "kv1.invalid");
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
         run = run.env(name, azure.proxy());
@@ -240,7 +232,7 @@ fn proxy_that_refuses_the_connection_is_named() {
     let azure = Azure::start();
     azure.close(Endpoint::Proxy);
     let bare = azure.proxy().trim_start_matches("http://").to_owned();
-    let run = exec(&azure, ["--timeout", "0"]).args(words("prod-kv"));
+    let run = exec(&azure, ["--timeout", "0"]).printing(&[REFERENCE]);
     let run = run.env("HTTPS_PROXY", format!("http://user:s3cr3t@{bare}"));
     let failure = run.failure(69, "unavailable");
     failure.names(&bare).hint_names("NO_PROXY").omits("s3cr3t");

@@ -85,8 +85,7 @@ fn value_arrives_byte_for_byte() {
     {
         let name = format!("value-{index}");
         azure.secret(&name, value);
-        let words = several(&azure.vault(), &[&name]);
-        let outcome = exec(&azure, words).outcome();
+        let outcome = several(&azure, &[&name]).outcome();
         assert_eq!(outcome.stdout_alone(), format!("{value}\n"));
     }
 }
@@ -105,7 +104,7 @@ fn secret_outside_its_validity_is_used_with_a_warning() {
             expires,
             ..Stored::new("dated", VALUE)
         });
-        let run = exec(&azure, several(&azure.vault(), &["dated"]));
+        let run = several(&azure, &["dated"]);
         let outcome = run.json().outcome();
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         assert_eq!(outcome.stdout, format!("{VALUE}\n"));
@@ -132,7 +131,7 @@ fn every_failing_secret_is_named() {
     });
     azure.always(Endpoint::Vault, Response::usual().hold());
     let names = ["good", "missing", "disabled", "missing-too"];
-    let run = exec(&azure, several(&azure.vault(), &names)).json().spawn();
+    let run = several(&azure, &names).json().spawn();
     azure.wait_for(Endpoint::Vault, 4);
     azure.release();
     let outcome = run.outcome();
@@ -146,8 +145,7 @@ fn every_failing_secret_is_named() {
 fn failure_of_a_secret_does_not_wait_for_another() {
     let azure = Azure::start();
     azure.always_for(Endpoint::Vault, "/secrets/slow", Response::usual().hold());
-    let words = several(&azure.vault(), &["slow", "missing"]);
-    let run = exec(&azure, ["--timeout", "0"]).args(words);
+    let run = several(&azure, &["slow", "missing"]).env("AKV_INIT_TIMEOUT", "0");
     run.failure(66, "not found")
         .fact("secret", "missing")
         .omits("slow");
@@ -174,8 +172,8 @@ fn command_is_not_started_without_every_secret() {
 #[test]
 fn failure_names_every_variable_of_the_secret() {
     let azure = Azure::start();
-    let words = several(&azure.vault(), &["missing", "missing"]);
-    let run = exec(&azure, words).env("A", format!("akv://{}/Missing", azure.vault()));
+    let run = several(&azure, &["missing", "missing"]);
+    let run = run.env("A", format!("akv://{}/Missing", azure.vault()));
     let failure = run.failure(66, "not found");
     failure.fact("for", "A, S0, S1").fact("secret", "Missing");
     assert_eq!(counts(&azure), [1, 0, 1]);

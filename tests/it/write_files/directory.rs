@@ -12,7 +12,7 @@ use super::two_secrets;
 use crate::azure::Door;
 use crate::become_command::inherited;
 use crate::network::wire::connections;
-use crate::support::{Run, write};
+use crate::support::{NO_OPTIONS, Run, write};
 use crate::support_files::{Place, change_mode, is_tmpfs};
 
 const SECRET: [&str; 2] = ["--secret", "sub/a=alpha"];
@@ -142,7 +142,7 @@ fn dir_without_write_permission_is_refused_before_any_request() {
     for layout in ["plain", "atomic"] {
         denied(run(layout), &dir, &dir);
     }
-    assert_eq!(place.tree(), [""; 0]);
+    assert_eq!(place.tree(), NO_OPTIONS);
     assert_eq!(connections(&azure), 0);
 }
 
@@ -176,7 +176,7 @@ fn disk_is_a_warning_or_with_require_tmpfs_an_error() {
         let strict = [&["--require-tmpfs"], &words[..]].concat();
         let failure = disk.write(&azure, &strict).failure(73, "cannot create");
         failure.names(&format!("`{}`", disk.word())).hinted();
-        assert_eq!(disk.tree(), [""; 0]);
+        assert_eq!(disk.tree(), NO_OPTIONS);
         memory.quiet(&memory.write(&azure, &strict).outcome());
         let requests = azure.requests_at(Door::Vault).len();
         // With its warning.

@@ -2,7 +2,7 @@
 
 use crate::azure::Azure;
 use crate::network::wire::connections;
-use crate::support::write;
+use crate::support::{NO_OPTIONS, write};
 use crate::support_files::Place;
 
 #[test]
@@ -54,7 +54,7 @@ fn dry_run_prints_the_plan_and_does_nothing() {
         assert!(file.starts_with(&format!("{dir}/{name} (")), "{file}");
         assert!(file.ends_with(", 0600)"), "{file}");
     }
-    assert_eq!(place.tree(), [""; 0]);
+    assert_eq!(place.tree(), NO_OPTIONS);
     assert_eq!(connections(&azure), 0);
 }
 
@@ -107,6 +107,6 @@ fn dry_run_fails_as_the_run_does() {
         };
         assert_eq!(dry.stderr, stderr);
     }
-    assert_eq!(place.tree(), [""; 0]);
+    assert_eq!(place.tree(), NO_OPTIONS);
     assert_eq!(connections(&azure), 0);
 }
