@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use azure::{Answer, Azure, Door};
+use azure::{Azure, Endpoint, Response};
 
 const SECRET: &str = "correct horse battery staple";
 const REFERENCE: &str = "akv://prod-kv/sql-sa";
@@ -68,7 +68,7 @@ fn run() -> Result<()> {
 
     say("2. The identity may not read the vault.")?;
     let seen = azure.requests().len();
-    azure.always(Door::Vault, Answer::rbac());
+    azure.always(Endpoint::Vault, Response::rbac());
     let run = exec(&binary, &azure)?;
     ensure!(
         run.output.status.code() == Some(77),
@@ -174,13 +174,17 @@ fn exec(binary: &Path, azure: &Azure) -> Result<Run> {
 
 fn show_wire(azure: &Azure, from: usize) -> Result<()> {
     let requests = azure.requests().split_off(from);
-    let count = |door| {
+    let count = |endpoint| {
         requests
             .iter()
-            .filter(|request| request.endpoint == door)
+            .filter(|request| request.endpoint == endpoint)
             .count()
     };
-    let asked = [count(Door::Imds), count(Door::Vault), count(Door::Login)];
+    let asked = [
+        count(Endpoint::Imds),
+        count(Endpoint::Vault),
+        count(Endpoint::Login),
+    ];
     ensure!(
         asked == [1, 1, 0],
         "one token and one secret were to be asked for, not {asked:?}"
@@ -188,10 +192,10 @@ fn show_wire(azure: &Azure, from: usize) -> Result<()> {
     say("   What went over the wire:")?;
     for request in &requests {
         let way = match (request.endpoint, &request.tls) {
-            (Door::Imds, _) => {
+            (Endpoint::Imds, _) => {
                 "identity endpoint, which is on the machine: plain http, answered with a token"
             }
-            (Door::Proxy, _) => "the proxy leads the vault's real name to the stand-in",
+            (Endpoint::Proxy, _) => "the proxy leads the vault's real name to the stand-in",
             (_, Some(version)) if request.bearer().is_some() => {
                 &format!("{version}, carries the token")
             }

@@ -1,6 +1,6 @@
 //! The stand-in for Azure as a process: for shell scripts, other languages' SDKs and benchmarks.
 //!
-//! Prints one line for each door (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`,
+//! Prints one line for each endpoint (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`,
 //! `platform http://…`, `token-proxy https://…`), then `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it
 //! is a pipe, reaches its end: the process that started it need not clean up. See `USAGE` for the flags.
 
@@ -20,12 +20,12 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use azure::{Answer, Azure, Builder, Certificate, Door, Environment, Identity};
+use azure::{Azure, Builder, Certificate, Endpoint, Environment, Identity, Response};
 
 const USAGE: &str = "\
 usage: standin [FLAGS]
   --imds|--login|--vault|--proxy|--platform|--token-proxy ADDR:PORT
-                             doors to open; none given: all, on loopback with free ports
+                             endpoints to open; none given: all, on loopback with free ports
   --name HOST                one more name in the certificates (repeatable)
   --dir DIR                  write ca.pem, leaf.pem, leaf.key, client.pem, token.jwt, requests.jsonl, and the
                              environment of each source of identity (workload.env …) into DIR
@@ -38,7 +38,7 @@ usage: standin [FLAGS]
   --vault-says [SECRET=]WORD each answer of the vault, or each about that secret (repeatable): access-policy, firewall
                              and rbac are refusals, private-endpoint is the one of its public address when only its
                              private endpoint is open, throttled is 429 for an hour, slow is a good answer after 20 s
-  --shows DOOR=WORD          the certificate of a door (repeatable): expired, other-name, unknown-authority
+  --shows ENDPOINT=WORD      the certificate of an endpoint (repeatable): expired, other-name, unknown-authority
   --ca-name TITLE            what the authority in ca.pem is called
   --proxy-credentials USER:PASSWORD
                              without these the proxy says 407
@@ -46,43 +46,44 @@ usage: standin [FLAGS]
   --race A,B,C               as a deployment has it: the identity endpoint refuses connections for A seconds, answers
                              404, 429 and 500 for B, then the vault says 403 ForbiddenByRbac for C, then all is well
 on standard input, if that is a pipe, one a line, each repeated on standard output when it is done:
-  close DOOR, open DOOR      connections are refused, accepted again
+  close ENDPOINT, open ENDPOINT
+                             connections are refused, accepted again
   delete NAME, deny NAME     that secret is 404 SecretNotFound, 403 ForbiddenByRbac, in every vault
   restore                    every secret is as the flags have put it
 ";
 
-type Source = (&'static str, &'static [Door], fn(&Azure) -> Environment);
+type Source = (&'static str, &'static [Endpoint], fn(&Azure) -> Environment);
 
-/// Each source of identity, the doors that it needs, and its environment.
+/// Each source of identity, the endpoints that it needs, and its environment.
 const SOURCES: [Source; 8] = [
-    ("workload", &[Door::Login], Azure::workload_environment),
-    ("secret", &[Door::Login], Azure::secret_environment),
+    ("workload", &[Endpoint::Login], Azure::workload_environment),
+    ("secret", &[Endpoint::Login], Azure::secret_environment),
     (
         "certificate",
-        &[Door::Login],
+        &[Endpoint::Login],
         Azure::certificate_environment,
     ),
     (
         "token-proxy",
-        &[Door::Login, Door::TokenProxy],
+        &[Endpoint::Login, Endpoint::TokenProxy],
         Azure::token_proxy_environment,
     ),
     (
         "app-service",
-        &[Door::Platform],
+        &[Endpoint::Platform],
         Azure::app_service_environment,
     ),
     (
         "machine-learning",
-        &[Door::Platform],
+        &[Endpoint::Platform],
         Azure::machine_learning_environment,
     ),
     (
         "cloud-shell",
-        &[Door::Platform],
+        &[Endpoint::Platform],
         Azure::cloud_shell_environment,
     ),
-    ("arc", &[Door::Platform], Azure::arc_environment),
+    ("arc", &[Endpoint::Platform], Azure::arc_environment),
 ];
 
 fn main() -> ExitCode {
@@ -115,15 +116,15 @@ fn run(arguments: Vec<String>) -> Result<()> {
 
 #[derive(Default)]
 struct Setup {
-    doors: Vec<(Door, String)>,
+    endpoints: Vec<(Endpoint, String)>,
     names: Vec<String>,
     dir: Option<PathBuf>,
     secrets: Vec<azure::Stored>,
     identities: Vec<Identity>,
     delay: Duration,
     /// By the secret that it is about; none: by all.
-    vault_says: Vec<(Option<String>, Answer)>,
-    shows: Vec<(Door, Certificate)>,
+    vault_says: Vec<(Option<String>, Response)>,
+    shows: Vec<(Endpoint, Certificate)>,
     ca_name: Option<String>,
     proxy_credentials: Option<String>,
     clock: i64,
@@ -139,12 +140,12 @@ impl Setup {
                 .next()
                 .with_context(|| format!("`{flag}` wants a value"))?;
             match flag.as_str() {
-                "--imds" => setup.doors.push((Door::Imds, value)),
-                "--login" => setup.doors.push((Door::Login, value)),
-                "--vault" => setup.doors.push((Door::Vault, value)),
-                "--proxy" => setup.doors.push((Door::Proxy, value)),
-                "--platform" => setup.doors.push((Door::Platform, value)),
-                "--token-proxy" => setup.doors.push((Door::TokenProxy, value)),
+                "--imds" => setup.endpoints.push((Endpoint::Imds, value)),
+                "--login" => setup.endpoints.push((Endpoint::Login, value)),
+                "--vault" => setup.endpoints.push((Endpoint::Vault, value)),
+                "--proxy" => setup.endpoints.push((Endpoint::Proxy, value)),
+                "--platform" => setup.endpoints.push((Endpoint::Platform, value)),
+                "--token-proxy" => setup.endpoints.push((Endpoint::TokenProxy, value)),
                 "--name" => setup.names.push(value),
                 "--dir" => setup.dir = Some(value.into()),
                 "--secret" => {
@@ -189,11 +190,13 @@ impl Setup {
 
     fn start(&self) -> Azure {
         let mut builder: Builder = Azure::builder();
-        if !self.doors.is_empty() {
+        if !self.endpoints.is_empty() {
             builder = self
-                .doors
+                .endpoints
                 .iter()
-                .fold(builder.only(), |builder, (door, at)| builder.at(*door, at));
+                .fold(builder.only(), |builder, (endpoint, at)| {
+                    builder.at(*endpoint, at)
+                });
         }
         builder = self
             .names
@@ -202,8 +205,8 @@ impl Setup {
         builder = self
             .shows
             .iter()
-            .fold(builder, |builder, (door, word)| {
-                builder.certificate(*door, *word)
+            .fold(builder, |builder, (endpoint, word)| {
+                builder.certificate(*endpoint, *word)
             })
             .clock(self.clock);
         if let Some(title) = &self.ca_name {
@@ -216,7 +219,7 @@ impl Setup {
             builder = builder.dir(dir);
         }
         if self.race.is_some() {
-            builder = builder.closed(Door::Imds);
+            builder = builder.closed(Endpoint::Imds);
         }
         let azure = builder.start();
         self.secrets
@@ -235,42 +238,44 @@ impl Setup {
                 true => answer.clone(),
                 false => answer.clone().delay(self.delay),
             };
-            azure.always_for(Door::Vault, &path, answer);
+            azure.always_for(Endpoint::Vault, &path, answer);
         }
         azure
     }
 }
 
-fn parse_vault_says(text: &str) -> Result<(Option<String>, Answer)> {
+fn parse_vault_says(text: &str) -> Result<(Option<String>, Response)> {
     let (secret, word) = match text.split_once('=') {
         Some((secret, word)) => (Some(secret.to_owned()), word),
         None => (None, text),
     };
     let answer = match word {
-        "access-policy" => Answer::access_policy(),
-        "firewall" => Answer::firewall(),
-        "private-endpoint" => Answer::private_endpoint(),
-        "rbac" => Answer::rbac(),
-        "slow" => Answer::usual().delay(Duration::from_secs(20)),
-        "throttled" => Answer::throttled().header("Retry-After", "3600"),
+        "access-policy" => Response::access_policy(),
+        "firewall" => Response::firewall(),
+        "private-endpoint" => Response::private_endpoint(),
+        "rbac" => Response::rbac(),
+        "slow" => Response::usual().delay(Duration::from_secs(20)),
+        "throttled" => Response::throttled().header("Retry-After", "3600"),
         _ => bail!("`--vault-says` does not know `{word}`"),
     };
     Ok((secret, answer))
 }
 
-fn parse_shows(text: &str) -> Result<(Door, Certificate)> {
-    let (door, word) = text.split_once('=').context("`--shows` wants DOOR=WORD")?;
-    let door = Door::ALL
+fn parse_shows(text: &str) -> Result<(Endpoint, Certificate)> {
+    let (endpoint, word) = text
+        .split_once('=')
+        .context("`--shows` wants ENDPOINT=WORD")?;
+    let endpoint = Endpoint::ALL
         .into_iter()
-        .find(|known| known.name() == door)
-        .with_context(|| format!("there is no door `{door}`"))?;
+        .find(|known| known.name() == endpoint)
+        .with_context(|| format!("there is no endpoint `{endpoint}`"))?;
     let certificate = match word {
         "expired" => Certificate::Expired,
         "other-name" => Certificate::OtherName,
         "unknown-authority" => Certificate::UnknownAuthority,
         _ => bail!("`--shows` does not know `{word}`"),
     };
-    Ok((door, certificate))
+    Ok((endpoint, certificate))
 }
 
 fn parse_race(text: &str) -> Result<[Duration; 3]> {
@@ -289,43 +294,46 @@ fn parse_race(text: &str) -> Result<[Duration; 3]> {
 fn run_race(azure: &Azure, [refused, failing, denied]: [Duration; 3], delay: Duration) {
     thread::sleep(refused);
     azure.cycle(
-        Door::Imds,
+        Endpoint::Imds,
         vec![
-            Answer::status(404),
-            Answer::status(429),
-            Answer::imds_failed(),
+            Response::status(404),
+            Response::status(429),
+            Response::imds_failed(),
         ],
     );
-    azure.always(Door::Vault, Answer::rbac().delay(delay));
-    azure.open(Door::Imds);
+    azure.always(Endpoint::Vault, Response::rbac().delay(delay));
+    azure.open(Endpoint::Imds);
     thread::sleep(failing);
-    azure.clear(Door::Imds);
+    azure.clear(Endpoint::Imds);
     thread::sleep(denied);
-    azure.clear(Door::Vault);
+    azure.clear(Endpoint::Vault);
     slow_down(azure, delay);
 }
 
 fn slow_down(azure: &Azure, delay: Duration) {
     if !delay.is_zero() {
-        azure.always(Door::Vault, Answer::usual().delay(delay));
+        azure.always(Endpoint::Vault, Response::usual().delay(delay));
     }
 }
 
 fn announce(azure: &Azure) -> Result<()> {
     let mut lines = String::new();
-    for door in Door::ALL.into_iter().filter(|door| azure.has(*door)) {
-        let address = match door {
-            Door::Imds => azure.imds(),
-            Door::Login => azure.login(),
-            Door::Platform => azure.platform(),
-            Door::TokenProxy => azure.token_proxy(),
-            Door::Proxy => azure.proxy(),
-            Door::Vault => azure.vault(),
+    for endpoint in Endpoint::ALL
+        .into_iter()
+        .filter(|endpoint| azure.has(*endpoint))
+    {
+        let address = match endpoint {
+            Endpoint::Imds => azure.imds(),
+            Endpoint::Login => azure.login(),
+            Endpoint::Platform => azure.platform(),
+            Endpoint::TokenProxy => azure.token_proxy(),
+            Endpoint::Proxy => azure.proxy(),
+            Endpoint::Vault => azure.vault(),
         };
-        lines += &format!("{} {address}\n", door.name());
+        lines += &format!("{} {address}\n", endpoint.name());
     }
     for (name, needed, environment) in SOURCES {
-        if needed.iter().all(|door| azure.has(*door)) {
+        if needed.iter().all(|endpoint| azure.has(*endpoint)) {
             let text: String = environment(azure)
                 .iter()
                 .map(|(name, value)| format!("{name}={value}\n"))
@@ -363,19 +371,25 @@ fn obey_stdin(azure: &Arc<Azure>, delay: Duration) -> Result<()> {
 }
 
 fn obey(azure: &Azure, line: &str, delay: Duration) -> Result<()> {
-    let door = |name: &str| {
-        let found = Door::ALL.into_iter().find(|door| door.name() == name);
-        found.with_context(|| format!("there is no door `{name}`"))
+    let endpoint = |name: &str| {
+        let found = Endpoint::ALL
+            .into_iter()
+            .find(|endpoint| endpoint.name() == name);
+        found.with_context(|| format!("there is no endpoint `{name}`"))
     };
     match line.split(' ').collect::<Vec<_>>()[..] {
-        ["close", name] => azure.close(door(name)?),
-        ["open", name] => azure.open(door(name)?),
+        ["close", name] => azure.close(endpoint(name)?),
+        ["open", name] => azure.open(endpoint(name)?),
         ["delete", name] => {
-            azure.always_for(Door::Vault, &secret_path(name), Answer::not_found(name));
+            azure.always_for(
+                Endpoint::Vault,
+                &secret_path(name),
+                Response::not_found(name),
+            );
         }
-        ["deny", name] => azure.always_for(Door::Vault, &secret_path(name), Answer::rbac()),
+        ["deny", name] => azure.always_for(Endpoint::Vault, &secret_path(name), Response::rbac()),
         ["restore"] => {
-            azure.clear(Door::Vault);
+            azure.clear(Endpoint::Vault);
             slow_down(azure, delay);
         }
         _ => bail!("what is `{line}`?"),

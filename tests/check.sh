@@ -246,7 +246,7 @@ row 'the proxy wants a password (407)' 78 'connection kv1.vault.azure.net: | pro
 
 # Certificates.
 row 'a CA that nobody trusts' 76 \
-    'connection kv1.vault.azure.net: | signed by nobody who is trusted here | by akv-init stand-in for Azure' \
+    'connection kv1.vault.azure.net: | signed by nobody who is trusted here | by akv-init fake Azure' \
     'SSL_CERT_FILE or --ca-file' "${secret[@]}"
 secret s1 expired
 row 'an expired certificate' 76 \

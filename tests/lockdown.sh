@@ -95,9 +95,9 @@ import json, sys
 with open(sys.argv[1]) as file:
     requests = [json.loads(line) for line in file][int(sys.argv[3]):]
 if sys.argv[2] == "doors":
-    found = {request["door"] for request in requests}
+    found = {request["endpoint"] for request in requests}
 else:
-    found = {request["method"] + " " + request["target"] for request in requests if request["door"] == "proxy"}
+    found = {request["method"] + " " + request["target"] for request in requests if request["endpoint"] == "proxy"}
 print(*sorted(found))' "$tmp/locked/requests.jsonl" "$1" "$2"
 }
 

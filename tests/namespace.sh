@@ -110,7 +110,7 @@ count() { # how many requests IMDS, Entra and the vault have had
     python3 -c '
 import collections, json, sys
 with open(sys.argv[1]) as file:
-    doors = collections.Counter(json.loads(line)["door"] for line in file)
+    doors = collections.Counter(json.loads(line)["endpoint"] for line in file)
 print(doors["imds"], doors["login"], doors["vault"])' "$tmp/azure/requests.jsonl"
 }
 

@@ -95,7 +95,7 @@ def expect(kind, call) -> HttpResponseError:
 def check_record(record: pathlib.Path, client_id: str) -> None:
     """The SDK could have read a value from nowhere else, but then the record would be wrong."""
     requests = [json.loads(line) for line in record.read_text().splitlines()]
-    asked = {door: [r for r in requests if r["door"] == door] for door in ("imds", "login", "platform", "vault")}
+    asked = {door: [r for r in requests if r["endpoint"] == door] for door in ("imds", "login", "platform", "vault")}
     assert len(asked["imds"]) == 3, asked["imds"]
     assert sum(f"client_id={client_id}" in r["target"] for r in asked["imds"]) == 1, asked["imds"]
     forms = [r for r in asked["login"] if r["method"] == "POST"]

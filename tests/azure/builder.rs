@@ -42,7 +42,7 @@ impl Builder {
             versions: Versions::Both,
             vault_resource: "https://vault.azure.net".to_owned(),
             proxy_credentials: None,
-            title: "akv-init stand-in for Azure".to_owned(),
+            title: "akv-init fake Azure".to_owned(),
             clock: 0,
             dir: None,
         }

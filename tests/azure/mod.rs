@@ -38,16 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use response::Response;
-// The names before, for modules that still use them.
-pub use self::Endpoint as Door;
 pub use arc::{ARC_KEY, ARC_KEY_FILE};
 pub use builder::Builder;
 pub use canned::{CORRELATION, TRACE};
 pub use login::{BASE_PATH, CLIENT_SECRET};
 pub use platform::{IDENTITY_HEADER, MSI_SECRET};
 pub use request::Request;
-pub use response::Response as Answer;
+pub use response::Response;
 pub use sources::Environment;
 pub use tls::{Certificate, TOKEN_PROXY_NAME, Versions};
 pub use token::{APPLICATION, Identity, OBJECT, OTHER_TENANT, TENANT};

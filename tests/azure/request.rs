@@ -98,7 +98,7 @@ impl Request {
     pub fn to_json(&self) -> Value {
         let headers: Vec<Value> = self.headers.iter().map(|(k, v)| json!([k, v])).collect();
         json!({
-            "door": self.endpoint.name(), "method": self.method, "target": self.target, "host": self.host,
+            "endpoint": self.endpoint.name(), "method": self.method, "target": self.target, "host": self.host,
             "connection": self.connection, "tls": self.tls, "sni": self.sni, "request_id": self.request_id,
             "headers": headers, "body": String::from_utf8_lossy(&self.body),
         })

@@ -143,7 +143,7 @@ impl Authority {
         let key = KeyPair::generate().expect("ring makes P-256 keys");
         let stranger;
         let issuer = if certificate == Certificate::UnknownAuthority {
-            stranger = issuer("an authority that nobody knows").0;
+            stranger = issuer("an unknown CA").0;
             &stranger
         } else {
             &self.issuer

@@ -255,5 +255,5 @@ requests() { # requests DOOR: how many came to that door so far
     "$python" -c '
 import json, sys
 with open(sys.argv[1]) as file:
-    print(sum(json.loads(line)["door"] == sys.argv[2] for line in file))' "$tmp/azure/requests.jsonl" "$1"
+    print(sum(json.loads(line)["endpoint"] == sys.argv[2] for line in file))' "$tmp/azure/requests.jsonl" "$1"
 }

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::azure::{Azure, Endpoint, OTHER_TENANT, TENANT};
-use crate::network::wire::connections;
 use crate::support::{Run, akv_init, exec};
 use crate::support_identities::{VAULT, assert_token, with};
+use crate::support_requests::connections;
 
 /// A PATH with an `az` that is this shell script.
 fn az(azure: &Azure, body: &str) -> PathBuf {

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::support::{Outcome, exec};
 
 /// What procfs tells of a process that its parent decides: identity, signals, limits, scheduling.
@@ -51,11 +51,11 @@ impl Become {
         let alone = lasting(alone.output().expect("the command starts").into());
         let at_once = exec(&self.azure, ["--"]).args(words).with(&prepare);
         assert_eq!(lasting(at_once.outcome()), alone, "without a reference");
-        assert_eq!(self.azure.connections(Door::Imds), 0);
+        assert_eq!(self.azure.connections(Endpoint::Imds), 0);
         let fetched = exec(&self.azure, ["--secret", &self.secret, "--"]);
         let fetched = fetched.args(words).with(&prepare);
         assert_eq!(lasting(fetched.outcome()), alone, "after a fetch");
-        assert_eq!(self.azure.requests_at(Door::Vault).len(), 1);
+        assert_eq!(self.azure.requests_at(Endpoint::Vault).len(), 1);
         alone
     }
 
@@ -294,7 +294,7 @@ fn without_a_reference_nothing_is_asked_of_anyone() {
         .env("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token")
         .env("URL", "https://kv1.vault.azure.net/secrets/sa");
     assert_eq!(run.outcome().stdout_alone(), "akv://kv1/sa\n");
-    for door in Door::ALL {
-        assert_eq!(azure.connections(door), 0, "{door:?}");
+    for endpoint in Endpoint::ALL {
+        assert_eq!(azure.connections(endpoint), 0, "{endpoint:?}");
     }
 }

@@ -5,9 +5,9 @@ mod tenants;
 mod versions;
 
 use crate::azure::{Azure, Builder, Endpoint, Response, TENANT};
-use crate::network::wire::counts;
 use crate::support::{Outcome, Run, exec};
 use crate::support_identities::{Source, with};
+use crate::support_requests::counts;
 
 /// A host of an emulator or of an unknown cloud, and the resource of its tokens.
 const HOST: &str = "42.vault.emulator.test";
@@ -231,7 +231,7 @@ fn root_dot_and_plain_http_are_rejected_before_any_request() {
         let outcome = exec(&azure, ["--secret", &option, "--", "true"]).outcome();
         assert_eq!(outcome.code, Some(78), "{reference}: {}", outcome.stderr);
     }
-    assert_eq!(crate::network::wire::connections(&azure), 0);
+    assert_eq!(crate::support_requests::connections(&azure), 0);
 }
 
 /// Its challenge could be an attacker's.

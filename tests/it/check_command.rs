@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::azure::{Answer, Azure, Certificate, Door, Stored};
+use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
 use crate::become_command::inherited;
-use crate::network::wire::{NAME, VALUE, connections, counts, stopped};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, leak, outcome_without_stdout, with};
+use crate::support_requests::{NAME, VALUE, connections, counts, stopped};
 use report::{links, unfolded, verdict};
 
 /// A command where the stand-in is Azure.
@@ -69,7 +69,7 @@ ok      connection  IMDS: open (N ms)
 ok      token       https://vault.azure.net: until DATE TIME UTC, tenant 72f9a1b0-86f1-41af-91ab-2d7cd011db47, \
          application 0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5, object 5ff5ff44-0000-4000-8000-ff4456698002 (N ms)
 ok      name        localhost: 127.0.0.1 (this machine), by /etc/hosts (N ms)
-ok      connection  VAULT: TLS 1.3, localhost by akv-init stand-in for Azure (a private CA), N days left (N ms)
+ok      connection  VAULT: TLS 1.3, localhost by akv-init fake Azure (a private CA), N days left (N ms)
 ok      clock       the same as that of IMDS and VAULT
 ok      secret      S: `sql-sa`, version {version}, enabled (N ms)
 ok      verdict     every link holds
@@ -136,8 +136,8 @@ fn as_json_each_link_is_an_object() {
         }),
         json!({
             "link": "connection", "state": "ok", "subject": vault, "ms": 0, "tls": "TLS 1.3",
-            "message": "TLS 1.3, localhost by akv-init stand-in for Azure (a private CA), N days left",
-            "issuer": "akv-init stand-in for Azure", "names": "*.vault.azure.cn, *.vault.azure.net and 5 more names",
+            "message": "TLS 1.3, localhost by akv-init fake Azure (a private CA), N days left",
+            "issuer": "akv-init fake Azure", "names": "*.vault.azure.cn, *.vault.azure.net and 5 more names",
             "until": "DATE TIME UTC",
         }),
         json!({
@@ -263,9 +263,12 @@ fn what_stops_it_while_it_connects_is_said() {
 #[test]
 fn what_stops_it_is_said() {
     let (azure, target) = with_secret();
-    azure.always(Door::Vault, Answer::usual().delay(Duration::from_secs(20)));
+    azure.always(
+        Endpoint::Vault,
+        Response::usual().delay(Duration::from_secs(20)),
+    );
     let run = check(&azure, &["--secret", &target, "--", "true"]);
-    let outcome = stopped(run, || azure.wait_for(Door::Vault, 1));
+    let outcome = stopped(run, || azure.wait_for(Endpoint::Vault, 1));
     let error = outcome.error().unwrap();
     assert!(error.starts_with("stopped by SIGTERM after "), "{error}");
     assert!(
@@ -295,12 +298,12 @@ fn its_exit_code_is_that_of_exec() {
     let (missing, disabled) = (secret("missing"), secret("disabled"));
     let old = secret(&format!("{NAME}/0123456789abcdef0123456789abcdef"));
     let good = ["--secret", target.as_str(), "--", "true"];
-    let no_answer: &[(Door, Answer)] = &[];
+    let no_answer: &[(Endpoint, Response)] = &[];
     let none: &[(&str, &str)] = &[];
     let half = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere");
     let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
-    let throttled = [(Door::Vault, Answer::throttled())];
-    let login = [(Door::Imds, Answer::html(200, "<html>sign in</html>"))];
+    let throttled = [(Endpoint::Vault, Response::throttled())];
+    let login = [(Endpoint::Imds, Response::html(200, "<html>sign in</html>"))];
     for (words, variables, answers, code, broken) in [
         (&good[..], none, no_answer, 0, ""),
         (&["true"], none, no_answer, 0, ""),
@@ -382,7 +385,7 @@ fn its_exit_code_is_that_of_exec() {
         (
             &good,
             none,
-            &[(Door::Imds, Answer::imds_not_found())],
+            &[(Endpoint::Imds, Response::imds_not_found())],
             77,
             "token",
         ),
@@ -390,21 +393,21 @@ fn its_exit_code_is_that_of_exec() {
         (
             &good,
             none,
-            &[(Door::Vault, Answer::rbac())],
+            &[(Endpoint::Vault, Response::rbac())],
             77,
             "secret S",
         ),
         (
             &good,
             none,
-            &[(Door::Vault, Answer::access_policy())],
+            &[(Endpoint::Vault, Response::access_policy())],
             77,
             "secret S",
         ),
         (
             &good,
             none,
-            &[(Door::Vault, Answer::firewall())],
+            &[(Endpoint::Vault, Response::firewall())],
             77,
             "secret S",
         ),
@@ -412,7 +415,7 @@ fn its_exit_code_is_that_of_exec() {
         (
             &good,
             none,
-            &[(Door::Vault, Answer::status(503))],
+            &[(Endpoint::Vault, Response::status(503))],
             69,
             "secret S",
         ),
@@ -454,16 +457,16 @@ fn its_exit_code_is_that_of_exec() {
         ),
     ] {
         let outcomes = ["exec", "check"].map(|command| {
-            for (door, answer) in answers {
-                azure.always(*door, answer.clone());
+            for (endpoint, answer) in answers {
+                azure.always(*endpoint, answer.clone());
             }
             // One try each, as `check` has.
             let run = run(&azure, command, words).env("AKV_INIT_TIMEOUT", "0");
             let run = with(run, variables);
             let outcome = run.outcome();
-            [Door::Imds, Door::Vault]
+            [Endpoint::Imds, Endpoint::Vault]
                 .into_iter()
-                .for_each(|door| azure.clear(door));
+                .for_each(|endpoint| azure.clear(endpoint));
             outcome
         });
         let [exec, check] = outcomes;
@@ -495,19 +498,19 @@ fn its_exit_code_is_that_of_exec() {
     }
     // Who is not there at all.
     let other = Azure::builder()
-        .certificate(Door::Vault, Certificate::OtherName)
+        .certificate(Endpoint::Vault, Certificate::OtherName)
         .start();
     let target = format!("S=akv://{}/a", other.vault());
     let words = ["--secret", &target, "--", "true"];
     assert_eq!(run(&other, "exec", &words).outcome().code, Some(76));
     assert_eq!(check_code(&other, &words), 76);
-    for door in [Door::Vault, Door::Imds] {
-        other.close(door);
+    for endpoint in [Endpoint::Vault, Endpoint::Imds] {
+        other.close(endpoint);
         let exec = run(&other, "exec", &[&["--timeout", "0"], &words[..]].concat()).outcome();
         assert_eq!(
             check_code(&other, &words),
             exec.code.unwrap(),
-            "{door:?}: {}",
+            "{endpoint:?}: {}",
             exec.stderr
         );
     }
@@ -520,7 +523,7 @@ fn check_code(azure: &Azure, words: &[&str]) -> i32 {
 #[test]
 fn after_a_broken_link_the_others_are_looked_at() {
     let (azure, target) = with_secret();
-    azure.always_for(Door::Vault, "/secrets/denied", Answer::rbac());
+    azure.always_for(Endpoint::Vault, "/secrets/denied", Response::rbac());
     let secret = |name: &str| format!("{}=akv://{}/{name}", name.to_uppercase(), azure.vault());
     let (denied, missing) = (secret("denied"), secret("missing"));
     let words = [
@@ -578,15 +581,15 @@ fn after_a_broken_link_the_others_are_looked_at() {
 #[test]
 fn what_hangs_on_a_broken_link_is_skipped() {
     let (azure, target) = with_secret();
-    azure.always(Door::Imds, Answer::imds_not_found());
+    azure.always(Endpoint::Imds, Response::imds_not_found());
     let report = check(&azure, &["--secret", &target]).outcome().stdout;
     assert!(
         report.contains("skipped secret      S: there is no access token\n"),
         "{report}"
     );
-    assert_eq!(azure.requests_at(Door::Vault).len(), 0);
-    azure.clear(Door::Imds);
-    azure.close(Door::Vault);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 0);
+    azure.clear(Endpoint::Imds);
+    azure.close(Endpoint::Vault);
     let report = check(&azure, &["--secret", &target]).outcome().stdout;
     assert!(
         report.contains("skipped secret      S: there is no way to its vault\n"),
@@ -651,18 +654,18 @@ fn one_token_and_one_request_for_each_secret_are_all_that_is_asked() {
         .filter(|source| *source != Source::Arc)
     {
         let (azure, target) = with_secret();
-        azure.always(source.door(), Answer::status(503));
+        azure.always(source.endpoint(), Response::status(503));
         let run =
             check(&azure, &["--secret", &target]).without("AZURE_POD_IDENTITY_AUTHORITY_HOST");
         let outcome = with(run, &source.environment(&azure)).outcome();
         assert_eq!(
-            azure.requests_at(source.door()).len(),
+            azure.requests_at(source.endpoint()).len(),
             1,
             "{source:?}: {}",
             outcome.stdout
         );
         assert_eq!(
-            (outcome.code, azure.requests_at(Door::Vault).len()),
+            (outcome.code, azure.requests_at(Endpoint::Vault).len()),
             (Some(69), 0)
         );
     }
@@ -819,14 +822,14 @@ fn whoever_does_not_read_it_still_gets_the_exit_code() {
 #[test]
 fn its_time_is_its_own() {
     let (azure, target) = with_secret();
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     let run = check(&azure, &["--timeout", "1", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1h");
     let report = run.outcome();
     let expected =
         "FAILED  verdict     secret S: no answer within 1 s, in which all was looked at\n";
     assert!(report.stdout.contains(expected), "{}", report.stdout);
     assert_eq!(report.code, Some(69));
-    azure.clear(Door::Vault);
+    azure.clear(Endpoint::Vault);
     // One try each is what is made anyway.
     let run = check(&azure, &["--timeout", "0", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1s");
     assert_eq!(run.outcome().code, Some(0));
@@ -857,15 +860,15 @@ fn nothing_secret_is_in_the_report_nor_said_at_verbose() {
             assert_ne!(outcome.stderr, "");
             assert_eq!(leak(&azure, &outcome, &[VALUE]), None, "{source:?}");
             // A vault that says what it was sent.
-            let answer = Answer::vault_error(
+            let answer = Response::vault_error(
                 403,
                 "{credential}",
                 Some("{credential}"),
                 "you sent {credential}, {form}",
             );
-            azure.always(Door::Vault, answer);
+            azure.always(Endpoint::Vault, answer);
             let outcome = run(format, log);
-            azure.clear(Door::Vault);
+            azure.clear(Endpoint::Vault);
             assert_eq!(outcome.code, Some(77), "{source:?}: {}", outcome.stdout);
             assert_eq!(leak(&azure, &outcome, &[VALUE]), None, "{source:?}");
         }

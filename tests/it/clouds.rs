@@ -1,9 +1,9 @@
 //! Clouds: the authority, the resource and the vaults of each, and a custom one by its three settings.
 
 use crate::azure::{Azure, Endpoint, Identity};
-use crate::network::wire::counts;
 use crate::support::{NO_OPTIONS, exec_federated, through_the_proxy};
 use crate::support_identities::{Source, assert_token, with};
+use crate::support_requests::counts;
 
 #[test]
 fn cloud_has_its_authority_and_its_resource() {

@@ -7,7 +7,7 @@ mod usage;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::support::{Outcome, Run, akv_init, exec};
 
 /// An address where nothing listens.
@@ -286,8 +286,8 @@ fn dry_run_prints_the_plan_and_does_nothing() {
     );
     assert_eq!(outcome.stdout.lines().count(), 9, "{}", outcome.stdout);
     assert!(!marker.exists());
-    for door in Door::ALL {
-        assert_eq!(azure.connections(door), 0, "{door:?}");
+    for endpoint in Endpoint::ALL {
+        assert_eq!(azure.connections(endpoint), 0, "{endpoint:?}");
     }
 }
 

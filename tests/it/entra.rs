@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::azure::{
     APPLICATION, Azure, BASE_PATH, CORRELATION, Endpoint, Response, TENANT, TOKEN_PROXY_NAME, TRACE,
 };
-use crate::network::wire::{assert_got_it, counts, headers, one_secret_federated, user_agent};
 use crate::rows;
 use crate::support_identities::{Source, only_request};
+use crate::support_requests::{assert_got_it, counts, headers, one_secret_federated, user_agent};
 use crate::support_tables::{Row, check_sources};
 
 fn check(rows: Vec<Row>) {

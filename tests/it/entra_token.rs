@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::azure::{Azure, Endpoint, Response};
-use crate::network::wire::{assert_got_it, connections, counts};
 use crate::support::{Outcome, Run, exec};
 use crate::support_identities::{Source, leak, with};
+use crate::support_requests::{assert_got_it, connections, counts};
 
 const POSTGRES: &str = "https://ossrdbms-aad.database.windows.net";
 const SQL: &str = "https://database.windows.net/";

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::azure::{Azure, Door, Stored};
+use crate::azure::{Azure, Endpoint, Stored};
 use crate::become_command::inherited;
 use crate::support::{Run, akv_init, exec};
 
@@ -115,7 +115,7 @@ fn references_are_replaced_and_targets_are_added() {
         "ADDED=k=e=y",
     ];
     assert_eq!(environ_of(akv_init(options), &entries), expected);
-    assert_eq!(azure.requests_at(Door::Vault).len(), 2);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 2);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn unset_removes_all_entries_of_the_name_and_costs_no_request() {
     let entries = ["A=1", "S=old", &imds, "S=akv://kv1/sa", "SS=3"];
     let run = akv_init(["exec", "--unset", "S"]);
     assert_eq!(environ_of(run, &entries), ["A=1", &imds, "SS=3"]);
-    assert_eq!(azure.connections(Door::Imds), 0);
+    assert_eq!(azure.connections(Endpoint::Imds), 0);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn literal_reference_is_passed_on_and_costs_no_request() {
     ];
     let options = ["exec", "--literal", "A", "--literal", "B", "--literal=C"];
     assert_eq!(environ_of(akv_init(options), &entries), entries);
-    assert_eq!(azure.connections(Door::Imds), 0);
+    assert_eq!(azure.connections(Endpoint::Imds), 0);
     // A variable that is not set is probably misspelt.
     let run = akv_init(["exec", "--literal", "ABSENT", "/bin/true"]);
     let outcome = run.json().outcome();
@@ -276,12 +276,12 @@ fn one_secret_for_several_variables_costs_one_request() {
         .iter()
         .filter(|entry| entry.as_bytes().ends_with(b"=s3cret"));
     assert_eq!(secrets.count(), 5, "{entries:?}");
-    assert_eq!(azure.requests_at(Door::Imds).len(), 1);
-    assert_eq!(azure.requests_at(Door::Vault).len(), 1);
+    assert_eq!(azure.requests_at(Endpoint::Imds).len(), 1);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 1);
     // A named version is another request, even if it is the current one.
     let run = exec(&azure, ["--vault", &vault, "--secret", "A=sql-sa"]);
     let run = run.args(["--secret", &format!("B=sql-sa/{version}")]);
     assert_eq!(value(run, "B"), "s3cret");
-    assert_eq!(azure.requests_at(Door::Imds).len(), 2);
-    assert_eq!(azure.requests_at(Door::Vault).len(), 3);
+    assert_eq!(azure.requests_at(Endpoint::Imds).len(), 2);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 3);
 }

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 
-use crate::azure::{Answer, Azure, Certificate, Door, Identity, Stored};
-use crate::network::wire::{connections, one_secret, one_secret_federated};
+use crate::azure::{Azure, Certificate, Endpoint, Identity, Response, Stored};
 use crate::support::{NO_OPTIONS, Run, akv_init, exec};
+use crate::support_requests::{connections, one_secret, one_secret_federated};
 
 /// Fails with this code and says why.
 #[track_caller]
@@ -73,19 +73,19 @@ fn unavailable_is_69() {
     let azure = Azure::start();
     let one_try = ["--timeout", "0"];
     // The deadline.
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     assert_code(wanting(&azure, &["--timeout", "1"], "a"), 69);
-    azure.clear(Door::Vault);
+    azure.clear(Endpoint::Vault);
     // 429, 5xx, and connections that break.
     for answer in [
-        Answer::throttled(),
-        Answer::status(500),
-        Answer::status(503),
+        Response::throttled(),
+        Response::status(500),
+        Response::status(503),
     ] {
-        azure.next(Door::Vault, answer);
+        azure.next(Endpoint::Vault, answer);
         assert_code(wanting(&azure, &one_try, "a"), 69);
     }
-    azure.next(Door::Imds, Answer::fin());
+    azure.next(Endpoint::Imds, Response::fin());
     assert_code(wanting(&azure, &one_try, "a"), 69);
     // DNS.
     let run = exec(&azure, one_try)
@@ -93,31 +93,31 @@ fn unavailable_is_69() {
         .env("AKV_INIT_ALLOW_VAULT", "vault.invalid");
     assert_code(run, 69);
     // No vault, no Entra, no identity endpoint.
-    azure.close(Door::Vault);
+    azure.close(Endpoint::Vault);
     assert_code(wanting(&azure, &one_try, "a"), 69);
-    azure.close(Door::Login);
+    azure.close(Endpoint::Login);
     assert_code(one_secret_federated(&azure, &one_try), 69);
-    azure.close(Door::Imds);
+    azure.close(Endpoint::Imds);
     assert_code(wanting(&azure, &one_try, "a"), 69);
 }
 
 #[test]
 fn protocol_is_76() {
     let azure = Azure::start();
-    for door in [Door::Imds, Door::Vault] {
+    for endpoint in [Endpoint::Imds, Endpoint::Vault] {
         for answer in [
-            Answer::html(200, "<html>Please sign in</html>"),
-            Answer::redirect("https://sign-in.example.com/"),
-            Answer::garbage(),
-            Answer::endless(),
+            Response::html(200, "<html>Please sign in</html>"),
+            Response::redirect("https://sign-in.example.com/"),
+            Response::garbage(),
+            Response::endless(),
         ] {
-            azure.next(door, answer);
+            azure.next(endpoint, answer);
             assert_code(one_secret(&azure, &[]), 76);
         }
     }
     assert_code(one_secret(&azure, &[]).without("SSL_CERT_FILE"), 76);
     let azure = Azure::builder()
-        .certificate(Door::Vault, Certificate::OtherName)
+        .certificate(Endpoint::Vault, Certificate::OtherName)
         .start();
     assert_code(one_secret(&azure, &[]), 76);
 }
@@ -126,14 +126,14 @@ fn protocol_is_76() {
 fn denied_is_77() {
     let azure = Azure::start();
     for answer in [
-        Answer::rbac(),
-        Answer::access_policy(),
-        Answer::firewall(),
-        Answer::private_endpoint(),
-        Answer::akv10000(),
-        Answer::akv10032("11111111-2222-4333-8444-555555555555"),
+        Response::rbac(),
+        Response::access_policy(),
+        Response::firewall(),
+        Response::private_endpoint(),
+        Response::akv10000(),
+        Response::akv10032("11111111-2222-4333-8444-555555555555"),
     ] {
-        azure.next(Door::Vault, answer);
+        azure.next(Endpoint::Vault, answer);
         assert_code(one_secret(&azure, &[]), 77);
     }
     // A token for another resource, which the stand-in refuses by itself.
@@ -207,9 +207,9 @@ fn a_signal_while_fetching_is_128_and_its_number() {
         Signal::SIGTERM,
     ] {
         let azure = Azure::start();
-        azure.next(Door::Imds, Answer::usual().hold());
+        azure.next(Endpoint::Imds, Response::usual().hold());
         let run = one_secret(&azure, &[]).spawn();
-        azure.wait_for(Door::Imds, 1);
+        azure.wait_for(Endpoint::Imds, 1);
         run.signal(signal);
         let outcome = run.outcome();
         assert_eq!(

@@ -11,10 +11,10 @@ use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
 use crate::become_command::inherited;
-use crate::network::listen::Listened;
-use crate::network::wire::{NAME, VALUE, connections, counts, stopped};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, assert_token, leak, outcome_without_stdout, with};
+use crate::support_listen::Listened;
+use crate::support_requests::{NAME, VALUE, connections, counts, stopped};
 
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
 

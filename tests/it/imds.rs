@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::azure::{Azure, Endpoint, Identity, Response};
-use crate::network::wire::connections;
 use crate::support::akv_init;
 use crate::support_identities::{Source, assert_token};
+use crate::support_requests::connections;
 
 const ONE: &str = "11111111-2222-4333-8444-555555555555";
 const TWO: &str = "66666666-7777-4888-9999-aaaaaaaaaaaa";

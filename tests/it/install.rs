@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::become_command::inherited;
 use crate::support::{NO_OPTIONS, Outcome, Run, akv_init, binary};
 use crate::support_files::{Place, Plant, change_mode};
@@ -103,7 +103,7 @@ fn older_version_is_replaced_while_it_runs() {
     assert!(shell(&format!("cp \"$2\" \"$1\" && {older}")));
     let azure = Azure::start();
     azure.secret("alpha", "first");
-    azure.next(Door::Imds, Answer::usual().hold());
+    azure.next(Endpoint::Imds, Response::usual().hold());
     let mut command = Command::new(place.path("akv-init"));
     command
         .args([
@@ -124,7 +124,7 @@ fn older_version_is_replaced_while_it_runs() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let running = command.spawn().expect("the copy can be started");
-    azure.wait_for(Door::Imds, 1);
+    azure.wait_for(Endpoint::Imds, 1);
     assert!(!shell(older), "a file that runs was written to");
     let before = place.inode("akv-init");
     assert_eq!(install(&place).outcome().stdout_alone(), "");

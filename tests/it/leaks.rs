@@ -13,10 +13,10 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::azure::{Answer, Azure, Door, TENANT};
-use crate::network::listen::Listened;
-use crate::network::wire::{one_secret, one_secret_federated};
+use crate::azure::{Azure, Endpoint, Response, TENANT};
 use crate::support::{exec, exec_federated};
+use crate::support_listen::Listened;
+use crate::support_requests::{one_secret, one_secret_federated};
 use watch::{Failures, assert_silent};
 
 /// A token as Entra makes them. Each of its parts can be told from any other text.
@@ -31,8 +31,8 @@ const OPAQUE_ASSERTION: &str = "LEAKofASSERTIONopaque~0123456789";
 const SECRET: &str = "LEAKofSECRET pa$$w0rd";
 
 /// A token answer of the identity endpoint with this token.
-fn granted(token: &str) -> Answer {
-    Answer::json(200, &json!({"access_token": token, "expires_in": "3600"}))
+fn granted(token: &str) -> Response {
+    Response::json(200, &json!({"access_token": token, "expires_in": "3600"}))
 }
 
 const OPTIONS: [&str; 3] = ["--verbose", "--timeout", "0"];
@@ -57,8 +57,8 @@ fn a_vault_that_echoes_the_token() {
     let mut failures = Failures::default();
     for token in [TOKEN, OPAQUE_TOKEN] {
         for (name, answer) in carriers::echoes(token) {
-            azure.next(Door::Imds, granted(token));
-            azure.next(Door::Vault, answer);
+            azure.next(Endpoint::Imds, granted(token));
+            azure.next(Endpoint::Vault, answer);
             let outcome = one_secret(&azure, &OPTIONS).outcome();
             failures.look_at(&azure, &name, &outcome);
         }
@@ -73,8 +73,8 @@ fn a_vault_that_echoes_a_part_of_the_token() {
     let mut failures = Failures::default();
     for part in [&TOKEN[..60], &TOKEN["eyJ0eXAiOiJKV1QifQ.".len()..]] {
         for (name, answer) in carriers::echoes(part) {
-            azure.next(Door::Imds, granted(TOKEN));
-            azure.next(Door::Vault, answer);
+            azure.next(Endpoint::Imds, granted(TOKEN));
+            azure.next(Endpoint::Vault, answer);
             let outcome = one_secret(&azure, &OPTIONS).outcome();
             failures.look_at(&azure, &name, &outcome);
         }
@@ -87,7 +87,7 @@ fn a_bundle_that_is_none() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     for (name, answer) in carriers::nearly(SECRET) {
-        azure.next(Door::Vault, answer);
+        azure.next(Endpoint::Vault, answer);
         let outcome = one_secret(&azure, &OPTIONS).outcome();
         failures.look_at(&azure, &name, &outcome);
     }
@@ -101,11 +101,11 @@ fn an_identity_endpoint_that_says_a_token_where_it_should_not() {
     let mut answers = carriers::echoes(TOKEN);
     answers.extend(carriers::nearly(TOKEN));
     for (name, answer) in answers {
-        azure.next(Door::Imds, answer);
+        azure.next(Endpoint::Imds, answer);
         // What is nearly a refusal may be a token all the same; then there is no vault.
-        azure.next(Door::Vault, Answer::status(404));
+        azure.next(Endpoint::Vault, Response::status(404));
         let outcome = one_secret(&azure, &OPTIONS).outcome();
-        azure.clear(Door::Vault);
+        azure.clear(Endpoint::Vault);
         failures.look_at(&azure, &name, &outcome);
     }
     failures.end();
@@ -123,7 +123,7 @@ fn entra_that_echoes_the_assertion() {
             "client_assertion={content}&{TOKEN}"
         )));
         for (name, answer) in answers {
-            azure.next(Door::Login, answer);
+            azure.next(Endpoint::Login, answer);
             let outcome = one_secret_federated(&azure, &OPTIONS).outcome();
             failures.look_at(&azure, &name, &outcome);
         }
@@ -136,10 +136,10 @@ fn entra_that_says_a_token_where_it_should_not() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     for (name, answer) in carriers::nearly(TOKEN) {
-        azure.next(Door::Login, answer);
-        azure.next(Door::Vault, Answer::status(404));
+        azure.next(Endpoint::Login, answer);
+        azure.next(Endpoint::Vault, Response::status(404));
         let outcome = one_secret_federated(&azure, &OPTIONS).outcome();
-        azure.clear(Door::Vault);
+        azure.clear(Endpoint::Vault);
         failures.look_at(&azure, &name, &outcome);
     }
     failures.end();
@@ -151,70 +151,70 @@ fn every_refusal_of_the_real_services() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     azure.secret("leak", SECRET);
-    for (door, answers) in [
+    for (endpoint, answers) in [
         (
-            Door::Imds,
+            Endpoint::Imds,
             vec![
-                Answer::imds_not_found(),
-                Answer::imds_multiple(),
-                Answer::imds_failed(),
-                Answer::nmi_unassigned(),
-                Answer::nmi_refused(),
-                Answer::docker_desktop(),
-                Answer::garbage(),
-                Answer::endless(),
-                Answer::fin(),
-                Answer::reset(),
-                Answer::usual().half(),
+                Response::imds_not_found(),
+                Response::imds_multiple(),
+                Response::imds_failed(),
+                Response::nmi_unassigned(),
+                Response::nmi_refused(),
+                Response::docker_desktop(),
+                Response::garbage(),
+                Response::endless(),
+                Response::fin(),
+                Response::reset(),
+                Response::usual().half(),
             ],
         ),
         (
-            Door::Login,
+            Endpoint::Login,
             vec![
-                Answer::aadsts(700_213, "No."),
-                Answer::aadsts(700_024, "No."),
-                Answer::aadsts(700_016, "No."),
-                Answer::aadsts(90_002, "No."),
-                Answer::entra_throttled(60),
-                Answer::garbage(),
-                Answer::endless(),
-                Answer::fin(),
-                Answer::reset(),
-                Answer::usual().half(),
+                Response::aadsts(700_213, "No."),
+                Response::aadsts(700_024, "No."),
+                Response::aadsts(700_016, "No."),
+                Response::aadsts(90_002, "No."),
+                Response::entra_throttled(60),
+                Response::garbage(),
+                Response::endless(),
+                Response::fin(),
+                Response::reset(),
+                Response::usual().half(),
             ],
         ),
         (
-            Door::Vault,
+            Endpoint::Vault,
             vec![
-                Answer::rbac(),
-                Answer::access_policy(),
-                Answer::firewall(),
-                Answer::private_endpoint(),
-                Answer::policy(),
-                Answer::disabled(),
-                Answer::not_found("leak"),
-                Answer::akv10000(),
-                Answer::akv10022("a", "b"),
-                Answer::akv10032(TENANT),
-                Answer::akv10046(),
-                Answer::throttled(),
-                Answer::garbage(),
-                Answer::endless(),
-                Answer::usual().half(),
+                Response::rbac(),
+                Response::access_policy(),
+                Response::firewall(),
+                Response::private_endpoint(),
+                Response::policy(),
+                Response::disabled(),
+                Response::not_found("leak"),
+                Response::akv10000(),
+                Response::akv10022("a", "b"),
+                Response::akv10032(TENANT),
+                Response::akv10046(),
+                Response::throttled(),
+                Response::garbage(),
+                Response::endless(),
+                Response::usual().half(),
             ],
         ),
     ] {
         for answer in answers {
-            let name = format!("{door:?}, {answer:?}");
-            azure.always(door, answer);
+            let name = format!("{endpoint:?}, {answer:?}");
+            azure.always(endpoint, answer);
             let target = format!("S=akv://{}/leak", azure.vault());
             let words = ["--secret", &target, "--", "true"];
-            let run = match door {
-                Door::Login => exec_federated(&azure, OPTIONS),
+            let run = match endpoint {
+                Endpoint::Login => exec_federated(&azure, OPTIONS),
                 _ => exec(&azure, OPTIONS),
             };
             let outcome = run.args(words).outcome();
-            azure.clear(door);
+            azure.clear(endpoint);
             failures.look_at(&azure, &name, &outcome);
         }
     }
@@ -228,12 +228,12 @@ fn the_deadline_and_a_signal_tell_the_last_answer_without_what_it_echoed() {
         let azure = Azure::start();
         let sentence = format!("Sorry {token}");
         let script = || {
-            azure.next(Door::Imds, granted(token));
+            azure.next(Endpoint::Imds, granted(token));
             azure.next(
-                Door::Vault,
-                Answer::vault_error(503, &sentence, Some(&sentence), &sentence),
+                Endpoint::Vault,
+                Response::vault_error(503, &sentence, Some(&sentence), &sentence),
             );
-            azure.next(Door::Vault, Answer::usual().hold());
+            azure.next(Endpoint::Vault, Response::usual().hold());
         };
         script();
         let outcome = one_secret(&azure, &["--verbose", "--timeout", "1"]).outcome();
@@ -242,7 +242,7 @@ fn the_deadline_and_a_signal_tell_the_last_answer_without_what_it_echoed() {
         script();
         let mut run = Listened::start(one_secret(&azure, &["--verbose"]));
         run.until("try 1: 503");
-        azure.wait_for(Door::Vault, 4);
+        azure.wait_for(Endpoint::Vault, 4);
         run.signal(Signal::SIGTERM);
         let outcome = run.outcome();
         assert_eq!(outcome.code, Some(128 + Signal::SIGTERM as i32));

@@ -7,10 +7,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::azure::{Answer, Azure, Certificate, Door, Stored};
-use crate::network::wire::{NAME, VALUE, one_secret};
+use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, leak};
+use crate::support_requests::{NAME, VALUE, one_secret};
 use settled::{objects, raw_objects, settled, texts};
 
 /// The maximum length of a line with its end: PIPE_BUF, so that lines of several writers do not mix.
@@ -71,7 +71,10 @@ fn debug_line_has_its_facts() {
 #[test]
 fn failed_attempt_has_its_number_and_the_delay() {
     let (azure, reference) = with_secret();
-    azure.next(Door::Vault, Answer::throttled().header("Retry-After", "0"));
+    azure.next(
+        Endpoint::Vault,
+        Response::throttled().header("Retry-After", "0"),
+    );
     let words = [
         "get",
         "-v",
@@ -152,7 +155,7 @@ struct Case {
     words: Vec<String>,
     code: i32,
     /// What the stand-in answers in place of its usual answers.
-    answers: Vec<(Door, Answer)>,
+    answers: Vec<(Endpoint, Response)>,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -167,8 +170,8 @@ fn case(name: &'static str, code: i32, words: &[&str]) -> Case {
 }
 
 impl Case {
-    fn answering(mut self, door: Door, answer: Answer) -> Case {
-        self.answers.push((door, answer));
+    fn answering(mut self, endpoint: Endpoint, answer: Response) -> Case {
+        self.answers.push((endpoint, answer));
         self
     }
 
@@ -185,8 +188,8 @@ impl Case {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("file"), "").unwrap();
         let dir = dir.to_str().unwrap();
-        for (door, answer) in &self.answers {
-            azure.always(*door, answer.clone());
+        for (endpoint, answer) in &self.answers {
+            azure.always(*endpoint, answer.clone());
         }
         let words = self
             .words
@@ -202,9 +205,9 @@ impl Case {
         let variables = self.variables.iter();
         let run = variables.fold(run, |run, (name, value)| run.env(name, value));
         let outcome = run.outcome();
-        [Door::Imds, Door::Vault]
+        [Endpoint::Imds, Endpoint::Vault]
             .into_iter()
-            .for_each(|door| azure.clear(door));
+            .for_each(|endpoint| azure.clear(endpoint));
         outcome
     }
 }
@@ -273,18 +276,20 @@ fn cases() -> Vec<Case> {
             &["--secret", "S=akv://vault.invalid/a", "--", "true"],
         )
         .with("AKV_INIT_ALLOW_VAULT", "vault.invalid"),
-        case("no role", 77, &good).answering(Door::Vault, Answer::rbac()),
-        case("firewall", 77, &good).answering(Door::Vault, Answer::firewall()),
-        case("throttled", 69, &good).answering(Door::Vault, Answer::throttled()),
-        case("broken", 69, &good).answering(Door::Vault, Answer::status(503)),
-        case("a page", 76, &good)
-            .answering(Door::Vault, Answer::html(200, "<html>\"sign\\in\"</html>")),
-        case("a redirect", 76, &good).answering(
-            Door::Vault,
-            Answer::redirect("https://sign-in.example.com/"),
+        case("no role", 77, &good).answering(Endpoint::Vault, Response::rbac()),
+        case("firewall", 77, &good).answering(Endpoint::Vault, Response::firewall()),
+        case("throttled", 69, &good).answering(Endpoint::Vault, Response::throttled()),
+        case("broken", 69, &good).answering(Endpoint::Vault, Response::status(503)),
+        case("a page", 76, &good).answering(
+            Endpoint::Vault,
+            Response::html(200, "<html>\"sign\\in\"</html>"),
         ),
-        case("garbage", 76, &good).answering(Door::Imds, Answer::garbage()),
-        case("no identity", 77, &good).answering(Door::Imds, Answer::imds_not_found()),
+        case("a redirect", 76, &good).answering(
+            Endpoint::Vault,
+            Response::redirect("https://sign-in.example.com/"),
+        ),
+        case("garbage", 76, &good).answering(Endpoint::Imds, Response::garbage()),
+        case("no identity", 77, &good).answering(Endpoint::Imds, Response::imds_not_found()),
         case(
             "a file for a directory",
             73,
@@ -313,7 +318,7 @@ fn cases() -> Vec<Case> {
                 "DIR",
             ],
         )
-        .answering(Door::Vault, Answer::status(503)),
+        .answering(Endpoint::Vault, Response::status(503)),
         case(
             "not in that format",
             78,
@@ -333,12 +338,12 @@ fn cases() -> Vec<Case> {
             64,
             &["token", "--scope", "https://vault.azure.net"],
         ),
-        case("token denied", 77, &["token"]).answering(Door::Imds, Answer::imds_not_found()),
+        case("token denied", 77, &["token"]).answering(Endpoint::Imds, Response::imds_not_found()),
         case("no resource", 64, &["token", "https://a b"]),
         case("no REF", 64, &["get"]),
         case("no vault", 78, &["get", "sql-sa"]),
         case("get missing", 66, &["get", "akv://VAULT/missing"]),
-        case("get denied", 77, &["get", REF]).answering(Door::Vault, Answer::access_policy()),
+        case("get denied", 77, &["get", REF]).answering(Endpoint::Vault, Response::access_policy()),
         case(
             "check missing",
             66,
@@ -530,8 +535,8 @@ fn text_of_a_server_cannot_break_a_line() {
     let azure = Azure::start();
     let said = "quote \" backslash \\ brace } bell \u{7} escape \u{1b}[31m right to left \u{202e} line\nnext \
                 \u{7f} \u{85} 世界";
-    let answer = Answer::vault_error(400, "Bad\"Parameter\\", Some("In\nner"), said);
-    azure.always(Door::Vault, answer);
+    let answer = Response::vault_error(400, "Bad\"Parameter\\", Some("In\nner"), said);
+    azure.always(Endpoint::Vault, answer);
     let text = one_secret(&azure, &["--timeout", "0"]).outcome();
     let json = one_secret(&azure, &["--timeout", "0", "--log-format", "json"]).outcome();
     let objects = objects(&json);
@@ -627,8 +632,8 @@ fn no_field_holds_a_secret() {
         for said in ["you sent {credential}", "{form} {credential} {caller}"] {
             for status in [400, 401, 403, 503] {
                 let answer =
-                    Answer::vault_error(status, "{credential}", Some("{credential}"), said);
-                azure.always(Door::Vault, answer);
+                    Response::vault_error(status, "{credential}", Some("{credential}"), said);
+                azure.always(Endpoint::Vault, answer);
                 let options = ["--verbose", "--timeout", "0", "--log-format", "json"];
                 let outcome = source.exec(&azure, &options).outcome();
                 assert_ne!(outcome.code, Some(0));
@@ -641,7 +646,7 @@ fn no_field_holds_a_secret() {
                 assert_eq!(leak(&azure, &said, &[VALUE]), None, "{source:?}");
             }
         }
-        azure.clear(Door::Vault);
+        azure.clear(Endpoint::Vault);
         let outcome = source
             .exec(&azure, &["--verbose", "--log-format", "json"])
             .outcome();
@@ -654,7 +659,7 @@ fn no_field_holds_a_secret() {
 #[test]
 fn rejected_certificate_is_an_object() {
     let azure = Azure::builder()
-        .certificate(Door::Vault, Certificate::OtherName)
+        .certificate(Endpoint::Vault, Certificate::OtherName)
         .start();
     let text = one_secret(&azure, &[]).outcome();
     let json = one_secret(&azure, &["--log-format", "json"]).outcome();

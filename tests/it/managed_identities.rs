@@ -6,10 +6,10 @@ mod refusals;
 mod responses;
 
 use crate::azure::{APPLICATION, Azure, Endpoint, IDENTITY_HEADER, Identity, MSI_SECRET, Request};
-use crate::network::listen::Listened;
-use crate::network::wire::{connections, headers, query, user_agent};
 use crate::support::Run;
 use crate::support_identities::{CLIENT, Source, VAULT, assert_token, only_request, with};
+use crate::support_listen::Listened;
+use crate::support_requests::{connections, headers, query, user_agent};
 use crate::support_tables::in_parallel;
 
 const ALL: [Source; 5] = [

@@ -13,7 +13,7 @@ use std::process::Stdio;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::become_command::inherited;
 use crate::support::{Run, exec};
 
@@ -70,7 +70,7 @@ fn the_variable_holds_a_path_and_the_file_the_secret() {
     numbers.sort();
     numbers.dedup();
     assert_eq!(numbers.len(), 3);
-    assert_eq!(azure.requests_at(Door::Vault).len(), 2);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 2);
 }
 
 /// No warning of line ends: a file that ends in one is what most files are.

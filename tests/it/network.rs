@@ -1,14 +1,14 @@
-//! Connections: opened early, over TLS and through proxies. Also what the tests of requests and responses share.
+//! Connections: opened early, over TLS and through proxies.
 
-pub mod full_queue;
-pub mod listen;
 mod proxies;
 mod trust;
-pub mod wire;
 
 use crate::azure::{Azure, Endpoint, Response, Versions};
 use crate::support::exec;
-use wire::{NAME, VALUE, assert_got_it, counts, one_secret};
+use crate::support_listen::Listened;
+use crate::support_requests::{
+    NAME, VALUE, assert_got_it, counts, one_secret, one_secret_federated,
+};
 
 /// Arguments for this number of secrets of one vault.
 fn secrets_of(azure: &Azure, count: usize) -> Vec<String> {
@@ -42,8 +42,7 @@ fn connections_to_the_vault_are_opened_while_the_token_is_requested() {
 fn refused_early_connection_costs_no_attempt() {
     let azure = Azure::builder().closed(Endpoint::Vault).start();
     azure.next(Endpoint::Imds, Response::usual().hold());
-    let mut run =
-        listen::Listened::start(one_secret(&azure, &["--verbose", "--timeout", "0"]).json());
+    let mut run = Listened::start(one_secret(&azure, &["--verbose", "--timeout", "0"]).json());
     let vault = format!("https://{}", azure.vault());
     run.until_line(|line| {
         line["message"]
@@ -66,7 +65,7 @@ fn tls_1_2_and_1_3_are_used() {
         (Versions::Both, "TLSv1.3"),
     ] {
         let azure = Azure::builder().versions(versions).start();
-        assert_got_it(&wire::one_secret_federated(&azure, &[]).outcome());
+        assert_got_it(&one_secret_federated(&azure, &[]).outcome());
         for request in azure.requests() {
             assert_eq!(
                 request.tls.as_deref(),

@@ -7,11 +7,11 @@ mod kinds;
 use serde_json::json;
 
 use crate::azure::{Azure, Endpoint, Response};
-use crate::network::listen::Listened;
-use crate::network::wire::{
+use crate::support::{NO_OPTIONS, exec};
+use crate::support_listen::Listened;
+use crate::support_requests::{
     NAME, assert_got_it, attempts, counts, one_secret, one_secret_federated,
 };
-use crate::support::{NO_OPTIONS, exec};
 use crate::support_tables::in_parallel;
 
 /// The time between the last two requests at an endpoint, in milliseconds.

@@ -6,8 +6,8 @@ mod certificate;
 use std::fs;
 
 use crate::azure::{Azure, CLIENT_SECRET, Endpoint, Identity, Response};
-use crate::network::wire::connections;
 use crate::support_identities::{CLIENT, Source, assert_token, only_request, with};
+use crate::support_requests::connections;
 
 const HERE: Source = Source::Secret;
 

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use serde_json::Value;
 
-use crate::azure::{APPLICATION, Answer, Azure, Door, TENANT};
+use crate::azure::{APPLICATION, Azure, Endpoint, Response, TENANT};
 use crate::become_command::inherited;
 use crate::support::{Outcome, Run, Running, exec};
 
@@ -46,10 +46,10 @@ fn stopped(outcome: &Outcome, signal: Signal, names: &[&str]) {
 #[test]
 fn signal_ends_the_wait_for_a_token() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     for (count, signal) in SIGNALS.into_iter().enumerate() {
         let running = run(&azure, &["/bin/true"]).spawn();
-        azure.wait_for(Door::Imds, count + 1);
+        azure.wait_for(Endpoint::Imds, count + 1);
         running.signal(signal);
         stopped(&running.outcome(), signal, &[&azure.imds()]);
     }
@@ -58,10 +58,10 @@ fn signal_ends_the_wait_for_a_token() {
 #[test]
 fn signal_ends_the_wait_for_a_secret() {
     let azure = Azure::start();
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     for (count, signal) in SIGNALS.into_iter().enumerate() {
         let running = run(&azure, &["/bin/true"]).spawn();
-        azure.wait_for(Door::Vault, count + 1);
+        azure.wait_for(Endpoint::Vault, count + 1);
         running.signal(signal);
         stopped(&running.outcome(), signal, &["`sa`", &azure.vault()]);
     }
@@ -70,7 +70,7 @@ fn signal_ends_the_wait_for_a_secret() {
 #[test]
 fn signal_ends_the_wait_for_a_federated_token() {
     let azure = Azure::start();
-    azure.always(Door::Login, Answer::usual().hold());
+    azure.always(Endpoint::Login, Response::usual().hold());
     let workload = azure.workload_environment();
     let run = workload
         .iter()
@@ -78,7 +78,7 @@ fn signal_ends_the_wait_for_a_federated_token() {
             run.env(name, value)
         });
     let running = run.spawn();
-    azure.wait_for(Door::Login, 1);
+    azure.wait_for(Endpoint::Login, 1);
     running.signal(Signal::SIGTERM);
     let names = [&azure.login(), APPLICATION, TENANT];
     stopped(&running.outcome(), Signal::SIGTERM, &names);
@@ -87,11 +87,11 @@ fn signal_ends_the_wait_for_a_federated_token() {
 #[test]
 fn interrupted_run_reports_attempts_and_the_last_error() {
     let azure = Azure::start();
-    azure.next(Door::Vault, Answer::status(503));
-    azure.next(Door::Vault, Answer::status(500));
-    azure.next(Door::Vault, Answer::usual().hold());
+    azure.next(Endpoint::Vault, Response::status(503));
+    azure.next(Endpoint::Vault, Response::status(500));
+    azure.next(Endpoint::Vault, Response::usual().hold());
     let running = run(&azure, &["/bin/true"]).spawn();
-    azure.wait_for(Door::Vault, 3);
+    azure.wait_for(Endpoint::Vault, 3);
     running.signal(Signal::SIGTERM);
     let names = [&azure.vault(), "(3 ", "500 Internal Server Error"];
     stopped(&running.outcome(), Signal::SIGTERM, &names);
@@ -100,7 +100,10 @@ fn interrupted_run_reports_attempts_and_the_last_error() {
 #[test]
 fn signal_ends_the_delay_between_attempts() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::status(429).header("Retry-After", "20"));
+    azure.always(
+        Endpoint::Imds,
+        Response::status(429).header("Retry-After", "20"),
+    );
     let names = [&azure.imds(), "429 Too Many Requests"];
     let pauses = |line: &Value| line["next_ms"] == 20_000;
     stopped_after(pauses, &azure, &names, || {});
@@ -109,12 +112,12 @@ fn signal_ends_the_delay_between_attempts() {
 #[test]
 fn signal_ends_an_unanswered_handshake() {
     let azure = Azure::start();
-    azure.mute(Door::Vault);
-    azure.next(Door::Imds, Answer::usual().hold());
+    azure.mute(Endpoint::Vault);
+    azure.next(Endpoint::Imds, Response::usual().hold());
     let has_token = |line: &Value| line["expires"].is_string();
     stopped_after(has_token, &azure, &[&azure.vault()], || {
-        azure.wait_for(Door::Imds, 1);
-        azure.wait_for_connections(Door::Vault, 1);
+        azure.wait_for(Endpoint::Imds, 1);
+        azure.wait_for_connections(Endpoint::Vault, 1);
         azure.release();
     });
 }
@@ -144,12 +147,12 @@ fn stopped_after(
 #[test]
 fn full_standard_error_does_not_delay_a_signal() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     let (reader, writer) = full_pipe();
     let mut running = run(&azure, &["/bin/true"])
         .with(|command| inherited::pass(command, writer.into(), 2))
         .spawn();
-    azure.wait_for(Door::Imds, 1);
+    azure.wait_for(Endpoint::Imds, 1);
     running.signal(Signal::SIGTERM);
     assert_eq!(ended(&mut running), Some(143));
     drop(reader);
@@ -194,11 +197,11 @@ fn ended(running: &mut Running) -> Option<i32> {
 #[test]
 fn closed_standard_error_does_not_delay_a_signal() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     let running = run(&azure, &["/bin/true"])
         .with(|command| inherited::close(command, &[2]))
         .spawn();
-    azure.wait_for(Door::Imds, 1);
+    azure.wait_for(Endpoint::Imds, 1);
     running.signal(Signal::SIGTERM);
     let outcome = running.outcome();
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(143), ""));
@@ -207,11 +210,11 @@ fn closed_standard_error_does_not_delay_a_signal() {
 #[test]
 fn inherited_ignored_signal_stays_ignored() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     let running = run(&azure, &["/bin/echo", "through"])
         .with(|command| inherited::ignore(command, &[Signal::SIGHUP, Signal::SIGTERM]))
         .spawn();
-    azure.wait_for(Door::Imds, 1);
+    azure.wait_for(Endpoint::Imds, 1);
     running.signal(Signal::SIGTERM);
     running.signal(Signal::SIGHUP);
     azure.release();
@@ -220,7 +223,7 @@ fn inherited_ignored_signal_stays_ignored() {
     let running = run(&azure, &["/bin/echo", "through"])
         .with(|command| inherited::ignore(command, &[Signal::SIGHUP, Signal::SIGTERM]))
         .spawn();
-    azure.wait_for(Door::Imds, 2);
+    azure.wait_for(Endpoint::Imds, 2);
     running.signal(Signal::SIGINT);
     stopped(&running.outcome(), Signal::SIGINT, &[&azure.imds()]);
 }
@@ -228,11 +231,11 @@ fn inherited_ignored_signal_stays_ignored() {
 #[test]
 fn inherited_blocked_signal_stays_pending_for_command() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     let running = run(&azure, &["/bin/cat", "/proc/self/status"])
         .with(|command| inherited::block(command, &[Signal::SIGTERM, Signal::SIGUSR1]))
         .spawn();
-    azure.wait_for(Door::Imds, 1);
+    azure.wait_for(Endpoint::Imds, 1);
     running.signal(Signal::SIGTERM);
     azure.release();
     let outcome = running.outcome();
@@ -251,10 +254,10 @@ fn inherited_blocked_signal_stays_pending_for_command() {
 #[test]
 fn other_signals_have_their_default_action() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     for (count, signal) in [Signal::SIGUSR1, Signal::SIGALRM].into_iter().enumerate() {
         let running = run(&azure, &["/bin/true"]).spawn();
-        azure.wait_for(Door::Imds, count + 1);
+        azure.wait_for(Endpoint::Imds, count + 1);
         running.signal(signal);
         let outcome = running.outcome();
         assert_eq!(

@@ -7,8 +7,8 @@ use std::process::{Child, Stdio};
 use crate::azure::{
     ARC_KEY, Azure, CLIENT_SECRET, Endpoint, Environment, IDENTITY_HEADER, MSI_SECRET, Request,
 };
-use crate::network::wire;
 use crate::support::{self, Outcome, Run, akv_init};
+use crate::support_requests::{NAME, VALUE};
 
 /// A user-assigned identity for tests of selectors.
 pub const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
@@ -56,11 +56,6 @@ impl Source {
         }
     }
 
-    /// The same, for modules that still use the name.
-    pub fn door(self) -> Endpoint {
-        self.endpoint()
-    }
-
     /// The exit code of a run whose responses are good: without a key file, which needs a namespace, Azure Arc is a
     /// configuration error after its first response.
     pub fn good_code(self) -> i32 {
@@ -89,8 +84,8 @@ impl Source {
 
     /// `akv-init exec` that puts one secret into a variable and prints it.
     pub fn exec(self, azure: &Azure, options: &[&str]) -> Run {
-        azure.secret(wire::NAME, wire::VALUE);
-        let reference = format!("S=akv://{}/{}", azure.vault(), wire::NAME);
+        azure.secret(NAME, VALUE);
+        let reference = format!("S=akv://{}/{}", azure.vault(), NAME);
         let run = support::exec(azure, options)
             .without("AZURE_POD_IDENTITY_AUTHORITY_HOST")
             .args(["--secret", &reference, "--", "printenv", "S"]);

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::thread;
 
 use crate::azure::{Azure, Endpoint, Response};
-use crate::network::wire::one_secret;
 use crate::support::Run;
 use crate::support_identities::{Source, leak};
+use crate::support_requests::one_secret;
 
 /// How many rows run at the same time: most of their time is waiting for a backoff or a deadline.
 const PARALLEL: usize = 12;

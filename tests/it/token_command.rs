@@ -10,12 +10,12 @@ use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Endpoint, Response, TENANT};
 use crate::become_command::inherited;
-use crate::network::listen::Listened;
-use crate::network::wire::connections;
 use crate::support::Outcome;
 use crate::support_identities::{
     Source, VAULT, assert_token, leak, only_request, outcome_without_stdout,
 };
+use crate::support_listen::Listened;
+use crate::support_requests::connections;
 
 const SQL: &str = "https://database.windows.net/";
 const POSTGRES: &str = "https://ossrdbms-aad.database.windows.net";

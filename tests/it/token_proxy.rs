@@ -4,10 +4,10 @@
 use std::fs;
 
 use crate::azure::{Azure, BASE_PATH, Certificate, Endpoint, Response, TENANT};
-use crate::network::listen::Listened;
-use crate::network::wire::{assert_got_it, connections};
 use crate::support::Run;
 use crate::support_identities::{Source, assert_token, only_request};
+use crate::support_listen::Listened;
+use crate::support_requests::{assert_got_it, connections};
 
 const HERE: Source = Source::TokenProxy;
 

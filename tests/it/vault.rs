@@ -4,10 +4,10 @@ mod bundles;
 mod refusals;
 
 use crate::azure::{Azure, Endpoint, Response, Stored};
-use crate::network::wire::{
+use crate::support::{NO_OPTIONS, Run, exec, through_the_proxy};
+use crate::support_requests::{
     NAME, VALUE, assert_got_it, connections, counts, headers, one_secret, user_agent,
 };
-use crate::support::{NO_OPTIONS, Run, exec, through_the_proxy};
 
 /// A run that prints these secrets of the vault, each `NAME` or `NAME/VERSION`.
 fn several(azure: &Azure, names: &[impl AsRef<str>]) -> Run {

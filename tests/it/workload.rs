@@ -7,7 +7,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::azure::{Azure, Endpoint, Identity, Response};
-use crate::network::wire::{assert_got_it, counts, one_secret_federated};
+use crate::support_requests::{assert_got_it, counts, one_secret_federated};
 
 #[test]
 fn token_file_is_read_again_for_each_attempt() {

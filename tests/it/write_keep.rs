@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::azure::{Answer, Azure, Door};
-use crate::network::wire::all_at_once;
+use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Failure, NO_OPTIONS, Run};
 use crate::support_files::{MANIFEST, Place, change_mode};
+use crate::support_tables::in_parallel;
 
 const LAYOUTS: [&str; 2] = ["plain", "atomic"];
 
@@ -141,44 +141,53 @@ fn unreachable_vault_keeps_the_files() {
     type Break = fn(&Azure);
     // The deadline, and a part of the reason.
     let rows: [(&str, Break, &str); 8] = [
-        ("0", |azure| azure.close(Door::Vault), ""),
-        ("0", |azure| azure.always(Door::Vault, Answer::reset()), ""),
+        ("0", |azure| azure.close(Endpoint::Vault), ""),
         (
             "0",
-            |azure| azure.always(Door::Vault, Answer::throttled()),
+            |azure| azure.always(Endpoint::Vault, Response::reset()),
+            "",
+        ),
+        (
+            "0",
+            |azure| azure.always(Endpoint::Vault, Response::throttled()),
             "429",
         ),
         (
             "0",
-            |azure| azure.always(Door::Vault, Answer::status(500)),
+            |azure| azure.always(Endpoint::Vault, Response::status(500)),
             "500",
         ),
         (
             "0",
-            |azure| azure.always(Door::Vault, Answer::akv10046()),
+            |azure| azure.always(Endpoint::Vault, Response::akv10046()),
             "401",
         ),
         (
             "1",
-            |azure| azure.always(Door::Vault, Answer::status(503)),
+            |azure| azure.always(Endpoint::Vault, Response::status(503)),
             "503",
         ),
         (
             "1",
-            |azure| azure.always(Door::Vault, Answer::usual().hold()),
+            |azure| azure.always(Endpoint::Vault, Response::usual().hold()),
             "",
         ),
         // Longer than the deadline.
         (
             "30",
-            |azure| azure.always(Door::Vault, Answer::throttled().header("Retry-After", "31")),
+            |azure| {
+                azure.always(
+                    Endpoint::Vault,
+                    Response::throttled().header("Retry-After", "31"),
+                )
+            },
             "429",
         ),
     ];
     let rows = LAYOUTS
         .iter()
         .flat_map(|layout| rows.map(|row| (*layout, row)));
-    all_at_once(rows, |(layout, (timeout, break_it, reason))| {
+    in_parallel(rows, |(layout, (timeout, break_it, reason))| {
         let earlier = Earlier::run(layout, &ONE);
         break_it(&earlier.azure);
         let words = [
@@ -198,8 +207,8 @@ fn unreachable_identity_endpoint_keeps_the_files() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
         let azure = &earlier.azure;
-        azure.close(Door::Imds);
-        azure.close(Door::Login);
+        azure.close(Endpoint::Imds);
+        azure.close(Endpoint::Login);
         earlier.keeps(earlier.again(&keep(&ONE)), &azure.imds());
         let federated = earlier
             .again(&keep(&ONE))
@@ -233,7 +242,7 @@ fn unknown_name_of_the_vault_keeps_the_files() {
 fn without_an_earlier_run_there_is_nothing_to_keep() {
     for layout in LAYOUTS {
         let azure = Azure::start();
-        azure.close(Door::Vault);
+        azure.close(Endpoint::Vault);
         let earlier = Earlier {
             azure,
             place: Place::new(),
@@ -242,10 +251,10 @@ fn without_an_earlier_run_there_is_nothing_to_keep() {
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
         assert_eq!(earlier.place.tree(), NO_OPTIONS);
         // Files of the same names are not enough.
-        earlier.azure.open(Door::Vault);
+        earlier.azure.open(Endpoint::Vault);
         earlier.azure.secret("alpha", "first");
         earlier.place.quiet(&earlier.again(&ONE).outcome());
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
     }
 }
@@ -253,16 +262,16 @@ fn without_an_earlier_run_there_is_nothing_to_keep() {
 #[test]
 fn retries_end_at_the_deadline() {
     let earlier = Earlier::run("plain", &ONE);
-    earlier.azure.next(Door::Vault, Answer::status(503));
+    earlier.azure.next(Endpoint::Vault, Response::status(503));
     let words = ["--keep-existing", "--timeout", "30", "--secret", "a=alpha"];
     earlier.place.quiet(&earlier.again(&words).outcome());
     // The vault recovers before the deadline.
     earlier.azure.secret("alpha", "new");
-    earlier.azure.next(Door::Vault, Answer::status(503));
+    earlier.azure.next(Endpoint::Vault, Response::status(503));
     earlier.place.quiet(&earlier.again(&words).outcome());
     assert_eq!(earlier.place.read("a"), b"new");
     let began = SystemTime::now();
-    earlier.azure.always(Door::Vault, Answer::status(503));
+    earlier.azure.always(Endpoint::Vault, Response::status(503));
     let words = ["--keep-existing", "--timeout", "1", "--secret", "a=alpha"];
     assert_eq!(earlier.again(&words).outcome().code, Some(0));
     assert!(began.elapsed().unwrap() < Duration::from_secs(20));

@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::azure::Azure;
 use crate::become_command::inherited;
-use crate::network::wire::connections;
 use crate::support::{Failure, NO_OPTIONS};
 use crate::support_files::Place;
+use crate::support_requests::connections;
 
 /// Exit code and cause.
 const CONFIG: (i32, &str) = (78, "config");

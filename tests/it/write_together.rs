@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::support_files::Place;
 use crate::write_killed::scenario::{Points, at_points};
 use crate::write_killed::volume::{
@@ -133,7 +133,7 @@ fn of_one_run(volume: &Place, layout: Layout, context: &str) -> Which {
 
 /// Asserts that while Azure is unavailable the files of the last run are kept, and the other's are not.
 fn kept(azure: &Azure, volume: &Place, layout: Layout, last: Which) {
-    let closed = Azure::builder().closed(Door::Imds).start();
+    let closed = Azure::builder().closed(Endpoint::Imds).start();
     for (which, set) in [(Which::A, A), (Which::B, B)] {
         let outcome = write(azure, volume, layout, set, true)
             .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", closed.imds())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 azure = Path(sys.argv[1])
 login, vault = [json.loads(line) for line in (azure / "requests.jsonl").read_text().splitlines()[-2:]]
-assert (login["door"], vault["door"]) == ("login", "vault"), (login, vault)
+assert (login["endpoint"], vault["endpoint"]) == ("login", "vault"), (login, vault)
 
 application = dict(line.split("=", 1) for line in (azure / "workload.env").read_text().splitlines())
 form = urllib.parse.parse_qs(login["body"])

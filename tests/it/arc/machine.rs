@@ -7,9 +7,9 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::azure::{ARC_KEY, ARC_KEY_FILE, Azure, Endpoint, Identity, Response};
-use crate::network::wire::{self, query};
 use crate::support::{self, Outcome};
 use crate::support_identities::{CLIENT, VAULT, assert_token, leak};
+use crate::support_requests::{NAME, VALUE, assert_got_it, query};
 
 /// Creates the key file `$1` with the content `$2`, and the agent's program if `$3` is `agent`, and executes the rest.
 const SCRIPT: &str = r#"
@@ -82,12 +82,12 @@ fn failing(azure: &Azure, machine: &Machine, words: &[&str]) -> Outcome {
 #[test]
 fn key_is_read_and_sent_unchanged() {
     let azure = Azure::start();
-    azure.secret(wire::NAME, wire::VALUE);
+    azure.secret(NAME, VALUE);
     let mut variables = environment(&azure);
     variables.push(("AKV_INIT_ALLOW_VAULT".to_owned(), azure.vault()));
-    let reference = format!("S=akv://{}/{}", azure.vault(), wire::NAME);
+    let reference = format!("S=akv://{}/{}", azure.vault(), NAME);
     let words = ["exec", "--secret", &reference, "--", "printenv", "S"];
-    wire::assert_got_it(&MACHINE.run(&words, &variables));
+    assert_got_it(&MACHINE.run(&words, &variables));
     let requests = azure.requests_at(Endpoint::Platform);
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].target, requests[1].target);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::inherited;
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::support::{Run, akv_init, exec};
 
 /// A directory for one test.
@@ -203,5 +203,5 @@ fn failure_of_execve_is_reported_after_the_fetch() {
     let secret = format!("S=akv://{}/sa", azure.vault());
     let run = exec(&azure, ["--secret", &secret, "--", &path]);
     run.failure(126, "not executable").names(&path).hinted();
-    assert_eq!(azure.requests_at(Door::Vault).len(), 1);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 1);
 }

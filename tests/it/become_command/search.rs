@@ -1,7 +1,7 @@
 //! The search for COMMAND on the caller's PATH, as a shell does it, before any request.
 
 use super::failures::{Scratch, run};
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::support::{akv_init, exec};
 
 #[test]
@@ -111,7 +111,7 @@ fn command_that_cannot_be_executed_costs_no_request() {
         let outcome = exec(&azure, ["--secret", &secret, "--", command]).outcome();
         assert_eq!(outcome.code, Some(code), "{outcome:?}");
     }
-    for door in Door::ALL {
-        assert_eq!(azure.connections(door), 0, "{door:?}");
+    for endpoint in Endpoint::ALL {
+        assert_eq!(azure.connections(endpoint), 0, "{endpoint:?}");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{HOST, RESOURCE, assert_value, emulator, read_from};
 use crate::azure::{Azure, Endpoint, OTHER_TENANT, TENANT};
-use crate::network::wire::counts;
 use crate::support_identities::Source;
+use crate::support_requests::counts;
 
 const KNOWN: &str = "prod-kv.vault.azure.net";
 

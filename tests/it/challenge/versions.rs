@@ -2,8 +2,8 @@
 
 use super::{HOST, assert_value, emulator, read_from};
 use crate::azure::{Azure, Endpoint, Response};
-use crate::network::wire::counts;
 use crate::support_identities::Source;
+use crate::support_requests::counts;
 
 const KNOWN: &str = "prod-kv.vault.azure.net";
 

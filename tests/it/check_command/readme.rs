@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::report::{links, unfolded};
 use super::run;
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::support_identities::with;
 
 const README: &str = include_str!("../../../README.md");
@@ -24,7 +24,7 @@ fn blocks(section: &str, kind: &str) -> Vec<&'static str> {
 /// one authority for all.
 fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
     let login = format!("127.0.0.1:{port}");
-    let ours = " by akv-init stand-in for Azure (a private CA)";
+    let ours = " by akv-init fake Azure (a private CA)";
     let pairs = [
         ("VAULT".to_owned(), "prod-kv.vault.azure.net"),
         ("/vaults/localhost/".to_owned(), "/vaults/prod-kv/"),
@@ -89,7 +89,7 @@ fn the_readme_shows_a_check_as_it_is() {
 #[test]
 fn the_readme_shows_an_error_as_json() {
     let azure = Azure::start();
-    azure.always(Door::Vault, Answer::disabled());
+    azure.always(Endpoint::Vault, Response::disabled());
     let run = run(&azure, "exec", &["--log-format", "json", "--", "/bin/true"]);
     let run = run.env(
         "DB_PASSWORD",

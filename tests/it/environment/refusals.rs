@@ -1,6 +1,6 @@
 //! Targets that are refused before any request: their names, conflicts, two sources.
 
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::become_command::inherited;
 use crate::support::{Failure, Run, akv_init, exec};
 
@@ -150,7 +150,7 @@ fn refused_target_costs_no_request() {
     assert_eq!(run.outcome().code, Some(78));
     let run = exec(&azure, ["--secret", &good, "/bin/true"]).env("BAD", "see akv://kv1/sa");
     assert_eq!(run.outcome().code, Some(78));
-    for door in Door::ALL {
-        assert_eq!(azure.connections(door), 0, "{door:?}");
+    for endpoint in Endpoint::ALL {
+        assert_eq!(azure.connections(endpoint), 0, "{endpoint:?}");
     }
 }

@@ -1,8 +1,10 @@
 //! The same with real requests: which endpoints receive one.
 
 use crate::azure::{Azure, Endpoint, Identity};
-use crate::network::wire::{assert_got_it, connections, counts, one_secret, one_secret_federated};
 use crate::support_identities::with;
+use crate::support_requests::{
+    assert_got_it, connections, counts, one_secret, one_secret_federated,
+};
 
 const ONE: &str = "11111111-2222-4333-8444-555555555555";
 

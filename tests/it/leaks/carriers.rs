@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::azure::Answer;
+use crate::azure::Response;
 
 /// The statuses that lead to different sentences.
 const STATUSES: [u16; 5] = [200, 400, 401, 403, 503];
 
 /// An answer and what it is called.
-pub type Named = (String, Answer);
+pub type Named = (String, Response);
 
 /// A text that somebody echoes: in bodies of all kinds, in errors of both shapes, in headers, in no HTTP at all.
 pub fn echoes(text: &str) -> Vec<Named> {
@@ -16,25 +16,25 @@ pub fn echoes(text: &str) -> Vec<Named> {
     let more = [
         (
             "redirect",
-            Answer::redirect(&format!("https://sign-in.example.com/?{text}")),
+            Response::redirect(&format!("https://sign-in.example.com/?{text}")),
         ),
-        ("redirect to it", Answer::redirect(text)),
+        ("redirect to it", Response::redirect(text)),
         (
             "not HTTP",
-            Answer::raw(format!("{text}\r\n\r\n").as_bytes()),
+            Response::raw(format!("{text}\r\n\r\n").as_bytes()),
         ),
         (
             "a status line",
-            Answer::raw(format!("HTTP/1.1 403 {text}\r\n\r\n").as_bytes()),
+            Response::raw(format!("HTTP/1.1 403 {text}\r\n\r\n").as_bytes()),
         ),
-        ("half", Answer::text(403, text).half()),
+        ("half", Response::text(403, text).half()),
         (
             "half a bundle",
-            Answer::json(200, &json!({"value": text, "id": text})).half(),
+            Response::json(200, &json!({"value": text, "id": text})).half(),
         ),
         (
             "too long",
-            Answer::text(403, &format!("{text}{}", " ".repeat(300 * 1024))),
+            Response::text(403, &format!("{text}{}", " ".repeat(300 * 1024))),
         ),
     ];
     all.extend(more.map(|(name, answer)| (name.to_owned(), answer)));
@@ -52,7 +52,7 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
     ];
     let in_headers = headers
         .iter()
-        .fold(Answer::text(status, "x"), |answer, name| {
+        .fold(Response::text(status, "x"), |answer, name| {
             answer.header(name, text)
         });
     let vault_error = |inner: &str, message: &str| json!({"error": {"code": "Forbidden", "message": message, "innererror": {"code": inner}}});
@@ -62,40 +62,40 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
          {text}\r\nVault: {text}"
     );
     let answers = [
-        ("plain", Answer::text(status, text)),
-        ("a sentence", Answer::text(status, &sentence)),
+        ("plain", Response::text(status, text)),
+        ("a sentence", Response::text(status, &sentence)),
         (
             "its headers",
-            Answer::text(
+            Response::text(
                 status,
                 &format!("Authorization: Bearer {text}\r\nMetadata: true"),
             ),
         ),
         (
             "a page",
-            Answer::html(status, &format!("<html><pre>{text}</pre></html>")),
+            Response::html(status, &format!("<html><pre>{text}</pre></html>")),
         ),
         (
             "cut JSON",
-            Answer::text(status, &format!("{text}\",\"id\":\"x")),
+            Response::text(status, &format!("{text}\",\"id\":\"x")),
         ),
         (
             "a vault's error",
-            Answer::json(
+            Response::json(
                 status,
                 &json!({"error": {"code": text, "message": text, "innererror": {"code": text}}}),
             ),
         ),
         (
             "a sentence of a vault",
-            Answer::json(status, &vault_error("Other", &sentence)),
+            Response::json(status, &vault_error("Other", &sentence)),
         ),
         (
             "RBAC",
-            Answer::json(status, &vault_error("ForbiddenByRbac", &facts)),
+            Response::json(status, &vault_error("ForbiddenByRbac", &facts)),
         ),
         ("firewall", {
-            let answer = Answer::json(status, &vault_error("ForbiddenByFirewall", "No."));
+            let answer = Response::json(status, &vault_error("ForbiddenByFirewall", "No."));
             answer.header(
                 "x-ms-keyvault-network-info",
                 &format!("conn_type=Ipv4;addr={text};"),
@@ -103,7 +103,7 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
         }),
         (
             "audience",
-            Answer::json(
+            Response::json(
                 status,
                 &vault_error(
                     "",
@@ -113,7 +113,7 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
         ),
         (
             "Entra's error",
-            Answer::json(
+            Response::json(
                 status,
                 &json!({
                     "error": text, "error_description": text, "error_codes": [7], "trace_id": text,
@@ -123,7 +123,7 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
         ),
         (
             "a federation mismatch",
-            Answer::json(
+            Response::json(
                 status,
                 &json!({
                     "error": "invalid_client", "error_description": format!("AADSTS700213: {sentence}"),
@@ -133,7 +133,7 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
         ),
         (
             "other JSON",
-            Answer::json(
+            Response::json(
                 status,
                 &json!({"message": text, "access_token": [text], "value": [text], "id": {"x": text}}),
             ),
@@ -189,7 +189,7 @@ pub fn nearly(text: &str) -> Vec<Named> {
                 json!({"access_token": format!("{text}\n"), "expires_in": 9}).to_string(),
             ),
         ] {
-            let answer = Answer::text(status, &body).content_type("application/json");
+            let answer = Response::text(status, &body).content_type("application/json");
             all.push((format!("{status}, {name}"), answer));
         }
     }

@@ -7,7 +7,7 @@ use nix::sys::resource::Resource;
 
 use super::watch::assert_silent;
 use super::{OPAQUE_TOKEN, SECRET, TOKEN, carriers, granted};
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::become_command::inherited;
 use crate::support::{NO_OPTIONS, Outcome, exec};
 use crate::support_files::{MANIFEST, Place, change_mode};
@@ -68,11 +68,11 @@ fn nothing_is_said_of_files_that_are_kept() {
         let mut kept = 0;
         for token in [TOKEN, OPAQUE_TOKEN] {
             for (name, answer) in carriers::echoes(token) {
-                azure.next(Door::Imds, granted(token));
-                azure.next(Door::Vault, answer);
+                azure.next(Endpoint::Imds, granted(token));
+                azure.next(Endpoint::Vault, answer);
                 let outcome = place.write(&azure, &words).outcome();
                 assert_silent(&azure, &outcome);
-                azure.clear(Door::Vault);
+                azure.clear(Endpoint::Vault);
                 match outcome.code {
                     Some(0) => {
                         let warnings = outcome.stderr.matches("warning: ").count();
@@ -84,7 +84,7 @@ fn nothing_is_said_of_files_that_are_kept() {
             }
         }
         assert!(kept > 20, "{kept}");
-        azure.close(Door::Vault);
+        azure.close(Endpoint::Vault);
         silent(&azure, place.write(&azure, &words).outcome(), 0);
     }
 }
@@ -162,7 +162,7 @@ fn nothing_is_said_of_files_in_memory() {
     fs::write(&program, "no program\n").unwrap();
     change_mode(&program, 0o755);
     silent(&azure, exec(&azure, words).args([program]).outcome(), 126);
-    azure.always(Door::Vault, Answer::rbac());
+    azure.always(Endpoint::Vault, Response::rbac());
     silent(
         &azure,
         exec(&azure, words).args(["--", "/bin/true"]).outcome(),

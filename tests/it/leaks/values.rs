@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::watch::{Failures, assert_silent};
 use super::{OPTIONS, SECRET};
-use crate::azure::{APPLICATION, Answer, Azure, Door};
-use crate::network::wire::{one_secret, one_secret_federated};
+use crate::azure::{APPLICATION, Azure, Endpoint, Response};
 use crate::support::exec;
+use crate::support_requests::{one_secret, one_secret_federated};
 
 #[test]
 fn a_value_that_cannot_be_used_is_not_shown() {
@@ -53,17 +53,17 @@ fn a_proxy_that_echoes_what_it_was_sent() {
     let sent = "dXNlcjpzM2NyM3Q=";
     for status in [400, 403, 407, 500, 502] {
         for answer in [
-            Answer::text(
+            Response::text(
                 status,
                 &format!("Proxy-Authorization: Basic {sent} user:s3cr3t"),
             ),
-            Answer::text(status, "x")
+            Response::text(status, "x")
                 .header("Proxy-Authenticate", &format!("Basic realm=\"{sent}\"")),
-            Answer::raw(format!("HTTP/1.1 {status} {sent} s3cr3t\r\n\r\n").as_bytes()),
-            Answer::raw(format!("{sent} s3cr3t\r\n\r\n").as_bytes()),
+            Response::raw(format!("HTTP/1.1 {status} {sent} s3cr3t\r\n\r\n").as_bytes()),
+            Response::raw(format!("{sent} s3cr3t\r\n\r\n").as_bytes()),
         ] {
-            azure.next(Door::Proxy, answer.clone());
-            azure.next(Door::Proxy, answer);
+            azure.next(Endpoint::Proxy, answer.clone());
+            azure.next(Endpoint::Proxy, answer);
             let words = ["--secret", "S=akv://prod-kv/sql-sa", "--", "true"];
             let outcome = exec(&azure, OPTIONS)
                 .args(words)

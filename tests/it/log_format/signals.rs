@@ -5,8 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{run, with_secret};
-use crate::azure::{Answer, Door};
-use crate::network::wire::{NAME, all_at_once, stopped};
+use crate::azure::{Endpoint, Response};
+use crate::support_requests::{NAME, stopped};
+use crate::support_tables::in_parallel;
 
 /// As long as the handler's line may be.
 const LONGEST: usize = 1_024;
@@ -18,14 +19,14 @@ fn signal_is_an_error_with_its_code() {
         (&["exec", "--secret", "S=REF", "--", "true"], "S"),
     ] {
         let (azure, reference) = with_secret();
-        azure.always(Door::Vault, Answer::usual().hold());
+        azure.always(Endpoint::Vault, Response::usual().hold());
         let words: Vec<String> = words
             .iter()
             .map(|word| word.replace("REF", &reference))
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let run = run(&azure, &words).env("AKV_INIT_LOG_FORMAT", "json");
-        let outcome = stopped(run, || azure.wait_for(Door::Vault, 1));
+        let outcome = stopped(run, || azure.wait_for(Endpoint::Vault, 1));
         let failure = outcome.failure(143, "signal");
         for name in ["SIGTERM", NAME, &azure.vault(), purpose] {
             failure.names(name);
@@ -51,20 +52,26 @@ fn line_of_a_signal_is_an_object_whatever_it_names() {
         "\\".repeat(255),
         [&"\"".repeat(255)[..]; 3].join("/"),
     ];
-    all_at_once(names, |name| {
+    in_parallel(names, |name| {
         let (azure, reference) = with_secret();
         let said = "server \"said\" \\ this \u{1}\u{1b}[31m\nand 世界 that";
-        azure.next(Door::Vault, Answer::vault_error(503, "Busy", None, said));
-        azure.always(Door::Vault, Answer::usual().hold());
+        azure.next(
+            Endpoint::Vault,
+            Response::vault_error(503, "Busy", None, said),
+        );
+        azure.always(Endpoint::Vault, Response::usual().hold());
         let dir = azure.dir().join("out");
         fs::create_dir(&dir).unwrap();
         let secret = format!("{name}={reference}");
         let words = ["write", "--secret", &secret, dir.to_str().unwrap()];
         let texts = ["text", "json"].map(|format| {
             let run = run(&azure, &words).env("AKV_INIT_LOG_FORMAT", format);
-            azure.next(Door::Vault, Answer::vault_error(503, "Busy", None, said));
-            let before = azure.requests_at(Door::Vault).len();
-            stopped(run, || azure.wait_for(Door::Vault, before + 2))
+            azure.next(
+                Endpoint::Vault,
+                Response::vault_error(503, "Busy", None, said),
+            );
+            let before = azure.requests_at(Endpoint::Vault).len();
+            stopped(run, || azure.wait_for(Endpoint::Vault, before + 2))
         });
         let text = texts[0].error().expect("an error").to_owned();
         let line = texts[1].stderr.lines().last().unwrap();

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use nix::sys::resource::Resource;
 
 use super::{VALUE, one_secret, run};
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::become_command::inherited;
-use crate::network::wire::connections;
 use crate::support::Failure;
+use crate::support_requests::connections;
 
 /// Asserts that the run fails with this code and cause without a request, and that the error names this.
 #[track_caller]
@@ -176,5 +176,5 @@ fn missing_secret_is_reported_with_its_variable() {
     let failure = run(&azure, &words).failure(66, "not found");
     failure.fact("for", "A").fact("secret", "missing");
     failure.fact("vault", azure.vault());
-    assert!(azure.requests_at(Door::Vault).len() <= 2);
+    assert!(azure.requests_at(Endpoint::Vault).len() <= 2);
 }

@@ -1,7 +1,7 @@
 //! `--memfd` beside variables, tokens, and many others of its kind.
 
 use super::{VALUE, one_secret, run};
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 
 #[test]
 fn one_secret_in_both_ways_is_one_request() {
@@ -23,7 +23,7 @@ fn one_secret_in_both_ways_is_one_request() {
         run.outcome().stdout_alone(),
         format!("{VALUE} {VALUE} {VALUE}\nsecond")
     );
-    assert_eq!(azure.requests_at(Door::Vault).len(), 2);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 2);
 }
 
 #[test]

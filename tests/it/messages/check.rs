@@ -4,10 +4,10 @@ use std::time::UNIX_EPOCH;
 
 use super::book::Page;
 use crate::arc::machine::{MACHINE, Machine};
-use crate::azure::{Answer, Azure, Certificate, Door, Stored, Versions};
-use crate::network::wire::NAME;
+use crate::azure::{Azure, Certificate, Endpoint, Response, Stored, Versions};
 use crate::support::{Run, akv_init};
 use crate::support_identities::{Source, with};
+use crate::support_requests::NAME;
 
 /// A run that looks at a secret of the vault, through the stand-in's proxy.
 fn check(azure: &Azure, source: Source, words: &[&str]) -> Run {
@@ -61,7 +61,7 @@ pub fn links(page: &mut Page) {
     let secret = "--secret=DB_PASSWORD=akv://127.0.0.1:1/sql-sa";
     page.told(machine.run(&["check", secret], &[]));
     for builder in [
-        Azure::builder().certificate(Door::Vault, Certificate::EndsSoon),
+        Azure::builder().certificate(Endpoint::Vault, Certificate::EndsSoon),
         Azure::builder().versions(Versions::Only12),
     ] {
         let azure = builder.start();
@@ -73,14 +73,14 @@ pub fn links(page: &mut Page) {
 
 /// Each clock tells of the others, and of what is said to have expired.
 pub fn clocks(page: &mut Page) {
-    for (door, builder) in [
+    for (certificate, builder) in [
         (Certificate::Good, Azure::builder().clock(60)),
         (Certificate::Good, Azure::builder().clock(300)),
         (Certificate::Good, Azure::builder().clock(-300)),
         (Certificate::Expired, Azure::builder()),
         (Certificate::Expired, Azure::builder().clock(300)),
     ] {
-        let azure = builder.certificate(Door::Vault, door).start();
+        let azure = builder.certificate(Endpoint::Vault, certificate).start();
         page.know(&azure);
         azure.secret(NAME, "hunter2");
         page.show(check(&azure, Source::Imds, &[]));
@@ -110,26 +110,26 @@ pub fn broken(page: &mut Page) {
     ));
     page.show(check(&azure, Source::Imds, &["--ca-file=/absent"]));
     let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
-    azure.next(Door::Imds, Answer::status(503));
+    azure.next(Endpoint::Imds, Response::status(503));
     page.show(check(&azure, Source::Imds, &[token]));
-    azure.close(Door::Imds);
+    azure.close(Endpoint::Imds);
     page.show(check(&azure, Source::Imds, &[]));
-    azure.open(Door::Imds);
+    azure.open(Endpoint::Imds);
     for answer in [
-        Answer::throttled(),
-        Answer::status(503),
-        Answer::usual().hold(),
+        Response::throttled(),
+        Response::status(503),
+        Response::usual().hold(),
     ] {
-        azure.next(Door::Vault, answer);
+        azure.next(Endpoint::Vault, answer);
         page.show(check(&azure, Source::Imds, &[]));
     }
-    azure.mute(Door::Vault);
+    azure.mute(Endpoint::Vault);
     page.show(check(&azure, Source::Imds, &["--timeout=2"]));
-    azure.close(Door::Proxy);
+    azure.close(Endpoint::Proxy);
     page.show(check(&azure, Source::Imds, &[]));
     for certificate in [Certificate::UnknownAuthority, Certificate::OtherName] {
         let azure = Azure::builder()
-            .certificate(Door::Vault, certificate)
+            .certificate(Endpoint::Vault, certificate)
             .start();
         page.know(&azure);
         page.show(check(&azure, Source::Imds, &[]));

@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
 use super::book::Page;
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::become_command::failures::Scratch;
 use crate::support::{Run, akv_init};
 use crate::support_identities::Source;
@@ -16,39 +16,39 @@ pub fn refusals(page: &mut Page) {
     page.know(&azure);
     let token = |source: Source| source.token(&azure, &["--timeout=0"]);
     for answer in [
-        Answer::aadsts(700_016, "Application with identifier 'x' was not found."),
-        Answer::aadsts(90_002, "Tenant 'x' not found."),
-        Answer::aadsts(500_011, "The resource principal named x was not found."),
-        Answer::aadsts(50_027, "JWT token is invalid or malformed."),
-        Answer::aadsts(70_021, "No matching federated identity record found."),
-        Answer::aadsts(
+        Response::aadsts(700_016, "Application with identifier 'x' was not found."),
+        Response::aadsts(90_002, "Tenant 'x' not found."),
+        Response::aadsts(500_011, "The resource principal named x was not found."),
+        Response::aadsts(50_027, "JWT token is invalid or malformed."),
+        Response::aadsts(70_021, "No matching federated identity record found."),
+        Response::aadsts(
             700_024,
             "Client assertion is not within its valid time range.",
         ),
-        Answer::json(
+        Response::json(
             400,
             &json!({"error_codes": [123, 456], "error_description": "bad news"}),
         ),
-        Answer::json(401, &json!({"error": "invalid_client"})),
-        Answer::text(429, "Too Many Requests"),
-        Answer::html(403, "<html>blocked by policy</html>"),
+        Response::json(401, &json!({"error": "invalid_client"})),
+        Response::text(429, "Too Many Requests"),
+        Response::html(403, "<html>blocked by policy</html>"),
     ] {
-        azure.next(Door::Login, answer);
+        azure.next(Endpoint::Login, answer);
         page.run(token(Source::Workload));
     }
     azure.assertion(&json!({"sub": "system:serviceaccount:prod:db", "iss": null}));
     page.run(token(Source::Workload));
     fs::write(azure.token_file(), "no token").expect("it is ours");
     azure.next(
-        Door::Login,
-        Answer::aadsts(70_021, "No matching federated identity record found."),
+        Endpoint::Login,
+        Response::aadsts(70_021, "No matching federated identity record found."),
     );
     page.run(token(Source::Workload));
     page.run(token(Source::Secret).env("AZURE_CLIENT_SECRET", "x"));
     for source in [Source::Secret, Source::Certificate] {
         azure.next(
-            Door::Login,
-            Answer::aadsts(
+            Endpoint::Login,
+            Response::aadsts(
                 700_024,
                 "Client assertion is not within its valid time range.",
             ),
@@ -56,8 +56,8 @@ pub fn refusals(page: &mut Page) {
         page.run(token(source));
     }
     azure.next(
-        Door::Login,
-        Answer::aadsts(700_027, "The certificate is not registered on application."),
+        Endpoint::Login,
+        Response::aadsts(700_027, "The certificate is not registered on application."),
     );
     page.run(token(Source::Certificate));
 }

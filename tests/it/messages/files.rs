@@ -8,7 +8,7 @@ use nix::sys::resource::Resource;
 use nix::unistd::{getegid, geteuid};
 
 use super::book::Page;
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::become_command::failures::Scratch;
 use crate::become_command::inherited;
 use crate::become_command::namespaces::cover;
@@ -109,7 +109,7 @@ pub fn kept(page: &mut Page) {
     let volume = place.volume("secrets");
     let keep = |words: &[&str]| place.write(&volume, "password", words).outcome();
     assert_eq!(keep(&["--keep-existing"]).code, Some(0));
-    place.azure.close(Door::Imds);
+    place.azure.close(Endpoint::Imds);
     page.heard(&keep(&["--keep-existing"]));
     page.run(place.write(&volume, "another", &["--keep-existing"]));
     let token = "--secret=token=entra-token:https://database.windows.net/";

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::book::Page;
 use crate::arc::machine::{MACHINE, Machine, environment};
-use crate::azure::{ARC_KEY_FILE, Answer, Azure, Door, Identity};
+use crate::azure::{ARC_KEY_FILE, Azure, Endpoint, Identity, Response};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{CLIENT, Source, with};
 
@@ -68,7 +68,7 @@ pub fn names(page: &mut Page) {
     page.know(&azure);
     let dry = |run: Run| run.args(["--timeout=0"]);
     for source in Source::ALL {
-        azure.always(source.door(), Answer::status(418));
+        azure.always(source.endpoint(), Response::status(418));
         page.run(dry(source.token(&azure, &[])));
     }
     for option in ["--client-id", "--object-id", "--resource-id"] {
@@ -82,26 +82,26 @@ pub fn imds(page: &mut Page) {
     page.know(&azure);
     let token = |words: &[&str]| Source::Imds.token(&azure, &["--timeout=0"]).args(words);
     for answer in [
-        Answer::imds_not_found(),
-        Answer::imds_multiple(),
-        Answer::imds_error(400, "invalid_resource", "AADSTS500011: No such resource."),
-        Answer::imds_error(
+        Response::imds_not_found(),
+        Response::imds_multiple(),
+        Response::imds_error(400, "invalid_resource", "AADSTS500011: No such resource."),
+        Response::imds_error(
             400,
             "invalid_request",
             "Required metadata header not specified",
         ),
-        Answer::imds_error(401, "unauthorized_client", "not enabled"),
-        Answer::imds_error(405, "invalid_request", "only GET is allowed"),
-        Answer::imds_failed(),
-        Answer::status(410),
-        Answer::status(429),
-        Answer::text(400, "api-version is missing"),
-        Answer::text(400, "The client_id parameter must be set"),
-        Answer::nmi_unassigned(),
-        Answer::nmi(403, "no"),
-        Answer::docker_desktop(),
+        Response::imds_error(401, "unauthorized_client", "not enabled"),
+        Response::imds_error(405, "invalid_request", "only GET is allowed"),
+        Response::imds_failed(),
+        Response::status(410),
+        Response::status(429),
+        Response::text(400, "api-version is missing"),
+        Response::text(400, "The client_id parameter must be set"),
+        Response::nmi_unassigned(),
+        Response::nmi(403, "no"),
+        Response::docker_desktop(),
     ] {
-        azure.next(Door::Imds, answer);
+        azure.next(Endpoint::Imds, answer);
         page.run(token(&[]));
     }
     azure.identities(&[Identity::system()]);
@@ -113,39 +113,39 @@ pub fn imds(page: &mut Page) {
 pub fn platforms(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
-    let token = |source: Source, answer: Answer, words: &[&str]| {
-        azure.always(Door::Platform, answer);
+    let token = |source: Source, answer: Response, words: &[&str]| {
+        azure.always(Endpoint::Platform, answer);
         source.token(&azure, words)
     };
     let here = Source::AppService;
-    page.run(token(here, Answer::app_service_no_identity(), &[]));
+    page.run(token(here, Response::app_service_no_identity(), &[]));
     page.run(token(
         here,
-        Answer::app_service_no_identity(),
+        Response::app_service_no_identity(),
         &["--client-id", CLIENT],
     ));
-    page.run(token(here, Answer::status(401), &[]));
-    page.run(token(here, Answer::app_service_failed(), &[]));
-    page.run(token(here, Answer::status(429), &["--timeout=0"]));
+    page.run(token(here, Response::status(401), &[]));
+    page.run(token(here, Response::app_service_failed(), &[]));
+    page.run(token(here, Response::status(429), &["--timeout=0"]));
     for source in [Source::MachineLearning, Source::CloudShell] {
         let text = "The resource is not valid.";
-        let answer = Answer::cloud_shell_error(400, "invalid_request", text);
+        let answer = Response::cloud_shell_error(400, "invalid_request", text);
         page.run(token(source, answer, &[]));
-        page.run(token(source, Answer::status(401), &[]));
+        page.run(token(source, Response::status(401), &[]));
     }
     let inside = |name: &str| {
         let header = format!("Basic realm=/var/opt/azcmagent/tokens/{name}");
-        token(Source::Arc, Answer::arc_challenge(&header), &[])
+        token(Source::Arc, Response::arc_challenge(&header), &[])
     };
     page.run(inside("a.txt"));
     page.run(inside("../a.key"));
-    page.run(token(Source::Arc, Answer::status(401), &[]));
+    page.run(token(Source::Arc, Response::status(401), &[]));
     page.run(token(
         Source::Arc,
-        Answer::token(json!({"expires_in": 3599})),
+        Response::token(json!({"expires_in": 3599})),
         &[],
     ));
-    azure.clear(Door::Platform);
+    azure.clear(Endpoint::Platform);
     page.call(ARC_KEY_FILE, "/var/opt/azcmagent/tokens/ID.key");
     page.run(Source::Arc.token(&azure, &[]));
     let machine = |key: &str, words: &[&str]| -> Outcome {
@@ -156,8 +156,11 @@ pub fn platforms(page: &mut Page) {
     page.heard(&machine("two\nlines", &[]));
     page.heard(&machine("another key", &[]));
     page.heard(&machine(MACHINE.key, &["--client-id", CLIENT]));
-    azure.next(Door::Platform, Answer::usual());
-    azure.next(Door::Platform, Answer::token(json!({"expires_in": 3599})));
+    azure.next(Endpoint::Platform, Response::usual());
+    azure.next(
+        Endpoint::Platform,
+        Response::token(json!({"expires_in": 3599})),
+    );
     page.heard(&machine(MACHINE.key, &["--client-id", CLIENT]));
 }
 
@@ -166,15 +169,15 @@ pub fn answers(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
     for answer in [
-        Answer::html(200, "<html>Please sign in</html>"),
-        Answer::json(200, &json!([])),
-        Answer::json(
+        Response::html(200, "<html>Please sign in</html>"),
+        Response::json(200, &json!([])),
+        Response::json(
             200,
             &json!({"access_token": "t".repeat(20_000), "expires_in": 1}),
         ),
-        Answer::token(json!({"expires_on": "soon"})),
+        Response::token(json!({"expires_on": "soon"})),
     ] {
-        azure.next(Door::Imds, answer);
+        azure.next(Endpoint::Imds, answer);
         page.run(Source::Imds.token(&azure, &[]));
     }
 }

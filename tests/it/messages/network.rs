@@ -12,18 +12,18 @@ use nix::unistd::mkfifo;
 
 use super::book::Page;
 use super::vault::prod_kv;
-use crate::azure::{Answer, Azure, Certificate, Door};
-use crate::network::full_queue::FullQueue;
-use crate::network::wire::one_secret;
+use crate::azure::{Azure, Certificate, Endpoint, Response};
 use crate::support::Outcome;
+use crate::support_full_queue::FullQueue;
 use crate::support_identities::Source;
+use crate::support_requests::one_secret;
 
 /// Nobody is there, or not for us.
 pub fn connections(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
-    for door in Door::ALL {
-        azure.close(door);
+    for endpoint in Endpoint::ALL {
+        azure.close(endpoint);
     }
     let one_try = |source: Source| source.token(&azure, &["--timeout=0"]);
     for source in [
@@ -34,7 +34,7 @@ pub fn connections(page: &mut Page) {
     ] {
         page.run(one_try(source));
     }
-    azure.open(Door::Imds);
+    azure.open(Endpoint::Imds);
     let imds = |base: &str, seconds: u32| {
         Source::Imds
             .token(&azure, &[&format!("--timeout={seconds}")])
@@ -46,12 +46,12 @@ pub fn connections(page: &mut Page) {
     let longest = [5, 1].map(|seconds| imds(&base, seconds).spawn());
     page.run(one_secret(&azure, &["--timeout=0"]));
     page.run(imds("http://255.255.255.255", 0));
-    for answer in [Answer::fin(), Answer::reset()] {
-        azure.next(Door::Imds, answer);
+    for answer in [Response::fin(), Response::reset()] {
+        azure.next(Endpoint::Imds, answer);
         page.run(one_try(Source::Imds));
     }
     page.heard(&with_too_few_descriptors(&azure));
-    azure.mute(Door::Imds);
+    azure.mute(Endpoint::Imds);
     page.run(imds(&azure.imds(), 2));
     for running in longest {
         page.heard(&running.outcome());
@@ -92,7 +92,7 @@ pub fn certificates(page: &mut Page) {
         Certificate::OfAClient,
     ] {
         let azure = Azure::builder()
-            .certificate(Door::Vault, certificate)
+            .certificate(Endpoint::Vault, certificate)
             .start();
         page.know(&azure);
         page.run(prod_kv(&azure, &["--timeout=0"]));
@@ -140,14 +140,14 @@ pub fn proxies(page: &mut Page) {
     page.run(prod_kv(&azure, &[]).env("HTTPS_PROXY", "http://user:word@"));
     page.run(prod_kv(&azure, &[]).env("HTTPS_PROXY", "socks5://127.0.0.1:1080"));
     for answer in [
-        Answer::proxy_authentication(),
-        Answer::text(403, "no"),
-        Answer::text(502, "no"),
-        Answer::fin(),
+        Response::proxy_authentication(),
+        Response::text(403, "no"),
+        Response::text(502, "no"),
+        Response::fin(),
     ] {
-        azure.always(Door::Proxy, answer);
+        azure.always(Endpoint::Proxy, answer);
         page.run(prod_kv(&azure, &["--timeout=0"]));
     }
-    azure.close(Door::Proxy);
+    azure.close(Endpoint::Proxy);
     page.run(prod_kv(&azure, &["--timeout=0"]));
 }

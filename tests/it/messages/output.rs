@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::book::Page;
 use super::time::listen;
 use super::vault::prod_kv;
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::become_command::inherited;
 use crate::support::{Run, akv_init};
 use crate::support_identities::{Source, outcome_without_stdout};
@@ -63,14 +63,14 @@ pub fn json(page: &mut Page) {
         "/absent",
     ])));
     page.run(as_json(prod_kv(&azure, &["--timeout=0"])).env("AKV_INIT_TIMEOUTS", "5m"));
-    azure.next(Door::Vault, Answer::rbac());
-    azure.next(Door::Imds, Answer::usual().hold());
+    azure.next(Endpoint::Vault, Response::rbac());
+    azure.next(Endpoint::Imds, Response::usual().hold());
     let run = as_json(prod_kv(&azure, &["--timeout=0", "--verbose"]));
-    page.heard(&listen(&azure, run, Door::Imds, "connected to "));
-    azure.next(Door::Imds, Answer::usual().hold());
-    let before = azure.requests_at(Door::Imds).len();
+    page.heard(&listen(&azure, run, Endpoint::Imds, "connected to "));
+    azure.next(Endpoint::Imds, Response::usual().hold());
+    let before = azure.requests_at(Endpoint::Imds).len();
     let running = as_json(prod_kv(&azure, &[])).spawn();
-    azure.wait_for(Door::Imds, before + 1);
+    azure.wait_for(Endpoint::Imds, before + 1);
     running.signal(Signal::SIGTERM);
     page.heard(&running.outcome());
 }

@@ -4,26 +4,26 @@ use nix::sys::signal::Signal;
 
 use super::book::Page;
 use super::vault::prod_kv;
-use crate::azure::{Answer, Azure, Door, OTHER_TENANT, Stored};
-use crate::network::listen::Listened;
-use crate::network::wire::{NAME, one_secret};
+use crate::azure::{Azure, Endpoint, OTHER_TENANT, Response, Stored};
 use crate::support::{Outcome, Run, exec};
 use crate::support_identities::Source;
+use crate::support_listen::Listened;
+use crate::support_requests::{NAME, one_secret};
 
 /// The lines after five seconds, and that of a signal.
 pub fn patience(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
     azure.secret(NAME, "hunter2");
-    azure.next(Door::Vault, Answer::status(503));
-    azure.next(Door::Vault, Answer::usual().hold());
+    azure.next(Endpoint::Vault, Response::status(503));
+    azure.next(Endpoint::Vault, Response::usual().hold());
     let mut run = Listened::start(prod_kv(&azure, &[]));
     run.until("still ");
     azure.release();
     page.waited(&run.outcome());
-    azure.next(Door::Imds, Answer::usual().hold());
+    azure.next(Endpoint::Imds, Response::usual().hold());
     let running = one_secret(&azure, &[]).spawn();
-    azure.wait_for(Door::Imds, 2);
+    azure.wait_for(Endpoint::Imds, 2);
     running.signal(Signal::SIGTERM);
     page.heard(&running.outcome());
 }
@@ -32,11 +32,11 @@ pub fn deadline(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
     azure.next(
-        Door::Vault,
-        Answer::throttled().header("Retry-After", "300"),
+        Endpoint::Vault,
+        Response::throttled().header("Retry-After", "300"),
     );
     page.run(prod_kv(&azure, &[]));
-    azure.always(Door::Vault, Answer::usual().hold());
+    azure.always(Endpoint::Vault, Response::usual().hold());
     page.run(prod_kv(&azure, &["--timeout=3"]));
 }
 
@@ -48,7 +48,7 @@ pub fn several(page: &mut Page) {
         enabled: false,
         ..Stored::new("api-key", "x")
     });
-    azure.always_for(Door::Vault, "/secrets/tls-key", Answer::firewall());
+    azure.always_for(Endpoint::Vault, "/secrets/tls-key", Response::firewall());
     let mut words = vec!["--timeout=0".to_owned()];
     for name in ["absent", "api-key", "tls-key"] {
         let target = name.to_ascii_uppercase().replace('-', "_");
@@ -58,11 +58,11 @@ pub fn several(page: &mut Page) {
     page.run(exec(&azure, words));
 }
 
-/// A run that is held at a door until it has said this.
-pub fn listen(azure: &Azure, run: Run, door: Door, until: &str) -> Outcome {
-    let before = azure.requests_at(door).len();
+/// A run that is held at an endpoint until it has said this.
+pub fn listen(azure: &Azure, run: Run, endpoint: Endpoint, until: &str) -> Outcome {
+    let before = azure.requests_at(endpoint).len();
     let mut run = Listened::start(run);
-    azure.wait_for(door, before + 1);
+    azure.wait_for(endpoint, before + 1);
     run.until(until);
     azure.release();
     run.outcome()
@@ -73,19 +73,19 @@ pub fn steps(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
     azure.secret(NAME, "hunter2");
-    azure.next(Door::Imds, Answer::status(503).hold());
+    azure.next(Endpoint::Imds, Response::status(503).hold());
     let run = prod_kv(&azure, &["--verbose"]);
-    page.heard(&listen(&azure, run, Door::Imds, "connected to "));
+    page.heard(&listen(&azure, run, Endpoint::Imds, "connected to "));
     let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
     page.run(exec(&azure, ["--verbose", token, "--", "/bin/true"]));
     azure.trust(OTHER_TENANT);
-    azure.next(Door::Login, Answer::usual().hold());
+    azure.next(Endpoint::Login, Response::usual().hold());
     let run = Source::Workload.exec(&azure, &["--verbose"]);
-    page.heard(&listen(&azure, run, Door::Login, "connected to "));
-    azure.close(Door::Vault);
-    azure.next(Door::Imds, Answer::usual().hold());
+    page.heard(&listen(&azure, run, Endpoint::Login, "connected to "));
+    azure.close(Endpoint::Vault);
+    azure.next(Endpoint::Imds, Response::usual().hold());
     let run = one_secret(&azure, &["--verbose", "--timeout=0"]);
-    page.heard(&listen(&azure, run, Door::Imds, "connecting to "));
+    page.heard(&listen(&azure, run, Endpoint::Imds, "connecting to "));
 
     let azure = Azure::builder()
         .name("prod.vault.emulator.test")

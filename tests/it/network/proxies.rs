@@ -1,8 +1,8 @@
 //! Proxies: real names through a tunnel, hosts that use it and hosts that do not, and tunnels that fail.
 
-use super::wire::{VALUE, counts};
 use crate::azure::{Azure, Endpoint, Response, TENANT};
 use crate::support::{NO_OPTIONS, Run, exec, exec_federated};
+use crate::support_requests::{VALUE, counts};
 use crate::support_tables::in_parallel;
 
 const REFERENCE: &str = "akv://prod-kv/sql-sa";
@@ -192,8 +192,8 @@ fn no_proxy_names_hosts_that_do_not_use_the_proxy() {
 #[test]
 fn loopback_addresses_do_not_use_the_proxy() {
     let azure = Azure::start();
-    let run = super::wire::one_secret(&azure, &[]).env("HTTPS_PROXY", azure.proxy());
-    super::wire::assert_got_it(&run.outcome());
+    let run = crate::support_requests::one_secret(&azure, &[]).env("HTTPS_PROXY", azure.proxy());
+    crate::support_requests::assert_got_it(&run.outcome());
     assert_eq!(azure.connections(Endpoint::Proxy), 0);
 }
 
@@ -224,7 +224,7 @@ fn malformed_url_is_rejected_and_not_shown() {
             failure.names(name).omits("s3cr3t");
         }
     }
-    assert_eq!(super::wire::connections(&azure), 0);
+    assert_eq!(crate::support_requests::connections(&azure), 0);
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::thread;
 
-use super::wire::{NAME, assert_got_it, connections, counts, one_secret, one_secret_federated};
 use crate::azure::{Azure, Certificate, Endpoint};
 use crate::support::exec;
+use crate::support_requests::{
+    NAME, assert_got_it, connections, counts, one_secret, one_secret_federated,
+};
 
 #[test]
 fn ca_that_no_setting_names_is_not_trusted() {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::azure::{Azure, Endpoint, Response};
-use crate::network::full_queue::FullQueue;
-use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret, one_secret_federated};
 use crate::support::{Run, exec};
+use crate::support_full_queue::FullQueue;
+use crate::support_requests::{
+    NAME, VALUE, assert_got_it, counts, one_secret, one_secret_federated,
+};
 use crate::support_tables::in_parallel;
 
 /// A run that makes requests at this endpoint.

@@ -1,10 +1,10 @@
 //! Failures without a response: names, addresses, proxies, certificates.
 
 use crate::azure::{Azure, Certificate, Endpoint, Response};
-use crate::network::full_queue::FullQueue;
-use crate::network::listen::Listened;
-use crate::network::wire::{assert_got_it, attempts, counts, one_secret, one_secret_federated};
 use crate::support::{Run, exec, through_the_proxy};
+use crate::support_full_queue::FullQueue;
+use crate::support_listen::Listened;
+use crate::support_requests::{assert_got_it, attempts, counts, one_secret, one_secret_federated};
 use crate::support_tables::in_parallel;
 
 /// A run that reads a secret of a vault whose name does not exist. Without any name server, none responds.

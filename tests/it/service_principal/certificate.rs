@@ -14,9 +14,9 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 use crate::azure::{APPLICATION, Azure, Endpoint, OTHER_TENANT, Response, TENANT};
-use crate::network::wire::assert_got_it;
 use crate::support::Run;
 use crate::support_identities::{Source, assert_token, only_request};
+use crate::support_requests::assert_got_it;
 
 const HERE: Source = Source::Certificate;
 

@@ -6,7 +6,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::{SIGNALS, stopped};
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::become_command::inherited;
 use crate::support::{Outcome, binary};
 
@@ -16,7 +16,7 @@ fn signal_ends_the_wait_of_pid_1() {
     inherited::need_namespaces(&ALONE);
     let azure = Azure::start();
     azure.secret("sa", "s3cret");
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     for (count, signal) in SIGNALS.into_iter().enumerate() {
         let mut unshare = Command::new("unshare");
         unshare
@@ -35,7 +35,7 @@ fn signal_ends_the_wait_of_pid_1() {
         inherited::block(unshare, &[]);
         inherited::restore(unshare, &SIGNALS);
         let unshare = unshare.spawn().expect("it was there a moment ago");
-        azure.wait_for(Door::Imds, count + 1);
+        azure.wait_for(Endpoint::Imds, count + 1);
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());
         let first = std::fs::read_to_string(children).expect("the kernel lists children");
         let first = first.trim().parse().expect("one child, by its id out here");

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{run, stopped};
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Outcome, Running};
 
 /// A run whose first line on standard error has been read.
@@ -62,15 +62,15 @@ fn progress_is_reported_after_five_seconds() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let azure = Azure::start();
-            azure.next(Door::Imds, Answer::usual().hold());
+            azure.next(Endpoint::Imds, Response::usual().hold());
             let waiting = Waiting::start(&azure, &[&azure.imds()]);
             azure.release();
             completed(&waiting.end());
         });
         scope.spawn(|| {
             let azure = Azure::start();
-            azure.next(Door::Vault, Answer::status(503));
-            azure.next(Door::Vault, Answer::usual().hold());
+            azure.next(Endpoint::Vault, Response::status(503));
+            azure.next(Endpoint::Vault, Response::usual().hold());
             let names = [&azure.vault(), "503 Service Unavailable"];
             let waiting = Waiting::start(&azure, &names);
             azure.release();
@@ -78,7 +78,7 @@ fn progress_is_reported_after_five_seconds() {
         });
         scope.spawn(|| {
             let azure = Azure::start();
-            azure.next(Door::Imds, Answer::usual().hold());
+            azure.next(Endpoint::Imds, Response::usual().hold());
             let waiting = Waiting::start(&azure, &[&azure.imds()]);
             waiting.running.signal(Signal::SIGTERM);
             stopped(&waiting.end(), Signal::SIGTERM, &[&azure.imds()]);

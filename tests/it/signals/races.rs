@@ -7,13 +7,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::run;
-use crate::azure::{Answer, Azure, Door};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::become_command::inherited;
 use crate::write_killed::scenario::{Points, at_points};
 
 /// Sends SIGTERM so often, each time around the moment of execve: a little later where it ended akv-init, a little
 /// sooner where it ended COMMAND. A lost signal leaves COMMAND running to its end.
-fn around_the_exec(points: Points, received_by: Door) {
+fn around_the_exec(points: Points, received_by: Endpoint) {
     let times = match points {
         Points::All => 150,
         Points::Sample => 30,
@@ -47,8 +47,8 @@ fn around_the_exec(points: Points, received_by: Door) {
 }
 
 at_points! {
-    signal_around_the_exec_is_not_dropped: |points| around_the_exec(points, Door::Vault);
-    signal_after_the_token_request_is_not_dropped: |points| around_the_exec(points, Door::Imds);
+    signal_around_the_exec_is_not_dropped: |points| around_the_exec(points, Endpoint::Vault);
+    signal_after_the_token_request_is_not_dropped: |points| around_the_exec(points, Endpoint::Imds);
 }
 
 #[test]
@@ -94,10 +94,10 @@ fn blocked_signals_never_end_the_run() {
 #[test]
 fn several_signals_at_once_cause_one_error_line() {
     let azure = Azure::start();
-    azure.always(Door::Imds, Answer::usual().hold());
+    azure.always(Endpoint::Imds, Response::usual().hold());
     for count in 1..=20 {
         let running = run(&azure, &["/bin/true"]).spawn();
-        azure.wait_for(Door::Imds, count);
+        azure.wait_for(Endpoint::Imds, count);
         for signal in super::SIGNALS {
             running.signal(signal);
         }

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::several;
 use crate::azure::{Azure, Endpoint, Response, Stored};
-use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret};
 use crate::support::exec;
+use crate::support_requests::{NAME, VALUE, assert_got_it, counts, one_secret};
 
 fn id(azure: &Azure) -> String {
     format!(

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::azure::{Azure, Endpoint, Identity, Response, TENANT};
-use crate::network::wire::{NAME, VALUE, assert_got_it, counts, one_secret};
 use crate::rows;
+use crate::support_requests::{NAME, VALUE, assert_got_it, counts, one_secret};
 use crate::support_tables::check_vault;
 
 fn error(status: u16, code: &str, inner: Option<&str>, text: &str) -> Response {

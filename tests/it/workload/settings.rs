@@ -3,9 +3,11 @@
 use std::fs;
 
 use crate::azure::{Azure, Endpoint, TENANT};
-use crate::network::wire::{assert_got_it, connections, counts, one_secret, one_secret_federated};
 use crate::support::Run;
 use crate::support_identities::CLIENT;
+use crate::support_requests::{
+    assert_got_it, connections, counts, one_secret, one_secret_federated,
+};
 
 #[test]
 fn missing_variables_of_the_webhook_are_named() {

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::two_secrets;
-use crate::azure::Door;
+use crate::azure::Endpoint;
 use crate::become_command::inherited;
-use crate::network::wire::connections;
 use crate::support::{NO_OPTIONS, Run, write};
 use crate::support_files::{Place, change_mode, is_tmpfs};
+use crate::support_requests::connections;
 
 const SECRET: [&str; 2] = ["--secret", "sub/a=alpha"];
 
@@ -178,10 +178,10 @@ fn disk_is_a_warning_or_with_require_tmpfs_an_error() {
         failure.names(&format!("`{}`", disk.word())).hinted();
         assert_eq!(disk.tree(), NO_OPTIONS);
         memory.quiet(&memory.write(&azure, &strict).outcome());
-        let requests = azure.requests_at(Door::Vault).len();
+        let requests = azure.requests_at(Endpoint::Vault).len();
         // With its warning.
         disk.wrote(&azure, &words);
-        assert_eq!(azure.requests_at(Door::Vault).len(), requests + 1);
+        assert_eq!(azure.requests_at(Endpoint::Vault).len(), requests + 1);
         assert_eq!(disk.read("sub/a"), memory.read("sub/a"));
         for place in [&disk, &memory] {
             fs::remove_dir_all(place.dir()).unwrap();

@@ -1,7 +1,7 @@
 //! Which secrets are written, and to which files.
 
 use super::two_secrets;
-use crate::azure::Door;
+use crate::azure::Endpoint;
 
 #[test]
 fn each_output_holds_all_secrets() {
@@ -23,7 +23,7 @@ fn each_output_holds_all_secrets() {
             "json:env/again.json",
         ];
         place.wrote(&azure, &words);
-        assert_eq!(azure.requests_at(Door::Vault).len(), 2);
+        assert_eq!(azure.requests_at(Endpoint::Vault).len(), 2);
         let bundles = ["app.json", "env/again.json", "env/app.env", "env/k8s.env"];
         for name in bundles {
             let text = String::from_utf8(place.read(name)).unwrap();
@@ -103,7 +103,7 @@ fn from_env_writes_a_file_for_each_reference() {
         "tls/key 0440 \"second\"",
     ];
     assert_eq!(place.tree(), expected);
-    assert_eq!(azure.requests_at(Door::Vault).len(), 2);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 2);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn one_secret_for_several_files_costs_one_request() {
         "d=akv:///alpha?trim",
     ];
     place.wrote(&azure, &words);
-    assert_eq!(azure.requests_at(Door::Vault).len(), 1);
+    assert_eq!(azure.requests_at(Endpoint::Vault).len(), 1);
     let expected = [
         "a 0440 \"first\"",
         "c 0440 \"first\"",

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::two_secrets;
 use crate::azure::Azure;
-use crate::network::wire::connections;
 use crate::support::Failure;
 use crate::support_files::{MANIFEST, Place, Plant};
+use crate::support_requests::connections;
 
 const PLAIN: [&str; 2] = ["--layout", "plain"];
 const ATOMIC: [&str; 2] = ["--layout", "atomic"];

@@ -5,13 +5,13 @@ use std::fs;
 use serde_json::json;
 
 use super::{Earlier, LAYOUTS, LONG_AGO_SHOWN, ONE, keep, now};
-use crate::azure::Door;
+use crate::azure::Endpoint;
 
 #[test]
 fn files_over_the_maximum_age_are_not_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let of = |age: &str| {
             let option = format!("--keep-existing={age}");
             earlier.again(&[&option, "--timeout", "0", "--secret", "a=alpha"])
@@ -29,7 +29,7 @@ fn oldest_file_decides() {
     for layout in LAYOUTS {
         let two = ["--secret", "a=alpha", "--secret", "b=alpha"];
         let earlier = Earlier::run(layout, &two);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let mut manifest = earlier.read_manifest();
         manifest["files"]["a"]["written"] = json!(now());
         earlier.write_manifest(manifest.to_string().as_bytes());
@@ -52,7 +52,7 @@ fn oldest_file_decides() {
 fn files_under_the_maximum_age_are_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         for (age, before) in [("12h", 11 * 3_600), ("2m", 60), ("90", 30), ("60s", 0)] {
             let age = format!("--keep-existing={age}");
             earlier.written_at(now() - before);
@@ -70,7 +70,7 @@ fn files_under_the_maximum_age_are_kept() {
 #[test]
 fn files_with_a_time_in_the_future_are_not_kept() {
     let earlier = Earlier::run("plain", &ONE);
-    earlier.azure.close(Door::Vault);
+    earlier.azure.close(Endpoint::Vault);
     earlier.written_at(now() + 2 * 3_600);
     let words = [
         "--keep-existing=1h",

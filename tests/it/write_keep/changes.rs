@@ -1,7 +1,7 @@
 //! Files are kept only if the names, the references and the formats are the same.
 
 use super::{Earlier, LAYOUTS, ONE, keep};
-use crate::azure::Door;
+use crate::azure::Endpoint;
 use crate::support_files::change_mode;
 
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
@@ -11,7 +11,7 @@ const VERSION: &str = "0123456789abcdef0123456789abcdef";
 fn not_kept(before: &[&str], after: &[&'static str], files: &str) {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, before);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         earlier.nothing_to_keep(earlier.again(&keep(after)), files);
     }
 }
@@ -21,7 +21,7 @@ fn not_kept(before: &[&str], after: &[&'static str], files: &str) {
 fn kept(before: &[&str], after: &[&'static str]) {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, before);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         earlier.keeps(earlier.again(&keep(after)), "alpha");
     }
 }
@@ -60,7 +60,7 @@ fn another_reference_is_not_kept() {
 fn another_version_is_not_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let reference = format!("a=alpha/{VERSION}");
         let words = ["--keep-existing", "--timeout", "0", "--secret", &reference];
         earlier.nothing_to_keep(earlier.again(&words), "a");
@@ -90,7 +90,7 @@ fn another_vault_is_not_kept() {
 fn another_spelling_of_the_reference_is_kept() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &["--secret", "a=alpha"]);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let vault = earlier.azure.vault();
         // With whether it is a reference in the environment too, which a bare name is not.
         for (in_environment, reference) in [
@@ -172,7 +172,7 @@ fn file_with_other_permissions_is_not_kept() {
     );
     for (layout, name) in [("plain", "a"), ("atomic", "..data/a")] {
         let earlier = Earlier::run(layout, &ONE);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         change_mode(&earlier.place.path(name), 0o444);
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
     }
@@ -182,7 +182,7 @@ fn file_with_other_permissions_is_not_kept() {
 fn another_layout_is_refused() {
     for (before, after) in [("plain", "atomic"), ("atomic", "plain")] {
         let earlier = Earlier::run(before, &ONE);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let words = [&["--layout", after], &keep(&ONE)[..]].concat();
         let run = earlier.place.write(&earlier.azure, &words);
         run.failure(73, "cannot create");

@@ -8,7 +8,7 @@ use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 use super::{Earlier, LAYOUTS, LONG_AGO_SHOWN, ONE, keep, now};
-use crate::azure::Door;
+use crate::azure::Endpoint;
 use crate::support_files::MANIFEST;
 
 const TWO: [&str; 4] = ["--secret", "a=alpha", "--secret", "sub/b=alpha"];
@@ -96,7 +96,7 @@ fn a_run_without_the_option_leaves_nothing_that_is_not_so() {
             "plain" => assert_eq!(earlier.read_manifest(), json!({"version": 1, "files": {}})),
             _ => assert!(!earlier.place.path(&earlier.manifest()).exists()),
         }
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
     }
     // In plain, of other files it still says what is so.
@@ -104,7 +104,7 @@ fn a_run_without_the_option_leaves_nothing_that_is_not_so() {
     earlier
         .place
         .quiet(&earlier.again(&["--secret", "a=beta"]).outcome());
-    earlier.azure.close(Door::Vault);
+    earlier.azure.close(Endpoint::Vault);
     earlier.keeps(earlier.again(&keep(&["--secret", "sub/b=alpha"])), "alpha");
     earlier.nothing_to_keep(earlier.again(&keep(&TWO)), "a, sub/b");
 }
@@ -136,7 +136,7 @@ fn in_plain_runs_with_other_names_keep_each_others_entries() {
         "{manifest}"
     );
     earlier.written_at(super::LONG_AGO);
-    earlier.azure.close(Door::Vault);
+    earlier.azure.close(Endpoint::Vault);
     for words in [
         &ONE[..],
         &["--secret", "b=alpha"],
@@ -150,7 +150,7 @@ fn in_plain_runs_with_other_names_keep_each_others_entries() {
 fn a_file_of_the_set_that_is_not_there_cannot_be_kept() {
     for name in ["a", "sub/b", "sub"] {
         let earlier = Earlier::run("plain", &TWO);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         match name {
             "sub" => fs::remove_dir_all(earlier.place.path(name)).unwrap(),
             _ => fs::remove_file(earlier.place.path(name)).unwrap(),
@@ -159,7 +159,7 @@ fn a_file_of_the_set_that_is_not_there_cannot_be_kept() {
     }
     for name in ["a", "sub", "..data", "..data/a", "..data/sub/b"] {
         let earlier = Earlier::run("atomic", &TWO);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         fs::remove_file(earlier.place.path(name)).unwrap();
         earlier.nothing_to_keep(earlier.again(&keep(&TWO)), "a, sub/b");
     }
@@ -170,7 +170,7 @@ fn a_file_of_the_set_that_is_none_any_more_cannot_be_kept() {
     for name in ["..data/a", "..data/sub/b"] {
         for kind in ["link", "pipe", "directory"] {
             let earlier = Earlier::run("atomic", &TWO);
-            earlier.azure.close(Door::Vault);
+            earlier.azure.close(Endpoint::Vault);
             let path = earlier.place.path(name);
             fs::rename(&path, earlier.place.beside("copy")).unwrap();
             match kind {
@@ -183,7 +183,7 @@ fn a_file_of_the_set_that_is_none_any_more_cannot_be_kept() {
     }
     // In plain it is in the way, whatever Azure says.
     let earlier = Earlier::run("plain", &TWO);
-    earlier.azure.close(Door::Vault);
+    earlier.azure.close(Endpoint::Vault);
     let path = earlier.place.path("a");
     fs::rename(&path, earlier.place.beside("copy")).unwrap();
     symlink(earlier.place.beside("copy"), path).unwrap();
@@ -223,9 +223,9 @@ fn one_that_is_not_ours_is_not_believed() {
         let earlier = Earlier::run(layout, &ONE);
         for damage in damages {
             earlier.write_manifest(damage(good(&earlier)).as_bytes());
-            earlier.azure.close(Door::Vault);
+            earlier.azure.close(Endpoint::Vault);
             earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
-            earlier.azure.open(Door::Vault);
+            earlier.azure.open(Endpoint::Vault);
             earlier.wrote(&ONE);
             assert_eq!(timeless(&earlier)["files"].as_object().unwrap().len(), 1);
         }
@@ -237,7 +237,7 @@ fn one_that_is_not_ours_is_not_believed() {
 fn one_that_is_no_file_is_not_read() {
     for kind in ["endless", "link", "pipe"] {
         let earlier = Earlier::run("atomic", &ONE);
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let path = earlier.place.path(&earlier.manifest());
         let copy = earlier.place.beside("copy");
         fs::rename(&path, &copy).unwrap();

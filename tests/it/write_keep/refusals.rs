@@ -1,10 +1,11 @@
 //! A refusal is final: a secret that was deleted or denied is never kept.
 
 use super::{Earlier, KEEP, LAYOUTS, ONE, keep};
-use crate::azure::{Answer, Azure, Door, Identity, Stored};
-use crate::network::wire::{all_at_once, without_ids};
+use crate::azure::{Azure, Endpoint, Identity, Response, Stored};
 use crate::support::Run;
 use crate::support_files::Place;
+use crate::support_requests::without_ids;
+use crate::support_tables::in_parallel;
 
 /// Asserts that the run fails with this cause, as it does without `--keep-existing`, and changes nothing.
 #[track_caller]
@@ -31,22 +32,22 @@ fn refusal_of_the_vault_is_final() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
         for (answer, cause) in [
-            (Answer::rbac(), DENIED),
-            (Answer::access_policy(), DENIED),
-            (Answer::firewall(), DENIED),
-            (Answer::private_endpoint(), DENIED),
-            (Answer::policy(), DENIED),
-            (Answer::akv10000(), DENIED),
-            (Answer::disabled(), NOT_FOUND),
-            (Answer::not_found("alpha"), NOT_FOUND),
-            (Answer::garbage(), PROTOCOL),
-            (Answer::html(200, "<html>Please sign in</html>"), PROTOCOL),
-            (Answer::redirect("https://sign-in.example.com/"), PROTOCOL),
+            (Response::rbac(), DENIED),
+            (Response::access_policy(), DENIED),
+            (Response::firewall(), DENIED),
+            (Response::private_endpoint(), DENIED),
+            (Response::policy(), DENIED),
+            (Response::akv10000(), DENIED),
+            (Response::disabled(), NOT_FOUND),
+            (Response::not_found("alpha"), NOT_FOUND),
+            (Response::garbage(), PROTOCOL),
+            (Response::html(200, "<html>Please sign in</html>"), PROTOCOL),
+            (Response::redirect("https://sign-in.example.com/"), PROTOCOL),
         ] {
-            earlier.azure.always(Door::Vault, answer);
+            earlier.azure.always(Endpoint::Vault, answer);
             never_kept(&earlier, |run| run, cause);
         }
-        earlier.azure.clear(Door::Vault);
+        earlier.azure.clear(Endpoint::Vault);
         // The stand-in's own answer.
         earlier.azure.put(Stored {
             enabled: false,
@@ -65,22 +66,22 @@ fn refusal_of_the_identity_is_final() {
         .azure
         .identities(&[Identity::user("one"), Identity::user("two")]);
     never_kept(&earlier, |run| run, DENIED);
-    earlier.azure.always(Door::Imds, Answer::garbage());
+    earlier.azure.always(Endpoint::Imds, Response::garbage());
     never_kept(&earlier, |run| run, PROTOCOL);
     let federated = |azure: &Azure, run: Run| {
         let variables = azure.workload_environment().into_iter();
         let run = run.without("AZURE_POD_IDENTITY_AUTHORITY_HOST");
         variables.fold(run, |run, (name, value)| run.env(name, value))
     };
-    let refused = Answer::aadsts(700_213, "No matching federated identity record found.");
-    earlier.azure.always(Door::Login, refused);
+    let refused = Response::aadsts(700_213, "No matching federated identity record found.");
+    earlier.azure.always(Endpoint::Login, refused);
     never_kept(&earlier, |run| federated(&earlier.azure, run), DENIED);
 }
 
 #[test]
 fn configuration_error_is_final() {
     let earlier = Earlier::run("plain", &ONE);
-    earlier.azure.close(Door::Vault);
+    earlier.azure.close(Endpoint::Vault);
     never_kept(
         &earlier,
         |run| run.env("SSL_CERT_FILE", "/no/such/file"),
@@ -104,7 +105,7 @@ fn configuration_error_is_final() {
         },
         CONFIG,
     );
-    earlier.azure.open(Door::Vault);
+    earlier.azure.open(Endpoint::Vault);
     // A certificate that is not trusted.
     never_kept(&earlier, |run| run.without("SSL_CERT_FILE"), PROTOCOL);
 }
@@ -113,17 +114,17 @@ fn configuration_error_is_final() {
 fn refusal_of_one_secret_is_final_while_another_is_unavailable() {
     let two = ["--secret", "a=alpha", "--secret", "b=beta"];
     let denied = [
-        (Answer::rbac(), DENIED),
-        (Answer::not_found("beta"), NOT_FOUND),
+        (Response::rbac(), DENIED),
+        (Response::not_found("beta"), NOT_FOUND),
     ];
     let rows = LAYOUTS
         .iter()
         .flat_map(|layout| denied.clone().map(|denied| (*layout, denied)));
-    all_at_once(rows, |(layout, (denied, (code, cause)))| {
+    in_parallel(rows, |(layout, (denied, (code, cause)))| {
         let earlier = Earlier::run(layout, &two);
         let azure = &earlier.azure;
-        azure.always_for(Door::Vault, "/secrets/alpha", Answer::status(503));
-        azure.always_for(Door::Vault, "/secrets/beta", denied);
+        azure.always_for(Endpoint::Vault, "/secrets/alpha", Response::status(503));
+        azure.always_for(Endpoint::Vault, "/secrets/beta", denied);
         let before = earlier.place.snapshot();
         let words = [&["--keep-existing", "--timeout", "30"], &two[..]].concat();
         let failure = earlier.again(&words).failure(code, cause);
@@ -149,11 +150,11 @@ fn access_token_is_never_kept() {
         // There is no manifest for a later run to rely on.
         assert!(!earlier.place.path("..data/..akv-init.json").exists());
         assert!(!earlier.place.path("..akv-init.json").exists());
-        earlier.azure.close(Door::Vault);
+        earlier.azure.close(Endpoint::Vault);
         let failure = earlier.unavailable(earlier.again(&keep(&words)), "a");
         assert!(!failure.message().contains(&earlier.place.word()));
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
-        earlier.azure.close(Door::Imds);
+        earlier.azure.close(Endpoint::Imds);
         let run = earlier.again(&keep(&["--secret", reference]));
         let failure = run.failure(69, "unavailable");
         assert!(!failure.message().contains(&earlier.place.word()));

@@ -9,7 +9,7 @@ use super::tracer::{Stop, Then, watch};
 use super::volume::{
     self, Layout, NEW, OLD, Set, age, contents, copy, holds, quiet, read_set, write,
 };
-use crate::azure::{Azure, Door};
+use crate::azure::{Azure, Endpoint};
 use crate::support::Run;
 use crate::support_files::Place;
 
@@ -86,7 +86,7 @@ impl Scenario {
         self.complete(&volume, "the undisturbed run");
         Stage {
             azure,
-            closed: Azure::builder().closed(Door::Imds).start(),
+            closed: Azure::builder().closed(Endpoint::Imds).start(),
             template,
             calls,
         }

@@ -12,7 +12,7 @@ use super::scenario::{Scenario, at_points};
 use super::swapped::swapped;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, quiet, write};
-use crate::azure::Door;
+use crate::azure::Endpoint;
 use crate::support::Failure;
 use crate::support_files::{Place, change_mode};
 
@@ -82,7 +82,7 @@ fn refused(layout: Layout, plant: impl Fn(&Place)) -> (Place, Failure) {
             failures.push(outcome.failure(73, "cannot create"));
             // What was planted before the run is found before the fetch.
             assert_eq!(
-                azure.requests_at(Door::Vault).is_empty(),
+                azure.requests_at(Endpoint::Vault).is_empty(),
                 early,
                 "{context}"
             );

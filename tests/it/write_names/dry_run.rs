@@ -1,9 +1,9 @@
 //! `write --dry-run`: the identity, the secrets and the files.
 
 use crate::azure::Azure;
-use crate::network::wire::connections;
 use crate::support::{NO_OPTIONS, write};
 use crate::support_files::Place;
+use crate::support_requests::connections;
 
 #[test]
 fn dry_run_prints_the_plan_and_does_nothing() {

@@ -60,11 +60,6 @@ pub fn user_agent() -> String {
     format!("user-agent: akv-init/{} (linux)", env!("CARGO_PKG_VERSION"))
 }
 
-/// The same as [`crate::support_tables::in_parallel`].
-pub fn all_at_once<T: Send>(rows: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
-    crate::support_tables::in_parallel(rows, test);
-}
-
 /// The number of attempts that failed and were followed by another, of a run with `--verbose` and `--log-format json`.
 #[track_caller]
 pub fn attempts(outcome: &Outcome) -> usize {
