@@ -1,5 +1,4 @@
-//! Becoming COMMAND: the process that was started is COMMAND in the end, and all that it finds is what its caller left
-//! it, with and without a secret that was fetched on the way.
+//! `exec` replaces its process by COMMAND, which inherits what akv-init inherited, with and without a fetched secret.
 
 mod descriptors;
 pub mod failures;
@@ -15,7 +14,7 @@ use nix::sys::signal::Signal;
 use crate::azure::{Azure, Endpoint};
 use crate::support::{Outcome, exec};
 
-/// What procfs tells of a process that its parent decides: identity, signals, limits, scheduling.
+/// What a process inherits, as procfs shows it: identity, signals, limits, scheduling.
 const STATE: [&str; 8] = [
     "/bin/cat",
     "/proc/self/stat",
@@ -27,49 +26,49 @@ const STATE: [&str; 8] = [
     "/proc/self/personality",
 ];
 
-/// A process that `akv-init exec` has become: after a fetch, and at once for want of a reference.
-struct Become {
+/// Runs a command by itself and by `akv-init exec`.
+struct Comparison {
     azure: Azure,
     secret: String,
 }
 
-impl Become {
-    fn new() -> Become {
+impl Comparison {
+    fn new() -> Comparison {
         let azure = Azure::start();
         azure.secret("sa", "s3cret");
         let secret = format!("S=akv://{}/sa", azure.vault());
-        Become { azure, secret }
+        Comparison { azure, secret }
     }
 
-    /// Starts the command in three ways, each prepared alike: by itself, and by us without and with a secret. All
-    /// three must come to the same, which is returned.
+    /// Starts the command by itself, and by `exec` without and with a secret, each prepared alike. The outcomes must be
+    /// the same; one is returned.
     #[track_caller]
     fn compare(&self, words: &[&str], prepare: impl Fn(&mut Command)) -> Outcome {
         let mut alone = Command::new(words[0]);
         alone.args(&words[1..]).env_clear().stdin(Stdio::null());
         prepare(&mut alone);
-        let alone = lasting(alone.output().expect("the command starts").into());
+        let alone = comparable(alone.output().expect("the command starts").into());
         let at_once = exec(&self.azure, ["--"]).args(words).with(&prepare);
-        assert_eq!(lasting(at_once.outcome()), alone, "without a reference");
+        assert_eq!(comparable(at_once.outcome()), alone, "without a reference");
         assert_eq!(self.azure.connections(Endpoint::Imds), 0);
         let fetched = exec(&self.azure, ["--secret", &self.secret, "--"]);
         let fetched = fetched.args(words).with(&prepare);
-        assert_eq!(lasting(fetched.outcome()), alone, "after a fetch");
+        assert_eq!(comparable(fetched.outcome()), alone, "after a fetch");
         assert_eq!(self.azure.requests_at(Endpoint::Vault).len(), 1);
         alone
     }
 
-    /// What the command says when it is started after a fetch.
+    /// What the command prints after a fetch.
     #[track_caller]
-    fn said(&self, words: &[&str], prepare: impl FnOnce(&mut Command)) -> String {
+    fn output(&self, words: &[&str], prepare: impl FnOnce(&mut Command)) -> String {
         let run = exec(&self.azure, ["--secret", &self.secret, "--"]).args(words);
         run.with(prepare).outcome().stdout_alone().to_owned()
     }
 }
 
-/// An outcome without what no two processes have in common: ids, memory, accounting.
-fn lasting(mut outcome: Outcome) -> Outcome {
-    const FLEETING: [&str; 12] = [
+/// An outcome without what differs between any two processes: ids, memory, accounting.
+fn comparable(mut outcome: Outcome) -> Outcome {
+    const DIFFERENT: [&str; 12] = [
         "Hugetlb", "NSpid", "NStgid", "Ngid", "Pid", "Rss", "SigQ", "State", "Tgid", "Vm",
         "nonvol", "volun",
     ];
@@ -83,7 +82,7 @@ fn lasting(mut outcome: Outcome) -> Outcome {
                 .join(" ")
         }
         _ => match line.strip_prefix("SigIgn:\t") {
-            // 32 to 34 belong to the C library: glibc's first thread takes 33 for itself, even if it was ignored.
+            // 32 to 34 belong to the C library: glibc uses 33, even if it was ignored.
             Some(set) => {
                 let set = u64::from_str_radix(set, 16).expect("a set of signals is in hexadecimal");
                 format!("SigIgn:\t{:016x}", set & !(0b111 << 31))
@@ -94,7 +93,7 @@ fn lasting(mut outcome: Outcome) -> Outcome {
     outcome.stdout = outcome
         .stdout
         .lines()
-        .filter(|line| !FLEETING.iter().any(|name| line.starts_with(name)))
+        .filter(|line| !DIFFERENT.iter().any(|name| line.starts_with(name)))
         .map(|line| lasting(line) + "\n")
         .collect();
     outcome
@@ -120,8 +119,8 @@ fn signals(outcome: &Outcome, name: &str) -> u64 {
 }
 
 #[test]
-fn it_is_the_same_process() {
-    let process = Become::new();
+fn command_has_the_same_pid() {
+    let process = Comparison::new();
     for options in [&["--"][..], &["--secret", &process.secret, "--"]] {
         let run = exec(&process.azure, options).args(["/bin/sh", "-c", "echo $$; read line"]);
         let mut running = run
@@ -130,14 +129,14 @@ fn it_is_the_same_process() {
             })
             .spawn();
         let pid = running.pid();
-        running.say("that will do\n");
+        running.say("done\n");
         assert_eq!(running.outcome().stdout_alone(), format!("{pid}\n"));
     }
 }
 
 #[test]
-fn it_ends_as_the_command_ends() {
-    let process = Become::new();
+fn exit_status_is_that_of_command() {
+    let process = Comparison::new();
     let outcome = process.compare(&["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], |_| {});
     assert_eq!(
         (
@@ -147,18 +146,18 @@ fn it_ends_as_the_command_ends() {
         ),
         (Some(3), "out\n", "err\n")
     );
-    let outcome = Become::new().compare(&["/bin/sh", "-c", "kill -KILL $$"], |_| {});
+    let outcome = Comparison::new().compare(&["/bin/sh", "-c", "kill -KILL $$"], |_| {});
     assert_eq!((outcome.code, outcome.signal), (None, Some(9)));
 }
 
 #[test]
-fn argv_is_as_typed() {
-    let process = Become::new();
+fn argv_is_unchanged() {
+    let process = Comparison::new();
     let path = |command: &mut Command| {
         command.env("PATH", "/nowhere:/bin:/usr/bin");
     };
     assert_eq!(
-        process.said(&["cat", "/proc/self/cmdline"], path),
+        process.output(&["cat", "/proc/self/cmdline"], path),
         "cat\0/proc/self/cmdline\0"
     );
     let in_root = |command: &mut Command| {
@@ -166,7 +165,7 @@ fn argv_is_as_typed() {
     };
     let words = ["./bin/cat", "--", "proc/self/cmdline", "/dev/null"];
     assert_eq!(
-        process.said(&words, in_root),
+        process.output(&words, in_root),
         "./bin/cat\0--\0proc/self/cmdline\0/dev/null\0"
     );
     let words = [
@@ -178,32 +177,32 @@ fn argv_is_as_typed() {
         " two words ",
         "\n",
     ];
-    assert_eq!(process.said(&words, |_| {}), "[][ two words ][\n]");
+    assert_eq!(process.output(&words, |_| {}), "[][ two words ][\n]");
 }
 
 #[test]
-fn what_its_parent_decides_is_as_it_was() {
-    let outcome = Become::new().compare(&STATE, |_| {});
+fn inherited_state_is_unchanged() {
+    let outcome = Comparison::new().compare(&STATE, |_| {});
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(field(&outcome, "Threads"), "1");
 }
 
 #[test]
-fn sigpipe_that_was_ignored_is_ignored() {
-    let outcome = Become::new().compare(&STATE, |command| {
+fn ignored_sigpipe_stays_ignored() {
+    let outcome = Comparison::new().compare(&STATE, |command| {
         inherited::ignore(command, &[Signal::SIGPIPE]);
     });
     assert_ne!(signals(&outcome, "SigIgn") & bit(Signal::SIGPIPE), 0);
 }
 
 #[test]
-fn sigpipe_that_was_not_ignored_is_not() {
-    let outcome = Become::new().compare(&STATE, |_| {});
+fn default_sigpipe_stays_default() {
+    let outcome = Comparison::new().compare(&STATE, |_| {});
     assert_eq!(signals(&outcome, "SigIgn") & bit(Signal::SIGPIPE), 0);
-    // And not only by its number: a writer whose reader has gone ends by it, as in any shell.
+    // A writer without a reader is killed by it.
     let (reader, writer) = std::io::pipe().expect("there are descriptors");
     drop(reader);
-    let process = Become::new();
+    let process = Comparison::new();
     let run = exec(
         &process.azure,
         ["--secret", &process.secret, "/bin/cat", "/proc/version"],
@@ -219,8 +218,8 @@ fn sigpipe_that_was_not_ignored_is_not() {
 }
 
 #[test]
-fn signals_stay_ignored_and_blocked() {
-    let outcome = Become::new().compare(&STATE, |command| {
+fn ignored_and_blocked_signals_stay_so() {
+    let outcome = Comparison::new().compare(&STATE, |command| {
         let ignored = &[
             Signal::SIGCHLD,
             Signal::SIGHUP,
@@ -255,8 +254,8 @@ fn signals_stay_ignored_and_blocked() {
 }
 
 #[test]
-fn umask_and_limits_are_as_they_were() {
-    let outcome = Become::new().compare(&STATE, |command| {
+fn umask_and_limits_are_unchanged() {
+    let outcome = Comparison::new().compare(&STATE, |command| {
         inherited::mask_files(command, 0o137);
         inherited::limit(command, Resource::RLIMIT_CORE, 0, 0);
         inherited::limit(command, Resource::RLIMIT_NOFILE, 77, 99);
@@ -275,8 +274,8 @@ fn umask_and_limits_are_as_they_were() {
 }
 
 #[test]
-fn the_working_directory_is_as_it_was() {
-    let process = Become::new();
+fn working_directory_is_unchanged() {
+    let process = Comparison::new();
     let directory = process.azure.dir().canonicalize().expect("it is there");
     let outcome = process.compare(&["/bin/pwd"], |command| {
         command.current_dir(&directory);
@@ -285,10 +284,10 @@ fn the_working_directory_is_as_it_was() {
 }
 
 #[test]
-fn without_a_reference_nothing_is_asked_of_anyone() {
+fn run_without_a_reference_costs_no_connection() {
     let azure = Azure::start();
     let run = exec(&azure, ["--vault", "kv1", "/bin/echo", "akv://kv1/sa"]);
-    // Not even what an identity or a certificate would need is looked at.
+    // Not even the certificate or the token file is read.
     let run = run
         .env("SSL_CERT_FILE", "/nowhere/ca.pem")
         .env("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token")

@@ -1,5 +1,4 @@
-//! One test for each row of the table of exit codes, each provoked by its real cause. 70 has none but a bug: a unit
-//! test beside the table keeps that.
+//! The exit codes, each by its real causes. 70 is a bug, so it has only a unit test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,22 +9,30 @@ use crate::azure::{Azure, Certificate, Endpoint, Identity, Response, Stored};
 use crate::support::{NO_OPTIONS, Run, akv_init, exec};
 use crate::support_requests::{connections, one_secret, one_secret_federated};
 
-/// Fails with this code and says why.
+/// Asserts that the run fails with this code and the cause that belongs to it.
 #[track_caller]
 fn assert_code(run: Run, code: i32) {
-    let outcome = run.outcome();
-    assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
-    assert!(outcome.error().is_some(), "{}", outcome.stderr);
-    assert_eq!(outcome.stdout, "");
+    let cause = match code {
+        64 => "usage",
+        66 => "not found",
+        69 => "unavailable",
+        76 => "protocol",
+        77 => "denied",
+        78 => "config",
+        126 => "not executable",
+        127 => "command not found",
+        _ => panic!("no cause for {code}"),
+    };
+    run.failure(code, cause);
 }
 
-fn wanting(azure: &Azure, options: &[&str], reference: &str) -> Run {
+fn one_secret_named(azure: &Azure, options: &[&str], reference: &str) -> Run {
     let target = format!("S=akv://{}/{reference}", azure.vault());
     exec(azure, options).args(["--secret", &target, "--", "true"])
 }
 
 #[test]
-fn any_code_of_the_command_is_its_own() {
+fn exit_status_of_command_is_passed_on() {
     let azure = Azure::start();
     azure.secret("a", "value");
     let target = format!("S=akv://{}/a", azure.vault());
@@ -60,12 +67,12 @@ fn not_found_is_66() {
         enabled: false,
         ..Stored::new("disabled", "value")
     });
-    assert_code(wanting(&azure, &[], "missing"), 66);
+    assert_code(one_secret_named(&azure, &[], "missing"), 66);
     assert_code(
-        wanting(&azure, &[], "a/0123456789abcdef0123456789abcdef"),
+        one_secret_named(&azure, &[], "a/0123456789abcdef0123456789abcdef"),
         66,
     );
-    assert_code(wanting(&azure, &[], "disabled"), 66);
+    assert_code(one_secret_named(&azure, &[], "disabled"), 66);
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn unavailable_is_69() {
     let one_try = ["--timeout", "0"];
     // The deadline.
     azure.always(Endpoint::Vault, Response::usual().hold());
-    assert_code(wanting(&azure, &["--timeout", "1"], "a"), 69);
+    assert_code(one_secret_named(&azure, &["--timeout", "1"], "a"), 69);
     azure.clear(Endpoint::Vault);
     // 429, 5xx, and connections that break.
     for answer in [
@@ -83,22 +90,22 @@ fn unavailable_is_69() {
         Response::status(503),
     ] {
         azure.next(Endpoint::Vault, answer);
-        assert_code(wanting(&azure, &one_try, "a"), 69);
+        assert_code(one_secret_named(&azure, &one_try, "a"), 69);
     }
     azure.next(Endpoint::Imds, Response::fin());
-    assert_code(wanting(&azure, &one_try, "a"), 69);
+    assert_code(one_secret_named(&azure, &one_try, "a"), 69);
     // DNS.
     let run = exec(&azure, one_try)
         .args(["--secret", "S=akv://vault.invalid/a", "--", "true"])
         .env("AKV_INIT_ALLOW_VAULT", "vault.invalid");
     assert_code(run, 69);
-    // No vault, no Entra, no identity endpoint.
+    // Closed ports.
     azure.close(Endpoint::Vault);
-    assert_code(wanting(&azure, &one_try, "a"), 69);
+    assert_code(one_secret_named(&azure, &one_try, "a"), 69);
     azure.close(Endpoint::Login);
     assert_code(one_secret_federated(&azure, &one_try), 69);
     azure.close(Endpoint::Imds);
-    assert_code(wanting(&azure, &one_try, "a"), 69);
+    assert_code(one_secret_named(&azure, &one_try, "a"), 69);
 }
 
 #[test]
@@ -141,12 +148,12 @@ fn denied_is_77() {
         .vault_resource("https://vault.stack.example.com")
         .start();
     assert_code(one_secret(&other, &[]), 77);
-    // Nobody is assigned, or several and none is named.
+    // No identity is assigned, or several and none is selected.
     azure.identities(&[]);
     assert_code(one_secret(&azure, &[]), 77);
     azure.identities(&[Identity::user("one"), Identity::user("two")]);
     assert_code(one_secret(&azure, &[]), 77);
-    // No federated credential fits.
+    // No federated credential matches.
     azure.assertion(&serde_json::json!({"sub": "system:serviceaccount:other:app"}));
     assert_code(one_secret_federated(&azure, &["--timeout", "0"]), 77);
 }
@@ -155,7 +162,6 @@ fn denied_is_77() {
 fn config_is_78() {
     let azure = Azure::start();
     let with = |name: &str, value: &str| one_secret(&azure, &[]).env(name, value);
-    // A malformed reference, two sources, half a credential, a setting that is none.
     assert_code(with("T", "akv://prod-kv/sql_sa"), 78);
     assert_code(with("S", "another value"), 78);
     assert_code(with("AZURE_FEDERATED_TOKEN_FILE", "/no/such/file"), 78);
@@ -165,18 +171,18 @@ fn config_is_78() {
     assert_code(with("KUBERNETES_SERVICE_HOST", "10.0.0.1"), 78);
     assert_code(with("AZURE_CLIENT_SECRET", "x"), 78);
     assert_eq!(connections(&azure), 0);
-    // What only Entra knows: no such tenant.
+    // An unknown tenant.
     let run = one_secret_federated(&azure, &[]).env("AZURE_TENANT_ID", "other.example.com");
     assert_code(run, 78);
 }
 
-/// What can be seen before costs no request; what only the kernel sees comes after.
+/// The first two are known before any request; the last one only to execve.
 #[test]
 fn not_executable_is_126() {
     let azure = Azure::start();
     azure.secret("a", "value");
     let file = azure.dir().join("file");
-    fs::write(&file, "no program\n").unwrap();
+    fs::write(&file, "not a program\n").unwrap();
     let path = file.to_str().unwrap();
     let target = format!("S=akv://{}/a", azure.vault());
     let run = |command: &str| exec(&azure, ["--secret", &target, "--", command]);
@@ -199,7 +205,7 @@ fn not_found_command_is_127() {
 }
 
 #[test]
-fn a_signal_while_fetching_is_128_and_its_number() {
+fn signal_during_the_fetch_is_128_and_its_number() {
     for signal in [
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -208,14 +214,9 @@ fn a_signal_while_fetching_is_128_and_its_number() {
     ] {
         let azure = Azure::start();
         azure.next(Endpoint::Imds, Response::usual().hold());
-        let run = one_secret(&azure, &[]).spawn();
+        let run = one_secret(&azure, &[]).json().spawn();
         azure.wait_for(Endpoint::Imds, 1);
         run.signal(signal);
-        let outcome = run.outcome();
-        assert_eq!(
-            (outcome.code, outcome.signal),
-            (Some(128 + signal as i32), None)
-        );
-        assert!(outcome.error().is_some(), "{}", outcome.stderr);
+        run.outcome().failure(128 + signal as i32, "signal");
     }
 }

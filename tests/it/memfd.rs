@@ -1,4 +1,4 @@
-//! `exec --memfd`: COMMAND finds the secret in a file in memory that only it has, and the path of it in a variable.
+//! `exec --memfd`: COMMAND inherits a file in memory that holds the secret, and a variable with its path.
 
 mod refusals;
 mod together;
@@ -31,14 +31,14 @@ fn run(azure: &Azure, words: &[&str]) -> Run {
     exec(azure, words).env("AKV_INIT_VAULT", azure.vault())
 }
 
-/// What a script prints that finds the path of the secret `alpha` in A.
+/// What a script prints whose variable A is the path of the secret `alpha`.
 #[track_caller]
 fn script(azure: &Azure, text: &str) -> String {
     let words = ["--memfd", "A=alpha", "--", "/bin/sh", "-c", text];
     run(azure, &words).outcome().stdout_alone().to_owned()
 }
 
-/// The descriptor that a path is about.
+/// The descriptor of a path.
 #[track_caller]
 fn descriptor(path: &str) -> u32 {
     let number = path.trim_end().strip_prefix("/proc/self/fd/");
@@ -47,7 +47,7 @@ fn descriptor(path: &str) -> u32 {
 }
 
 #[test]
-fn the_variable_holds_a_path_and_the_file_the_secret() {
+fn variable_is_the_path_of_a_file_with_the_secret() {
     let azure = one_secret();
     azure.secret("beta", "second");
     let words = [
@@ -73,9 +73,8 @@ fn the_variable_holds_a_path_and_the_file_the_secret() {
     assert_eq!(azure.requests_at(Endpoint::Vault).len(), 2);
 }
 
-/// No warning of line ends: a file that ends in one is what most files are.
 #[test]
-fn the_content_is_exactly_the_secret() {
+fn content_is_exactly_the_secret() {
     let azure = Azure::start();
     let large = "0123456789abcdef".repeat(10_000);
     let values = [
@@ -106,15 +105,14 @@ fn the_content_is_exactly_the_secret() {
 }
 
 #[test]
-fn it_can_be_read_as_often_as_one_likes() {
+fn file_can_be_read_repeatedly() {
     let azure = one_secret();
     let text = "cat $A; cat $A; cat <$A; head -c 3 $A";
     assert_eq!(script(&azure, text), format!("{VALUE}{VALUE}{VALUE}pa$"));
 }
 
-/// An entrypoint starts other programs, and in the end becomes one.
 #[test]
-fn children_and_the_next_program_have_it_too() {
+fn children_and_the_next_program_inherit_the_file() {
     let azure = one_secret();
     let text = "(cat $A); /bin/sh -c '/bin/cat $A'; x=$(cat $A); echo \"$x\"; exec /bin/sh -c 'exec cat $A'";
     assert_eq!(
@@ -124,7 +122,7 @@ fn children_and_the_next_program_have_it_too() {
 }
 
 #[test]
-fn a_script_that_uses_its_own_descriptors_does_not_hit_it() {
+fn descriptors_of_a_script_do_not_collide() {
     let azure = one_secret();
     let opened: String = (3..10)
         .map(|fd| format!("exec {fd}>/dev/null; echo x >&{fd}; "))
@@ -134,7 +132,7 @@ fn a_script_that_uses_its_own_descriptors_does_not_hit_it() {
 }
 
 #[test]
-fn there_is_one_descriptor_more_and_no_other() {
+fn file_is_the_only_additional_descriptor() {
     let azure = one_secret();
     let list = |words: &[&str]| -> BTreeSet<u32> {
         let words = [words, &["--", "/bin/ls", "/proc/self/fd"]].concat();
@@ -142,7 +140,7 @@ fn there_is_one_descriptor_more_and_no_other() {
         let numbers = outcome.stdout_alone().lines();
         numbers.map(|number| number.parse().unwrap()).collect()
     };
-    // Whoever runs the tests may have left some open too.
+    // The tests may have inherited others.
     let without = list(&["--secret", "A=alpha"]);
     let with = list(&["--memfd", "A=alpha"]);
     let more: Vec<&u32> = with.difference(&without).collect();
@@ -151,7 +149,7 @@ fn there_is_one_descriptor_more_and_no_other() {
 }
 
 #[test]
-fn signals_are_as_without_it() {
+fn signals_are_unchanged() {
     let azure = one_secret();
     let signals = |target: &str| {
         let words = [target, "A=alpha", "--", "/bin/cat", "/proc/self/status"];
@@ -170,32 +168,32 @@ fn signals_are_as_without_it() {
 }
 
 #[test]
-fn the_callers_own_descriptors_are_left_to_it() {
+fn descriptors_of_the_caller_are_not_replaced() {
     let azure = one_secret();
-    let theirs = azure.dir().join("theirs");
-    fs::write(&theirs, "theirs").unwrap();
+    let inherited_file = azure.dir().join("inherited");
+    fs::write(&inherited_file, "inherited;").unwrap();
     let words = [
         "--memfd", "A=alpha", "--memfd", "B=alpha", "--", "/bin/sh", "-c",
     ];
     let text = "cat /proc/self/fd/100 /proc/self/fd/102 $A $B; echo; echo $A; echo $B";
     let run = run(&azure, &words).args([text]).with(|command| {
         for number in [100, 102] {
-            let file = File::open(&theirs).unwrap();
+            let file = File::open(&inherited_file).unwrap();
             inherited::pass(command, OwnedFd::from(file), number);
         }
     });
     let outcome = run.outcome();
     let lines: Vec<&str> = outcome.stdout_alone().lines().collect();
-    assert_eq!(lines[0], format!("theirstheirs{VALUE}{VALUE}"));
+    assert_eq!(lines[0], format!("inherited;inherited;{VALUE}{VALUE}"));
     let mut numbers = [descriptor(lines[1]), descriptor(lines[2])];
     numbers.sort();
     assert!(numbers[0] > 100 && !numbers.contains(&102), "{numbers:?}");
     assert_ne!(numbers[0], numbers[1]);
 }
 
-/// Whoever has it can read it, and nobody can change it: neither COMMAND nor somebody of the same user.
+/// Neither COMMAND nor another process of the user can change it.
 #[test]
-fn it_is_sealed_and_nowhere_else() {
+fn file_is_sealed_and_the_secret_is_nowhere_else() {
     let azure = one_secret();
     let words = [
         "--memfd",
@@ -218,12 +216,12 @@ fn it_is_sealed_and_nowhere_else() {
     assert_eq!(fs::read_to_string(&file).unwrap(), VALUE);
     let target = fs::read_link(&file).unwrap();
     assert_eq!(target.to_str(), Some("/memfd:akv-init (deleted)"));
-    let seen = fs::metadata(&file).unwrap();
-    assert_eq!((seen.nlink(), seen.mode() & 0o7777), (0, 0o444));
-    // Some programs duplicate the descriptor for /dev/fd/N in place of opening the file anew.
+    let metadata = fs::metadata(&file).unwrap();
+    assert_eq!((metadata.nlink(), metadata.mode() & 0o7777), (0, 0o444));
+    // Some programs duplicate the descriptor for /dev/fd/N instead of opening the file again.
     let about = fs::read_to_string(file.replace("/fd/", "/fdinfo/")).unwrap();
     assert_eq!(about.lines().next(), Some("pos:\t0"));
-    // Who owns it can give himself permission to write, and may not write all the same.
+    // The owner can set write permission, and still cannot write.
     fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
     let mut written = OpenOptions::new()
         .read(true)
@@ -248,7 +246,7 @@ fn it_is_sealed_and_nowhere_else() {
         Err(Errno::EPERM)
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), VALUE);
-    // Every program of the same user can read these.
+    // Other processes of the user can read these.
     let environ = fs::read(format!("{process}/environ")).unwrap();
     let environ = String::from_utf8(environ).unwrap();
     let entry = format!("A={}", path.trim_end());
@@ -257,14 +255,13 @@ fn it_is_sealed_and_nowhere_else() {
         let text = fs::read(format!("{process}/{name}")).unwrap();
         assert!(!String::from_utf8_lossy(&text).contains(VALUE), "{name}");
     }
-    running.say("that will do\n");
+    running.say("done\n");
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     assert_eq!(running.outcome().stdout_alone(), "");
 }
 
-/// A writer that has inherited it is refused as well.
 #[test]
 fn command_cannot_write_to_it() {
     let azure = one_secret();

@@ -1,5 +1,4 @@
-//! `akv-init write`: which files there are afterwards, what exactly they hold, whose permissions they have, and which
-//! of them were written anew.
+//! `akv-init write`: the files, their contents and permissions, and which of them are written again.
 
 mod again;
 mod atomic;
@@ -25,7 +24,7 @@ fn two_secrets() -> (Azure, Place) {
 }
 
 #[test]
-fn a_file_holds_exactly_the_bytes_of_its_secret() {
+fn file_holds_exactly_the_bytes_of_its_secret() {
     let azure = Azure::start();
     let large = "0123456789abcdef".repeat(1_600);
     let values = [
@@ -52,7 +51,7 @@ fn a_file_holds_exactly_the_bytes_of_its_secret() {
 }
 
 #[test]
-fn trim_drops_line_ends_and_nothing_else() {
+fn trim_removes_only_final_line_ends() {
     let azure = Azure::start();
     let place = Place::new();
     for (value, trimmed) in [
@@ -70,9 +69,9 @@ fn trim_drops_line_ends_and_nothing_else() {
     }
 }
 
-/// Those of directories that are made for them let in whoever may read them.
+/// New directories can be entered by all who may read their files.
 #[test]
-fn the_permissions_are_those_of_mode_whatever_the_umask() {
+fn permissions_are_those_of_mode_whatever_the_umask() {
     let (azure, _) = two_secrets();
     for mask in [0o077, 0o000, 0o777] {
         for (options, mode, directory) in [
@@ -96,7 +95,6 @@ fn the_permissions_are_those_of_mode_whatever_the_umask() {
                 let run = place.write(&azure, &[options, &words].concat());
                 let run = run.with(|command| inherited::mask_files(command, mask));
                 place.quiet(&run.outcome());
-                // What nobody may read, the test may not either.
                 let seen = |name: &str| fs::metadata(place.path(name)).unwrap().mode() & 0o7777;
                 assert_eq!(
                     (seen("a"), seen("sub"), seen("sub/b")),
@@ -112,7 +110,7 @@ fn the_permissions_are_those_of_mode_whatever_the_umask() {
 }
 
 #[test]
-fn a_name_may_be_a_path() {
+fn file_name_may_be_a_path() {
     let (azure, place) = two_secrets();
     let words = [
         "--secret",
@@ -146,9 +144,9 @@ fn a_name_may_be_a_path() {
     assert_eq!(place.tree(), expected);
 }
 
-/// The group of a volume (fsGroup) reaches its files by the setgid bit of its directories.
+/// The group of a volume (fsGroup) is inherited through the setgid bit of directories.
 #[test]
-fn a_directory_that_is_made_keeps_the_group_and_the_setgid_bit() {
+fn new_directory_inherits_the_group_and_the_setgid_bit() {
     for layout in ["plain", "atomic"] {
         let (azure, place) = two_secrets();
         if geteuid().is_root() {
@@ -175,7 +173,7 @@ fn a_directory_that_is_made_keeps_the_group_and_the_setgid_bit() {
 }
 
 #[test]
-fn a_directory_that_is_there_stays_as_it_is() {
+fn existing_directory_is_unchanged() {
     let (azure, place) = two_secrets();
     fs::create_dir(place.path("sub")).unwrap();
     change_mode(&place.path("sub"), 0o711);

@@ -1,10 +1,10 @@
-//! Descriptors: the caller's are passed on, closed ones stay closed, and none of ours is left.
+//! Descriptors: COMMAND inherits the caller's, closed ones stay closed, and akv-init leaves none of its own.
 
 use std::fs::File;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 
-use super::{Become, inherited};
+use super::{Comparison, inherited};
 use crate::azure::Azure;
 use crate::support::exec;
 
@@ -16,8 +16,8 @@ const OPEN: [&str; 3] = [
 ];
 
 #[test]
-fn no_descriptor_of_ours_is_left_and_none_of_the_callers_is_closed() {
-    let process = Become::new();
+fn command_inherits_exactly_the_descriptors_of_the_caller() {
+    let process = Comparison::new();
     let ca_file = process.azure.ca_file().to_owned();
     let pass = |command: &mut Command| {
         let file = File::open(&ca_file).expect("it is there");
@@ -29,12 +29,15 @@ fn no_descriptor_of_ours_is_left_and_none_of_the_callers_is_closed() {
         "{outcome:?}"
     );
     let whole = std::fs::read_to_string(&ca_file).expect("it is there");
-    assert_eq!(process.said(&["/bin/cat", "/proc/self/fd/70"], pass), whole);
+    assert_eq!(
+        process.output(&["/bin/cat", "/proc/self/fd/70"], pass),
+        whole
+    );
 }
 
 #[test]
-fn standard_input_is_the_commands() {
-    let process = Become::new();
+fn standard_input_is_left_to_command() {
+    let process = Comparison::new();
     let run = exec(
         &process.azure,
         ["--secret", &process.secret, "--", "/bin/cat"],
@@ -49,17 +52,17 @@ fn standard_input_is_the_commands() {
 }
 
 #[test]
-fn standard_descriptors_that_were_closed_stay_closed() {
+fn closed_standard_descriptors_stay_closed() {
     let cases: [(&'static [RawFd], i32); 5] =
         [(&[], 7), (&[0], 6), (&[1], 5), (&[2], 3), (&[0, 1, 2], 0)];
     for (closed, open) in cases {
-        let outcome = Become::new().compare(&OPEN, |command| inherited::close(command, closed));
+        let outcome = Comparison::new().compare(&OPEN, |command| inherited::close(command, closed));
         assert_eq!(outcome.code, Some(open), "closed: {closed:?}");
     }
 }
 
 #[test]
-fn an_error_without_a_standard_error_is_still_an_exit_code() {
+fn error_without_standard_error_has_its_exit_code() {
     let outcome = exec(&Azure::start(), ["--bogus"])
         .with(|command| inherited::close(command, &[0, 1, 2]))
         .outcome();

@@ -11,7 +11,7 @@ use super::inherited;
 use crate::azure::{Azure, Endpoint};
 use crate::support::{Run, akv_init, exec};
 
-/// A directory for one test.
+/// A temporary directory.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
@@ -70,7 +70,7 @@ pub fn run(command: &str) -> Run {
     akv_init(["exec", "--", command])
 }
 
-/// The head of a program that this machine would run if its interpreter were there.
+/// The start of an ELF file whose interpreter does not exist.
 pub fn dynamic_elf(machine: Option<u16>) -> Vec<u8> {
     const INTERPRETER: &[u8] = b"/absent/ld.so\0";
     const HEADER: usize = 64;

@@ -1,5 +1,4 @@
-//! What a process inherits from whoever starts it: set up in the moment between fork and exec, where std's `Command`
-//! has done its own (it resets SIGPIPE). Here is all that is unsafe about it.
+//! What a process inherits, set up between fork and exec, after std's `Command` has reset SIGPIPE.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -28,7 +27,7 @@ pub fn ignore(command: &mut Command, signals: &'static [Signal]) {
     });
 }
 
-/// Gives these signals their default action, whatever the one who runs the tests has done with them.
+/// Gives these signals their default action, whatever the tests inherited.
 pub fn restore(command: &mut Command, signals: &'static [Signal]) {
     before_exec(command, move || {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -60,7 +59,7 @@ pub fn close(command: &mut Command, descriptors: &'static [RawFd]) {
     });
 }
 
-/// Passes a descriptor on under this number.
+/// Passes a descriptor under this number.
 pub fn pass(command: &mut Command, descriptor: OwnedFd, number: RawFd) {
     before_exec(command, move || {
         // SAFETY: the number is far above any descriptor that is open in the child.
@@ -82,7 +81,7 @@ pub fn mask_files(command: &mut Command, mask: u32) {
     });
 }
 
-/// Takes from root what makes permissions of files meaningless to it; whoever is not root has nothing to lose.
+/// Drops the capabilities by which root ignores the permissions of files.
 pub fn obey_permissions(command: &mut Command) {
     const DAC_OVERRIDE: libc::c_ulong = 1;
     const DAC_READ_SEARCH: libc::c_ulong = 2;
@@ -95,7 +94,7 @@ pub fn obey_permissions(command: &mut Command) {
     });
 }
 
-/// Says what is missing where a test needs namespaces of its own and may not have them.
+/// Panics with the reason if the test cannot create namespaces.
 #[track_caller]
 pub fn need_namespaces(words: &[&str]) {
     let unshare = Command::new("unshare").args(words).arg("true").output();
@@ -111,8 +110,8 @@ pub fn need_namespaces(words: &[&str]) {
 /// Binds low ports.
 pub const NET_BIND_SERVICE: u32 = 10;
 
-/// Runs as root of a user namespace of its own, where the file gets this capability and the process, like a container
-/// that drops it, may not have it.
+/// Runs as root of a new user namespace, in which the file has this capability and the process, like a container that
+/// drops it, has not.
 pub fn drop_the_capability_of(command: &mut Command, file: &str, number: u32) {
     let path = CString::new(file).expect("no NUL in a path");
     let enter = namespaces::entering(libc::CLONE_NEWUSER);
@@ -121,7 +120,7 @@ pub fn drop_the_capability_of(command: &mut Command, file: &str, number: u32) {
     let capability: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
     before_exec(command, move || {
         enter()?;
-        // SAFETY: both names end in NUL, and the bytes are as many as is said.
+        // SAFETY: both names end in NUL, and the length is that of the bytes.
         Errno::result(unsafe {
             libc::setxattr(
                 path.as_ptr(),
@@ -139,8 +138,8 @@ pub fn drop_the_capability_of(command: &mut Command, file: &str, number: u32) {
     });
 }
 
-/// Starts the program with exactly this `environ`: what std's `Command` cannot express are an order, entries without
-/// `=` and names that stand twice.
+/// Starts the program with exactly this `environ`. std's `Command` cannot express an order, entries without `=` and
+/// duplicate names.
 pub fn environ(command: &mut Command, entries: &[impl AsRef<OsStr>]) {
     let string = |text: &OsStr| CString::new(text.as_bytes()).expect("no NUL in a test's words");
     let program = string(command.get_program());
@@ -157,7 +156,7 @@ pub fn before_exec(
     command: &mut Command,
     change: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) {
-    // SAFETY: every closure makes system calls; those that allocate as well, for the array of `execve` or a path, may
-    // do so because glibc and musl leave their heap usable in the child of a process with threads.
+    // SAFETY: every closure makes system calls. Some also allocate, which glibc and musl allow in the child of a process
+    // with threads.
     unsafe { command.pre_exec(change) };
 }

@@ -1,5 +1,5 @@
-//! A process that is started in namespaces of its own, where it is root without anybody's permission: with other files
-//! mounted over those of the machine, or in a network where there is nothing but a name server.
+//! A process in new namespaces, in which it is root: with files mounted over those of the machine, or in a network with
+//! only a name server.
 
 use std::ffi::CString;
 use std::io;
@@ -13,7 +13,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::inherited::before_exec;
 
-/// Enters new namespaces, one of them of users, as its root.
+/// Enters new namespaces, including a user namespace, as root.
 pub fn entering(kinds: libc::c_int) -> impl Fn() -> io::Result<()> + Send + Sync {
     let maps = [geteuid().as_raw(), getegid().as_raw()].map(|id| format!("0 {id} 1"));
     move || {
@@ -26,7 +26,7 @@ pub fn entering(kinds: libc::c_int) -> impl Fn() -> io::Result<()> + Send + Sync
     }
 }
 
-/// What is mounted over what.
+/// A mount.
 struct Mount {
     from: CString,
     to: CString,
@@ -48,14 +48,14 @@ impl Mount {
 
     fn make(&self) -> io::Result<()> {
         let (kind, options) = (self.from.as_ptr(), self.options.as_ptr());
-        // SAFETY: all four are strings that end in NUL. Where something is bound, the kernel looks at no kind of it.
+        // SAFETY: all four are strings that end in NUL. The kernel ignores the type of a bind mount.
         let done = unsafe { libc::mount(kind, self.to.as_ptr(), kind, self.flags, options.cast()) };
         Errno::result(done)?;
         Ok(())
     }
 }
 
-/// Nothing that is mounted from now on is seen outside.
+/// Later mounts stay in this namespace.
 fn private() -> Mount {
     Mount::new("none", "/", libc::MS_REC | libc::MS_PRIVATE, "")
 }
@@ -71,10 +71,10 @@ pub fn cover(command: &mut Command, directory: &str, options: &str, read_only: b
     });
 }
 
-/// Makes the answer of a question, in its place; how long it is, or nothing for none.
+/// Replaces the query by the response and returns its length, or 0 for no response.
 pub type Answering = fn(&mut [u8; 512], usize) -> usize;
 
-/// A network without anybody but a name server, and files in the place of those by which one finds it.
+/// A network with only a name server, and files mounted over those that configure name resolution.
 pub fn with_a_name_server(command: &mut Command, files: &[(&str, &str)], answering: Answering) {
     let enter = entering(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWNET);
     let mut mounts = vec![private()];
@@ -88,7 +88,7 @@ pub fn with_a_name_server(command: &mut Command, files: &[(&str, &str)], answeri
         mounts.iter().try_for_each(Mount::make)?;
         let socket = UdpSocket::bind("0.0.0.0:53")?;
         raise_loopback(&socket)?;
-        // SAFETY: this child has one thread, and its own child goes on with what it has.
+        // SAFETY: this child has one thread.
         match Errno::result(unsafe { libc::fork() })? {
             0 => serve(&socket, answering),
             _ => Ok(()),
@@ -108,23 +108,23 @@ fn raise_loopback(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers until the process that it is a child of has ended.
+/// Responds until the parent process ends.
 fn serve(socket: &UdpSocket, answering: Answering) -> ! {
-    // SAFETY: asks for a signal at the end of our parent.
+    // SAFETY: requests a signal at the end of the parent.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    // SAFETY: nobody here uses descriptor 0.
+    // SAFETY: descriptor 0 is not used here.
     unsafe { libc::dup2(socket.as_raw_fd(), 0) };
-    // All others belong to our parent, and somebody waits until they are closed.
-    // SAFETY: none of them is used here any more.
+    // The test waits until the other descriptors are closed.
+    // SAFETY: none of them is used here.
     unsafe { libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) };
-    // SAFETY: it is the socket, and of nobody else.
+    // SAFETY: it is the socket, which has no other owner.
     let socket = unsafe { UdpSocket::from_raw_fd(0) };
     loop {
         let mut packet = [0; 512];
         if let Ok((length, from)) = socket.recv_from(&mut packet) {
             match answering(&mut packet, length) {
                 0 => {}
-                // Whoever does not listen any more has had an answer.
+                // The client may have closed its socket after another response.
                 length => drop(socket.send_to(&packet[..length], from)),
             }
         }

@@ -1,4 +1,4 @@
-//! A run where an earlier one has written: only what is not as it should be is written anew.
+//! A second run writes only the files that have changed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -8,9 +8,9 @@ use nix::unistd::geteuid;
 use super::two_secrets;
 use crate::support_files::change_mode;
 
-/// A restart of a pod must not wake whoever watches the files.
+/// Programs that watch the files must not be notified by a restart of the pod.
 #[test]
-fn what_has_not_changed_is_not_written() {
+fn unchanged_files_are_not_written() {
     for layout in ["plain", "atomic"] {
         let (azure, place) = two_secrets();
         let words = [
@@ -33,12 +33,12 @@ fn what_has_not_changed_is_not_written() {
 }
 
 #[test]
-fn only_what_has_changed_is_written() {
+fn changed_files_are_written() {
     let (azure, place) = two_secrets();
     let words = ["--secret", "a=alpha", "--secret", "b=beta"];
     let inodes = || [place.inode("a"), place.inode("b")];
     place.wrote(&azure, &words);
-    // As long as before, shorter, longer.
+    // The same length, shorter, longer.
     for value in ["SECOND", "2nd", "the second"] {
         let [a, b] = inodes();
         azure.secret("beta", value);
@@ -48,7 +48,7 @@ fn only_what_has_changed_is_written() {
         let b = format!("b 0440 {value:?}");
         assert_eq!(place.tree(), ["a 0440 \"first\"", &b]);
     }
-    // Somebody else's work: the content, the permissions, the file.
+    // Changed by another program: the content, the permissions, the file.
     let [a, _] = inodes();
     fs::remove_file(place.path("b")).unwrap();
     place.wrote(&azure, &words);
@@ -62,15 +62,15 @@ fn only_what_has_changed_is_written() {
     place.wrote(&azure, &words);
     assert_eq!(inodes()[0], a);
     assert_eq!(place.tree(), ["a 0440 \"first\"", "b 0440 \"the second\""]);
-    // Another mode is for all of them.
+    // Another mode changes all of them.
     place.wrote(&azure, &[&["--mode", "0400"], &words[..]].concat());
     assert_ne!(inodes()[0], a);
     assert_eq!(place.tree(), ["a 0400 \"first\"", "b 0400 \"the second\""]);
 }
 
-/// Whoever owns a file can change it at any time.
+/// Its owner could change it at any time.
 #[test]
-fn a_file_of_somebody_else_is_replaced() {
+fn file_of_another_user_is_replaced() {
     for layout in ["plain", "atomic"] {
         let (azure, place) = two_secrets();
         let words = ["--layout", layout, "--secret", "a=alpha"];
@@ -78,7 +78,7 @@ fn a_file_of_somebody_else_is_replaced() {
         let before = place.inode("a");
         let somebody = geteuid().as_raw() + 1;
         let given = chown(place.path("a"), Some(somebody), None);
-        // Only root can make such a file; for anybody else there is none to replace.
+        // Only root can create such a file.
         assert_eq!(given.is_ok(), geteuid().is_root());
         place.wrote(&azure, &words);
         assert_eq!(place.inode("a") == before, given.is_err(), "{layout}");
@@ -88,7 +88,7 @@ fn a_file_of_somebody_else_is_replaced() {
 }
 
 #[test]
-fn in_plain_what_is_no_longer_named_stays() {
+fn plain_file_that_is_no_longer_named_stays() {
     let (azure, place) = two_secrets();
     place.wrote(&azure, &["--secret", "a=alpha", "--secret", "sub/b=beta"]);
     place.wrote(&azure, &["--secret", "c=alpha"]);

@@ -1,4 +1,4 @@
-//! The atomic layout: one link decides which set of files is in force.
+//! The atomic layout: a link selects the current set of files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,7 +17,7 @@ fn wrote(azure: &crate::azure::Azure, place: &Place, secrets: &[&str]) {
 }
 
 #[test]
-fn it_is_the_kubelets() {
+fn layout_is_the_kubelets() {
     let (azure, place) = two_secrets();
     wrote(
         &azure,
@@ -42,7 +42,7 @@ fn it_is_the_kubelets() {
 }
 
 #[test]
-fn names_come_and_go() {
+fn names_are_added_and_removed() {
     let (azure, place) = two_secrets();
     wrote(&azure, &place, &["a=alpha", "sub/b=beta"]);
     wrote(
@@ -63,7 +63,7 @@ fn names_come_and_go() {
         "sub -> ..data/sub",
     ];
     assert_eq!(place.tree(), expected);
-    // One fewer below a directory, and a whole directory fewer.
+    // Without one file of a directory, and without a directory.
     for names in [&["sub/c=beta", "d=alpha"][..], &["d=alpha"]] {
         wrote(&azure, &place, names);
     }
@@ -77,7 +77,7 @@ fn names_come_and_go() {
 }
 
 #[test]
-fn a_file_may_become_a_directory_and_the_other_way_round() {
+fn file_may_become_a_directory_and_vice_versa() {
     let (azure, place) = two_secrets();
     wrote(&azure, &place, &["d=alpha"]);
     wrote(&azure, &place, &["d/e=beta"]);
@@ -99,9 +99,9 @@ fn a_file_may_become_a_directory_and_the_other_way_round() {
     assert_eq!(place.tree(), expected);
 }
 
-/// Whoever has opened the directory of the old set reads the old set to its end.
+/// A reader that has opened the directory of the old set reads the old set.
 #[test]
-fn a_change_is_a_new_set() {
+fn change_creates_a_new_set() {
     let (azure, place) = two_secrets();
     wrote(&azure, &place, &["a=alpha", "b=beta"]);
     let old = fs::read_link(place.path("..data")).unwrap();
@@ -119,9 +119,8 @@ fn a_change_is_a_new_set() {
     assert_eq!(place.tree(), expected);
 }
 
-/// Each is put right again by the next run.
 #[test]
-fn what_somebody_else_did_to_the_set_is_undone() {
+fn change_of_the_set_by_another_program_is_reverted() {
     type Change = fn(&Place);
     let changes: [Change; 8] = [
         |place| fs::remove_file(place.path("a")).unwrap(),
@@ -151,9 +150,9 @@ fn what_somebody_else_did_to_the_set_is_undone() {
     }
 }
 
-/// A link counts as ours by where it leads; all else in the directory is somebody else's.
+/// akv-init's own links are recognized by their target.
 #[test]
-fn what_is_somebody_elses_stays() {
+fn files_of_other_programs_stay() {
     let (azure, place) = two_secrets();
     wrote(&azure, &place, &["a=alpha"]);
     fs::write(place.path("notes"), "of another program").unwrap();

@@ -1,4 +1,4 @@
-//! What a run tells the next one: nothing secret, nothing that is not so, and nothing that is believed of others.
+//! The manifest: it holds nothing secret and only what is true, and one that is not valid is ignored.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use crate::support_files::MANIFEST;
 
 const TWO: [&str; 4] = ["--secret", "a=alpha", "--secret", "sub/b=alpha"];
 
-/// The manifest with every time that is about now replaced.
+/// The manifest without its times, which must be recent.
 fn timeless(earlier: &Earlier) -> Value {
     let mut manifest = earlier.read_manifest();
     for (name, entry) in manifest["files"].as_object_mut().unwrap() {
@@ -25,7 +25,7 @@ fn timeless(earlier: &Earlier) -> Value {
 }
 
 #[test]
-fn it_holds_names_references_and_times_and_nothing_else() {
+fn manifest_holds_names_references_and_times() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &ONE);
         earlier.wrote(&[
@@ -56,11 +56,11 @@ fn it_holds_names_references_and_times_and_nothing_else() {
 }
 
 #[test]
-fn it_lies_beside_the_files_and_is_as_readable_as_they_are() {
+fn manifest_has_the_permissions_of_the_files() {
     for mode in ["0440", "0400", "0604", "0000"] {
         let earlier = Earlier::run("plain", &["--mode", mode, "--secret", "a=alpha"]);
         earlier.wrote(&["--mode", mode, "--secret", "a=alpha"]);
-        // The next run has to be able to read it.
+        // The next run must be able to read it.
         let own = match mode {
             "0000" => "0400",
             mode => mode,
@@ -81,9 +81,8 @@ fn it_lies_beside_the_files_and_is_as_readable_as_they_are() {
     assert_eq!(earlier.place.tree(), expected);
 }
 
-/// Otherwise it would say of a file what was so before.
 #[test]
-fn a_run_without_the_option_leaves_nothing_that_is_not_so() {
+fn run_without_the_option_removes_outdated_entries() {
     for (layout, words) in [
         ("plain", ["--secret", "a=beta"]),
         ("plain", ["--secret", "a=alpha"]),
@@ -99,7 +98,7 @@ fn a_run_without_the_option_leaves_nothing_that_is_not_so() {
         earlier.azure.close(Endpoint::Vault);
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
     }
-    // In plain, of other files it still says what is so.
+    // In plain, the entries of other files stay.
     let earlier = Earlier::run("plain", &TWO);
     earlier
         .place
@@ -110,7 +109,7 @@ fn a_run_without_the_option_leaves_nothing_that_is_not_so() {
 }
 
 #[test]
-fn without_the_option_there_is_none() {
+fn without_the_option_there_is_no_manifest() {
     for layout in LAYOUTS {
         let earlier = Earlier::run(layout, &["--secret", "a=beta"]);
         fs::remove_dir_all(earlier.place.dir()).unwrap();
@@ -124,9 +123,9 @@ fn without_the_option_there_is_none() {
     }
 }
 
-/// Two init containers, each with its own names, in one volume.
+/// Two init containers with different names in one volume.
 #[test]
-fn in_plain_runs_with_other_names_keep_each_others_entries() {
+fn plain_runs_with_other_names_keep_the_entries_of_each_other() {
     let earlier = Earlier::run("plain", &ONE);
     earlier.wrote(&["--secret", "b=alpha"]);
     let manifest = earlier.read_manifest();
@@ -147,7 +146,7 @@ fn in_plain_runs_with_other_names_keep_each_others_entries() {
 }
 
 #[test]
-fn a_file_of_the_set_that_is_not_there_cannot_be_kept() {
+fn missing_file_is_not_kept() {
     for name in ["a", "sub/b", "sub"] {
         let earlier = Earlier::run("plain", &TWO);
         earlier.azure.close(Endpoint::Vault);
@@ -166,7 +165,7 @@ fn a_file_of_the_set_that_is_not_there_cannot_be_kept() {
 }
 
 #[test]
-fn a_file_of_the_set_that_is_none_any_more_cannot_be_kept() {
+fn path_that_is_no_longer_a_file_is_not_kept() {
     for name in ["..data/a", "..data/sub/b"] {
         for kind in ["link", "pipe", "directory"] {
             let earlier = Earlier::run("atomic", &TWO);
@@ -181,7 +180,7 @@ fn a_file_of_the_set_that_is_none_any_more_cannot_be_kept() {
             earlier.nothing_to_keep(earlier.again(&keep(&TWO)), "a, sub/b");
         }
     }
-    // In plain it is in the way, whatever Azure says.
+    // In plain it is an error, whatever Azure returns.
     let earlier = Earlier::run("plain", &TWO);
     earlier.azure.close(Endpoint::Vault);
     let path = earlier.place.path("a");
@@ -190,9 +189,8 @@ fn a_file_of_the_set_that_is_none_any_more_cannot_be_kept() {
     assert_eq!(earlier.again(&keep(&TWO)).outcome().code, Some(73));
 }
 
-/// It says nothing, and is replaced by the next run that has something to say.
 #[test]
-fn one_that_is_not_ours_is_not_believed() {
+fn invalid_manifest_is_ignored_and_replaced() {
     let good = |earlier: &Earlier| earlier.read_manifest();
     type Damage = fn(Value) -> String;
     let damages: [Damage; 12] = [
@@ -216,7 +214,7 @@ fn one_that_is_not_ours_is_not_believed() {
                 .replace("\"references\":{", "\"references\":{\"more\":1,")
         },
         |good| good.to_string() + "}",
-        // Larger than any of ours.
+        // Larger than the limit.
         |good| good.to_string() + &" ".repeat(4 * 1024 * 1024),
     ];
     for layout in LAYOUTS {
@@ -232,9 +230,9 @@ fn one_that_is_not_ours_is_not_believed() {
     }
 }
 
-/// Whoever shares the volume could let us read for ever, or wait for ever.
+/// Reading it could never end.
 #[test]
-fn one_that_is_no_file_is_not_read() {
+fn manifest_that_is_not_a_regular_file_is_not_read() {
     for kind in ["endless", "link", "pipe"] {
         let earlier = Earlier::run("atomic", &ONE);
         earlier.azure.close(Endpoint::Vault);
@@ -253,9 +251,8 @@ fn one_that_is_no_file_is_not_read() {
     }
 }
 
-/// The set is our own: what somebody else has put into it makes it another one, and not an error for ever.
 #[test]
-fn in_atomic_one_that_is_no_file_is_replaced() {
+fn atomic_manifest_that_is_not_a_file_is_replaced() {
     for kind in ["directory", "link", "pipe"] {
         for words in [&["--keep-existing", "--secret", "a=alpha"][..], &ONE] {
             let earlier = Earlier::run("atomic", &ONE);
