@@ -1,5 +1,4 @@
-//! The help of each command: made of the whole help, complete, and without what does not concern it. And the manual
-//! page, made of the same text.
+//! The help of each command, a complete part of the whole help, and the manual page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +25,7 @@ fn quoted(text: &str) -> Vec<&str> {
     text.split('"').skip(1).step_by(2).collect()
 }
 
-/// The parser's table: each option and whose it is.
+/// The parser's table: each option and its commands.
 fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
     let lists: BTreeMap<&str, Vec<&str>> = PARSER
         .lines()
@@ -61,14 +60,14 @@ fn row(command: &str) -> BTreeSet<&'static str> {
     table.into_keys().collect()
 }
 
-/// Every word of a text that starts with a hyphen, as the name of an option.
+/// The words of a text that start with a hyphen.
 fn options_in(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
         .filter(|word| word.starts_with('-') && !word.trim_start_matches('-').is_empty())
         .collect()
 }
 
-/// The names of the entries of a help: the options that have a text.
+/// The options that have an entry.
 fn entries_of(help: &str) -> BTreeSet<&str> {
     let lines = help.lines().filter(|line| line.starts_with("  -"));
     lines
@@ -77,7 +76,7 @@ fn entries_of(help: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_whole_help_is_the_text_as_it_was_written() {
+fn whole_help_has_an_entry_for_each_option() {
     for words in [&["--help"][..], &["-h"], &["help"], &["help", "frobnicate"]] {
         assert_eq!(akv_init(words).outcome().stdout_alone(), HELP, "{words:?}");
     }
@@ -85,7 +84,7 @@ fn the_whole_help_is_the_text_as_it_was_written() {
 }
 
 #[test]
-fn the_help_of_a_command_is_the_same_however_it_is_asked_for() {
+fn help_of_a_command_does_not_depend_on_other_arguments() {
     for command in COMMANDS {
         let help = help_of(command);
         assert_ne!(help, HELP);
@@ -100,9 +99,9 @@ fn the_help_of_a_command_is_the_same_however_it_is_asked_for() {
     }
 }
 
-/// Whole texts, but for the two that would only be the whole help once more.
+/// `exec` and `write` have nearly the whole help.
 #[test]
-fn the_help_of_a_command_reads_like_this() {
+fn help_of_a_command_is_that_of_its_file() {
     for command in ["check", "get", "install", "token"] {
         let path = format!("tests/it/help/{command}.txt");
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
@@ -115,11 +114,11 @@ fn the_help_of_a_command_reads_like_this() {
 }
 
 #[test]
-fn every_option_of_a_command_is_in_its_help_and_no_other_is() {
+fn help_of_a_command_names_exactly_its_options() {
     for command in COMMANDS {
         let help = help_of(command);
         assert_eq!(entries_of(&help), row(command), "{command}");
-        // Also where the text speaks of options. An example starts a program, which has its own.
+        // In the text too. An example starts a program, which has its own options.
         let text = help.split("\nExample").next().unwrap();
         let missing: Vec<&str> = options_in(text)
             .difference(&row(command))
@@ -131,7 +130,7 @@ fn every_option_of_a_command_is_in_its_help_and_no_other_is() {
 }
 
 #[test]
-fn the_marks_of_the_help_text_are_the_rows_of_the_parser() {
+fn marks_of_the_help_text_match_the_parser() {
     let mut marked: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut unmarked = BTreeSet::new();
     let entries: Vec<&str> = HELP.lines().collect();
@@ -166,7 +165,7 @@ fn the_marks_of_the_help_text_are_the_rows_of_the_parser() {
 }
 
 #[test]
-fn the_help_of_a_command_has_no_marks_no_long_lines_and_no_gaps() {
+fn help_of_a_command_is_well_formed() {
     for command in COMMANDS {
         let help = help_of(command);
         assert!(help.starts_with(&format!("Usage:\n  akv-init {command} ")));
@@ -181,7 +180,7 @@ fn the_help_of_a_command_has_no_marks_no_long_lines_and_no_gaps() {
             );
         }
         assert!(!help.contains("\n\n\n"), "{command}");
-        // What is left out leaves nothing of itself: no heading without a line below it.
+        // No heading without a line below it.
         let lines: Vec<&str> = help.lines().collect();
         for pair in lines.windows(2) {
             let heading = pair[0].ends_with(':') && !pair[0].starts_with(' ');
@@ -197,7 +196,7 @@ fn the_help_of_a_command_has_no_marks_no_long_lines_and_no_gaps() {
 }
 
 #[test]
-fn a_command_has_its_own_exit_codes_and_its_own_deadline() {
+fn help_of_a_command_has_its_exit_codes_and_deadline() {
     for (command, codes, deadline) in [
         ("check", "64 66 69 70 76 77 78 126 127", Some("10s")),
         (
@@ -229,13 +228,13 @@ fn a_command_has_its_own_exit_codes_and_its_own_deadline() {
 }
 
 #[test]
-fn a_command_has_the_variables_that_stand_for_its_options() {
-    let twins = SETTINGS
+fn help_of_a_command_has_the_variables_of_its_options() {
+    let variables = SETTINGS
         .split("const ENVIRONMENT_EQUIVALENTS")
         .nth(1)
         .unwrap();
-    let twins = quoted(twins.split("];").next().unwrap());
-    assert!(twins.len() > 10, "{twins:?}");
+    let variables = quoted(variables.split("];").next().unwrap());
+    assert!(variables.len() > 10, "{variables:?}");
     for command in COMMANDS {
         let help = help_of(command);
         let list = help.split("\n  AKV_INIT").nth(1).unwrap();
@@ -245,17 +244,17 @@ fn a_command_has_the_variables_that_stand_for_its_options() {
             .map(|name| name.unwrap().trim_start_matches('_').to_owned())
             .collect();
         let row = row(command);
-        let expected = twins.iter().filter(|twin| {
-            let option = format!("--{}", twin.to_ascii_lowercase().replace('_', "-"));
+        let expected = variables.iter().filter(|name| {
+            let option = format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
             row.contains(option.as_str())
         });
-        let expected: BTreeSet<String> = expected.map(|&twin| twin.to_owned()).collect();
+        let expected: BTreeSet<String> = expected.map(|&name| name.to_owned()).collect();
         assert_eq!(found, expected, "{command}");
     }
 }
 
 #[test]
-fn the_manual_page_is_made_of_the_help_text() {
+fn manual_page_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/akv-init.1");
     let page = fs::read_to_string(path).unwrap_or_default();
     assert_eq!(
@@ -277,9 +276,9 @@ fn the_manual_page_is_made_of_the_help_text() {
     assert_eq!(sections, expected);
 }
 
-/// Roff takes a line that starts with a dot for a request, a hyphen for a typographic one, a backslash for an escape.
+/// In roff a leading dot is a request, a hyphen is typographic, and a backslash is an escape.
 #[test]
-fn nothing_of_the_help_text_is_lost_in_the_manual_page() {
+fn manual_page_has_all_words_of_the_help_text() {
     let page = man::page();
     let requests = [
         ".\\\" ", ".TH ", ".SH ", ".SS ", ".TP", ".PP", ".IP", ".B ", ".EX", ".EE", ".RS", ".RE",
@@ -310,7 +309,7 @@ fn nothing_of_the_help_text_is_lost_in_the_manual_page() {
     }
     assert!(!text.contains('\\'), "{text}");
     let text = text.replace('\u{1}', "\\");
-    // The page says where the help has columns and headings; all other words are the same, in the same order.
+    // Except for the headings, all words are the same, in the same order.
     let of_page: Vec<&str> = text.split_whitespace().collect();
     let headings = ["Usage:", "Environment:", "Exit codes:", "Examples:"];
     let help: String = HELP

@@ -1,7 +1,7 @@
-//! No secret, no token, no assertion and no proxy's password is ever said, at `--verbose`, on any path that fails.
+//! No secret, token, assertion or password of a proxy is printed, with `--verbose`, on any failure.
 //!
-//! Each has a form of its own that is looked for, whole and in parts: the text of a failure is made of what services
-//! said, and some services say what they were sent.
+//! Each has marks that the tests search for: errors contain text of services, and some services return what they
+//! received.
 
 mod carriers;
 mod files;
@@ -19,10 +19,10 @@ use crate::support_listen::Listened;
 use crate::support_requests::{one_secret, one_secret_federated};
 use watch::{Failures, assert_silent};
 
-/// A token as Entra makes them. Each of its parts can be told from any other text.
+/// A token like Entra's. Each of its parts is recognizable.
 const TOKEN: &str = "eyJ0eXAiOiJKV1QifQ.eyJzZW50aW5lbCI6InRva2VuIn0LEAKofTOKENpayload.LEAKofTOKENsignature-_0123456789";
 
-/// A token of another make, as it may be one day.
+/// A token that is not a JWT.
 const OPAQUE_TOKEN: &str = "LEAKofTOKENopaque~0123456789+abcdef/==";
 
 /// A token file's content that is not a JWT.
@@ -38,7 +38,7 @@ fn granted(token: &str) -> Response {
 const OPTIONS: [&str; 3] = ["--verbose", "--timeout", "0"];
 
 #[test]
-fn nothing_is_said_when_all_goes_well() {
+fn success_prints_no_secret() {
     let azure = Azure::start();
     azure.secret("leak", SECRET);
     let target = format!("S=akv://{}/leak", azure.vault());
@@ -52,7 +52,7 @@ fn nothing_is_said_when_all_goes_well() {
 }
 
 #[test]
-fn a_vault_that_echoes_the_token() {
+fn token_in_a_response_of_the_vault_is_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     for token in [TOKEN, OPAQUE_TOKEN] {
@@ -60,15 +60,15 @@ fn a_vault_that_echoes_the_token() {
             azure.next(Endpoint::Imds, granted(token));
             azure.next(Endpoint::Vault, answer);
             let outcome = one_secret(&azure, &OPTIONS).outcome();
-            failures.look_at(&azure, &name, &outcome);
+            failures.check(&azure, &name, &outcome);
         }
     }
     failures.end();
 }
 
-/// Half of it is enough to be a leak; that it is one is seen by its shape.
+/// A part is a leak too. It is recognized by its form.
 #[test]
-fn a_vault_that_echoes_a_part_of_the_token() {
+fn part_of_the_token_in_a_response_of_the_vault_is_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     for part in [&TOKEN[..60], &TOKEN["eyJ0eXAiOiJKV1QifQ.".len()..]] {
@@ -76,43 +76,43 @@ fn a_vault_that_echoes_a_part_of_the_token() {
             azure.next(Endpoint::Imds, granted(TOKEN));
             azure.next(Endpoint::Vault, answer);
             let outcome = one_secret(&azure, &OPTIONS).outcome();
-            failures.look_at(&azure, &name, &outcome);
+            failures.check(&azure, &name, &outcome);
         }
     }
     failures.end();
 }
 
 #[test]
-fn a_bundle_that_is_none() {
+fn secret_in_an_invalid_bundle_is_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     for (name, answer) in carriers::nearly(SECRET) {
         azure.next(Endpoint::Vault, answer);
         let outcome = one_secret(&azure, &OPTIONS).outcome();
-        failures.look_at(&azure, &name, &outcome);
+        failures.check(&azure, &name, &outcome);
     }
     failures.end();
 }
 
 #[test]
-fn an_identity_endpoint_that_says_a_token_where_it_should_not() {
+fn token_in_an_invalid_response_of_imds_is_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     let mut answers = carriers::echoes(TOKEN);
     answers.extend(carriers::nearly(TOKEN));
     for (name, answer) in answers {
         azure.next(Endpoint::Imds, answer);
-        // What is nearly a refusal may be a token all the same; then there is no vault.
+        // Some of the responses contain a valid token.
         azure.next(Endpoint::Vault, Response::status(404));
         let outcome = one_secret(&azure, &OPTIONS).outcome();
         azure.clear(Endpoint::Vault);
-        failures.look_at(&azure, &name, &outcome);
+        failures.check(&azure, &name, &outcome);
     }
     failures.end();
 }
 
 #[test]
-fn entra_that_echoes_the_assertion() {
+fn assertion_in_a_response_of_entra_is_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     let assertion = fs::read_to_string(azure.token_file()).unwrap();
@@ -125,14 +125,14 @@ fn entra_that_echoes_the_assertion() {
         for (name, answer) in answers {
             azure.next(Endpoint::Login, answer);
             let outcome = one_secret_federated(&azure, &OPTIONS).outcome();
-            failures.look_at(&azure, &name, &outcome);
+            failures.check(&azure, &name, &outcome);
         }
     }
     failures.end();
 }
 
 #[test]
-fn entra_that_says_a_token_where_it_should_not() {
+fn token_in_an_invalid_response_of_entra_is_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     for (name, answer) in carriers::nearly(TOKEN) {
@@ -140,14 +140,14 @@ fn entra_that_says_a_token_where_it_should_not() {
         azure.next(Endpoint::Vault, Response::status(404));
         let outcome = one_secret_federated(&azure, &OPTIONS).outcome();
         azure.clear(Endpoint::Vault);
-        failures.look_at(&azure, &name, &outcome);
+        failures.check(&azure, &name, &outcome);
     }
     failures.end();
 }
 
 /// The refusals that the stand-in has by itself, and those of real services.
 #[test]
-fn every_refusal_of_the_real_services() {
+fn refusals_of_the_services_print_no_secret() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     azure.secret("leak", SECRET);
@@ -214,16 +214,16 @@ fn every_refusal_of_the_real_services() {
                 _ => exec(&azure, OPTIONS),
             };
             let outcome = run.args(words).outcome();
-            azure.clear(endpoint);
-            failures.look_at(&azure, &name, &outcome);
+            azure.clear(door);
+            failures.check(&azure, &name, &outcome);
         }
     }
     failures.end();
 }
 
-/// The last answer is a part of what is said when time is up, or when a signal ends the wait.
+/// The error at the deadline or after a signal contains the last response.
 #[test]
-fn the_deadline_and_a_signal_tell_the_last_answer_without_what_it_echoed() {
+fn last_response_at_the_deadline_or_a_signal_prints_no_secret() {
     for token in [TOKEN, OPAQUE_TOKEN] {
         let azure = Azure::start();
         let sentence = format!("Sorry {token}");

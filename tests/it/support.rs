@@ -1,4 +1,4 @@
-//! Starting the real binary with a cleared environment, and reading all that it said.
+//! Runs of the real binary with a cleared environment, and assertions on their output.
 //!
 //! `AKV_INIT_TEST_BINARY` names another binary to test, such as the static release file; without it the tests run the
 //! one that cargo has just built.
@@ -29,7 +29,7 @@ pub struct Run {
     command: Command,
 }
 
-/// What a run came to.
+/// The end of a run and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The exit code, if it was not ended by a signal.
@@ -42,15 +42,14 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-/// A run with these words behind the program's name, and no environment at all.
+/// A run with these arguments and an empty environment.
 pub fn akv_init<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Run {
     let mut command = Command::new(binary());
     command.env_clear().args(words).stdin(Stdio::null());
     Run { command }
 }
 
-/// `akv-init exec` with these words behind it, where the stand-in is Azure: IMDS, trust and the vault's host are set,
-/// and the deadline is short of a minute.
+/// `akv-init exec` with these arguments and the settings that lead to the fake Azure; the deadline is 30 s.
 pub fn exec<W: AsRef<OsStr>>(azure: &Azure, words: impl IntoIterator<Item = W>) -> Run {
     with_azure("exec", azure, words)
 }
@@ -88,7 +87,7 @@ pub fn exec_federated<W: AsRef<OsStr>>(azure: &Azure, words: impl IntoIterator<I
 }
 
 impl Run {
-    /// With more words at the end.
+    /// With more arguments.
     pub fn args<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Run {
         self.command.args(words);
         self
@@ -120,7 +119,7 @@ impl Run {
         run.args(["--", "printenv"]).args(targets)
     }
 
-    /// With anything else that a process can be started with.
+    /// With a change of its [`Command`].
     pub fn with(mut self, change: impl FnOnce(&mut Command)) -> Run {
         change(&mut self.command);
         self
@@ -131,20 +130,18 @@ impl Run {
         Outcome::from(self.command.output().expect("the binary under test starts"))
     }
 
-    #[allow(dead_code)]
     /// With every line of standard error as a JSON object.
     pub fn json(self) -> Run {
         self.env("AKV_INIT_LOG_FORMAT", "json")
     }
 
-    #[allow(dead_code)]
     /// Runs to the end, which must be a failure: see [`Outcome::failure`].
     #[track_caller]
     pub fn failure(self, code: i32, cause: &str) -> Failure {
         self.json().outcome().failure(code, cause)
     }
 
-    /// Starts it and comes back at once; standard output and error are pipes.
+    /// Starts it; standard output and error are pipes.
     pub fn spawn(mut self) -> Running {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(Some(
@@ -153,7 +150,7 @@ impl Run {
     }
 }
 
-/// A run that has not ended. Dropped before its end, it is killed: a test that fails leaves nothing behind.
+/// A run that has not ended. It is killed when dropped, so that a failed test leaves no process.
 pub struct Running(Option<Child>);
 
 impl Running {
@@ -175,7 +172,9 @@ impl Running {
             .stdin
             .take()
             .expect("standard input is a pipe");
-        stdin.write_all(text.as_bytes()).expect("somebody reads");
+        stdin
+            .write_all(text.as_bytes())
+            .expect("the process reads it");
     }
 
     /// The process itself, for its pipes.
@@ -208,7 +207,7 @@ impl Drop for Running {
 }
 
 impl Outcome {
-    /// The whole of standard output where all went well: exit code 0 and nothing on standard error.
+    /// Asserts exit code 0 and an empty standard error, and returns standard output.
     #[track_caller]
     pub fn stdout_alone(&self) -> &str {
         assert_eq!(
@@ -235,7 +234,6 @@ impl Outcome {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
     }
 
-    #[allow(dead_code)]
     /// Asserts that a run with [`Run::json`] failed with this exit code and cause, wrote nothing to standard output and
     /// ended with one `error` line, which is returned.
     #[track_caller]
@@ -264,7 +262,6 @@ impl Outcome {
         }
     }
 
-    #[allow(dead_code)]
     /// All of standard error, of a run with [`Run::json`].
     #[track_caller]
     pub fn json_lines(&self) -> Vec<Value> {
@@ -274,7 +271,6 @@ impl Outcome {
         self.stderr.lines().map(parsed).collect()
     }
 
-    #[allow(dead_code)]
     /// The lines of one level (`debug`, `info`, `warning`, `error`), of a run with [`Run::json`].
     #[track_caller]
     pub fn lines_of(&self, level: &str) -> Vec<Value> {
@@ -309,7 +305,6 @@ pub struct Failure {
     pub stderr: String,
 }
 
-#[allow(dead_code)]
 impl Failure {
     /// Asserts that there is a hint.
     #[track_caller]
@@ -353,12 +348,6 @@ impl Failure {
     pub fn fact(&self, name: &str, value: impl Into<Value>) -> &Failure {
         assert_eq!(self.line[name], value.into(), "{name} of {}", self.line);
         self
-    }
-
-    /// Asserts that there is no fact of this name.
-    #[track_caller]
-    pub fn no_fact(&self, name: &str) -> &Failure {
-        self.fact(name, Value::Null)
     }
 
     /// The message. Its wording is not for a test to compare.

@@ -1,16 +1,16 @@
-//! Answers that carry a text in every place where an answer can carry one.
+//! Responses that contain a text wherever a response can.
 
 use serde_json::json;
 
 use crate::azure::Response;
 
-/// The statuses that lead to different sentences.
+/// The statuses that lead to different messages.
 const STATUSES: [u16; 5] = [200, 400, 401, 403, 503];
 
-/// An answer and what it is called.
-pub type Named = (String, Response);
+/// A response and its name.
+pub type Named = (String, Answer);
 
-/// A text that somebody echoes: in bodies of all kinds, in errors of both shapes, in headers, in no HTTP at all.
+/// Responses with this text in bodies of all kinds, in errors, in headers, and without HTTP.
 pub fn echoes(text: &str) -> Vec<Named> {
     let mut all = STATUSES.map(|status| with_status(status, text)).concat();
     let more = [
@@ -144,7 +144,7 @@ fn with_status(status: u16, text: &str) -> Vec<Named> {
     named.into()
 }
 
-/// Answers that are nearly a secret bundle, or nearly a token: whatever is in them is not an error's text.
+/// Responses that are nearly a secret bundle or a token.
 pub fn nearly(text: &str) -> Vec<Named> {
     let id = "https://v/secrets/a/1";
     let mut all = Vec::new();

@@ -1,5 +1,4 @@
-//! Secrets that go into files: whatever becomes of the files, nothing of them is said; and where there is an error, no
-//! part of them is left behind.
+//! Secrets that are written to files are not printed, and a failed run leaves no part of them.
 
 use std::fs;
 
@@ -12,7 +11,7 @@ use crate::become_command::inherited;
 use crate::support::{NO_OPTIONS, Outcome, exec};
 use crate::support_files::{MANIFEST, Place, change_mode};
 
-/// Nothing is said of a secret, and the run came to this code; what it said is the result.
+/// Asserts this exit code and that no secret was printed. Returns standard error.
 #[track_caller]
 fn silent(azure: &Azure, outcome: Outcome, code: i32) -> String {
     assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
@@ -34,12 +33,12 @@ const FILES: [&str; 10] = [
 ];
 
 #[test]
-fn nothing_is_said_of_files_that_are_written() {
+fn written_secret_is_not_printed() {
     for layout in ["plain", "atomic"] {
         let (azure, place) = (Azure::start(), Place::new());
         azure.secret("leak", SECRET);
         let words = [&["--layout", layout], &FILES[..]].concat();
-        // They are made, found to be right, replaced, and made by somebody else's mistake.
+        // The files are created, verified and replaced.
         for value in [SECRET, SECRET, "LEAKofSECRET, rotated\n"] {
             azure.secret("leak", value);
             let said = silent(&azure, place.write(&azure, &words).outcome(), 0);
@@ -59,7 +58,7 @@ fn nothing_is_said_of_files_that_are_written() {
 }
 
 #[test]
-fn nothing_is_said_of_files_that_are_kept() {
+fn kept_secret_is_not_printed() {
     for layout in ["plain", "atomic"] {
         let (azure, place) = (Azure::start(), Place::in_memory());
         azure.secret("leak", SECRET);
@@ -89,9 +88,9 @@ fn nothing_is_said_of_files_that_are_kept() {
     }
 }
 
-/// What no format can hold is an error that tells nothing of it, not even how long it is.
+/// Nor is its length.
 #[test]
-fn nothing_is_said_of_a_value_that_a_format_cannot_hold() {
+fn secret_that_a_format_cannot_hold_is_not_printed() {
     for (output, value) in [
         ("dotenv:env", format!("{SECRET}\0{SECRET}")),
         ("dotenv:env", format!("{SECRET}'\"$`\\")),
@@ -118,7 +117,7 @@ fn nothing_is_said_of_a_value_that_a_format_cannot_hold() {
 }
 
 #[test]
-fn nothing_is_said_and_nothing_is_left_of_files_that_cannot_be_written() {
+fn secret_that_cannot_be_written_is_neither_printed_nor_left() {
     let (azure, place) = (Azure::start(), Place::new());
     azure.secret("leak", SECRET);
     fs::create_dir(place.path("sub")).unwrap();
@@ -141,7 +140,7 @@ fn nothing_is_said_and_nothing_is_left_of_files_that_cannot_be_written() {
 }
 
 #[test]
-fn nothing_is_said_of_files_in_memory() {
+fn secret_in_memory_is_not_printed() {
     let azure = Azure::start();
     azure.secret("leak", SECRET);
     let target = format!("A=akv://{}/leak", azure.vault());
@@ -159,7 +158,7 @@ fn nothing_is_said_of_files_in_memory() {
         });
     silent(&azure, run.outcome(), 73);
     let program = azure.dir().join("no-program");
-    fs::write(&program, "no program\n").unwrap();
+    fs::write(&program, "not a program\n").unwrap();
     change_mode(&program, 0o755);
     silent(&azure, exec(&azure, words).args([program]).outcome(), 126);
     azure.always(Endpoint::Vault, Response::rbac());

@@ -1,4 +1,4 @@
-//! Values and settings that are ours to keep: a secret that cannot be used, a proxy's credentials, a password in a URL.
+//! Values and settings that are not printed: a secret that cannot be used, a proxy's credentials, a password in a URL.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,10 +12,10 @@ use crate::support::exec;
 use crate::support_requests::{one_secret, one_secret_federated};
 
 #[test]
-fn a_value_that_cannot_be_used_is_not_shown() {
+fn secret_that_cannot_be_used_is_not_printed() {
     let azure = Azure::start();
     let file = azure.dir().join("no-program");
-    fs::write(&file, "no program\n").unwrap();
+    fs::write(&file, "not a program\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     let program = file.to_str().unwrap();
     for (index, (value, command, code)) in [
@@ -34,7 +34,7 @@ fn a_value_that_cannot_be_used_is_not_shown() {
         assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
         assert_silent(&azure, &outcome);
     }
-    // Used all the same, with a warning.
+    // With a warning.
     azure.secret("line-end", &format!("{SECRET}\n"));
     let target = format!("S=akv://{}/line-end", azure.vault());
     let words = ["--verbose", "--secret", &target, "--", "true"];
@@ -44,7 +44,7 @@ fn a_value_that_cannot_be_used_is_not_shown() {
 }
 
 #[test]
-fn a_proxy_that_echoes_what_it_was_sent() {
+fn credentials_in_a_response_of_the_proxy_are_not_printed() {
     let azure = Azure::start();
     let mut failures = Failures::default();
     azure.secret("sql-sa", SECRET);
@@ -71,15 +71,14 @@ fn a_proxy_that_echoes_what_it_was_sent() {
                 .outcome();
             let name = format!("{status}");
             assert!(!outcome.stderr.contains(sent), "{}", outcome.stderr);
-            failures.look_at(&azure, &name, &outcome);
+            failures.check(&azure, &name, &outcome);
         }
     }
     failures.end();
 }
 
-/// Settings that may hold a password are named and not shown.
 #[test]
-fn settings_that_may_hold_a_password_are_not_shown() {
+fn password_in_a_setting_is_not_printed() {
     let azure = Azure::start();
     for (name, value) in [
         ("HTTPS_PROXY", "ftp://user:s3cr3t@proxy.example.com"),
@@ -105,7 +104,7 @@ fn settings_that_may_hold_a_password_are_not_shown() {
         assert_eq!(outcome.code, Some(78), "{name}: {}", outcome.stderr);
         assert_silent(&azure, &outcome);
     }
-    // What is no secret is there to be seen.
+    // Identities are printed.
     azure.assertion(&json!({"sub": "system:serviceaccount:other:app"}));
     let outcome = one_secret_federated(&azure, &OPTIONS).outcome();
     assert!(outcome.stderr.contains("system:serviceaccount:other:app"));
