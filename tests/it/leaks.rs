@@ -214,7 +214,7 @@ fn refusals_of_the_services_print_no_secret() {
                 _ => exec(&azure, OPTIONS),
             };
             let outcome = run.args(words).outcome();
-            azure.clear(door);
+            azure.clear(endpoint);
             failures.check(&azure, &name, &outcome);
         }
     }

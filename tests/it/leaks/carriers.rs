@@ -8,7 +8,7 @@ use crate::azure::Response;
 const STATUSES: [u16; 5] = [200, 400, 401, 403, 503];
 
 /// A response and its name.
-pub type Named = (String, Answer);
+pub type Named = (String, Response);
 
 /// Responses with this text in bodies of all kinds, in errors, in headers, and without HTTP.
 pub fn echoes(text: &str) -> Vec<Named> {
