@@ -38,7 +38,7 @@ fn assert_value(outcome: &Outcome) {
     assert_eq!(outcome.stdout_alone(), "value\n");
 }
 
-/// The request without a token gets the challenge, and repeated with the token.
+/// The request without a token gets the challenge, and is repeated with the token.
 #[test]
 fn unknown_host_is_asked_for_its_challenge_once() {
     let azure = emulator().start();
@@ -101,88 +101,39 @@ fn known_host_is_not_asked_for_a_challenge() {
 
 #[test]
 fn every_form_of_a_challenge_is_read() {
-    let login = "https://login.microsoftonline.com";
-    for (id, header) in [
-        (
-            "resource",
-            format!("Bearer authorization=\"{login}/{TENANT}\", resource=\"{RESOURCE}\""),
-        ),
-        (
-            "scope precedes resource",
-            format!(
-                "Bearer authorization=\"{login}/{TENANT}\", resource=\"https://vault.azure.net\", scope=\"{RESOURCE}/.default\""
-            ),
-        ),
-        (
-            "spaces",
-            format!(
-                "Bearer authorization=\"{login}/{TENANT}\" scope=\"{RESOURCE}/.default\" resource=\"ignore me\""
-            ),
-        ),
-        (
-            "the other order",
-            format!("Bearer resource=\"{RESOURCE}\", authorization=\"{login}/{TENANT}\""),
-        ),
-        (
-            "no quotes",
-            format!("Bearer authorization={login}/{TENANT}, resource={RESOURCE}"),
-        ),
-        (
-            "an old authority",
-            format!(
-                "Bearer authorization=\"https://login.windows.net/{TENANT}\", resource=\"{RESOURCE}\""
-            ),
-        ),
-        (
-            "another case",
-            format!("bearer AUTHORIZATION=\"{login}/{TENANT}\",Resource=\"{RESOURCE}\""),
-        ),
-        ("no tenant", format!("Bearer resource=\"{RESOURCE}\"")),
-        (
-            "ADFS is no tenant",
-            format!(
-                "Bearer authorization=\"https://adfs.emulator.test/adfs\", resource=\"{RESOURCE}\""
-            ),
-        ),
-        (
-            "more keys",
-            format!(
-                "Bearer realm=\"\", authorization_uri=\"{login}/{TENANT}/oauth2/authorize\", error=\"invalid_token\", resource=\"{RESOURCE}\""
-            ),
-        ),
-        (
-            "the host's case",
-            format!(
-                "Bearer authorization=\"{login}/{TENANT}\", resource=\"https://Vault.Emulator.TEST\""
-            ),
-        ),
+    for header in [
+        r#"Bearer authorization="LOGIN/TENANT", resource="RESOURCE""#,
+        // The scope precedes the resource.
+        r#"Bearer authorization="LOGIN/TENANT", resource="https://vault.azure.net", scope="RESOURCE/.default""#,
+        r#"Bearer authorization="LOGIN/TENANT" scope="RESOURCE/.default" resource="ignore me""#,
+        r#"Bearer resource="RESOURCE", authorization="LOGIN/TENANT""#,
+        "Bearer authorization=LOGIN/TENANT, resource=RESOURCE",
+        r#"Bearer authorization="https://login.windows.net/TENANT", resource="RESOURCE""#,
+        r#"bearer AUTHORIZATION="LOGIN/TENANT",Resource="RESOURCE""#,
+        r#"Bearer resource="RESOURCE""#,
+        // ADFS is not a tenant.
+        r#"Bearer authorization="https://adfs.emulator.test/adfs", resource="RESOURCE""#,
+        r#"Bearer realm="", authorization_uri="LOGIN/TENANT/oauth2/authorize", error="x", resource="RESOURCE""#,
+        r#"Bearer authorization="LOGIN/TENANT", resource="https://Vault.Emulator.TEST""#,
     ] {
-        let azure = emulator().vault_resource(match id {
-            "the host's case" => "https://Vault.Emulator.TEST",
-            _ => RESOURCE,
-        });
-        let azure = azure.start();
+        let resource = match header.contains("TEST\"") {
+            true => "https://Vault.Emulator.TEST",
+            false => RESOURCE,
+        };
+        let azure = emulator().vault_resource(resource).start();
+        let header = header
+            .replace("LOGIN", "https://login.microsoftonline.com")
+            .replace("TENANT", TENANT)
+            .replace("RESOURCE", RESOURCE);
         azure.challenge(&header);
         let outcome = read_from(&azure, Source::Secret, HOST, &[]).outcome();
-        assert_eq!(
-            (outcome.code, outcome.stdout.as_str()),
-            (Some(0), "value\n"),
-            "{id}: {}",
-            outcome.stderr
-        );
+        assert_eq!(outcome.stdout, "value\n", "{header}: {}", outcome.stderr);
         let request = azure.requests_at(Endpoint::Login).pop().unwrap();
         // Only the tenant is used of the authority: the form is sent to the configured one.
-        assert_eq!(
-            request.host,
-            azure.login().trim_start_matches("https://"),
-            "{id}"
-        );
-        assert_eq!(
-            request.path(),
-            format!("/{TENANT}/oauth2/v2.0/token"),
-            "{id}"
-        );
-        assert_eq!(counts(&azure), [0, 1, 2], "{id}");
+        assert_eq!(request.host, azure.login().trim_start_matches("https://"));
+        let path = format!("/{TENANT}/oauth2/v2.0/token");
+        assert_eq!(request.path(), path, "{header}");
+        assert_eq!(counts(&azure), [0, 1, 2], "{header}");
     }
 }
 
