@@ -9,7 +9,7 @@ use crate::azure::{Azure, CLIENT_SECRET, Endpoint, Identity, Response};
 use crate::support_identities::{CLIENT, Source, assert_token, only_request, with};
 use crate::support_requests::connections;
 
-const HERE: Source = Source::Secret;
+const SOURCE: Source = Source::Secret;
 
 #[test]
 fn secret_in_a_file_may_end_in_a_line_end() {
@@ -17,7 +17,7 @@ fn secret_in_a_file_may_end_in_a_line_end() {
     let file = azure.dir().join("client-secret");
     for end in ["", "\n", "\r\n"] {
         fs::write(&file, format!("{CLIENT_SECRET}{end}")).unwrap();
-        let run = HERE
+        let run = SOURCE
             .token(&azure, &[])
             .without("AZURE_CLIENT_SECRET")
             .env("AZURE_CLIENT_SECRET_FILE", &file);
@@ -34,7 +34,8 @@ fn relative_file_is_a_credential_of_systemd() {
     fs::write(directory.join("app-secret"), CLIENT_SECRET).unwrap();
     fs::copy(azure.certificate_file(), directory.join("app.pem")).unwrap();
     let run = || {
-        HERE.token(&azure, &[])
+        SOURCE
+            .token(&azure, &[])
             .without("AZURE_CLIENT_SECRET")
             .env("CREDENTIALS_DIRECTORY", &directory)
     };
@@ -62,7 +63,7 @@ fn secret_file_that_cannot_be_used_is_named() {
     fs::write(&binary, b"\xff\xfe").unwrap();
     let missing = azure.dir().join("no-such-file");
     for path in [&missing, azure.dir(), &empty, &binary] {
-        let run = HERE
+        let run = SOURCE
             .token(&azure, &[])
             .without("AZURE_CLIENT_SECRET")
             .env("AZURE_CLIENT_SECRET_FILE", path);
@@ -84,7 +85,7 @@ fn missing_half_of_a_credential_is_named() {
         &["AZURE_CLIENT_SECRET"],
     ] {
         for empty in [false, true] {
-            let mut run = HERE.token(&azure, &["--identity", "service-principal"]);
+            let mut run = SOURCE.token(&azure, &["--identity", "service-principal"]);
             for name in missing {
                 run = match empty {
                     true => run.env(name, ""),
@@ -104,7 +105,7 @@ fn missing_half_of_a_credential_is_named() {
 #[test]
 fn secret_precedes_the_certificate() {
     let azure = Azure::start();
-    let run = with(HERE.token(&azure, &[]), &azure.certificate_environment());
+    let run = with(SOURCE.token(&azure, &[]), &azure.certificate_environment());
     assert_token(&azure, &run.outcome());
     let request = only_request(&azure, Endpoint::Login);
     assert_eq!(
@@ -122,14 +123,17 @@ fn principal_precedes_the_platform_and_follows_the_token_file() {
         azure.machine_learning_environment(),
     ]
     .concat();
-    assert_token(&azure, &with(HERE.token(&azure, &[]), &platform).outcome());
+    assert_token(
+        &azure,
+        &with(SOURCE.token(&azure, &[]), &platform).outcome(),
+    );
     assert_eq!(azure.connections(Endpoint::Platform), 0);
-    let run = with(HERE.token(&azure, &[]), &azure.workload_environment());
+    let run = with(SOURCE.token(&azure, &[]), &azure.workload_environment());
     assert_token(&azure, &run.outcome());
     let request = azure.requests_at(Endpoint::Login).pop().unwrap();
     assert_eq!(request.form("client_secret"), None);
     // Unless it is named.
-    let run = HERE.token(&azure, &["--identity", "service-principal"]);
+    let run = SOURCE.token(&azure, &["--identity", "service-principal"]);
     assert_token(&azure, &with(run, &azure.workload_environment()).outcome());
     let request = azure.requests_at(Endpoint::Login).pop().unwrap();
     assert_eq!(
@@ -144,12 +148,12 @@ fn client_id_option_precedes_the_variable_and_other_selectors_are_rejected() {
     azure.identities(&[Identity::user(CLIENT)]);
     assert_token(
         &azure,
-        &HERE.token(&azure, &["--client-id", CLIENT]).outcome(),
+        &SOURCE.token(&azure, &["--client-id", CLIENT]).outcome(),
     );
     let request = only_request(&azure, Endpoint::Login);
     assert_eq!(request.form("client_id").as_deref(), Some(CLIENT));
     for option in ["--object-id", "--resource-id"] {
-        let run = HERE.token(&azure, &[option, CLIENT]);
+        let run = SOURCE.token(&azure, &[option, CLIENT]);
         run.failure(78, "config").hinted();
     }
 }
@@ -158,7 +162,7 @@ fn client_id_option_precedes_the_variable_and_other_selectors_are_rejected() {
 #[test]
 fn rejected_secret_is_not_sent_again() {
     let azure = Azure::start();
-    let run = HERE
+    let run = SOURCE
         .token(&azure, &["--verbose"])
         .env("AZURE_CLIENT_SECRET", "LEAKofANOTHERsecret");
     let failure = run.failure(77, "denied");
@@ -168,7 +172,7 @@ fn rejected_secret_is_not_sent_again() {
     let text = "The provided client secret keys for app 'x' are expired.";
     let expired = Response::aadsts(7_000_222, text).with_status(401);
     azure.next(Endpoint::Login, expired);
-    let failure = HERE.token(&azure, &[]).failure(77, "denied");
+    let failure = SOURCE.token(&azure, &[]).failure(77, "denied");
     failure.names("AADSTS7000222").hinted();
     assert_eq!(azure.requests_at(Endpoint::Login).len(), 2);
 }
@@ -177,7 +181,7 @@ fn rejected_secret_is_not_sent_again() {
 #[test]
 fn tenant_that_is_not_a_guid_or_a_domain_is_rejected() {
     let azure = Azure::start();
-    for source in [HERE, Source::Workload] {
+    for source in [SOURCE, Source::Workload] {
         for tenant in [
             "not a valid tenant",
             "../common",
@@ -199,7 +203,7 @@ fn tenant_that_is_not_a_guid_or_a_domain_is_rejected() {
 #[test]
 fn authority_is_only_used_over_https() {
     let azure = Azure::start();
-    for source in [HERE, Source::Workload] {
+    for source in [SOURCE, Source::Workload] {
         for authority in [
             "http://insecure",
             "HTTP://insecure",

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::azure::Azure;
 
-/// For [`exec`] and its like.
+/// For [`exec`] without options.
 pub const NO_OPTIONS: [&str; 0] = [];
 
 /// The binary under test.

@@ -13,7 +13,7 @@ use crate::support_requests::{NAME, VALUE};
 /// A user-assigned identity for tests of selectors.
 pub const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
 
-/// Key Vault's resource, which `token` asks for where none is named.
+/// Key Vault's resource, the default of `token`.
 pub const VAULT: &str = "https://vault.azure.net";
 
 /// Where a token comes from over HTTP.
@@ -157,7 +157,7 @@ pub fn leak(azure: &Azure, outcome: &Outcome, more: &[&str]) -> Option<String> {
         .map(|part| part[..part.len().min(24)].to_owned())
         .collect();
     marks.extend([CLIENT_SECRET, IDENTITY_HEADER, MSI_SECRET, ARC_KEY].map(str::to_owned));
-    // The secret as a form has it.
+    // The secret, encoded for a form.
     marks.push("%2Be%2Ff%3D%26g%25h".to_owned());
     marks.extend(more.iter().map(|&mark| mark.to_owned()));
     let output = format!("{}{}", outcome.stdout, outcome.stderr);

@@ -9,7 +9,7 @@ use crate::support_identities::{Source, assert_token, only_request};
 use crate::support_listen::Listened;
 use crate::support_requests::{assert_got_it, connections};
 
-const HERE: Source = Source::TokenProxy;
+const SOURCE: Source = Source::TokenProxy;
 
 const PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
 const NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
@@ -32,7 +32,10 @@ fn base_path_is_joined_with_one_slash() {
             Endpoint::TokenProxy,
             Response::token(serde_json::json!({"expires_in": 3599})),
         );
-        assert_token(&azure, &HERE.token(&azure, &[]).env(PROXY, &url).outcome());
+        assert_token(
+            &azure,
+            &SOURCE.token(&azure, &[]).env(PROXY, &url).outcome(),
+        );
         let request = azure.requests_at(Endpoint::TokenProxy).pop().unwrap();
         assert_eq!(request.target, path, "{url}");
     }
@@ -42,10 +45,10 @@ fn base_path_is_joined_with_one_slash() {
 fn without_a_ca_of_its_own_the_usual_trust_applies() {
     let azure = Azure::start();
     let trusted = |run: Run| run.env("SSL_CERT_FILE", azure.cluster_ca_file());
-    let run = trusted(HERE.token(&azure, &[])).without(CA_FILE);
+    let run = trusted(SOURCE.token(&azure, &[])).without(CA_FILE);
     assert_token(&azure, &run.outcome());
     // With one, the usual trust does not apply.
-    let run = trusted(HERE.token(&azure, &[])).env(CA_FILE, azure.ca_file());
+    let run = trusted(SOURCE.token(&azure, &[])).env(CA_FILE, azure.ca_file());
     run.failure(76, "protocol").hinted();
 }
 
@@ -53,7 +56,7 @@ fn without_a_ca_of_its_own_the_usual_trust_applies() {
 fn ca_may_be_the_value_of_a_variable() {
     let azure = Azure::start();
     let pem = fs::read_to_string(azure.cluster_ca_file()).unwrap();
-    let run = HERE.token(&azure, &[]).without(CA_FILE).env(CA_DATA, pem);
+    let run = SOURCE.token(&azure, &[]).without(CA_FILE).env(CA_DATA, pem);
     assert_token(&azure, &run.outcome());
 }
 
@@ -62,7 +65,7 @@ fn certificate_for_another_name_is_rejected() {
     let azure = Azure::builder()
         .certificate(Endpoint::TokenProxy, Certificate::OtherName)
         .start();
-    HERE.token(&azure, &[]).failure(76, "protocol").hinted();
+    SOURCE.token(&azure, &[]).failure(76, "protocol").hinted();
     assert_eq!(azure.requests_at(Endpoint::TokenProxy).len(), 0);
 }
 
@@ -80,7 +83,7 @@ fn url_with_more_than_a_path_is_rejected() {
         "https://",
         "example.com",
     ] {
-        let failure = HERE
+        let failure = SOURCE
             .token(&azure, &[])
             .env(PROXY, url)
             .failure(78, "config");
@@ -95,7 +98,7 @@ fn other_variables_without_the_url_are_rejected() {
     let azure = Azure::start();
     for name in [NAME, CA_FILE, CA_DATA] {
         for empty in [false, true] {
-            let mut run = HERE.token(&azure, &[]);
+            let mut run = SOURCE.token(&azure, &[]);
             for other in [PROXY, NAME, CA_FILE, CA_DATA] {
                 run = match empty {
                     false => run.without(other),
@@ -113,7 +116,7 @@ fn other_variables_without_the_url_are_rejected() {
 fn setting_that_cannot_be_used_is_named() {
     let azure = Azure::start();
     let missing = azure.dir().join("no-such-file");
-    let run = || HERE.token(&azure, &[]);
+    let run = || SOURCE.token(&azure, &[]);
     let failure = run().env(CA_FILE, &missing).failure(78, "config");
     failure.names(CA_FILE).names(missing.to_str().unwrap());
     let file = azure.token_file();
@@ -141,7 +144,7 @@ fn empty_ca_file_is_read_again() {
     let azure = Azure::start();
     let file = azure.dir().join("rotating.crt");
     fs::write(&file, "").unwrap();
-    let run = HERE.token(&azure, &["--verbose"]).json();
+    let run = SOURCE.token(&azure, &["--verbose"]).json();
     let mut run = Listened::start(run.env(CA_FILE, &file));
     run.until_attempt(1);
     fs::copy(azure.cluster_ca_file(), &file).unwrap();
@@ -154,7 +157,7 @@ fn empty_ca_file_is_read_again() {
 #[test]
 fn proxy_is_never_used() {
     let azure = Azure::start();
-    let run = HERE.exec(&azure, &[]).env("HTTPS_PROXY", azure.proxy());
+    let run = SOURCE.exec(&azure, &[]).env("HTTPS_PROXY", azure.proxy());
     let run = run.env("NO_PROXY", "localhost");
     assert_got_it(&run.outcome());
     assert_eq!(azure.connections(Endpoint::Proxy), 0);

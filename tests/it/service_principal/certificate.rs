@@ -18,7 +18,7 @@ use crate::support::Run;
 use crate::support_identities::{Source, assert_token, only_request};
 use crate::support_requests::assert_got_it;
 
-const HERE: Source = Source::Certificate;
+const SOURCE: Source = Source::Certificate;
 
 /// Header and claims of the last assertion.
 fn sent(azure: &Azure) -> (Value, Value) {
@@ -49,7 +49,7 @@ fn now() -> i64 {
 fn assertion_is_as_documented() {
     let azure = Azure::start();
     let before = now();
-    assert_got_it(&HERE.exec(&azure, &[]).outcome());
+    assert_got_it(&SOURCE.exec(&azure, &[]).outcome());
     let after = now();
     let request = only_request(&azure, Endpoint::Login);
     assert_eq!(
@@ -103,7 +103,7 @@ fn chain_is_sent_where_the_setting_says_so() {
         ("false", None),
         ("", None),
     ] {
-        let run = HERE
+        let run = SOURCE
             .token(&azure, &[])
             .env("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value);
         assert_token(&azure, &run.outcome());
@@ -116,7 +116,7 @@ fn chain_is_sent_where_the_setting_says_so() {
 fn each_attempt_signs_a_new_assertion() {
     let azure = Azure::start();
     azure.next(Endpoint::Login, Response::status(503));
-    assert_token(&azure, &HERE.token(&azure, &[]).outcome());
+    assert_token(&azure, &SOURCE.token(&azure, &[]).outcome());
     let ids: Vec<Value> = azure
         .requests_at(Endpoint::Login)
         .iter()
@@ -135,7 +135,7 @@ fn each_attempt_signs_a_new_assertion() {
 fn assertion_for_the_tenant_that_the_vault_names_has_its_audience() {
     let azure = Azure::start();
     azure.trust(OTHER_TENANT);
-    assert_got_it(&HERE.exec(&azure, &[]).outcome());
+    assert_got_it(&SOURCE.exec(&azure, &[]).outcome());
     let (_, claims) = sent(&azure);
     assert_eq!(
         claims["aud"],
@@ -157,7 +157,7 @@ fn parts(azure: &Azure, label: &str) -> String {
 fn with_file(azure: &Azure, name: &str, content: impl AsRef<[u8]>) -> (PathBuf, Run) {
     let path = azure.dir().join(name);
     fs::write(&path, content).unwrap();
-    let run = HERE
+    let run = SOURCE
         .token(azure, &[])
         .env("AZURE_CLIENT_CERTIFICATE_PATH", &path);
     (path, run)
@@ -255,9 +255,9 @@ fn assertion_outside_its_validity_is_signed_once_more() {
     let text = "Client assertion is not within its valid time range.";
     let late = || Response::aadsts(700_024, text);
     azure.next(Endpoint::Login, late());
-    assert_token(&azure, &HERE.token(&azure, &[]).outcome());
+    assert_token(&azure, &SOURCE.token(&azure, &[]).outcome());
     azure.always(Endpoint::Login, late());
-    let failure = HERE.token(&azure, &[]).failure(77, "denied");
+    let failure = SOURCE.token(&azure, &[]).failure(77, "denied");
     // The machine's time.
     failure.names("AADSTS700024").hint_names(" UTC");
     assert_eq!(azure.requests_at(Endpoint::Login).len(), 4);
