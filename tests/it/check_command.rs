@@ -15,9 +15,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
-use crate::become_command::inherited;
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, leak, outcome_without_stdout, with};
+use crate::support_inherited as inherited;
 use crate::support_requests::{NAME, VALUE, connections, counts, stopped};
 use report::{links, unfolded, verdict};
 

@@ -10,8 +10,8 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::azure::{Azure, Endpoint, Stored};
-use crate::become_command::inherited;
 use crate::support::{Run, akv_init, exec};
+use crate::support_inherited as inherited;
 
 /// Prints the entries of its `environ` as they are, each with a NUL behind it.
 const ENV: [&str; 2] = ["/usr/bin/env", "-0"];

@@ -10,9 +10,9 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
-use crate::become_command::inherited;
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, assert_token, leak, outcome_without_stdout, with};
+use crate::support_inherited as inherited;
 use crate::support_listen::Listened;
 use crate::support_requests::{NAME, VALUE, connections, counts, stopped};
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use crate::azure::{Azure, Endpoint, Response};
-use crate::become_command::inherited;
 use crate::support::{NO_OPTIONS, Outcome, Run, akv_init, binary};
 use crate::support_files::{Place, Plant, change_mode};
+use crate::support_inherited as inherited;
 
 /// A run of `install` into this place.
 fn install(place: &Place) -> Run {

@@ -1,12 +1,13 @@
-//! The tests: one binary, one module a subject. Each drives the real program as a process, with a cleared environment,
-//! against a stand-in for Azure that speaks real TLS, and compares all that it says. They need neither root nor
-//! containers; what does is a script beside this folder.
+//! The tests: one binary, one module for each subject. Each runs the real program as a process, with a cleared
+//! environment, against a fake Azure that speaks real TLS. Tests that need root or containers are scripts in `tests/`.
+//!
+//! The wording of messages is in `messages.golden.txt` alone: a test asserts the exit code, the cause, whether there is a
+//! hint, and facts, see `support::Failure`.
 
 mod arc;
 #[path = "../azure/mod.rs"]
 mod azure;
 mod azure_cli;
-mod become_command;
 mod challenge;
 mod check_command;
 mod clouds;
@@ -16,6 +17,7 @@ mod entra;
 mod entra_token;
 mod environment;
 mod examples;
+mod exec_process;
 mod exit_codes;
 mod faults;
 mod get_command;
@@ -37,8 +39,12 @@ mod support;
 mod support_files;
 mod support_full_queue;
 mod support_identities;
+mod support_inherited;
 mod support_listen;
+mod support_namespaces;
+mod support_points;
 mod support_requests;
+mod support_scratch;
 mod support_tables;
 mod tidy;
 mod token_command;

@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 use crate::azure::{Azure, Endpoint};
-use crate::become_command::inherited;
 use crate::support::{Run, exec};
+use crate::support_inherited as inherited;
 
 const VALUE: &str = "pa$$w0rd of sa";
 

@@ -13,8 +13,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::azure::{APPLICATION, Azure, Endpoint, Response, TENANT};
-use crate::become_command::inherited;
 use crate::support::{Outcome, Run, Running, exec};
+use crate::support_inherited as inherited;
 
 const SIGNALS: [Signal; 4] = [
     Signal::SIGHUP,

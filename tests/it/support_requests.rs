@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Endpoint, Request};
-use crate::become_command::inherited;
 use crate::support::{Outcome, Run, exec, exec_federated};
+use crate::support_inherited as inherited;
 
 /// The name of the secret of [`one_secret`].
 pub const NAME: &str = "sql-sa";

@@ -9,11 +9,11 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Endpoint, Response, TENANT};
-use crate::become_command::inherited;
 use crate::support::Outcome;
 use crate::support_identities::{
     Source, VAULT, assert_token, leak, only_request, outcome_without_stdout,
 };
+use crate::support_inherited as inherited;
 use crate::support_listen::Listened;
 use crate::support_requests::connections;
 

@@ -12,8 +12,8 @@ use std::os::unix::fs::{MetadataExt, chown};
 use nix::unistd::geteuid;
 
 use crate::azure::Azure;
-use crate::become_command::inherited;
 use crate::support_files::{Place, change_mode};
+use crate::support_inherited as inherited;
 
 /// Two secrets, `alpha` and `beta`, and a directory.
 fn two_secrets() -> (Azure, Place) {

@@ -9,7 +9,7 @@ mod interrupted;
 mod order;
 #[cfg(target_arch = "x86_64")]
 mod rolled_back;
-pub mod scenario;
+mod scenario;
 mod swapped;
 mod tracer;
 pub mod volume;
@@ -18,7 +18,8 @@ mod without_openat2;
 
 use nix::sys::signal::Signal;
 
-use scenario::{Points, Scenario, at_points};
+use crate::support_points::{Points, at_points};
+use scenario::Scenario;
 use tracer::{Stop, Then, watch};
 use volume::{Layout, copy};
 

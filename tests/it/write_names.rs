@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::azure::Azure;
-use crate::become_command::inherited;
 use crate::support::{Failure, NO_OPTIONS};
 use crate::support_files::Place;
+use crate::support_inherited as inherited;
 use crate::support_requests::connections;
 
 /// Exit code and cause.

@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::azure::{Azure, Endpoint};
 use crate::support_files::Place;
-use crate::write_killed::scenario::{Points, at_points};
+use crate::support_points::{Points, at_points};
 use crate::write_killed::volume::{
     Layout, Set, contents, holds, place, quiet, read_set, value_of, write,
 };

@@ -5,8 +5,8 @@ use nix::sys::resource::Resource;
 
 use super::{environ, value};
 use crate::azure::Azure;
-use crate::become_command::inherited;
 use crate::support::{Outcome, akv_init, exec};
+use crate::support_inherited as inherited;
 
 /// For one `NAME=VALUE` with its NUL (execve(2)).
 const STRING_LIMIT: usize = 131_072;

@@ -1,8 +1,8 @@
 //! Targets that are refused before any request: their names, conflicts, two sources.
 
 use crate::azure::{Azure, Endpoint};
-use crate::become_command::inherited;
 use crate::support::{Failure, Run, akv_init, exec};
+use crate::support_inherited as inherited;
 
 /// A run that needs no stand-in, since it ends before any request.
 fn run(words: &[&str]) -> Run {

@@ -7,9 +7,9 @@ use nix::sys::resource::Resource;
 use super::watch::assert_silent;
 use super::{OPAQUE_TOKEN, SECRET, TOKEN, carriers, granted};
 use crate::azure::{Azure, Endpoint, Response};
-use crate::become_command::inherited;
 use crate::support::{NO_OPTIONS, Outcome, exec};
 use crate::support_files::{MANIFEST, Place, change_mode};
+use crate::support_inherited as inherited;
 
 /// Asserts this exit code and that no secret was printed. Returns standard error.
 #[track_caller]

@@ -6,8 +6,8 @@ use nix::sys::resource::Resource;
 
 use super::{VALUE, one_secret, run};
 use crate::azure::{Azure, Endpoint};
-use crate::become_command::inherited;
 use crate::support::Failure;
+use crate::support_inherited as inherited;
 use crate::support_requests::connections;
 
 /// Asserts that the run fails with this code and cause without a request, and that the error names this.

@@ -8,9 +8,10 @@ use nix::sys::resource::Resource;
 
 use super::book::Page;
 use crate::azure::{Azure, Stored};
-use crate::become_command::failures::{Scratch, dynamic_elf, run};
-use crate::become_command::inherited;
+use crate::exec_process::failures::{dynamic_elf, run};
 use crate::support::{Outcome, Run, akv_init, exec};
+use crate::support_inherited as inherited;
+use crate::support_scratch::Scratch;
 
 pub fn command(page: &mut Page) {
     let scratch = Scratch::new();

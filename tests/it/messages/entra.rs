@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::book::Page;
 use crate::azure::{Azure, Endpoint, Response};
-use crate::become_command::failures::Scratch;
 use crate::support::{Run, akv_init};
 use crate::support_identities::Source;
+use crate::support_scratch::Scratch;
 
 pub fn refusals(page: &mut Page) {
     let azure = Azure::start();

@@ -9,10 +9,10 @@ use nix::unistd::{getegid, geteuid};
 
 use super::book::Page;
 use crate::azure::{Azure, Endpoint};
-use crate::become_command::failures::Scratch;
-use crate::become_command::inherited;
-use crate::become_command::namespaces::cover;
 use crate::support::{Run, akv_init, exec};
+use crate::support_inherited as inherited;
+use crate::support_namespaces::cover;
+use crate::support_scratch::Scratch;
 
 /// A directory in which there are volumes, and a vault.
 struct Place {

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use super::book::Page;
 use crate::azure::{APPLICATION, Azure, TENANT};
-use crate::become_command::failures::Scratch;
-use crate::become_command::namespaces::{Answering, with_a_name_server};
 use crate::support::{Run, Running, akv_init};
+use crate::support_namespaces::{Answering, with_a_name_server};
+use crate::support_scratch::Scratch;
 
 /// There is no such name, but for those below a domain of the search list.
 fn unknown(packet: &mut [u8; 512], length: usize) -> usize {

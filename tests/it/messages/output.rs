@@ -11,9 +11,9 @@ use super::book::Page;
 use super::time::listen;
 use super::vault::prod_kv;
 use crate::azure::{Azure, Endpoint, Response};
-use crate::become_command::inherited;
 use crate::support::{Run, akv_init};
 use crate::support_identities::{Source, outcome_without_stdout};
+use crate::support_inherited as inherited;
 
 /// By `get` and `token`.
 pub fn printed(page: &mut Page) {

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::book::Page;
-use crate::become_command::inherited;
 use crate::support::{Run, akv_init};
+use crate::support_inherited as inherited;
 
 /// No text.
 fn odd() -> &'static OsStr {

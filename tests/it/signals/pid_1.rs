@@ -7,8 +7,8 @@ use nix::unistd::Pid;
 
 use super::{SIGNALS, stopped};
 use crate::azure::{Azure, Endpoint, Response};
-use crate::become_command::inherited;
 use crate::support::{Outcome, binary};
+use crate::support_inherited as inherited;
 
 #[test]
 fn signal_ends_the_wait_of_pid_1() {

@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 
 use super::run;
 use crate::azure::{Azure, Endpoint, Response};
-use crate::become_command::inherited;
-use crate::write_killed::scenario::{Points, at_points};
+use crate::support_inherited as inherited;
+use crate::support_points::{Points, at_points};
 
 /// Sends SIGTERM so often, each time around the moment of execve: a little later where it ended akv-init, a little
 /// sooner where it ended COMMAND. A lost signal leaves COMMAND running to its end.

@@ -10,9 +10,9 @@ use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::two_secrets;
 use crate::azure::Endpoint;
-use crate::become_command::inherited;
 use crate::support::{NO_OPTIONS, Run, write};
 use crate::support_files::{Place, change_mode, is_tmpfs};
+use crate::support_inherited as inherited;
 use crate::support_requests::connections;
 
 const SECRET: [&str; 2] = ["--secret", "sub/a=alpha"];

@@ -4,11 +4,12 @@
 use nix::errno::Errno;
 
 use super::calls::Call;
-use super::scenario::{Points, Scenario, at_points};
+use super::scenario::Scenario;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, exactly, left_over, quiet, read_set};
 use crate::support::Outcome;
 use crate::support_files::MANIFEST;
+use crate::support_points::{Points, at_points};
 
 /// How a run ends in which one call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

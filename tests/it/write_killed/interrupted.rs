@@ -3,10 +3,11 @@
 
 use nix::sys::signal::Signal;
 
-use super::scenario::{Points, Scenario, at_points};
+use super::scenario::Scenario;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{Layout, copy, exactly};
-use crate::become_command::inherited;
+use crate::support_inherited as inherited;
+use crate::support_points::{Points, at_points};
 
 fn interrupted(layout: Layout, least: usize, points: Points) {
     let scenario = Scenario::kept(layout);

@@ -4,9 +4,10 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::calls::Call;
-use super::scenario::{Points, Scenario, Stage, at_points};
+use super::scenario::{Scenario, Stage};
 use super::tracer::{Stop, Then, watch};
 use super::volume::{Layout, copy, exactly};
+use crate::support_points::{Points, at_points};
 
 /// The call that fails: the last `fsync`.
 fn last_sync(stage: &Stage) -> usize {

@@ -1,8 +1,6 @@
 //! A run that changes a volume from one set of files to another, and what must hold at whatever call it ends.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use super::calls::Call;
 use super::tracer::{Stop, Then, watch};
@@ -161,67 +159,3 @@ impl Stage {
         }
     }
 }
-
-/// At which points of a scenario a test does something.
-#[derive(Clone, Copy, Debug)]
-pub enum Points {
-    /// At each one: the tests that CI runs.
-    All,
-    /// At a few, evenly spread.
-    Sample,
-}
-
-impl Points {
-    /// How many of a sample.
-    const SAMPLE: usize = 8;
-
-    /// Calls `work` with the chosen points, on two threads. There must be at least so many points in all.
-    pub fn visit<T: Sync>(self, all: &[T], least: usize, work: impl Fn(&T) + Sync) {
-        assert!(all.len() >= least, "only {} points", all.len());
-        let count = match self {
-            Points::All => all.len(),
-            Points::Sample => all.len().min(Points::SAMPLE),
-        };
-        let next = AtomicUsize::new(0);
-        let worker = || {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
-                    return;
-                }
-                work(&all[number * all.len() / count]);
-            }
-        };
-        thread::scope(|scope| {
-            scope.spawn(worker);
-            worker();
-        });
-    }
-}
-
-/// Two tests of one function of [`Points`]: `sample`, and `all`, which CI runs.
-macro_rules! at_points {
-    ($($name:ident: $test:expr;)*) => {
-        $(
-            fn $name(points: $crate::write_killed::scenario::Points) {
-                ($test)(points);
-            }
-
-            mod $name {
-                use $crate::write_killed::scenario::Points;
-
-                #[test]
-                fn sample() {
-                    super::$name(Points::Sample);
-                }
-
-                #[test]
-                #[ignore = "long: runs in CI with --include-ignored"]
-                fn all() {
-                    super::$name(Points::All);
-                }
-            }
-        )*
-    };
-}
-pub(crate) use at_points;

@@ -5,10 +5,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::calls::Call;
-use super::scenario::{Points, Scenario, at_points};
+use super::scenario::Scenario;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, copy, exactly};
 use crate::support_files::Place;
+use crate::support_points::{Points, at_points};
 
 /// Replaces a directory by a link to one outside.
 fn swap(volume: &Place, name: &str, outside: &Place) {

@@ -8,13 +8,14 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::calls::Call;
-use super::scenario::{Scenario, at_points};
+use super::scenario::Scenario;
 use super::swapped::swapped;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, quiet, write};
 use crate::azure::Endpoint;
 use crate::support::Failure;
 use crate::support_files::{Place, change_mode};
+use crate::support_points::at_points;
 
 /// The errors of `openat2`; none where it works.
 const RESULTS: [Option<Errno>; 3] = [None, Some(Errno::ENOSYS), Some(Errno::EPERM)];

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::stat::{Mode, umask};
 
-use super::namespaces;
+use crate::support_namespaces as namespaces;
 
 /// Ignores these signals.
 pub fn ignore(command: &mut Command, signals: &'static [Signal]) {

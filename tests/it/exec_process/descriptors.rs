@@ -4,9 +4,10 @@ use std::fs::File;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 
-use super::{Comparison, inherited};
+use super::Comparison;
 use crate::azure::Azure;
 use crate::support::exec;
+use crate::support_inherited as inherited;
 
 /// Exits with the sum of 1, 2, 4, 8, 16 and 32 for each descriptor from 0 to 5 that is open.
 const OPEN: [&str; 3] = [

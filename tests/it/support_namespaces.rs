@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{getegid, geteuid};
 
-use super::inherited::before_exec;
+use crate::support_inherited::before_exec;
 
 /// Enters new namespaces, including a user namespace, as root.
 pub fn entering(kinds: libc::c_int) -> impl Fn() -> io::Result<()> + Send + Sync {

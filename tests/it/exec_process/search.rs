@@ -1,8 +1,9 @@
 //! The search for COMMAND on the caller's PATH, as a shell does it, before any request.
 
-use super::failures::{Scratch, run};
+use super::failures::run;
 use crate::azure::{Azure, Endpoint};
 use crate::support::{akv_init, exec};
+use crate::support_scratch::Scratch;
 
 #[test]
 fn command_that_is_not_on_path_is_not_found() {

@@ -2,8 +2,6 @@
 
 mod descriptors;
 pub mod failures;
-pub mod inherited;
-pub mod namespaces;
 mod search;
 
 use std::process::{Command, Stdio};
@@ -13,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Endpoint};
 use crate::support::{Outcome, exec};
+use crate::support_inherited as inherited;
 
 /// What a process inherits, as procfs shows it: identity, signals, limits, scheduling.
 const STATE: [&str; 8] = [
