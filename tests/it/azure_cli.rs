@@ -9,14 +9,14 @@ use crate::azure::{Azure, Endpoint, OTHER_TENANT, TENANT};
 use crate::support::{Run, akv_init, exec};
 use crate::support_identities::{VAULT, assert_token, with};
 use crate::support_requests::connections;
+use crate::support_scratch::write_program;
 
 /// A PATH with an `az` that is this shell script.
 fn az(azure: &Azure, body: &str) -> PathBuf {
     let directory = azure.dir().join("bin");
     fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("az");
-    fs::write(&file, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\n{body}\n");
+    write_program(&directory.join("az"), script.as_bytes(), 0o755);
     directory
 }
 
