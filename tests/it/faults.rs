@@ -160,7 +160,11 @@ fn endpoint_without_a_response_is_unavailable_at_the_deadline() {
         azure.always(source.endpoint(), Response::usual().hold());
         let run = source.token(&azure, &["--timeout", "1"]);
         run.failure(69, "unavailable");
-        assert_eq!(azure.requests_at(source.endpoint()).len(), 1, "{source:?}");
+        // None, where the handshake took all of the time.
+        assert!(
+            azure.requests_at(source.endpoint()).len() <= 1,
+            "{source:?}"
+        );
     });
 }
 
