@@ -1,9 +1,7 @@
-//! Every message that the program can print, as a run of it printed it, in one file: so that the wording is read, and
-//! kept, as a whole.
+//! All messages of the program, as runs printed them, in `messages.golden.txt`.
 //!
-//! A theme is a page of `messages.golden.txt`. The file is compared as a whole, and every text in the sources must
-//! stand in it or have a reason in [`EXCEPTIONS`] why no test can provoke it: whoever adds a message adds the run that
-//! prints it.
+//! The file is compared as a whole, and each text of the sources must be in it or have a reason in [`EXCEPTIONS`] why no
+//! test can cause it. A new message needs a run that prints it.
 
 mod book;
 mod check;
@@ -24,26 +22,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use book::{Page, bind, difference};
+use book::{Page, difference, text_of};
 use exceptions::EXCEPTIONS;
 use texts::texts;
 
-/// Whoever sets it writes the file anew.
+/// The variable with which the test writes the file.
 const ACCEPT: &str = "AKV_INIT_ACCEPT_MESSAGES";
 
 const HEAD: &str = "\
-# Every message that akv-init can print, once, as a run of it printed it, without the `akv-init: ` before it.
-# Addresses of the stand-in are shown as those of Azure, and what differs from run to run as N, ID or YYYY-MM-DD;
-# lines that `check` folds are whole.
-# tests/it/messages.rs compares all of it. To accept what is said now, and then to read what that changed:
+# Each message that akv-init can print, once, without the `akv-init: ` before it. A hint follows the messages that have
+# it. Addresses of the fake Azure are shown as those of Azure, and what differs between runs as N, ID or YYYY-MM-DD.
+# tests/it/messages.rs compares the file. To accept new messages and to read the change:
 #   AKV_INIT_ACCEPT_MESSAGES=1 cargo test --test it messages && git diff tests/it/messages.golden.txt
 ";
 
-/// A heading, and what fills the page below it.
-type Theme = (&'static str, fn(&mut Page));
+/// A heading, and the function that fills the page.
+type Section = (&'static str, fn(&mut Page));
 
-/// The themes, in the order in which one meets them.
-const THEMES: &[Theme] = &[
+/// The pages, in the order in which a user meets the messages.
+const SECTIONS: &[Section] = &[
     ("The command line", typed::command_line),
     ("Settings in the environment", typed::settings),
     ("References", typed::references),
@@ -63,12 +60,12 @@ const THEMES: &[Theme] = &[
     ("The Azure CLI", entra::azure_cli),
     ("Key Vault", vault::refusals),
     ("Answers that are not Key Vault's", vault::others),
-    ("A vault that has to say what it wants", vault::unknown),
+    ("A vault that names its resource", vault::unknown),
     ("Names", names::names),
     ("Connections", network::connections),
     ("Certificates", network::certificates),
     ("Proxies", network::proxies),
-    ("Patience", time::patience),
+    ("Progress", time::progress),
     ("The deadline", time::deadline),
     ("Several secrets that cannot be read", time::several),
     ("What --verbose adds", time::steps),
@@ -91,23 +88,23 @@ fn read() -> String {
 }
 
 #[test]
-fn what_is_said_is_what_stands_in_the_file() {
-    let write = |heading: &'static str, theme: fn(&mut Page)| {
+fn messages_are_those_of_the_file() {
+    let page = |heading: &'static str, fill: fn(&mut Page)| {
         let mut page = Page::new(heading);
-        theme(&mut page);
+        fill(&mut page);
         page
     };
     let pages: Vec<Page> = thread::scope(|scope| {
-        let pages = THEMES.iter();
+        let pages = SECTIONS.iter();
         let pages: Vec<_> = pages
-            .map(|(heading, theme)| scope.spawn(move || write(heading, *theme)))
+            .map(|(heading, fill)| scope.spawn(move || page(heading, *fill)))
             .collect();
         pages
             .into_iter()
-            .map(|page| page.join().expect("its theme has no error"))
+            .map(|page| page.join().expect("the page is complete"))
             .collect()
     });
-    let (text, idle) = bind(&pages);
+    let (text, redundant) = text_of(&pages);
     let text = format!("{HEAD}{text}");
     if std::env::var_os(ACCEPT).is_some() {
         fs::write(golden(), &text).expect("the file can be written");
@@ -115,17 +112,17 @@ fn what_is_said_is_what_stands_in_the_file() {
     let difference = difference(&read(), &text);
     assert!(
         difference.is_empty(),
-        "\n{difference}\n- is what stood in messages.golden.txt, + is what is said now. To accept that: {ACCEPT}=1\n"
+        "\n{difference}\n- is the line of messages.golden.txt, + the new one. To accept: {ACCEPT}=1\n"
     );
     assert!(
-        idle.is_empty(),
-        "These runs say nothing that others have not said before:\n{}",
-        idle.join("\n")
+        redundant.is_empty(),
+        "these runs print no new message:\n{}",
+        redundant.join("\n")
     );
 }
 
 #[test]
-fn every_text_of_the_sources_stands_in_the_file_or_cannot_be_provoked() {
+fn texts_of_the_sources_are_in_the_file_or_have_an_exception() {
     let file = read();
     let texts = texts();
     assert!(texts.len() > 500, "the texts were not found");
@@ -133,28 +130,33 @@ fn every_text_of_the_sources_stands_in_the_file_or_cannot_be_provoked() {
         .lines()
         .map(|line| format!("akv-init: {line}"))
         .collect();
-    let said = |text: &texts::Text| lines.iter().any(|line| text.stands_in(line));
-    let (said, unsaid): (Vec<_>, Vec<_>) = texts.iter().partition(|text| said(text));
+    let is_printed = |text: &texts::Text| lines.iter().any(|line| text.is_in(line));
+    let (printed, missing): (Vec<_>, Vec<_>) = texts.iter().partition(|text| is_printed(text));
     let exceptions: Vec<&str> = EXCEPTIONS
         .iter()
         .flat_map(|(_, texts)| *texts)
         .copied()
         .collect();
-    let mut offences = Vec::new();
-    for text in unsaid {
+    let mut errors = Vec::new();
+    for text in missing {
         if !exceptions.contains(&text.text.as_str()) {
-            offences.push(format!("{}: nobody has said {:?}", text.place, text.text));
+            errors.push(format!(
+                "{}: not in the file: {:?}",
+                text.location, text.text
+            ));
         }
     }
     for exception in exceptions {
-        if let Some(text) = said.iter().find(|text| text.text == exception) {
-            offences.push(format!(
-                "{}: no exception any more: {exception:?}",
-                text.place
+        if let Some(text) = printed.iter().find(|text| text.text == exception) {
+            errors.push(format!(
+                "{}: an exception that is in the file: {exception:?}",
+                text.location
             ));
         } else if !texts.iter().any(|text| text.text == exception) {
-            offences.push(format!("an exception for what is not there: {exception:?}"));
+            errors.push(format!(
+                "an exception that is not in the sources: {exception:?}"
+            ));
         }
     }
-    assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
 }

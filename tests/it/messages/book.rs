@@ -1,5 +1,4 @@
-//! What was said, theme by theme: each message once, without what differs from run to run, and how two such books
-//! differ.
+//! The golden file: each message once, by page, without what differs between runs; and the difference of two versions.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,28 +7,28 @@ use crate::azure::{APPLICATION, Azure, TENANT};
 use crate::support::{Outcome, Run};
 use crate::support_identities::CLIENT;
 
-/// One theme.
+/// One section of the file.
 pub struct Page {
     heading: &'static str,
-    /// Addresses and paths of this run, and what stands in their place.
+    /// Addresses and paths of this run, and what replaces them.
     names: Vec<(String, String)>,
-    scenes: Vec<Scene>,
+    runs: Vec<Recorded>,
 }
 
-/// What one run said, and how to find it.
-struct Scene {
-    place: String,
+/// The messages of one run, and where the test starts it.
+struct Recorded {
+    location: String,
     messages: Vec<Message>,
 }
 
-/// A line, and what it says to do.
+/// A line and its hint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Message {
     line: String,
     hint: Option<String>,
 }
 
-/// What stands before a line that belongs to the one above.
+/// The start of a continued line.
 const MARGIN: &str = "                    ";
 
 impl Page {
@@ -37,11 +36,11 @@ impl Page {
         Page {
             heading,
             names: Vec::new(),
-            scenes: Vec::new(),
+            runs: Vec::new(),
         }
     }
 
-    /// Shows the stand-in's addresses as those that they stand for.
+    /// Replaces the addresses of the fake Azure by the real ones.
     pub fn know(&mut self, azure: &Azure) {
         let bare = |url: String| url.split("://").nth(1).map(str::to_owned).unwrap_or(url);
         let token_proxy = azure.token_proxy();
@@ -63,51 +62,53 @@ impl Page {
             (APPLICATION.to_owned(), "CLIENT-ID"),
             (CLIENT.to_owned(), "OTHER-ID"),
         ] {
-            self.call(&from, to);
+            self.replace(&from, to);
         }
     }
 
-    /// Shows one text in place of another.
-    pub fn call(&mut self, from: &str, to: &str) {
-        // A port may be another's by now.
+    /// Replaces a text by another.
+    pub fn replace(&mut self, from: &str, to: &str) {
+        // A port may be reused.
         self.names.retain(|(known, _)| known != from);
         self.names.push((from.to_owned(), to.to_owned()));
-        // What holds another one goes first.
+        // A text that contains another one goes first.
         self.names.sort_by_key(|(from, _)| usize::MAX - from.len());
     }
 
-    /// What a run says on standard error.
+    /// Records standard error of a run.
     #[track_caller]
     pub fn run(&mut self, run: Run) {
-        self.heard(&run.outcome());
+        self.record(&run.outcome());
     }
 
-    /// What a run says on both.
+    /// Records standard error and standard output of a run.
     #[track_caller]
     pub fn show(&mut self, run: Run) {
-        self.told(run.outcome());
+        self.record_both(run.outcome());
     }
 
-    /// What was said on both.
+    /// Records standard error and standard output.
     #[track_caller]
-    pub fn told(&mut self, mut outcome: Outcome) {
+    pub fn record_both(&mut self, mut outcome: Outcome) {
         outcome.stderr.push_str(&outcome.stdout);
-        self.heard(&outcome);
+        self.record(&outcome);
     }
 
-    /// What was said on standard error.
+    /// Records standard error, without progress lines: on a busy machine any run may print them.
     #[track_caller]
-    pub fn heard(&mut self, outcome: &Outcome) {
-        // On a busy machine anything may take so long.
-        let patience = ["akv-init: still ", "akv-init: got every secret "];
-        let lines = outcome.stderr.lines();
-        let quick = lines.filter(|line| !patience.iter().any(|start| line.starts_with(start)));
-        self.note(&quick.collect::<Vec<_>>().join("\n"));
+    pub fn record(&mut self, outcome: &Outcome) {
+        let kinds = ["error: ", "hint: ", "warning: ", "debug: "];
+        let is_progress = |line: &&str| {
+            let text = line.strip_prefix("akv-init: ");
+            text.is_some_and(|text| !kinds.iter().any(|kind| text.starts_with(kind)))
+        };
+        let lines = outcome.stderr.lines().filter(|line| !is_progress(line));
+        self.note(&lines.collect::<Vec<_>>().join("\n"));
     }
 
-    /// The same with the lines of a run that takes long.
+    /// Records standard error with progress lines.
     #[track_caller]
-    pub fn waited(&mut self, outcome: &Outcome) {
+    pub fn record_all(&mut self, outcome: &Outcome) {
         self.note(&outcome.stderr);
     }
 
@@ -115,14 +116,14 @@ impl Page {
     fn note(&mut self, text: &str) {
         let text = normal(&unfolded(text), &self.names);
         let caller = std::panic::Location::caller();
-        self.scenes.push(Scene {
-            place: format!("{}:{}: {text:?}", caller.file(), caller.line()),
+        self.runs.push(Recorded {
+            location: format!("{}:{}: {text:?}", caller.file(), caller.line()),
             messages: messages(&text),
         });
     }
 }
 
-/// The text without the line ends that `check` makes between its margins.
+/// The text with the continued lines of `check` joined.
 fn unfolded(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -153,25 +154,25 @@ fn messages(text: &str) -> Vec<Message> {
     found
 }
 
-/// The whole book; and what the runs said that was all said before.
-pub fn bind(pages: &[Page]) -> (String, Vec<&str>) {
+/// The text of all pages; and the locations of runs without a new message.
+pub fn text_of(pages: &[Page]) -> (String, Vec<&str>) {
     let mut text = String::new();
-    let mut idle = Vec::new();
+    let mut redundant = Vec::new();
     let mut known = BTreeSet::new();
     for page in pages {
         writeln!(text, "\n## {}", page.heading).unwrap();
         let mut fresh = Vec::new();
-        for scene in &page.scenes {
+        for run in &page.runs {
             let before = fresh.len();
-            let messages = scene.messages.iter();
+            let messages = run.messages.iter();
             fresh.extend(messages.filter(|message| known.insert((*message).clone())));
             if fresh.len() == before {
-                idle.push(scene.place.as_str());
+                redundant.push(run.location.as_str());
             }
         }
         let mut rest = fresh.into_iter().peekable();
         while let Some(message) = rest.next() {
-            // A blank line opens each group of messages with one hint; those without a hint are one group, too.
+            // Consecutive messages with the same hint, or without one, are a group.
             writeln!(text).unwrap();
             writeln!(text, "{}", message.line).unwrap();
             while let Some(next) = rest.next_if(|next| next.hint == message.hint) {
@@ -182,10 +183,10 @@ pub fn bind(pages: &[Page]) -> (String, Vec<&str>) {
             }
         }
     }
-    (text, idle)
+    (text, redundant)
 }
 
-/// The text without what differs from run to run, or from machine to machine.
+/// The text without what differs between runs or machines.
 fn normal(text: &str, names: &[(String, String)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in names {
@@ -221,13 +222,13 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
     ] {
         text = between(&text, before, after, hex, "ID");
     }
-    // Of several clocks that are the same the last one is named.
+    // One of several clocks that agree is named.
     let host = |c: char| !c.is_whitespace() && c != ';';
     text = between(&text, " as that of ", "", host, "HOST");
     dateless(&text)
 }
 
-/// Replaces what stands between two texts and consists of such characters.
+/// Replaces text of such characters between two others.
 fn between(text: &str, before: &str, after: &str, such: impl Fn(char) -> bool, by: &str) -> String {
     let mut done = String::new();
     let mut rest = text;
@@ -242,7 +243,7 @@ fn between(text: &str, before: &str, after: &str, such: impl Fn(char) -> bool, b
     done + rest
 }
 
-/// `2026-01-31 23:59:59 UTC`, whenever that is.
+/// The text without dates such as `2026-01-31 23:59:59 UTC`.
 fn dateless(text: &str) -> String {
     const SHOWN: &str = "YYYY-MM-DD hh:mm:ss UTC";
     let is_date = |text: &str| {
@@ -269,7 +270,7 @@ fn dateless(text: &str) -> String {
     done
 }
 
-/// The lines in which two texts differ, each under its heading: `-` is what stood there, `+` what is said now.
+/// The lines in which two texts differ, each below its heading: `-` is old, `+` is new.
 pub fn difference(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     // The longest common subsequence, from the end.

@@ -1,4 +1,4 @@
-//! COMMAND: found, executable, started; and what is said of the environment that it would get.
+//! COMMAND and its environment.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::support_scratch::Scratch;
 
 pub fn command(page: &mut Page) {
     let scratch = Scratch::new();
-    page.call(&scratch.path("")[..scratch.path("").len() - 1], "/app");
+    page.replace(&scratch.path("")[..scratch.path("").len() - 1], "/app");
     let circle = scratch.path("circle");
     symlink("circle", &circle).expect("it is new");
     page.run(run("server"));
@@ -42,7 +42,7 @@ pub fn command(page: &mut Page) {
         0o755,
     )));
     let line = format!("#!/{}/sh\n", "x".repeat(240));
-    page.heard(&with_no_room(&scratch.file("long", line.as_bytes(), 0o755)));
+    page.record(&with_no_room(&scratch.file("long", line.as_bytes(), 0o755)));
     let program = fs::read("/proc/self/exe").expect("this program can read itself");
     let path = scratch.file("server", &program[..4_096], 0o755);
     // The second one is MKNOD.
@@ -53,8 +53,7 @@ pub fn command(page: &mut Page) {
     }
 }
 
-/// What the kernel refuses though it has started akv-init with the same: a script with a long first line takes a little
-/// more, and there was room for as good as nothing.
+/// A script with a long first line, which needs a little more space than akv-init had.
 fn with_no_room(path: &str) -> Outcome {
     let mut outcome = None;
     for length in (130_000..131_000).rev().step_by(100) {
@@ -71,7 +70,7 @@ fn small_stack(command: &mut Command) {
     inherited::limit(command, Resource::RLIMIT_STACK, 400 << 10, 1 << 30);
 }
 
-/// The variables of COMMAND, once their values are known.
+/// The variables of COMMAND.
 pub fn supervised(page: &mut Page) {
     let stubborn = "trap '' TERM; sleep 60 & exit 3";
     page.run(

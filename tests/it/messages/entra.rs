@@ -1,4 +1,4 @@
-//! Entra, the credentials that it is shown, and the Azure CLI.
+//! Entra, credentials, and the Azure CLI.
 
 use std::fs;
 
@@ -113,7 +113,7 @@ pub fn credentials(page: &mut Page) {
 
 pub fn azure_cli(page: &mut Page) {
     let scratch = Scratch::new();
-    page.call(&scratch.path(""), "/scratch/");
+    page.replace(&scratch.path(""), "/scratch/");
     let token = |path: &str| akv_init(["token", "--identity=cli"]).env("PATH", path);
     page.run(token("/absent"));
     for (name, script) in [

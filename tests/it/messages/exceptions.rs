@@ -1,7 +1,7 @@
-//! Texts that no run of a test can print, each with the reason. One that is said nevertheless, or is gone from the
-//! sources, fails the test.
+//! Texts that no run of a test can print, each with the reason. One that is in the file or not in the sources fails the
+//! test.
 
-/// The reason, and the texts as they stand in the sources: mostly a message and its hint.
+/// The reason, and the texts of the sources: mostly a message and its hint.
 pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "the types allow it, and nothing else",

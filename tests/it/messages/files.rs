@@ -1,4 +1,4 @@
-//! What `write`, `--memfd` and `install` say of the places that they write to.
+//! `write`, `--memfd` and `install`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,7 +14,7 @@ use crate::support_inherited as inherited;
 use crate::support_namespaces::cover;
 use crate::support_scratch::Scratch;
 
-/// A directory in which there are volumes, and a vault.
+/// A directory of volumes, and a vault.
 struct Place {
     azure: Azure,
     scratch: Scratch,
@@ -24,7 +24,7 @@ impl Place {
     fn new(page: &mut Page) -> Place {
         let (azure, scratch) = (Azure::start(), Scratch::new());
         page.know(&azure);
-        page.call(scratch.path("").trim_end_matches('/'), "/run");
+        page.replace(scratch.path("").trim_end_matches('/'), "/run");
         azure.secret("sql-sa", "hunter2");
         azure.secret("quoted", "it's $5");
         azure.secret("large", &"x".repeat(20_000));
@@ -90,8 +90,8 @@ pub fn written(page: &mut Page) {
     symlink("secrets", place.scratch.path("link")).expect("it is new");
     page.run(place.write(&place.scratch.path("link"), "password", &[]));
     let owner = format!("{}:{}", geteuid(), getegid());
-    page.call(&format!("belongs to {owner}"), "belongs to 1000:1000");
-    page.call(&format!("runs as {owner}"), "runs as 1000:1000");
+    page.replace(&format!("belongs to {owner}"), "belongs to 1000:1000");
+    page.replace(&format!("runs as {owner}"), "runs as 1000:1000");
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o555)).expect("it is ours");
     let run = place.write(&volume, "password", &["--mode=0400"]);
     page.run(run.with(inherited::obey_permissions));
@@ -103,14 +103,14 @@ pub fn written(page: &mut Page) {
     page.run(run.with(|command| cover(command, &tmpfs, "", true)));
 }
 
-/// While Azure cannot be reached.
+/// While Azure is unavailable.
 pub fn kept(page: &mut Page) {
     let place = Place::new(page);
     let volume = place.volume("secrets");
     let keep = |words: &[&str]| place.write(&volume, "password", words).outcome();
     assert_eq!(keep(&["--keep-existing"]).code, Some(0));
     place.azure.close(Endpoint::Imds);
-    page.heard(&keep(&["--keep-existing"]));
+    page.record(&keep(&["--keep-existing"]));
     page.run(place.write(&volume, "another", &["--keep-existing"]));
     let token = "--secret=token=entra-token:https://database.windows.net/";
     page.run(place.writing(&volume, &["--keep-existing", token]));
@@ -119,7 +119,7 @@ pub fn kept(page: &mut Page) {
     let old = text.replace("\"written\":1", "\"written\":");
     fs::remove_file(&manifest).expect("it is ours");
     fs::write(&manifest, old).expect("it is ours");
-    page.heard(&keep(&["--keep-existing=1h"]));
+    page.record(&keep(&["--keep-existing=1h"]));
 }
 
 /// What COMMAND inherits; and `install`.

@@ -1,4 +1,4 @@
-//! Who the container is: which identity the environment names, and what the endpoints of managed identities say.
+//! The choice of the identity, and managed identity endpoints.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::azure::{ARC_KEY_FILE, Azure, Endpoint, Identity, Response};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{CLIENT, Source, with};
 
-/// What is said before anybody is asked.
+/// Errors before any request.
 pub fn choice(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
@@ -52,7 +52,7 @@ pub fn choice(page: &mut Page) {
     page.run(proxied("AZURE_KUBERNETES_TOKEN_PROXY", "localhost"));
     page.run(proxied("AZURE_KUBERNETES_CA_DATA", "x"));
     page.run(proxied("AZURE_KUBERNETES_SNI_NAME", "no host"));
-    // What is only seen when it is used.
+    // Errors on use.
     page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/absent"));
     page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/"));
     page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/dev/null"));
@@ -62,7 +62,7 @@ pub fn choice(page: &mut Page) {
     page.run(empty.env("AZURE_KUBERNETES_CA_FILE", "/dev/null"));
 }
 
-/// How each of them is called.
+/// The name of each identity.
 pub fn names(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
@@ -146,25 +146,25 @@ pub fn platforms(page: &mut Page) {
         &[],
     ));
     azure.clear(Endpoint::Platform);
-    page.call(ARC_KEY_FILE, "/var/opt/azcmagent/tokens/ID.key");
+    page.replace(ARC_KEY_FILE, "/var/opt/azcmagent/tokens/ID.key");
     page.run(Source::Arc.token(&azure, &[]));
     let machine = |key: &str, words: &[&str]| -> Outcome {
         let machine = Machine { key, ..MACHINE };
         machine.run(&[&["token"], words].concat(), &environment(&azure))
     };
-    page.heard(&machine(&"k".repeat(4_097), &[]));
-    page.heard(&machine("two\nlines", &[]));
-    page.heard(&machine("another key", &[]));
-    page.heard(&machine(MACHINE.key, &["--client-id", CLIENT]));
+    page.record(&machine(&"k".repeat(4_097), &[]));
+    page.record(&machine("two\nlines", &[]));
+    page.record(&machine("another key", &[]));
+    page.record(&machine(MACHINE.key, &["--client-id", CLIENT]));
     azure.next(Endpoint::Platform, Response::usual());
     azure.next(
         Endpoint::Platform,
         Response::token(json!({"expires_in": 3599})),
     );
-    page.heard(&machine(MACHINE.key, &["--client-id", CLIENT]));
+    page.record(&machine(MACHINE.key, &["--client-id", CLIENT]));
 }
 
-/// What comes with a 200 and is no token, whoever sends it.
+/// Responses with 200 that are not a token.
 pub fn answers(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);

@@ -1,4 +1,4 @@
-//! Names that lead nowhere, in a network whose one name server is ours.
+//! Name resolution, in a network with only a name server of the test.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::support::{Run, Running, akv_init};
 use crate::support_namespaces::{Answering, with_a_name_server};
 use crate::support_scratch::Scratch;
 
-/// There is no such name, but for those below a domain of the search list.
+/// No such name, except below a domain of the search list.
 fn unknown(packet: &mut [u8; 512], length: usize) -> usize {
     const IN_SEARCH_LIST: &[u8] = b"\x06search\x07example";
     // An A record with an address of this machine, of the name in the question.
@@ -34,7 +34,7 @@ fn failing(packet: &mut [u8; 512], length: usize) -> usize {
     said(packet, length, 2)
 }
 
-/// Nothing at all.
+/// No response.
 fn silent(_: &mut [u8; 512], _: usize) -> usize {
     0
 }
@@ -45,7 +45,7 @@ fn said(packet: &mut [u8; 512], length: usize, code: u8) -> usize {
     length
 }
 
-/// The files by which the C library finds names.
+/// The files that configure name resolution.
 struct Files {
     scratch: Scratch,
 }
@@ -67,7 +67,7 @@ impl Files {
         let files: Vec<(String, String)> = ["hosts", "nsswitch.conf", "resolv.conf"]
             .into_iter()
             .map(|name| (self.scratch.path(name), format!("/etc/{name}")))
-            // Not every C library has all of them.
+            // C libraries differ in which of them they use.
             .filter(|(_, to)| fs::exists(to).is_ok_and(|there| there))
             .collect();
         let files: Vec<(&str, &str)> = files.iter().map(|(from, to)| (&**from, &**to)).collect();
@@ -123,6 +123,6 @@ pub fn names(page: &mut Page) {
     // Some C libraries take seconds for each: all at once.
     let running: Vec<Running> = runs.into_iter().map(Run::spawn).collect();
     for running in running {
-        page.told(running.outcome());
+        page.record_both(running.outcome());
     }
 }

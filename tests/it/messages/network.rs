@@ -1,4 +1,4 @@
-//! The way to all of them: names, connections, certificates, proxies, deadlines.
+//! Connections, certificates and proxies.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use crate::support_full_queue::FullQueue;
 use crate::support_identities::Source;
 use crate::support_requests::one_secret;
 
-/// Nobody is there, or not for us.
+/// Failed connections.
 pub fn connections(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
@@ -42,7 +42,7 @@ pub fn connections(page: &mut Page) {
     };
     let full = FullQueue::new();
     let base = format!("http://{}", full.address());
-    page.call(&base, "http://169.254.169.254");
+    page.replace(&base, "http://169.254.169.254");
     let longest = [5, 1].map(|seconds| imds(&base, seconds).spawn());
     page.run(one_secret(&azure, &["--timeout=0"]));
     page.run(imds("http://255.255.255.255", 0));
@@ -50,15 +50,15 @@ pub fn connections(page: &mut Page) {
         azure.next(Endpoint::Imds, answer);
         page.run(one_try(Source::Imds));
     }
-    page.heard(&with_too_few_descriptors(&azure));
+    page.record(&with_too_few_descriptors(&azure));
     azure.mute(Endpoint::Imds);
     page.run(imds(&azure.imds(), 2));
     for running in longest {
-        page.heard(&running.outcome());
+        page.record(&running.outcome());
     }
 }
 
-/// May open no file any more, from the moment on in which it has read its token.
+/// A run that cannot open any file after its token file.
 fn with_too_few_descriptors(azure: &Azure) -> Outcome {
     let pipe = azure.dir().join("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).expect("it is new");
@@ -106,7 +106,7 @@ pub fn certificates(page: &mut Page) {
         b"\x15\x03\x03\x00\x02\x02\x50",
     ] {
         let vault = says(said);
-        page.call(&vault, "vault.example.com");
+        page.replace(&vault, "vault.example.com");
         let secret = format!("DB_PASSWORD=akv://{vault}/sql-sa");
         let run = crate::support::exec(&azure, ["--timeout=0", "--secret", &secret, "true"]);
         page.run(run.env("AKV_INIT_ALLOW_VAULT", &vault));
@@ -119,14 +119,14 @@ pub fn certificates(page: &mut Page) {
     page.run(trust("SSL_CERT_DIR", &empty));
 }
 
-/// The address of somebody who says this to whoever comes, and no more.
+/// The address of a server that sends these bytes to each client.
 fn says(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it has one");
     // It waits until the test's process ends.
     thread::spawn(move || {
         for mut stream in listener.incoming().filter_map(Result::ok) {
-            // Whoever breaks off has heard enough.
+            // The client may have closed the connection.
             let _ = stream.read(&mut [0; 4_096]);
             let _ = stream.write_all(bytes);
         }

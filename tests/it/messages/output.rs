@@ -1,4 +1,4 @@
-//! What is printed, and the lines of standard error as objects.
+//! Standard output, and JSON lines.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -37,15 +37,15 @@ pub fn printed(page: &mut Page) {
         let run = run.with(|command| {
             command.stdout(Stdio::from(full()));
         });
-        page.heard(&outcome_without_stdout(run));
+        page.record(&outcome_without_stdout(run));
     }
     let closed = get().with(|command| inherited::close(command, &[1]));
-    page.heard(&outcome_without_stdout(closed));
+    page.record(&outcome_without_stdout(closed));
     let terminal = openpty(None, None).expect("there are terminals");
     let run = get().with(|command| {
         command.stdout(Stdio::from(terminal.slave));
     });
-    page.heard(&outcome_without_stdout(run));
+    page.record_all(&outcome_without_stdout(run));
     let _ = File::from(terminal.master).read_to_end(&mut Vec::new());
 }
 
@@ -66,11 +66,11 @@ pub fn json(page: &mut Page) {
     azure.next(Endpoint::Vault, Response::rbac());
     azure.next(Endpoint::Imds, Response::usual().hold());
     let run = as_json(prod_kv(&azure, &["--timeout=0", "--verbose"]));
-    page.heard(&listen(&azure, run, Endpoint::Imds, "connected to "));
+    page.record(&listen(&azure, run, Endpoint::Imds, "connected to "));
     azure.next(Endpoint::Imds, Response::usual().hold());
     let before = azure.requests_at(Endpoint::Imds).len();
     let running = as_json(prod_kv(&azure, &[])).spawn();
     azure.wait_for(Endpoint::Imds, before + 1);
     running.signal(Signal::SIGTERM);
-    page.heard(&running.outcome());
+    page.record(&running.outcome());
 }

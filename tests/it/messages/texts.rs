@@ -1,29 +1,27 @@
-//! Every text in the sources that may reach somebody's eyes: string literals in which there is a blank, each cut at its
-//! placeholders into the fragments that are always there.
+//! The texts of the sources that can be printed: string literals with a blank, split at their placeholders.
 //!
-//! What is left out is what cannot be said: tests, comments, byte strings, the reasons of `expect` and `unreachable!`,
-//! and texts that are looked for in what others say. A single word is left out, too: most are names, of fields and of
-//! settings.
+//! Tests, comments, byte strings, the reasons of `expect` and `unreachable!`, and texts that are searched for are left
+//! out. So are single words: most are names of fields and settings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One text.
+/// A text.
 pub struct Text {
     /// File and line.
-    pub place: String,
-    /// As it is said, with its placeholders.
+    pub location: String,
+    /// With its placeholders.
     pub text: String,
 }
 
-/// Shorter fragments say nothing of their own.
+/// Shorter fragments are ignored.
 const SHORTEST: usize = 4;
 
-/// Makes other help of `help.txt`, which is compared by the tests of the help.
+/// Its texts are parts of `help.txt`, which other tests compare.
 const HELP: &str = "src/request/cli/help.rs";
 
-/// Behind these a text is nothing that is said.
-const UNSAID: [&str; 10] = [
+/// A text after these is not printed.
+const NOT_PRINTED: [&str; 10] = [
     ".contains(",
     ".expect(",
     ".find(",
@@ -37,7 +35,7 @@ const UNSAID: [&str; 10] = [
 ];
 
 impl Text {
-    /// The fragments between its placeholders, in their order; a line end is the end of one, too.
+    /// The fragments between its placeholders and line ends.
     pub fn fragments(&self) -> Vec<&str> {
         let mut fragments = Vec::new();
         for line in self.text.split('\n') {
@@ -52,8 +50,8 @@ impl Text {
         fragments
     }
 
-    /// Whether a line says it: all its fragments, in their order.
-    pub fn stands_in(&self, line: &str) -> bool {
+    /// Whether a line contains its fragments in this order.
+    pub fn is_in(&self, line: &str) -> bool {
         let mut rest = line;
         self.fragments().iter().all(|fragment| {
             let found = rest.split_once(fragment);
@@ -63,7 +61,7 @@ impl Text {
     }
 }
 
-/// All of them, in the order of the files.
+/// All texts, ordered by file.
 pub fn texts() -> Vec<Text> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
@@ -82,10 +80,10 @@ pub fn texts() -> Vec<Text> {
             continue;
         }
         for (line, before, text) in literals(code) {
-            let said = !UNSAID.iter().any(|unsaid| before.ends_with(unsaid));
-            if said && text.trim().contains(' ') {
+            let is_printed = !NOT_PRINTED.iter().any(|call| before.ends_with(call));
+            if is_printed && text.trim().contains(' ') {
                 texts.push(Text {
-                    place: format!("{shown}:{line}"),
+                    location: format!("{shown}:{line}"),
                     text,
                 });
             }
@@ -105,15 +103,15 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Each string literal: its line, the code before it without blanks, and what it stands for.
+/// Each string literal: its line, the code before it without blanks, and its value.
 fn literals(code: &str) -> Vec<(usize, String, String)> {
     let mut found = Vec::new();
     let mut before = String::new();
     let mut rest = code;
     while let Some(first) = rest.chars().next() {
-        let seen = &code[..code.len() - rest.len()];
-        let line = seen.matches('\n').count() + 1;
-        let word = seen.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let read = &code[..code.len() - rest.len()];
+        let line = read.matches('\n').count() + 1;
+        let word = read.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
         if rest.starts_with("//") {
             rest = rest.find('\n').map_or("", |end| &rest[end..]);
         } else if let (false, Some((text, behind))) = (word, raw_string(rest)) {
@@ -122,8 +120,8 @@ fn literals(code: &str) -> Vec<(usize, String, String)> {
             rest = behind;
         } else if first == '"' {
             let (text, behind) = string(&rest[1..]);
-            // Of a `b"…"` or a `c"…"` no text is made.
-            if !seen.ends_with(['b', 'c']) {
+            // Not `b"…"` and `c"…"`.
+            if !read.ends_with(['b', 'c']) {
                 found.push((line, before.clone(), text));
             }
             before.push('"');
@@ -137,7 +135,7 @@ fn literals(code: &str) -> Vec<(usize, String, String)> {
             }
             rest = &rest[first.len_utf8()..];
         }
-        // Only what stands right before a text is ever looked at.
+        // Only the end of it is compared.
         if before.len() > 256 && before.is_ascii() {
             before.drain(..before.len() - 64);
         }

@@ -1,4 +1,4 @@
-//! Patience, its end, and what is said step by step.
+//! Progress, the deadline, and the steps of --verbose.
 
 use nix::sys::signal::Signal;
 
@@ -10,8 +10,8 @@ use crate::support_identities::Source;
 use crate::support_listen::Listened;
 use crate::support_requests::{NAME, one_secret};
 
-/// The lines after five seconds, and that of a signal.
-pub fn patience(page: &mut Page) {
+/// The progress lines, and the line of a signal.
+pub fn progress(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
     azure.secret(NAME, "hunter2");
@@ -20,12 +20,12 @@ pub fn patience(page: &mut Page) {
     let mut run = Listened::start(prod_kv(&azure, &[]));
     run.until("still ");
     azure.release();
-    page.waited(&run.outcome());
+    page.record_all(&run.outcome());
     azure.next(Endpoint::Imds, Response::usual().hold());
     let running = one_secret(&azure, &[]).spawn();
     azure.wait_for(Endpoint::Imds, 2);
     running.signal(Signal::SIGTERM);
-    page.heard(&running.outcome());
+    page.record(&running.outcome());
 }
 
 pub fn deadline(page: &mut Page) {
@@ -40,7 +40,7 @@ pub fn deadline(page: &mut Page) {
     page.run(prod_kv(&azure, &["--timeout=3"]));
 }
 
-/// Several that cannot be read, each for a reason of its own.
+/// Several secrets that cannot be read, each for another reason.
 pub fn several(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
@@ -58,7 +58,7 @@ pub fn several(page: &mut Page) {
     page.run(exec(&azure, words));
 }
 
-/// A run that is held at an endpoint until it has said this.
+/// A run whose request is held until it prints this.
 pub fn listen(azure: &Azure, run: Run, endpoint: Endpoint, until: &str) -> Outcome {
     let before = azure.requests_at(endpoint).len();
     let mut run = Listened::start(run);
@@ -75,17 +75,17 @@ pub fn steps(page: &mut Page) {
     azure.secret(NAME, "hunter2");
     azure.next(Endpoint::Imds, Response::status(503).hold());
     let run = prod_kv(&azure, &["--verbose"]);
-    page.heard(&listen(&azure, run, Endpoint::Imds, "connected to "));
+    page.record(&listen(&azure, run, Endpoint::Imds, "connected to "));
     let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
     page.run(exec(&azure, ["--verbose", token, "--", "/bin/true"]));
     azure.trust(OTHER_TENANT);
     azure.next(Endpoint::Login, Response::usual().hold());
     let run = Source::Workload.exec(&azure, &["--verbose"]);
-    page.heard(&listen(&azure, run, Endpoint::Login, "connected to "));
+    page.record(&listen(&azure, run, Endpoint::Login, "connected to "));
     azure.close(Endpoint::Vault);
     azure.next(Endpoint::Imds, Response::usual().hold());
     let run = one_secret(&azure, &["--verbose", "--timeout=0"]);
-    page.heard(&listen(&azure, run, Endpoint::Imds, "connecting to "));
+    page.record(&listen(&azure, run, Endpoint::Imds, "connecting to "));
 
     let azure = Azure::builder()
         .name("prod.vault.emulator.test")

@@ -1,4 +1,4 @@
-//! What is typed, or written into a manifest, wrongly: said before anything is asked of anyone.
+//! Errors of the command line, settings and references.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,12 +7,12 @@ use super::book::Page;
 use crate::support::{Run, akv_init};
 use crate::support_inherited as inherited;
 
-/// No text.
-fn odd() -> &'static OsStr {
+/// Not UTF-8.
+fn not_utf8() -> &'static OsStr {
     OsStr::from_bytes(b"\xff")
 }
 
-/// `exec` that only says what it would do.
+/// A dry run of `exec`.
 fn dry(words: &[&str]) -> Run {
     akv_init(["exec", "--dry-run"])
         .args(words)
@@ -63,7 +63,7 @@ pub fn command_line(page: &mut Page) {
         &["exec", "--client-id", "a", "--object-id", "b", "true"],
         &["frobnicate"],
         &["exec"],
-        // The two that follow have hints of their own.
+        // These have hints of their own.
         &["exec", "--vault", "kv1.managedhsm.azure.net", "true"],
         &["get", "akv://kv1"],
     ];
@@ -71,7 +71,7 @@ pub fn command_line(page: &mut Page) {
         page.run(akv_init(words));
     }
     for words in [&["get"][..], &["token"], &["exec", "--client-id"]] {
-        page.run(akv_init(words).args([odd()]));
+        page.run(akv_init(words).args([not_utf8()]));
     }
 }
 
@@ -89,7 +89,7 @@ pub fn settings(page: &mut Page) {
     ] {
         page.run(dry(&[]).env(name, value));
     }
-    page.run(dry(&[]).env("AKV_INIT_TIMEOUT", odd()));
+    page.run(dry(&[]).env("AKV_INIT_TIMEOUT", not_utf8()));
     page.run(dry(&["--literal", "DB_PASWORD"]).env("DB_PASSWORD", "secret"));
     let both = dry(&[]).env("AKV_INIT_CLIENT_ID", "a");
     page.run(both.env("AKV_INIT_OBJECT_ID", "b"));
@@ -97,7 +97,7 @@ pub fn settings(page: &mut Page) {
 
 /// In a variable, and most of them also behind `--secret`.
 pub fn references(page: &mut Page) {
-    page.call(&"x".repeat(128), "xxxxxxxx…");
+    page.replace(&"x".repeat(128), "xxxxxxxx…");
     let long = format!("akv://kv1/{}", "x".repeat(128));
     for text in [
         "akv://kv1/",
@@ -166,8 +166,8 @@ pub fn files(page: &mut Page) {
             .args(["/secrets"])
     };
     let (name, path) = ("x".repeat(256), "x/".repeat(2_048) + "x");
-    page.call(&name[..255], "xxxxxxxx");
-    page.call(&path[..255], "x/x/x/x");
+    page.replace(&name[..255], "xxxxxxxx");
+    page.replace(&path[..255], "x/x/x/x");
     for name in ["/a", "a//b", "./a", "a/..", "a\tb", &name, &path] {
         page.run(write(&["--secret", &format!("{name}=akv://kv1/sql-sa")]));
     }
@@ -201,8 +201,8 @@ pub fn files(page: &mut Page) {
         page.run(write(&["--output", output, "--secret", &secret]));
     }
     page.run(write(&["--from-env"]));
-    let odd = OsStr::from_bytes(b"DB_\xff");
-    page.run(write(&["--from-env"]).env(odd, "akv://kv1/sql-sa"));
+    let name = OsStr::from_bytes(b"DB_\xff");
+    page.run(write(&["--from-env"]).env(name, "akv://kv1/sql-sa"));
 }
 
 pub fn plans(page: &mut Page) {

@@ -1,4 +1,4 @@
-//! The vault: what its refusals mean, what is not a vault's answer, and a vault that no cloud knows.
+//! The vault: its errors, unexpected responses, and a vault outside the clouds.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn said(page: &mut Page, azure: &Azure, answer: Response) {
 }
 
 pub fn refusals(page: &mut Page) {
-    // A role that does not come, however long one waits.
+    // A role that is never granted.
     let waits = [Response::rbac(), Response::access_policy()].map(|answer| {
         let azure = Azure::start();
         azure.always(Endpoint::Vault, answer);
@@ -66,11 +66,11 @@ pub fn refusals(page: &mut Page) {
     }
     for (running, azure) in waits {
         page.know(&azure);
-        page.heard(&running.outcome());
+        page.record(&running.outcome());
     }
 }
 
-/// Whatever comes with a 200, or from something else.
+/// Unexpected responses.
 pub fn others(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
@@ -89,7 +89,7 @@ pub fn others(page: &mut Page) {
     }
 }
 
-/// One that has to say what it wants a token for.
+/// A vault that names its resource.
 pub fn unknown(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
