@@ -264,7 +264,7 @@ fn dry_run_prints_the_plan_and_does_nothing() {
         .env("B", format!("akv://{vault}/SA"))
         .env("D", format!("akv://{vault}/sa/{version}"))
         .env("E", "an ordinary value")
-        .env("OLD", "akv://kv1/never-asked-for");
+        .env("OLD", "akv://kv1/not-read");
     let outcome = run.outcome();
     assert!(outcome.planned("identity").concat().contains(&azure.imds()));
     let secrets = outcome.planned("secret");

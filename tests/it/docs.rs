@@ -157,7 +157,7 @@ fn command_lines_of_exec_in_the_readme_are_valid() {
     for line in block.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         assert_eq!(words[..2], ["akv-init", "exec"], "{line}");
-        // /bin/true stands for a program that this machine lacks; --dry-run keeps Azure out of it.
+        // /bin/true replaces a program that this machine lacks; --dry-run keeps Azure out of it.
         let at = words.iter().position(|word| *word == "--").unwrap();
         let mut words = words[1..=at].to_vec();
         words.retain(|word| *word != "--dry-run");

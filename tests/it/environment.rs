@@ -67,7 +67,7 @@ fn value(run: Run, name: &str) -> String {
     value.to_owned()
 }
 
-/// The settings that lead to the stand-in and that COMMAND inherits.
+/// The settings that lead to the fake Azure and that COMMAND inherits.
 fn endpoints(azure: &Azure) -> [String; 2] {
     [
         format!("AZURE_POD_IDENTITY_AUTHORITY_HOST={}", azure.imds()),

@@ -253,7 +253,7 @@ fn containers_get_their_references_from_their_identity() {
                     continue;
                 }
                 assert!(!skipped, "{} has no identity", container.name);
-                let (mut run, wanted) = match words[1].as_str() {
+                let (mut run, expected) = match words[1].as_str() {
                     "write" => {
                         let run = akv_init(["write", "--dry-run"]).args(&words[2..]);
                         let files = words.iter().filter_map(|word| word.split_once('='));
@@ -271,8 +271,8 @@ fn containers_get_their_references_from_their_identity() {
                 for (name, value) in added {
                     run = run.env(name, value);
                 }
-                assert_plan(&run.outcome(), &identity, &wanted);
-                let found = wanted.iter().filter(|(_, value)| is_reference(value));
+                assert_plan(&run.outcome(), &identity, &expected);
+                let found = expected.iter().filter(|(_, value)| is_reference(value));
                 references += found.count();
             }
         }

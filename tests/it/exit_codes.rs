@@ -143,7 +143,7 @@ fn denied_is_77() {
         azure.next(Endpoint::Vault, answer);
         assert_code(one_secret(&azure, &[]), 77);
     }
-    // A token for another resource, which the stand-in refuses by itself.
+    // A token for another resource, which the fake Azure refuses by itself.
     let other = Azure::builder()
         .vault_resource("https://vault.stack.example.com")
         .start();

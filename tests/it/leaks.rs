@@ -145,7 +145,7 @@ fn token_in_an_invalid_response_of_entra_is_not_printed() {
     failures.end();
 }
 
-/// The refusals that the stand-in has by itself, and those of real services.
+/// The refusals of the fake Azure, and those of real services.
 #[test]
 fn refusals_of_the_services_print_no_secret() {
     let azure = Azure::start();

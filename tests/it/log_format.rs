@@ -16,7 +16,7 @@ use settled::{objects, raw_objects, settled, texts};
 /// The maximum length of a line with its end: PIPE_BUF, so that lines of several writers do not mix.
 const LONGEST: usize = 4_096;
 
-/// Any command where the stand-in is Azure.
+/// Any command with the settings that lead to the fake Azure.
 fn run(azure: &Azure, words: &[&str]) -> Run {
     akv_init(words)
         .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
@@ -25,7 +25,7 @@ fn run(azure: &Azure, words: &[&str]) -> Run {
         .env("PATH", "/bin:/usr/bin")
 }
 
-/// A stand-in that holds one secret, and its reference.
+/// A fake Azure that holds one secret, and its reference.
 fn with_secret() -> (Azure, String) {
     let azure = Azure::start();
     azure.secret(NAME, VALUE);
@@ -149,12 +149,12 @@ fn not_executable() -> Value {
     json!({"cause": "not executable", "code": 126, "command": "/", "level": "error"})
 }
 
-/// A run, with what the stand-in answers.
+/// A run, with what the fake Azure answers.
 struct Case {
     name: &'static str,
     words: Vec<String>,
     code: i32,
-    /// What the stand-in answers in place of its usual answers.
+    /// What the fake Azure answers in place of its usual answers.
     answers: Vec<(Endpoint, Response)>,
     variables: Vec<(&'static str, String)>,
 }
@@ -180,7 +180,7 @@ impl Case {
         self
     }
 
-    /// Runs it in this format, with the stand-in's address and a directory that holds one file filled in.
+    /// Runs it in this format, with the fake Azure's address and a directory that holds one file filled in.
     fn run(&self, azure: &Azure, format: &str) -> Outcome {
         let dir = azure.dir().join("dir");
         // The one of the run before.
@@ -446,13 +446,13 @@ fn text_and_json_have_the_same_content() {
             );
         }
         levels.extend(objects.into_iter().map(|object| object["level"].clone()));
-        for said in raw_objects(&json).iter().flat_map(texts) {
-            let said = Outcome {
+        for text in raw_objects(&json).iter().flat_map(texts) {
+            let text = Outcome {
                 stdout: String::new(),
-                stderr: said,
+                stderr: text,
                 ..json.clone()
             };
-            assert_eq!(leak(&azure, &said, &[VALUE, "s3cr3t"]), None, "{name}");
+            assert_eq!(leak(&azure, &text, &[VALUE, "s3cr3t"]), None, "{name}");
         }
     }
     for level in ["debug", "error", "warning"] {
@@ -533,9 +533,9 @@ fn option_takes_precedence_over_the_variable() {
 #[test]
 fn text_of_a_server_cannot_break_a_line() {
     let azure = Azure::start();
-    let said = "quote \" backslash \\ brace } bell \u{7} escape \u{1b}[31m right to left \u{202e} line\nnext \
+    let text = "quote \" backslash \\ brace } bell \u{7} escape \u{1b}[31m right to left \u{202e} line\nnext \
                 \u{7f} \u{85} 世界";
-    let answer = Response::vault_error(400, "Bad\"Parameter\\", Some("In\nner"), said);
+    let answer = Response::vault_error(400, "Bad\"Parameter\\", Some("In\nner"), text);
     azure.always(Endpoint::Vault, answer);
     let text = one_secret(&azure, &["--timeout", "0"]).outcome();
     let json = one_secret(&azure, &["--timeout", "0", "--log-format", "json"]).outcome();
@@ -629,21 +629,21 @@ fn no_field_holds_a_secret() {
         Source::AppService,
     ] {
         let azure = Azure::start();
-        for said in ["you sent {credential}", "{form} {credential} {caller}"] {
+        for text in ["you sent {credential}", "{form} {credential} {caller}"] {
             for status in [400, 401, 403, 503] {
                 let answer =
-                    Response::vault_error(status, "{credential}", Some("{credential}"), said);
+                    Response::vault_error(status, "{credential}", Some("{credential}"), text);
                 azure.always(Endpoint::Vault, answer);
                 let options = ["--verbose", "--timeout", "0", "--log-format", "json"];
                 let outcome = source.exec(&azure, &options).outcome();
                 assert_ne!(outcome.code, Some(0));
                 let texts: String = raw_objects(&outcome).iter().flat_map(texts).collect();
-                let said = Outcome {
+                let text = Outcome {
                     stderr: texts,
                     ..outcome.clone()
                 };
                 assert_eq!(leak(&azure, &outcome, &[VALUE]), None, "{source:?}");
-                assert_eq!(leak(&azure, &said, &[VALUE]), None, "{source:?}");
+                assert_eq!(leak(&azure, &text, &[VALUE]), None, "{source:?}");
             }
         }
         azure.clear(Endpoint::Vault);

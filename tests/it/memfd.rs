@@ -19,14 +19,14 @@ use crate::support_inherited as inherited;
 
 const VALUE: &str = "pa$$w0rd of sa";
 
-/// A stand-in with one secret, `alpha`.
+/// A fake Azure with one secret, `alpha`.
 fn one_secret() -> Azure {
     let azure = Azure::start();
     azure.secret("alpha", VALUE);
     azure
 }
 
-/// A run with these words; the default vault is the stand-in's.
+/// A run with these words; the default vault is the fake Azure's.
 fn run(azure: &Azure, words: &[&str]) -> Run {
     exec(azure, words).env("AKV_INIT_VAULT", azure.vault())
 }

@@ -37,10 +37,10 @@ pub enum Plant {
 
 /// The metadata and content of all that is in a place: equal snapshots mean that nothing was touched.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Snapshot(BTreeMap<PathBuf, Seen>);
+pub struct Snapshot(BTreeMap<PathBuf, Entry>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct Entry {
     inode: u64,
     links: u64,
     mode: u32,
@@ -100,7 +100,7 @@ impl Place {
         self.root.join(name)
     }
 
-    /// A run of `write` with these words and DIR. The default vault is the stand-in's.
+    /// A run of `write` with these words and DIR. The default vault is the fake Azure's.
     pub fn write(&self, azure: &Azure, words: &[&str]) -> Run {
         write(azure, words)
             .args([self.dir()])
@@ -150,9 +150,9 @@ impl Place {
 
     fn lines(&self, content: impl Fn(&Path) -> String) -> Vec<String> {
         let mut lines = Vec::new();
-        self.walk(&self.dir(), &mut |path, seen| {
-            let mode = seen.permissions().mode() & 0o7777;
-            let kind = seen.file_type();
+        self.walk(&self.dir(), &mut |path, metadata| {
+            let mode = metadata.permissions().mode() & 0o7777;
+            let kind = metadata.file_type();
             let name = without_random(relative(&self.dir(), path));
             lines.push(if kind.is_dir() {
                 format!("{name}/ {mode:04o}")
@@ -169,11 +169,11 @@ impl Place {
         lines
     }
 
-    /// All that can be seen of everything here, DIR and what is beside it.
+    /// The metadata and content of DIR and of what is beside it.
     pub fn snapshot(&self) -> Snapshot {
         let mut all = BTreeMap::new();
-        self.walk(&self.root, &mut |path, seen| {
-            let kind = seen.file_type();
+        self.walk(&self.root, &mut |path, metadata| {
+            let kind = metadata.file_type();
             let content = if kind.is_symlink() {
                 let target = fs::read_link(path).unwrap();
                 target.into_os_string().into_encoded_bytes()
@@ -182,18 +182,18 @@ impl Place {
             } else {
                 Vec::new()
             };
-            let seen = Seen {
-                inode: seen.ino(),
-                links: seen.nlink(),
-                mode: seen.mode(),
-                owner: (seen.uid(), seen.gid()),
+            let metadata = Entry {
+                inode: metadata.ino(),
+                links: metadata.nlink(),
+                mode: metadata.mode(),
+                owner: (metadata.uid(), metadata.gid()),
                 times: [
-                    (seen.mtime(), seen.mtime_nsec()),
-                    (seen.ctime(), seen.ctime_nsec()),
+                    (metadata.mtime(), metadata.mtime_nsec()),
+                    (metadata.ctime(), metadata.ctime_nsec()),
                 ],
                 content,
             };
-            all.insert(path.to_owned(), seen);
+            all.insert(path.to_owned(), metadata);
         });
         Snapshot(all)
     }
@@ -227,9 +227,9 @@ impl Place {
     fn walk(&self, directory: &Path, visit: &mut impl FnMut(&Path, &fs::Metadata)) {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("its entries").path();
-            let seen = fs::symlink_metadata(&path).expect("it is still there");
-            visit(&path, &seen);
-            if seen.is_dir() {
+            let metadata = fs::symlink_metadata(&path).expect("it is still there");
+            visit(&path, &metadata);
+            if metadata.is_dir() {
                 self.walk(&path, visit);
             }
         }
@@ -244,14 +244,14 @@ impl Drop for Place {
         // A test that failed may have left it without permissions.
         let _ = fs::set_permissions(self.dir(), fs::Permissions::from_mode(0o755));
         let removed = fs::remove_dir_all(&self.root);
-        let said = removed.is_ok() || std::thread::panicking();
-        assert!(said, "`{}` cannot be removed", self.root.display());
+        let done = removed.is_ok() || std::thread::panicking();
+        assert!(done, "`{}` cannot be removed", self.root.display());
     }
 }
 
 /// Whether what is in this directory is in memory.
 pub fn is_tmpfs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|seen| seen.filesystem_type() == TMPFS_MAGIC)
+    statfs(path).is_ok_and(|metadata| metadata.filesystem_type() == TMPFS_MAGIC)
 }
 
 /// Changes permissions, whatever the umask.

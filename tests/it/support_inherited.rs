@@ -32,7 +32,7 @@ pub fn restore(command: &mut Command, signals: &'static [Signal]) {
     before_exec(command, move || {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         for signal in signals {
-            // SAFETY: the default action runs no code of ours.
+            // SAFETY: the default action runs no code.
             unsafe { sigaction(*signal, &default) }?;
         }
         Ok(())

@@ -95,14 +95,14 @@ fn permissions_are_those_of_mode_whatever_the_umask() {
                 let run = place.write(&azure, &[options, &words].concat());
                 let run = run.with(|command| inherited::mask_files(command, mask));
                 place.quiet(&run.outcome());
-                let seen = |name: &str| fs::metadata(place.path(name)).unwrap().mode() & 0o7777;
+                let found = |name: &str| fs::metadata(place.path(name)).unwrap().mode() & 0o7777;
                 assert_eq!(
-                    (seen("a"), seen("sub"), seen("sub/b")),
+                    (found("a"), found("sub"), found("sub/b")),
                     (mode, directory, mode),
                     "{layout}, umask {mask:03o}"
                 );
                 if layout == "atomic" {
-                    assert_eq!(seen("..data"), directory, "umask {mask:03o}");
+                    assert_eq!(found("..data"), directory, "umask {mask:03o}");
                 }
             }
         }
@@ -161,10 +161,10 @@ fn new_directory_inherits_the_group_and_the_setgid_bit() {
             ("one/two/a", 0o440),
             (".", 0o2775),
         ] {
-            let seen = fs::metadata(place.path(name)).unwrap();
+            let found = fs::metadata(place.path(name)).unwrap();
             let group = fs::metadata(place.dir()).unwrap().gid();
             assert_eq!(
-                (seen.mode() & 0o7777, seen.gid()),
+                (found.mode() & 0o7777, found.gid()),
                 (mode, group),
                 "{layout}: {name}"
             );

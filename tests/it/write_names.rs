@@ -17,7 +17,7 @@ use crate::support_requests::connections;
 const CONFIG: (i32, &str) = (78, "config");
 const USAGE: (i32, &str) = (64, "usage");
 
-/// A stand-in that must not receive a request, and a directory that must stay empty.
+/// A fake Azure that must not receive a request, and a directory that must stay empty.
 struct Refusals {
     azure: Azure,
     place: Place,

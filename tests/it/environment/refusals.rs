@@ -4,7 +4,7 @@ use crate::azure::{Azure, Endpoint};
 use crate::support::{Failure, Run, akv_init, exec};
 use crate::support_inherited as inherited;
 
-/// A run that needs no stand-in, since it ends before any request.
+/// A run that needs no fake Azure, since it ends before any request.
 fn run(words: &[&str]) -> Run {
     let run = akv_init(["exec", "--timeout", "0"]).args(words);
     run.args(["/bin/true"])

@@ -72,9 +72,12 @@ fn path_of_the_caller_is_searched_even_if_unset_for_command() {
         0o755,
     );
     let outcome = akv_init(["exec", "--unset", "PATH", "tool"]).env("PATH", scratch.path(""));
-    let said = outcome.outcome();
+    let outcome = outcome.outcome();
     // The shell's own default may stand there, ours may not.
-    assert!(!said.stdout_alone().contains(&scratch.path("")), "{said:?}");
+    assert!(
+        !outcome.stdout_alone().contains(&scratch.path("")),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -41,8 +41,8 @@ fn written_secret_is_not_printed() {
         // The files are created, verified and replaced.
         for value in [SECRET, SECRET, "LEAKofSECRET, rotated\n"] {
             azure.secret("leak", value);
-            let said = silent(&azure, place.write(&azure, &words).outcome(), 0);
-            assert!(said.contains("debug: "), "{said}");
+            let stderr = silent(&azure, place.write(&azure, &words).outcome(), 0);
+            assert!(stderr.contains("debug: "), "{stderr}");
             assert_eq!(place.read("sub/b"), value.as_bytes());
         }
         let manifest = match layout {
@@ -108,9 +108,9 @@ fn secret_that_a_format_cannot_hold_is_not_printed() {
             "--output",
             output,
         ];
-        let said = silent(&azure, place.write(&azure, &words).outcome(), 78);
+        let stderr = silent(&azure, place.write(&azure, &words).outcome(), 78);
         for length in [value.len(), value.chars().count()] {
-            assert!(!said.contains(&format!(" {length} ")), "{said}");
+            assert!(!stderr.contains(&format!(" {length} ")), "{stderr}");
         }
         assert_eq!(place.tree(), NO_OPTIONS);
     }

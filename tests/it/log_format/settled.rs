@@ -62,7 +62,7 @@ pub fn texts(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A text with `N` for how long something took or has left, `ID` for what was given out to be asked for, and without
+/// A text with `N` for durations, `ID` for request ids, and without
 /// the time of day.
 pub fn settled(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();

@@ -9,7 +9,7 @@ use crate::support::{Run, akv_init};
 use crate::support_identities::{Source, with};
 use crate::support_requests::NAME;
 
-/// A run that looks at a secret of the vault, through the stand-in's proxy.
+/// A run that looks at a secret of the vault, through the fake Azure's proxy.
 fn check(azure: &Azure, source: Source, words: &[&str]) -> Run {
     let run = akv_init(["check"])
         .args(words)

@@ -24,14 +24,14 @@ fn unknown(packet: &mut [u8; 512], length: usize) -> usize {
             packet[length..][..ADDRESS.len()].copy_from_slice(ADDRESS);
             length + ADDRESS.len()
         }
-        (true, false) => said(packet, length, 0),
-        (false, _) => said(packet, length, 3),
+        (true, false) => respond(packet, length, 0),
+        (false, _) => respond(packet, length, 3),
     }
 }
 
 /// The server's own failure (SERVFAIL).
 fn failing(packet: &mut [u8; 512], length: usize) -> usize {
-    said(packet, length, 2)
+    respond(packet, length, 2)
 }
 
 /// No response.
@@ -40,7 +40,7 @@ fn silent(_: &mut [u8; 512], _: usize) -> usize {
 }
 
 /// No record, for this reason (RFC 1035, 4.1.1).
-fn said(packet: &mut [u8; 512], length: usize, code: u8) -> usize {
+fn respond(packet: &mut [u8; 512], length: usize, code: u8) -> usize {
     packet[2..4].copy_from_slice(&[0x81, 0x80 | code]);
     length
 }

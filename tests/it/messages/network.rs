@@ -79,7 +79,7 @@ fn with_too_few_descriptors(azure: &Azure) -> Outcome {
         "prlimit (util-linux) is here"
     );
     let written = token.and_then(|mut token| token.write_all(b"a token"));
-    written.expect("somebody reads it");
+    written.expect("the server reads it");
     running.outcome()
 }
 
@@ -99,13 +99,13 @@ pub fn certificates(page: &mut Page) {
     }
     let azure = Azure::start();
     page.know(&azure);
-    for said in [
+    for bytes in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         // Fatal alerts: handshake_failure, internal_error.
         b"\x15\x03\x03\x00\x02\x02\x28",
         b"\x15\x03\x03\x00\x02\x02\x50",
     ] {
-        let vault = says(said);
+        let vault = says(bytes);
         page.replace(&vault, "vault.example.com");
         let secret = format!("DB_PASSWORD=akv://{vault}/sql-sa");
         let run = crate::support::exec(&azure, ["--timeout=0", "--secret", &secret, "true"]);

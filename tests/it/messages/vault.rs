@@ -7,7 +7,7 @@ use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Run, exec};
 use crate::support_requests::NAME;
 
-/// A vault by its real name, through the stand-in's proxy.
+/// A vault by its real name, through the fake Azure's proxy.
 pub fn prod_kv(azure: &Azure, options: &[&str]) -> Run {
     let secret = format!("DB_PASSWORD=akv://prod-kv/{NAME}");
     exec(azure, options)
@@ -15,7 +15,7 @@ pub fn prod_kv(azure: &Azure, options: &[&str]) -> Run {
         .env("HTTPS_PROXY", azure.proxy())
 }
 
-fn said(page: &mut Page, azure: &Azure, answer: Response) {
+fn response(page: &mut Page, azure: &Azure, answer: Response) {
     azure.next(Endpoint::Vault, answer);
     page.run(prod_kv(azure, &["--timeout=0"]));
 }
@@ -62,7 +62,7 @@ pub fn refusals(page: &mut Page) {
         Response::throttled(),
         Response::status(503),
     ] {
-        said(page, &azure, answer);
+        response(page, &azure, answer);
     }
     for (running, azure) in waits {
         page.know(&azure);
@@ -85,7 +85,7 @@ pub fn others(page: &mut Page) {
         Response::garbage(),
         Response::status(200).header("X-Long", &"x".repeat(20 * 1024)),
     ] {
-        said(page, &azure, answer);
+        response(page, &azure, answer);
     }
 }
 

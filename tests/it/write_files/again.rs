@@ -76,8 +76,8 @@ fn file_of_another_user_is_replaced() {
         let words = ["--layout", layout, "--secret", "a=alpha"];
         place.wrote(&azure, &words);
         let before = place.inode("a");
-        let somebody = geteuid().as_raw() + 1;
-        let given = chown(place.path("a"), Some(somebody), None);
+        let other = geteuid().as_raw() + 1;
+        let given = chown(place.path("a"), Some(other), None);
         // Only root can create such a file.
         assert_eq!(given.is_ok(), geteuid().is_root());
         place.wrote(&azure, &words);

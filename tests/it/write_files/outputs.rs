@@ -91,7 +91,7 @@ fn from_env_writes_a_file_for_each_reference() {
             "app.token",
             format!("@Microsoft.KeyVault(SecretUri=https://{vault}/secrets/beta)"),
         )
-        .env("OTHER", "akv://kv1/never-asked-for")
+        .env("OTHER", "akv://kv1/not-read")
         .env("PLAIN", "a value")
         .env("EMPTY", "");
     place.quiet(&run.outcome());

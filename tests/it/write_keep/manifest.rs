@@ -65,9 +65,9 @@ fn manifest_has_the_permissions_of_the_files() {
             "0000" => "0400",
             mode => mode,
         };
-        let seen = earlier.place.names();
-        assert_eq!(seen[0], format!("{MANIFEST} {own}"));
-        assert_eq!(seen.len(), 2, "{seen:?}");
+        let found = earlier.place.names();
+        assert_eq!(found[0], format!("{MANIFEST} {own}"));
+        assert_eq!(found.len(), 2, "{found:?}");
     }
     let earlier = Earlier::run("atomic", &ONE);
     earlier.wrote(&ONE);

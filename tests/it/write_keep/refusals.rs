@@ -48,7 +48,7 @@ fn refusal_of_the_vault_is_final() {
             never_kept(&earlier, |run| run, cause);
         }
         earlier.azure.clear(Endpoint::Vault);
-        // The stand-in's own answer.
+        // The fake Azure's own answer.
         earlier.azure.put(Stored {
             enabled: false,
             ..Stored::new("alpha", "first")

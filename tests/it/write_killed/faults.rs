@@ -81,25 +81,25 @@ fn one_call_fails(scenario: Scenario, least: usize, points: Points) {
                 false => Then::GoOn,
             }
         });
-        let said = volume.without_warning(&outcome.stderr);
+        let stderr = volume.without_warning(&outcome.stderr);
         match fate(&stage.calls, index) {
             Fate::RolledBack => {
-                assert_eq!(said.lines().count(), 1, "{context}: {said}");
+                assert_eq!(stderr.lines().count(), 1, "{context}: {stderr}");
                 let failure = outcome.failure(73, "cannot create");
                 failure.names(&format!("`{}", volume.word())).unhinted();
                 assert_eq!(exactly(&volume), before, "{context}");
                 return;
             }
             Fate::Done => quiet(&volume, &outcome, &context),
-            Fate::DoneUnlocked => warned(&outcome, &said, &context),
+            Fate::DoneUnlocked => warned(&outcome, &stderr, &context),
             Fate::LeftOver => {
                 let warnings = outcome.lines_of("warning").len() == outcome.json_lines().len();
-                assert!(outcome.code == Some(0) && warnings, "{context}: {said}");
+                assert!(outcome.code == Some(0) && warnings, "{context}: {stderr}");
                 let left = left_over(&volume);
                 // While the current set is unknown, nothing is removed.
                 let known = path_of(&stage.calls[index]) != "..data";
                 assert!(
-                    left.is_empty() || !known || !said.is_empty(),
+                    left.is_empty() || !known || !stderr.is_empty(),
                     "{context}: {left:?}"
                 );
                 scenario.whole(&volume, &context);
@@ -113,10 +113,13 @@ fn one_call_fails(scenario: Scenario, least: usize, points: Points) {
 }
 
 /// Asserts success with one warning.
-fn warned(outcome: &Outcome, said: &str, context: &str) {
-    assert_eq!(outcome.code, Some(0), "{context}: {said}");
+fn warned(outcome: &Outcome, stderr: &str, context: &str) {
+    assert_eq!(outcome.code, Some(0), "{context}: {stderr}");
     let warnings = outcome.lines_of("warning").len() == outcome.json_lines().len();
-    assert!(warnings && said.lines().count() == 1, "{context}: {said}");
+    assert!(
+        warnings && stderr.lines().count() == 1,
+        "{context}: {stderr}"
+    );
 }
 
 /// From these calls on, all that `fails` selects fail.
@@ -141,20 +144,20 @@ fn all_calls_fail(layout: Layout, errno: Errno, fails: fn(&Call) -> bool, points
         });
         scenario.whole(&volume, &context);
         stage.keeps_only_right_values(scenario, &volume, &context);
-        let said = volume.without_warning(&outcome.stderr);
+        let stderr = volume.without_warning(&outcome.stderr);
         if outcome.code == Some(0) {
             let contents = read_set(&volume, "", NEW.iter().map(|(name, _)| *name));
-            assert_eq!(contents, volume::contents(NEW), "{context}: {said}");
+            assert_eq!(contents, volume::contents(NEW), "{context}: {stderr}");
         } else {
-            assert_eq!(outcome.code, Some(73), "{context}: {said}");
+            assert_eq!(outcome.code, Some(73), "{context}: {stderr}");
             let mut after = exactly(&volume);
             let left = left_over(&volume);
             after.retain(|path, _| !left.iter().any(|name| path.starts_with(name)));
             // A second failure means that the first one could not be rolled back.
-            if said.matches(errno.desc()).count() == 1 {
-                assert_eq!(after, before, "{context}: {said}");
-                let unsaid = left.iter().find(|name| !said.contains(*name));
-                assert_eq!(unsaid, None, "{context}: {said}");
+            if stderr.matches(errno.desc()).count() == 1 {
+                assert_eq!(after, before, "{context}: {stderr}");
+                let unnamed = left.iter().find(|name| !stderr.contains(*name));
+                assert_eq!(unnamed, None, "{context}: {stderr}");
             }
         }
         scenario.next_run_completes(&stage.azure, &volume, &context);

@@ -22,10 +22,10 @@ pub struct Scenario {
     pub keeps: bool,
 }
 
-/// The stand-in, the initial volume, and the calls of an undisturbed run.
+/// The fake Azure, the initial volume, and the calls of an undisturbed run.
 pub struct Stage {
     pub azure: Azure,
-    /// A stand-in whose identity endpoint is closed.
+    /// A fake Azure whose identity endpoint is closed.
     closed: Azure,
     pub template: Place,
     pub calls: Vec<Call>,

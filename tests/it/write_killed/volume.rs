@@ -53,7 +53,7 @@ impl Layout {
     }
 }
 
-/// A stand-in whose vault holds the secrets of both sets.
+/// A fake Azure whose vault holds the secrets of both sets.
 pub fn azure() -> Azure {
     let azure = Azure::start();
     for (_, secret) in OLD.iter().chain(NEW) {
@@ -128,8 +128,8 @@ pub fn holds(place: &Place, layout: Layout, set: &Set, manifest: bool, context: 
     if manifest {
         expected.insert(format!("{home}{MANIFEST} {MODE:04o} {{…}}"));
     }
-    let seen = place.tree();
-    assert_eq!(seen, Vec::from_iter(expected), "{context}");
+    let found = place.tree();
+    assert_eq!(found, Vec::from_iter(expected), "{context}");
 }
 
 /// The contents of a set.
