@@ -60,6 +60,77 @@ impl Cause {
     }
 }
 
+/// What went wrong with a request. `http::retry` says for each whether there is another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    // Connections.
+    /// DNS has no such name, or no address for it.
+    NameNotFound,
+    /// The name servers do not answer.
+    NameServerTimeout,
+    /// Nothing listens on the port, perhaps not yet.
+    ConnectionRefused,
+    /// No route to the address.
+    NoRoute,
+    /// No connection in time.
+    ConnectTimeout,
+    /// A connection, and no response in time.
+    ResponseTimeout,
+    /// The deadline came before a response: says nothing about the service.
+    DeadlineExceeded,
+    /// The deadline came before a connection.
+    DeadlineExceededConnecting,
+    /// The connection broke before the response was complete.
+    ConnectionLost,
+    /// The proxy refuses the tunnel.
+    ProxyRefused,
+    /// The proxy does not reach the host.
+    ProxyFailed,
+    /// The certificate is not trusted, or not valid for this host.
+    Certificate,
+    /// The certificate has expired, or is not valid yet.
+    CertificateExpired,
+    /// Not TLS, not HTTP, a redirect, too long, not JSON: not from Azure.
+    UnexpectedResponse,
+    // Any service.
+    /// 429.
+    Throttled,
+    /// 408 and 5xx.
+    ServerError,
+    // Identity endpoints.
+    /// IMDS: 404 and 410 while it is being updated.
+    EndpointUpdating,
+    /// NMI: 403 and 404 while it assigns the identity to the pod.
+    IdentityNotYetAssigned,
+    /// App Service's endpoint: 500, for a moment or for a resource that does not exist.
+    MaybeBadResource,
+    /// The identity does not exist, or there are several and none is selected.
+    IdentityNotFound,
+    /// There is no managed identity on this machine.
+    NotOnAzure,
+    // Entra.
+    /// The assertion matches no federated credential: intermittent even when the credential exists, and for minutes
+    /// after it was created.
+    FederationMismatch,
+    /// The assertion is outside its validity period: the file may have been replaced meanwhile.
+    AssertionExpired,
+    /// The credential, or the client, is refused.
+    CredentialRefused,
+    /// The tenant, resource or client in the settings does not exist.
+    InvalidSettings,
+    // Key Vault.
+    /// 403 because a role or an access policy is missing, which may be assigned soon.
+    AccessNotGranted,
+    /// 401: the access token is not valid yet by the vault's clock.
+    TokenNotYetValid,
+    /// 401 AKV10046: the vault could not fetch Entra's signing keys.
+    SigningKeysUnavailable,
+    /// Any other 401 or 403.
+    AccessRefused,
+    /// No such secret or version, or it is disabled.
+    SecretNotFound,
+}
+
 /// Why something failed. No part of it ever holds a secret. Boxed, so that a `Result` of a small value stays small.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Parts>);

@@ -259,7 +259,7 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<Event>) -> Result<Vec<Secret>, Erro
     }
     let secrets: Option<Vec<Secret>> = found.into_iter().collect();
     let Some(secrets) = secrets else {
-        let error = Error::new(Cause::Unavailable, "no answer before the deadline");
+        let error = Error::new(Cause::Unavailable, "no response before the deadline");
         return Err(match signals::current() {
             None => error,
             Some(waiting) => error

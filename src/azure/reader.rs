@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::azure::identity::{AccessToken, Source, TokenRequest};
-use crate::azure::key_vault::{KeyVault, NotRead, SecretBundle};
+use crate::azure::key_vault::{KeyVault, SecretBundle};
 use crate::azure::tokens::Tokens;
 use crate::error::Error;
 use crate::http::Http;
@@ -55,7 +55,11 @@ impl Reader {
     ) -> Result<SecretBundle, Missed> {
         let asked = match &secret.resource {
             Some(_) => None,
-            None => Some(vault.ask(http, secret, purpose).map_err(Missed::Secret)?),
+            None => Some(
+                vault
+                    .challenge(http, secret, purpose)
+                    .map_err(Missed::Secret)?,
+            ),
         };
         let ask = match (&secret.resource, &asked) {
             (Some(resource), _) => TokenRequest {
@@ -72,31 +76,27 @@ impl Reader {
             (None, None) => unreachable!("a vault that is not known was asked above"),
         };
         let token = self.token(http, &ask).map_err(Missed::Token)?;
-        match vault.read(http, secret, &token, purpose) {
-            Ok(bundle) => Ok(bundle),
-            Err(NotRead::Tenant(tenant, error)) => {
-                let known = ask
-                    .tenant
-                    .is_some_and(|asked| asked.eq_ignore_ascii_case(&tenant));
-                if known || !self.source.is_other_tenant(&tenant) {
-                    return Err(Missed::Secret(error));
-                }
-                log::debug(|| {
-                    let text = format!("the vault wants a token of tenant {tenant}");
-                    log::Event::new(text).fact("tenant", tenant.as_str())
-                });
-                let tenant = Some(tenant.as_str());
-                let token = self
-                    .token(http, &TokenRequest { tenant, ..ask })
-                    .map_err(Missed::Token)?;
-                match vault.read(http, secret, &token, purpose) {
-                    Ok(bundle) => Ok(bundle),
-                    Err(NotRead::Failed(error) | NotRead::Tenant(_, error)) => {
-                        Err(Missed::Secret(error))
-                    }
-                }
-            }
-            Err(NotRead::Failed(error)) => Err(Missed::Secret(error)),
+        let error = match vault.read(http, secret, &token, purpose) {
+            Ok(bundle) => return Ok(bundle),
+            Err(error) => error,
+        };
+        let tenant = error.get_fact("tenant").filter(|tenant| {
+            let used = ask.tenant.unwrap_or_default();
+            !used.eq_ignore_ascii_case(tenant) && self.source.is_other_tenant(tenant)
+        });
+        if tenant.is_none() {
+            return Err(Missed::Secret(error));
         }
+        log::debug(|| {
+            let tenant = tenant.unwrap_or_default();
+            log::Event::new(format!("the vault requires a token of tenant {tenant}"))
+                .fact("tenant", tenant)
+        });
+        let token = self
+            .token(http, &TokenRequest { tenant, ..ask })
+            .map_err(Missed::Token)?;
+        vault
+            .read(http, secret, &token, purpose)
+            .map_err(Missed::Secret)
     }
 }

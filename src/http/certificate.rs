@@ -46,6 +46,17 @@ impl Certificate {
         self.names.iter().find(is_for).map(String::as_str)
     }
 
+    /// Its names, at most three of them.
+    pub fn names_text(&self) -> String {
+        match self.names.as_slice() {
+            [] => "no hostname".to_owned(),
+            [first, second, rest @ ..] if rest.len() > 1 => {
+                format!("{first}, {second} and {} other names", rest.len())
+            }
+            few => few.join(", "),
+        }
+    }
+
     /// Whether it is valid at a time, in Unix seconds.
     pub fn is_valid_at(&self, time: i64) -> bool {
         (self.not_before..=self.not_after).contains(&time)

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::Response;
+use super::response::Response;
 use crate::date;
 
 /// What servers' clocks said: of each origin how far it is ahead of ours, in seconds.

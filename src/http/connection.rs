@@ -1,15 +1,15 @@
-//! The connector: a proxy's tunnel or TCP, then TLS; and connections that were opened before they were needed.
+//! The connector: a proxy's tunnel or TCP, then TLS; and connections that are opened before they are needed.
 //!
-//! ureq asks its connector for a connection when its pool has none. [`PooledConnector`] first gives away one that was opened
-//! early. Whether the last request of a thread got a connection anew decides whether a broken one counts as an attempt.
+//! ureq calls its connector when its pool has no connection. [`PooledConnector`] returns one that was opened early, if
+//! there is one. Whether a request's connection was new decides whether a broken one counts as an attempt.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::Resolver;
@@ -25,81 +25,80 @@ use crate::request::host::without_brackets;
 
 /// The longest header value that we send: Azure's front ends take about as much of a token.
 pub const LONGEST_HEADER: usize = 16 * 1024;
-/// ureq wants the whole head of a response in its buffer; Entra's has about 3 KiB. A little less than that is the limit, so
-/// that a longer head is an error and not a buffer without room, which looks like the end of the stream.
+/// ureq needs all headers of a response in its buffer; Entra's have about 3 KiB.
 pub const INPUT_BUFFER: usize = 16 * 1024;
-/// The longest head of a response.
-pub const LONGEST_HEAD: usize = INPUT_BUFFER - 1024;
-/// ureq wants each header of a request whole in its buffer.
+/// The longest headers of a response. Less than the buffer, so that longer ones are an error and not a full buffer, which
+/// looks like the end of the stream.
+pub const LONGEST_HEADERS: usize = INPUT_BUFFER - 1024;
+/// ureq needs each header of a request as a whole in its buffer.
 pub const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
-/// Below TLS nothing has to be whole, but for what a proxy says. Every buffer is filled with zeros, so it is memory.
+/// Below TLS only a proxy's response has to fit. Small, since every buffer is zeroed and so uses memory.
 pub const STREAM_BUFFER: usize = 4 * 1024;
 
 type Tunnel = ChainedConnector<(), (), ConnectProxyConnector>;
 type Stream = ChainedConnector<(), Tunnel, TcpConnector>;
 type Chain = ChainedConnector<(), Stream, TlsConnector>;
 
-/// How a request of this thread came by its connection.
+/// Where the connection of a request comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// One that had waited, or ureq's own from an earlier request.
+pub enum ConnectionOrigin {
+    /// One that was opened early, or for an earlier request.
     Reused,
-    /// Not yet: it is still being opened.
+    /// It is being opened for this request.
     Opening,
-    /// One of its own.
-    Opened,
+    /// It was opened for this request.
+    New,
 }
 
 thread_local! {
-    static HOW: Cell<How> = const { Cell::new(How::Reused) };
-    static VERSION: Cell<Option<ProtocolVersion>> = const { Cell::new(None) };
+    static ORIGIN: Cell<ConnectionOrigin> = const { Cell::new(ConnectionOrigin::Reused) };
+    static HANDSHAKE: RefCell<Option<Handshake>> = const { RefCell::new(None) };
 }
 
-/// Before this thread opens a connection.
-pub fn forget_version() {
-    VERSION.set(None);
+/// A handshake that succeeded.
+pub struct Handshake {
+    /// The version that was agreed on.
+    pub version: Option<ProtocolVersion>,
+    /// The server's certificate, and the intermediate ones.
+    pub certificates: Vec<CertificateDer<'static>>,
 }
 
-/// The TLS version of the last connection that this thread opened.
-pub fn version() -> Option<&'static str> {
-    match VERSION.get()? {
-        ProtocolVersion::TLSv1_2 => Some("TLS 1.2"),
-        ProtocolVersion::TLSv1_3 => Some("TLS 1.3"),
-        _ => None,
-    }
+/// The last handshake of this thread, once.
+pub fn take_handshake() -> Option<Handshake> {
+    HANDSHAKE.take()
 }
 
-/// Before a request of this thread.
-pub fn forget_how_connected() {
-    HOW.set(How::Reused);
+/// Forgets where the last connection of this thread came from: to be called before a request.
+pub fn forget_connection_origin() {
+    ORIGIN.set(ConnectionOrigin::Reused);
 }
 
-/// After it.
-pub fn how_connected() -> How {
-    HOW.get()
+/// Where the connection of this thread's last request came from.
+pub fn connection_origin() -> ConnectionOrigin {
+    ORIGIN.get()
 }
 
-/// The connections to one origin that nobody uses yet, and how to make more.
+/// The connections to one origin that are open and not used yet, and how to open others.
 pub struct Connections {
     /// Scheme, host and port.
     pub origin: Uri,
     chain: Chain,
     /// The origin's addresses, the same for connections opened early and for ureq's.
-    pub names: ServiceResolver,
-    waiting: Mutex<Vec<Box<dyn Transport>>>,
+    pub resolver: ServiceResolver,
+    idle: Mutex<Vec<Box<dyn Transport>>>,
 }
 
 impl Connections {
-    /// None yet. `origin` has a scheme and a host.
-    pub fn new(origin: Uri, tls: Arc<ClientConfig>, names: ServiceResolver) -> Self {
+    /// No connections yet. `origin` has a scheme and a host.
+    pub fn new(origin: Uri, tls: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
         Connections {
             origin,
-            names,
+            resolver,
             chain:
                 ().chain(ConnectProxyConnector::default())
                     .chain(TcpConnector::default())
                     .chain(TlsConnector(tls)),
-            waiting: Mutex::new(Vec::new()),
+            idle: Mutex::new(Vec::new()),
         }
     }
 
@@ -123,21 +122,21 @@ impl Connections {
         };
         let config = agent.config();
         let addrs = match config.proxy() {
-            Some(_) => self.names.empty(),
-            None => self.names.resolve(&self.origin, config, timeout)?,
+            Some(_) => self.resolver.empty(),
+            None => self.resolver.resolve(&self.origin, config, timeout)?,
         };
-        let again = self.clone();
+        let connections = self.clone();
         let details = ConnectionDetails {
             uri: &self.origin,
             addrs,
             config,
             request_level: false,
-            resolver: &self.names,
+            resolver: &self.resolver,
             now: Instant::now(),
             timeout,
             current_time: Arc::new(Instant::now),
-            run_connector: Arc::new(move |details| again.connect(details)),
-            // ureq uses it to shut an agent down while it works; ours end with the process.
+            run_connector: Arc::new(move |details| connections.connect(details)),
+            // For shutting an agent down; ours end with the process.
             register_shutdown: Arc::new(|_| Ok(())),
         };
         self.connect(&details)
@@ -152,11 +151,11 @@ impl Connections {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn Transport>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What ureq asks for a connection.
+/// ureq's connector.
 pub struct PooledConnector(pub Arc<Connections>);
 
 impl Connector for PooledConnector {
@@ -171,15 +170,14 @@ impl Connector for PooledConnector {
         let origin = &self.0.origin;
         let to_origin = origin.scheme() == details.uri.scheme()
             && origin.authority() == details.uri.authority();
-        // Not asked whether it is still open: unread session tickets look like a fault to such a probe, and a peer may
-        // close a moment later anyway. `Service::send` repeats what a dead one costs.
-        if to_origin && let Some(waiting) = self.0.lock().pop() {
-            return Ok(Some(waiting));
+        // Without a probe whether it is still open: unread session tickets fail such a probe, and a peer may close a
+        // moment later anyway. `Service::send` repeats a request whose connection was closed.
+        if to_origin && let Some(idle) = self.0.lock().pop() {
+            return Ok(Some(idle));
         }
-        // Before it is open: a handshake that breaks off was on a connection of our own, too.
-        HOW.set(How::Opening);
+        ORIGIN.set(ConnectionOrigin::Opening);
         let opened = self.0.connect(details)?;
-        HOW.set(How::Opened);
+        ORIGIN.set(ConnectionOrigin::New);
         Ok(Some(opened))
     }
 }
@@ -190,7 +188,7 @@ impl fmt::Debug for PooledConnector {
     }
 }
 
-/// Wraps a connection in TLS where the URL says https. As ureq's own, with our configuration: see Cargo.toml.
+/// Adds TLS to a connection where the URL is https. As ureq's own, with our configuration: see Cargo.toml.
 struct TlsConnector(Arc<ClientConfig>);
 
 impl<In: Transport> Connector<In> for TlsConnector {
@@ -219,7 +217,10 @@ impl<In: Transport> Connector<In> for TlsConnector {
         );
         stream.set_timeout(details.timeout);
         connection.complete_io(&mut stream)?;
-        VERSION.set(connection.protocol_version());
+        HANDSHAKE.set(Some(Handshake {
+            version: connection.protocol_version(),
+            certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
+        }));
         Ok(Some(Either::B(TlsTransport {
             buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
             stream: StreamOwned::new(connection, stream),

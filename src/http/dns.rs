@@ -1,9 +1,8 @@
 //! Host names to addresses.
 //!
-//! In Kubernetes `ndots:5` and a search list make one look-up of a vault's name eight queries. So: /etc/hosts for the
-//! name as it is, then DNS with a dot at the name's end, which searches nothing, then as written, for names that only
-//! a search list completes. A and AAAA are asked one after the other, so that a name server that fails for AAAA does
-//! not spoil the response for A, as it does where the C library asks for both at once.
+//! In Kubernetes, `ndots:5` and a search list make eight queries of one lookup of a vault's name. So the order is:
+//! /etc/hosts; DNS with a dot at the name's end, which uses no search list; DNS with the search list. A is queried before
+//! AAAA, and not together, since then the C library fails if a name server fails for AAAA only.
 
 use std::fmt;
 use std::fs;
@@ -20,20 +19,19 @@ use ureq::unversioned::transport::NextTimeout;
 use crate::os::{Family, LookupError, addresses};
 use crate::request::host::without_brackets;
 
-/// So many addresses of one name are tried.
+/// The number of a name's addresses that are tried.
 const MAX_ADDRESSES: usize = 16;
-/// Connections that are opened together ask once; a later try asks again, for the response may have changed.
-const REMEMBERED: Duration = Duration::from_secs(1);
+/// Connections that are opened together share one lookup; a later attempt repeats it.
+const CACHED: Duration = Duration::from_secs(1);
 
-type Response = Result<Vec<IpAddr>, LookupError>;
+type Lookup = Result<Vec<IpAddr>, LookupError>;
 
-/// The resolver of one service, in as many hands as it takes. The lock is held during a look-up: whoever comes
-/// meanwhile wants the same answer.
+/// The resolver of one service. The lock is held during a lookup, so that other threads wait for its result.
 #[derive(Clone, Default)]
 pub struct ServiceResolver {
-    /// What is looked up in place of the URL's host.
+    /// The host that is looked up instead of the URL's.
     instead: Option<Arc<str>>,
-    last: Arc<Mutex<Option<(Instant, String, Response)>>>,
+    last: Arc<Mutex<Option<(Instant, String, Lookup)>>>,
 }
 
 impl Resolver for ServiceResolver {
@@ -48,7 +46,7 @@ impl Resolver for ServiceResolver {
             });
         let found = self
             .addresses_of(host)
-            .map_err(|error| Error::Other(Box::new(NameError(error))))?;
+            .map_err(|error| Error::Other(Box::new(error)))?;
         let mut resolved = ArrayVec::from_fn(|_| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
         for address in found.into_iter().take(MAX_ADDRESSES) {
             resolved.push(SocketAddr::new(address, port));
@@ -58,7 +56,7 @@ impl Resolver for ServiceResolver {
 }
 
 impl ServiceResolver {
-    /// A resolver that leads every name to one host.
+    /// A resolver that looks every name up as this host.
     pub fn leading_to(host: &str) -> Self {
         ServiceResolver {
             instead: Some(host.into()),
@@ -66,23 +64,23 @@ impl ServiceResolver {
         }
     }
 
-    fn addresses_of(&self, host: &str) -> Response {
+    fn addresses_of(&self, host: &str) -> Lookup {
         let host = self.instead.as_deref().unwrap_or(host);
         if let Ok(address) = without_brackets(host).parse() {
             return Ok(vec![address]);
         }
-        let asked = Instant::now();
+        let started = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, name, response)) = &*last
+        if let Some((at, name, found)) = &*last
             && name == host
-            // A error only serves those who waited for it: a later try is made to ask again.
-            && (*at >= asked || response.is_ok() && at.elapsed() < REMEMBERED)
+            // An error is only shared with the threads that waited for it.
+            && (*at >= started || found.is_ok() && at.elapsed() < CACHED)
         {
-            return response.clone();
+            return found.clone();
         }
-        let (response, _) = look_up(host);
-        *last = Some((Instant::now(), host.to_owned(), response.clone()));
-        response
+        let (found, _) = look_up(host);
+        *last = Some((Instant::now(), host.to_owned(), found.clone()));
+        found
     }
 }
 
@@ -92,50 +90,35 @@ impl fmt::Debug for ServiceResolver {
     }
 }
 
-/// Why a name has no address, as ureq passes it on.
-#[derive(Debug)]
-pub struct NameError(pub LookupError);
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            LookupError::NoSuchName => "the name does not exist in DNS",
-            LookupError::NoAnswer => "the name servers do not answer",
-        })
-    }
-}
-
-impl std::error::Error for NameError {}
-
-/// Who knows a name.
+/// Where a name was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It is an address.
+    /// It is an address itself.
     Literal,
     /// /etc/hosts.
     HostsFile,
-    /// DNS, by the name as it is.
+    /// DNS, without the search list.
     Dns,
-    /// DNS, with one of the search list's domains behind it.
+    /// DNS, with a domain of the search list appended.
     SearchList,
 }
 
-/// Looks a name up, or takes it for the address that it is.
-pub fn look_up(host: &str) -> (Response, Found) {
+/// Looks a name up, or parses it where it is an address.
+pub fn look_up(host: &str) -> (Lookup, Found) {
     if let Ok(address) = without_brackets(host).parse() {
         return (Ok(vec![address]), Found::Literal);
     }
     let listed = in_hosts_file(
-        // Lossy: one odd byte in a comment must not hide the file.
+        // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
         &String::from_utf8_lossy(&fs::read("/etc/hosts").unwrap_or_default()),
         host,
     );
     if !listed.is_empty() {
         return (Ok(listed), Found::HostsFile);
     }
-    match ask_dns(&format!("{host}.")) {
-        Err(LookupError::NoSuchName) => (ask_dns(host), Found::SearchList),
-        response => (response, Found::Dns),
+    match query(&format!("{host}.")) {
+        Err(LookupError::NoAddress) => (query(host), Found::SearchList),
+        found => (found, Found::Dns),
     }
 }
 
@@ -158,7 +141,7 @@ fn in_hosts_file(text: &str, host: &str) -> Vec<IpAddr> {
     found
 }
 
-fn ask_dns(name: &str) -> Response {
+fn query(name: &str) -> Lookup {
     let v4 = addresses(name, Family::V4);
     if let Ok(found) = &v4
         && found.iter().any(|address| has_route(*address))
@@ -168,14 +151,12 @@ fn ask_dns(name: &str) -> Response {
     match (v4, addresses(name, Family::V6)) {
         (Ok(v4), Ok(v6)) => Ok([v6, v4].concat()),
         (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-        (Err(LookupError::NoSuchName), Err(LookupError::NoSuchName)) => {
-            Err(LookupError::NoSuchName)
-        }
+        (Err(LookupError::NoAddress), Err(LookupError::NoAddress)) => Err(LookupError::NoAddress),
         (Err(_), Err(_)) => Err(LookupError::NoAnswer),
     }
 }
 
-/// Whether packets to an address could leave: connecting a UDP socket looks the route up and sends nothing.
+/// Whether there is a route to an address: connecting a UDP socket looks it up and sends nothing.
 fn has_route(address: IpAddr) -> bool {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .is_ok_and(|socket| socket.connect((address, 443)).is_ok())
@@ -186,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hosts_file_is_read_as_the_c_library_reads_it() {
+    fn hosts_file_is_read_as_the_c_library_reads_it() {
         let text = "127.0.0.1 localhost\n# 10.0.0.9 kv1.vault.azure.net\n10.0.0.4\tother KV1.vault.azure.net # x\n\
                     fd00::4 kv1.vault.azure.net\nnonsense kv1.vault.azure.net\n";
         let expected: Vec<IpAddr> = vec!["10.0.0.4".parse().unwrap(), "fd00::4".parse().unwrap()];

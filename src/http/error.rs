@@ -1,259 +1,275 @@
-//! Why one try failed: what ureq, the connector, the resolver or TLS reported, as a [`ErrorKind`] and a sentence.
+//! Errors of DNS, connections, TLS and HTTP as [`AttemptError`]s, in our own words: a library's text may be a debug
+//! format, or quote what it received.
 
 use std::io;
-use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
 use ureq::Timeout;
 
-use super::Timeouts;
-use super::dns::NameError;
-use super::retry::ErrorKind;
+use super::request::Timeouts;
+pub use super::retry::AttemptError;
+use super::retry::{CHECK_PROXY, ErrorKind};
+use super::verifier::Rejected;
 use crate::date;
-use crate::error::Error;
 use crate::os::{self, LookupError};
 
-/// What to do where no name server answers.
-pub const NAME_SERVERS: &str = "look at the name servers of /etc/resolv.conf: does a network policy let DNS through \
-                                (port 53)? In a cluster: is CoreDNS up?";
-/// What to do about a proxy that is not there, or does not get through.
-const PROXY: &str = "look at HTTPS_PROXY, or name the host in NO_PROXY";
-
-/// Why one attempt failed.
-#[derive(Debug)]
-pub struct AttemptError {
-    /// Its row in the retry table.
-    pub kind: ErrorKind,
-    /// What it means if it is the last one.
-    pub error: Error,
-    /// How long the service asks not to be called.
-    pub retry_after: Option<Duration>,
+/// An error of ureq, or of our connector or resolver in it. `proxy` is the proxy of the connection, as host and port.
+pub(super) fn from_ureq(
+    error: &ureq::Error,
+    timeouts: Timeouts,
+    proxy: Option<&str>,
+) -> AttemptError {
+    if let Some(rejected) = rejected(error) {
+        return from_certificate(rejected);
+    }
+    if let Some(error) = tls_error(error) {
+        return from_tls(error);
+    }
+    let mut error = match error {
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => AttemptError::new(
+            ErrorKind::ConnectTimeout,
+            format!("no connection within {} s", timeouts.connect.as_secs()),
+        ),
+        ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => AttemptError::new(
+            ErrorKind::ResponseTimeout,
+            format!("no response within {} s", timeouts.response.as_secs()),
+        ),
+        ureq::Error::Timeout(_) => AttemptError::new(
+            ErrorKind::DeadlineExceeded,
+            "no response before the deadline",
+        ),
+        ureq::Error::ConnectProxyFailed(reason) => from_tunnel(reason),
+        ureq::Error::Io(error) => from_io(error),
+        ureq::Error::Other(error) => match error.downcast_ref() {
+            Some(error) => from_lookup(*error),
+            None => unexpected("the request failed"),
+        },
+        ureq::Error::LargeResponseHeader(..) => unexpected("the response's headers are too long"),
+        ureq::Error::Protocol(_) => unexpected("the response is not HTTP"),
+        // A variant of another feature, or a request that we built wrongly.
+        _ => unexpected("the request failed"),
+    };
+    // Before the tunnel, an error is about the connection to the proxy.
+    match (error.kind, proxy) {
+        (
+            ErrorKind::NameNotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::NoRoute
+            | ErrorKind::NameServerTimeout,
+            Some(proxy),
+        ) => {
+            error.error.reason = format!("the proxy {proxy}: {}", error.error.reason);
+            match error.kind {
+                ErrorKind::NameServerTimeout => error,
+                _ => error.hint(CHECK_PROXY),
+            }
+        }
+        (ErrorKind::ProxyFailed | ErrorKind::ProxyRefused, Some(proxy)) => {
+            error.error.reason = format!("the proxy {proxy} {}", error.error.reason);
+            error
+        }
+        _ => error,
+    }
 }
 
-impl AttemptError {
-    /// An error of this kind, with nothing but a reason.
-    pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
-        AttemptError {
-            kind,
-            error: Error::new(kind.cause(), reason),
-            retry_after: None,
-        }
-    }
+/// Why a name has no address.
+pub(super) fn from_lookup(error: LookupError) -> AttemptError {
+    let kind = match error {
+        LookupError::NoAddress => ErrorKind::NameNotFound,
+        LookupError::NoAnswer => ErrorKind::NameServerTimeout,
+    };
+    AttemptError::new(kind, error.to_string())
+}
 
-    /// Sets the hint.
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        self.map(|error| error.hint(hint))
-    }
+fn unexpected(reason: &str) -> AttemptError {
+    AttemptError::new(ErrorKind::UnexpectedResponse, reason)
+}
 
-    /// Sets the hint by the kind of error, where there is none yet.
-    pub fn hint_for(self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
-        let kind = self.kind;
-        self.map(|error| match error.hint {
-            None => error.maybe_hint(hint(kind)),
-            Some(_) => error,
-        })
+/// The TLS error in an error of ureq.
+fn tls_error(error: &ureq::Error) -> Option<&TlsError> {
+    match error {
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
+        ureq::Error::Other(error) => error.downcast_ref(),
+        _ => None,
     }
+}
 
-    /// Sets how long the service asks not to be called.
-    pub fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
-        self
-    }
-
-    /// Changes the error in it.
-    pub fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
-        AttemptError {
-            error: change(self.error),
-            ..self
-        }
-    }
-
-    /// What keeps one from a service behind a proxy is, before the tunnel, about the way to the proxy.
-    pub(super) fn on_the_way_through(mut self, proxy: Option<&str>) -> Self {
-        let Some(proxy) = proxy else {
-            return self;
-        };
-        match self.kind {
-            ErrorKind::NameNotFound
-            | ErrorKind::NameServerTimeout
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute => {
-                self.error = self.error.context(format!("the proxy {proxy}"));
-                self.error.hint = Some(match self.kind {
-                    ErrorKind::NameServerTimeout => NAME_SERVERS.to_owned(),
-                    _ => PROXY.to_owned(),
-                });
-            }
-            ErrorKind::ProxyFailed | ErrorKind::ProxyRefused => {
-                self.error.reason = format!("the proxy {proxy} {}", self.error.reason);
-            }
-            _ => {}
-        }
-        self
-    }
-
-    /// The same with what to do about name servers, where it is about those.
-    pub fn hint_of_names(self) -> Self {
-        self.hint_for(|kind| {
-            (kind == ErrorKind::NameServerTimeout).then(|| NAME_SERVERS.to_owned())
-        })
-    }
-
-    /// Why a name has no address.
-    pub(super) fn from_name_error(error: LookupError) -> AttemptError {
-        let kind = match error {
-            LookupError::NoSuchName => ErrorKind::NameNotFound,
-            LookupError::NoAnswer => ErrorKind::NameServerTimeout,
-        };
-        AttemptError::new(kind, NameError(error).to_string())
-    }
-
-    /// What ureq, our connector or our resolver could not do.
-    pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts) -> Self {
-        match error {
-            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => AttemptError::new(
-                ErrorKind::ConnectTimeout,
-                format!("no connection within {} s", timeouts.connect.as_secs()),
-            ),
-            ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => AttemptError::new(
-                ErrorKind::ResponseTimeout,
-                format!("no answer within {} s", timeouts.response.as_secs()),
-            ),
-            ureq::Error::Timeout(_) => {
-                AttemptError::new(ErrorKind::DeadlineExceeded, "no answer before the deadline")
-            }
-            ureq::Error::ConnectProxyFailed(reason) => from_proxy(reason),
-            ureq::Error::Io(error) => from_io(error),
-            ureq::Error::Other(error) => {
-                if let Some(NameError(error)) = error.downcast_ref() {
-                    AttemptError::from_name_error(*error)
-                } else if let Some(error) = error.downcast_ref() {
-                    from_tls(error)
-                } else {
-                    AttemptError::new(ErrorKind::UnexpectedResponse, error.to_string())
-                }
-            }
-            ureq::Error::LargeResponseHeader(..) => AttemptError::new(
-                ErrorKind::UnexpectedResponse,
-                "the answer's head is too long",
-            ),
-            ureq::Error::Protocol(_) => {
-                AttemptError::new(ErrorKind::UnexpectedResponse, "the answer is not HTTP")
-            }
-            // A variant of another feature, or a request that we built wrongly: no retry makes it better.
-            other => AttemptError::new(ErrorKind::UnexpectedResponse, other.to_string()),
-        }
+/// The certificate that was rejected, if that is the error.
+pub(super) fn rejected(error: &ureq::Error) -> Option<&Rejected> {
+    match tls_error(error)? {
+        TlsError::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
     }
 }
 
 fn from_io(error: &io::Error) -> AttemptError {
-    if let Some(error) = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TlsError>())
-    {
-        return from_tls(error);
-    }
     if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
         return AttemptError::new(ErrorKind::NoRoute, "too many open files")
             .hint("raise the limit of open files (ulimit -n)");
     }
-    let (kind, what) = match error.kind() {
-        io::ErrorKind::ConnectionRefused => (
-            ErrorKind::ConnectionRefused,
-            "connection refused".to_owned(),
-        ),
+    let (kind, reason) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => (ErrorKind::ConnectionRefused, "connection refused"),
         io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => {
-            (ErrorKind::NoRoute, "no route to the address".to_owned())
-        }
+        | io::ErrorKind::AddrNotAvailable => (ErrorKind::NoRoute, "no route to the address"),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            (ErrorKind::ResponseTimeout, "no answer in time".to_owned())
+            (ErrorKind::ResponseTimeout, "no response in time")
         }
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => (
-            ErrorKind::ConnectionLost,
-            "the connection was reset".to_owned(),
-        ),
+        | io::ErrorKind::BrokenPipe => (ErrorKind::ConnectionLost, "the connection was reset"),
         io::ErrorKind::UnexpectedEof => (
             ErrorKind::ConnectionLost,
-            "the connection was closed before the answer was whole".to_owned(),
+            "the connection was closed before the response was complete",
         ),
-        _ => (ErrorKind::NoRoute, error.to_string()),
+        _ => match error.raw_os_error() {
+            // The kernel's own text.
+            Some(_) => return AttemptError::new(ErrorKind::NoRoute, error.to_string()),
+            None => (ErrorKind::NoRoute, "the connection failed"),
+        },
     };
-    AttemptError::new(kind, what)
+    AttemptError::new(kind, reason)
 }
 
-fn from_proxy(reason: &str) -> AttemptError {
-    let status: Option<u16> = reason
-        .split(' ')
-        .next_back()
-        .and_then(|last| last.split('/').next()?.parse().ok());
-    match status {
-        Some(407) => AttemptError::new(ErrorKind::ProxyRefused, "wants other credentials: 407")
-            .hint("put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT"),
-        Some(status) if status < 500 => AttemptError::new(
+/// ureq's reason for a tunnel that the proxy did not open: a sentence that ends in the status.
+fn from_tunnel(reason: &str) -> AttemptError {
+    let status = reason.rsplit(' ').next().unwrap_or_default();
+    let status: Option<u16> = status
+        .split('/')
+        .next()
+        .and_then(|status| status.parse().ok());
+    let (kind, reason, hint) = match status {
+        Some(407) => (
+            ErrorKind::ProxyRefused,
+            "requires other credentials: 407".to_owned(),
+            "put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT",
+        ),
+        Some(status @ 300..500) => (
             ErrorKind::ProxyRefused,
             format!("refuses the tunnel: {status}"),
-        )
-        .hint("allow the host in the proxy, or name it in NO_PROXY"),
-        Some(status) => AttemptError::new(
+            "allow the host in the proxy, or name it in NO_PROXY",
+        ),
+        Some(status @ 500..) => (
             ErrorKind::ProxyFailed,
             format!("does not reach the host: {status}"),
-        )
-        .hint(PROXY),
-        None => AttemptError::new(ErrorKind::ProxyFailed, "does not answer").hint(PROXY),
-    }
+            CHECK_PROXY,
+        ),
+        Some(status) => (
+            ErrorKind::ProxyFailed,
+            format!("answered CONNECT with {status} instead of 200"),
+            "is it an HTTP proxy? Check HTTPS_PROXY",
+        ),
+        None => (
+            ErrorKind::ProxyFailed,
+            "does not respond".to_owned(),
+            CHECK_PROXY,
+        ),
+    };
+    AttemptError::new(kind, reason).hint(hint)
 }
 
 fn from_tls(error: &TlsError) -> AttemptError {
-    let trust = "behind a proxy that intercepts TLS, give its CA with SSL_CERT_FILE or --ca-file";
-    let (what, hint) = match error {
-        TlsError::InvalidCertificate(error) => match error {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-                "the certificate is signed by nobody who is trusted here".to_owned(),
-                trust.to_owned(),
-            ),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                (
-                    "the certificate is for another name".to_owned(),
-                    "something else answers at this address: look at DNS and at proxies on the way"
-                        .to_owned(),
-                )
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-                "the certificate has expired".to_owned(),
-                format!(
-                    "{}; if it is, whoever runs that host, or what intercepts TLS on the way, must renew it",
-                    clock_hint()
-                ),
-            ),
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                ("the certificate is not valid yet".to_owned(), clock_hint())
-            }
-            other => (
-                format!("the certificate is refused: {other}"),
-                "whoever runs that host, or what intercepts TLS on the way, must present another certificate"
-                    .to_owned(),
-            ),
-        },
-        TlsError::InvalidMessage(_) => {
-            return AttemptError::new(ErrorKind::UnexpectedResponse, "what answers there does not speak TLS");
+    match error {
+        TlsError::InvalidCertificate(_) => {
+            AttemptError::new(ErrorKind::Certificate, "the certificate is malformed")
+        }
+        TlsError::InvalidMessage(
+            InvalidMessage::CertificatePayloadTooLarge | InvalidMessage::HandshakePayloadTooLarge,
+        ) => unexpected("the server's certificate chain is too long")
+            .hint("the server must present only its certificate and the intermediate ones"),
+        TlsError::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::MessageTooLarge
+            | InvalidMessage::UnknownProtocolVersion,
+        ) => unexpected("the server does not speak TLS on this port"),
+        TlsError::PeerIncompatible(_)
+        | TlsError::AlertReceived(
+            AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion,
+        ) => {
+            unexpected("the server supports none of the TLS versions and cipher suites of akv-init")
+                .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE")
         }
         TlsError::AlertReceived(
             AlertDescription::InternalError | AlertDescription::UserCanceled,
-        ) => {
-            return AttemptError::new(ErrorKind::ConnectionLost, "the TLS handshake was broken off");
+        ) => AttemptError::new(
+            ErrorKind::ConnectionLost,
+            "the server broke off the TLS handshake",
+        ),
+        TlsError::AlertReceived(alert) => {
+            let alert = u8::from(*alert);
+            unexpected(&format!(
+                "the server refused the TLS connection with alert {alert}"
+            ))
         }
-        other => return AttemptError::new(ErrorKind::UnexpectedResponse, format!("TLS: {other}")),
-    };
-    AttemptError::new(ErrorKind::Certificate, what).hint(hint)
+        _ => unexpected("the server violated the TLS protocol"),
+    }
 }
 
-fn clock_hint() -> String {
-    format!(
-        "is this machine's clock right? It says {}",
-        date::format(date::now())
-    )
+fn from_certificate(rejected: &Rejected) -> AttemptError {
+    use CertificateError as E;
+    let certificate = &rejected.certificate;
+    let clock = || {
+        let now = date::format(date::now());
+        format!("is this machine's clock right? It is set to {now}")
+    };
+    let of_chain = match &rejected.reason {
+        E::Other(other) => other.0.downcast_ref(),
+        _ => None,
+    };
+    let (kind, reason, hint) = match (&rejected.reason, of_chain) {
+        (E::UnknownIssuer | E::BadSignature, _) => (
+            ErrorKind::Certificate,
+            format!("the certificate is not trusted: issued by {}", certificate.issuer),
+            "if a proxy intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file".to_owned(),
+        ),
+        (E::NotValidForNameContext { expected, .. }, _) => {
+            let expected = expected.to_str();
+            let names = certificate.names_text();
+            let (reason, hint) = match certificate.names.iter().any(|name| *name == expected) {
+                true => (
+                    format!("the certificate has {expected} as a DNS name, not as an IP address"),
+                    "issue it with an IP address among its subject alternative names",
+                ),
+                false => (
+                    format!("the certificate is for {names}, not for {expected}"),
+                    "another server answers at this address: check DNS and proxies",
+                ),
+            };
+            (ErrorKind::Certificate, reason, hint.to_owned())
+        }
+        (E::Expired | E::ExpiredContext { .. }, _) => (
+            ErrorKind::CertificateExpired,
+            format!("the certificate expired at {}", date::format(certificate.not_after)),
+            format!("{}; if it is right, the certificate must be renewed", clock()),
+        ),
+        (E::NotValidYet | E::NotValidYetContext { .. }, _) => (
+            ErrorKind::CertificateExpired,
+            format!("the certificate is not valid before {}", date::format(certificate.not_before)),
+            clock(),
+        ),
+        (_, Some(webpki::Error::CaUsedAsEndEntity)) => (
+            ErrorKind::Certificate,
+            "the server presents a CA's certificate as its own (a self-signed one made with CA:TRUE?)".to_owned(),
+            "issue one with CA:FALSE".to_owned(),
+        ),
+        (reason, of_chain) => {
+            let detail = match (reason, of_chain) {
+                (E::InvalidPurpose | E::InvalidPurposeContext { .. }, _) => {
+                    "it is not for servers (extended key usage)"
+                }
+                (E::UnhandledCriticalExtension, _) => "it has an unknown critical extension",
+                (_, Some(webpki::Error::EndEntityUsedAsCa)) => "its issuer is not a CA (CA:FALSE)",
+                (_, Some(webpki::Error::NameConstraintViolation)) => {
+                    "its CA may not issue certificates for this name"
+                }
+                _ => "its algorithms or its chain are not supported",
+            };
+            (
+                ErrorKind::Certificate,
+                format!("the certificate is rejected: {detail}"),
+                "the server, or the proxy that intercepts TLS, must present another certificate".to_owned(),
+            )
+        }
+    };
+    AttemptError::new(kind, reason).hint(hint)
 }

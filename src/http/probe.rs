@@ -1,20 +1,22 @@
-//! Looking at the way to a service without asking it for anything: names, connections, certificates. For `check`.
-//!
-//! No connection that is made here ever carries a token.
+//! Probes of names and connections, for `check`. No connection that is opened here carries a request.
 
 use std::fs;
 use std::net::IpAddr;
 
+use rustls::ProtocolVersion;
+use rustls::pki_types::{ServerName, UnixTime};
 use ureq::http::uri::Scheme;
 
 use super::certificate::Certificate;
-use super::connection;
+use super::client::Service;
+use super::connection::{self, Handshake};
 use super::dns;
 pub use super::dns::Found;
-use super::error::AttemptError;
-use super::tls;
-use super::{Service, Timeouts};
-use crate::request::host::Host;
+use super::error::{AttemptError, from_lookup, from_ureq, rejected};
+use super::request::Timeouts;
+use super::tls::built_in;
+use super::verifier::verify;
+use crate::request::host::{Host, without_brackets};
 
 /// Where a name leads.
 pub struct Resolved {
@@ -66,23 +68,34 @@ impl Service {
 
     /// Opens a connection that is not used: how that went, and who answered.
     pub fn probe(&self, timeouts: Timeouts) -> (Result<(), AttemptError>, Option<Peer>) {
-        connection::forget_version();
-        tls::forget_seen();
-        let opened = self
-            .connections
-            .open(&self.agent, timeouts.connect)
-            .map(drop);
-        let opened = opened.map_err(|error| {
-            AttemptError::from_ureq(&error, timeouts).on_the_way_through(self.proxy.as_deref())
-        });
-        let peer = tls::seen().and_then(|seen| {
-            Some(Peer {
-                version: connection::version(),
-                certificate: Certificate::parse(&seen.certificate)?,
-                is_public: seen.is_public,
-            })
-        });
+        connection::take_handshake();
+        let opened = self.connections.open(&self.agent, timeouts.connect);
+        let peer = match &opened {
+            Ok(_) => connection::take_handshake().and_then(|handshake| self.peer(&handshake)),
+            Err(error) => rejected(error).map(|rejected| Peer {
+                version: None,
+                certificate: rejected.certificate.clone(),
+                is_public: false,
+            }),
+        };
+        let opened = opened.map(drop);
+        let opened = opened.map_err(|error| from_ureq(&error, timeouts, self.proxy.as_deref()));
         (opened, peer)
+    }
+
+    fn peer(&self, handshake: &Handshake) -> Option<Peer> {
+        let (certificate, chain) = handshake.certificates.split_first()?;
+        let host = self.host()?;
+        let name = ServerName::try_from(without_brackets(&host.name)).ok()?;
+        Some(Peer {
+            version: match handshake.version? {
+                ProtocolVersion::TLSv1_2 => Some("TLS 1.2"),
+                ProtocolVersion::TLSv1_3 => Some("TLS 1.3"),
+                _ => None,
+            },
+            certificate: Certificate::parse(certificate)?,
+            is_public: verify(&built_in(), certificate, chain, &name, UnixTime::now()).is_ok(),
+        })
     }
 }
 
@@ -123,7 +136,7 @@ pub fn resolve(host: &Host) -> Result<Resolved, AttemptError> {
     let (response, found) = dns::look_up(&host.name);
     match response {
         Ok(addresses) => Ok(Resolved { addresses, found }),
-        Err(error) => Err(AttemptError::from_name_error(error)),
+        Err(error) => Err(from_lookup(error)),
     }
 }
 

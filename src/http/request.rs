@@ -1,4 +1,4 @@
-//! What is asked of a service, and how long it may take.
+//! A request, and its timeouts.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// A form to POST, `application/x-www-form-urlencoded`; without one it is a GET.
     pub form: Option<&'a str>,
-    /// How long a try may take.
+    /// Timeouts of one attempt.
     pub timeouts: Timeouts,
 }
 
-/// How long the parts of one try may take.
+/// The timeouts of one attempt.
 #[derive(Clone, Copy)]
 pub struct Timeouts {
     /// TCP, a proxy's tunnel and TLS.
     pub connect: Duration,
-    /// From the request sent to the response's head.
+    /// From the sent request to the response's headers, and again to the end of its body.
     pub response: Duration,
 }

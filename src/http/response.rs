@@ -1,4 +1,4 @@
-//! One response of a service, read to its end.
+//! A response, with its body.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ureq::http::{HeaderMap, StatusCode};
 
 use crate::date;
 
-/// One response, read to its end. No `Debug`: the body may be a secret.
+/// A response, with its body. No `Debug`: the body may be a secret.
 pub struct Response {
     /// The HTTP status.
     pub status: StatusCode,
@@ -36,17 +36,13 @@ impl Response {
         status_text(self.status)
     }
 
-    /// What support asks for: the service's id of the request, and ours. Only what has the form of an id is shown: a
-    /// header may hold anything.
-    pub fn ids(&self, ours: &str) -> String {
-        let is_id =
-            |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        let theirs = self.header("x-ms-request-id").filter(is_id);
-        let theirs = theirs.map(|id| format!("; request id {id}"));
-        format!("{}; client request id {ours}", theirs.unwrap_or_default())
+    /// The service's id of the request. A header may hold anything, so a value that is not formed like an id is ignored.
+    pub fn request_id(&self) -> Option<&str> {
+        self.header("x-ms-request-id")
+            .filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
     }
 
-    /// How long the service asks to be left alone.
+    /// How long the service asks to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after(|name| self.header(name))
     }
@@ -60,8 +56,8 @@ pub(super) fn status_text(status: StatusCode) -> String {
     }
 }
 
-/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. What cannot
-/// be read is as good as absent.
+/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. A value
+/// that cannot be read is ignored.
 fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
     for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
         if let Some(millis) = header(name).and_then(|value| value.trim().parse::<u32>().ok()) {
@@ -81,7 +77,7 @@ mod tests {
     use super::*;
 
     fn read(name: &'static str, value: &'static str) -> Option<Duration> {
-        retry_after(|asked| (asked == name).then_some(value))
+        retry_after(|header| (header == name).then_some(value))
     }
 
     #[test]

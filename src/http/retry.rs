@@ -1,175 +1,183 @@
-//! What can go wrong in one try, and for each whether there is another: one table.
+//! Attempts: the table that says for each kind of error whether there is another one, and the loop that makes them.
 //!
-//! What can get better by itself is tried again until the deadline: after 0.25 s, doubling to 8 s, each with full
-//! jitter, or as long as the service asks for if that fits the deadline. What cannot is an error at once. Only what is
-//! known to flicker while it will perhaps never heal is counted instead.
+//! An error that can go away by itself is retried until the deadline: after 0.25 s, doubling to 8 s, each with full
+//! jitter, or after as long as the service asks for if that fits the deadline. Errors that are intermittent and may
+//! also be permanent are retried a limited number of times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::error::AttemptError;
 use super::random::random;
+use super::response::Response;
+pub use crate::error::ErrorKind;
 use crate::error::{Cause, Error};
 use crate::log::{self, Event};
 use crate::signals::Wait;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// What a last try needs before the deadline to be worth making.
-const LAST_TRY: Duration = Duration::from_millis(300);
+/// The time that a last attempt needs before the deadline.
+const LAST_ATTEMPT: Duration = Duration::from_millis(300);
 
-/// Everything that can go wrong with a try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    // The way to a service.
-    /// The name does not exist.
-    NameNotFound,
-    /// The name servers do not answer.
-    NameServerTimeout,
-    /// Nobody listens there, yet.
-    ConnectionRefused,
-    /// No route.
-    NoRoute,
-    /// No connection in time.
-    ConnectTimeout,
-    /// A connection, and no response in time.
-    ResponseTimeout,
-    /// The deadline came before a response: says nothing about the service.
-    DeadlineExceeded,
-    /// The deadline came before a connection.
-    DeadlineExceededConnecting,
-    /// The connection broke before the response was whole.
-    ConnectionLost,
-    /// The proxy does not let us through.
-    ProxyRefused,
-    /// The proxy does not get through.
-    ProxyFailed,
-    /// The certificate is not one for this host from a root that is trusted.
-    Certificate,
-    /// Not TLS, not HTTP, a redirect, too long, not JSON: not Azure.
-    UnexpectedResponse,
-    // Any service.
-    /// 429.
-    Throttled,
-    /// 408 and 5xx.
-    ServerError,
-    // Identity endpoints.
-    /// IMDS: 404 and 410 while it is being updated.
-    EndpointUpdating,
-    /// NMI: 403 and 404 while it assigns the identity to the pod.
-    IdentityNotYetAssigned,
-    /// App Service's endpoint: 500, for a moment or for a resource that does not exist.
-    MaybeBadResource,
-    /// The identity is not there, or it is not clear which one is meant.
-    IdentityNotFound,
-    /// No managed identity can be had where this runs.
-    NotOnAzure,
-    // Entra.
-    /// The assertion fits no federated credential: seen at random with a correct set-up, and for minutes after it.
-    FederationMismatch,
-    /// The assertion is outside its validity: the file may have been replaced meanwhile.
-    AssertionExpired,
-    /// The credential, or the client, is refused.
-    CredentialRefused,
-    /// The tenant, resource or client that was asked for does not exist.
-    InvalidSettings,
-    // The vault.
-    /// 403 for want of a role or an access policy, which may be on its way.
-    AccessNotGranted,
-    /// 401 AKV10046: the vault could not fetch Entra's signing keys.
-    SigningKeysUnavailable,
-    /// Any other 401 or 403.
-    AccessRefused,
-    /// No such secret or version, or disabled.
-    SecretNotFound,
-}
-
-/// Whether there is another try.
+/// Whether there is another attempt.
 enum Retry {
     /// Until the deadline.
     UntilDeadline,
-    /// For so long, if the deadline is not sooner.
+    /// For this long, if the deadline is not sooner.
     For(Duration),
-    /// So many tries in all.
-    Tries(u32),
-    /// Only with `--wait-for-access`, which moves the deadline.
+    /// This many attempts in all.
+    Attempts(u32),
+    /// Only with `--wait-for-access`, which extends the deadline.
     WithAccess,
-    /// It cannot get better by itself.
+    /// The error does not go away by itself.
     Never,
 }
 
 impl ErrorKind {
-    /// The table: whether there is another try, and who has to act when there is none.
-    fn row(self) -> (Retry, Cause) {
+    /// The table: whether there is another attempt; who has to act when there is none; and the hint where the service
+    /// has none of its own.
+    fn row(self) -> (Retry, Cause, Option<&'static str>) {
+        use Cause::{Config, Denied, NotFound, Protocol, Unavailable};
+        use Retry::{Attempts, For, Never, UntilDeadline, WithAccess};
         match self {
             // A vault's name exists or does not, but a pod's DNS may not be ready when the pod is.
-            ErrorKind::NameNotFound => (Retry::For(Duration::from_secs(10)), Cause::Unavailable),
-            ErrorKind::NameServerTimeout => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::ConnectionRefused => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::NoRoute => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::ConnectTimeout => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::ResponseTimeout => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::DeadlineExceeded => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::DeadlineExceededConnecting => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::ConnectionLost => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::ProxyRefused => (Retry::Never, Cause::Config),
-            ErrorKind::ProxyFailed => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::Certificate => (Retry::Never, Cause::Protocol),
-            ErrorKind::UnexpectedResponse => (Retry::Never, Cause::Protocol),
-            ErrorKind::Throttled => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::ServerError => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::EndpointUpdating => (Retry::UntilDeadline, Cause::Unavailable),
-            ErrorKind::IdentityNotYetAssigned => (Retry::UntilDeadline, Cause::Denied),
-            ErrorKind::MaybeBadResource => (Retry::Tries(3), Cause::Unavailable),
-            ErrorKind::IdentityNotFound => (Retry::Never, Cause::Denied),
-            ErrorKind::NotOnAzure => (Retry::Never, Cause::Unavailable),
-            ErrorKind::FederationMismatch => (Retry::Tries(5), Cause::Denied),
-            ErrorKind::AssertionExpired => (Retry::Tries(2), Cause::Denied),
-            ErrorKind::CredentialRefused => (Retry::Never, Cause::Denied),
-            ErrorKind::InvalidSettings => (Retry::Never, Cause::Config),
-            ErrorKind::AccessNotGranted => (Retry::WithAccess, Cause::Denied),
-            ErrorKind::SigningKeysUnavailable => (Retry::Tries(5), Cause::Unavailable),
-            ErrorKind::AccessRefused => (Retry::Never, Cause::Denied),
-            ErrorKind::SecretNotFound => (Retry::Never, Cause::NotFound),
+            ErrorKind::NameNotFound => (For(Duration::from_secs(10)), Unavailable, None),
+            ErrorKind::NameServerTimeout => (UntilDeadline, Unavailable, Some(CHECK_NAME_SERVERS)),
+            ErrorKind::ConnectionRefused => (UntilDeadline, Unavailable, None),
+            ErrorKind::NoRoute => (UntilDeadline, Unavailable, None),
+            ErrorKind::ConnectTimeout => (UntilDeadline, Unavailable, None),
+            ErrorKind::ResponseTimeout => (UntilDeadline, Unavailable, Some(SLOW)),
+            ErrorKind::DeadlineExceeded => (UntilDeadline, Unavailable, Some(SLOW)),
+            ErrorKind::DeadlineExceededConnecting => (UntilDeadline, Unavailable, None),
+            ErrorKind::ConnectionLost => (UntilDeadline, Unavailable, None),
+            ErrorKind::ProxyRefused => (Never, Config, None),
+            ErrorKind::ProxyFailed => (UntilDeadline, Unavailable, Some(CHECK_PROXY)),
+            ErrorKind::Certificate => (Never, Protocol, None),
+            ErrorKind::CertificateExpired => (Never, Protocol, None),
+            ErrorKind::UnexpectedResponse => (Never, Protocol, None),
+            ErrorKind::Throttled => (UntilDeadline, Unavailable, Some(THROTTLED)),
+            ErrorKind::ServerError => (UntilDeadline, Unavailable, None),
+            ErrorKind::EndpointUpdating => (UntilDeadline, Unavailable, None),
+            ErrorKind::IdentityNotYetAssigned => (UntilDeadline, Denied, None),
+            ErrorKind::MaybeBadResource => (Attempts(3), Unavailable, None),
+            ErrorKind::IdentityNotFound => (Never, Denied, None),
+            ErrorKind::NotOnAzure => (Never, Unavailable, None),
+            ErrorKind::FederationMismatch => (Attempts(5), Denied, None),
+            ErrorKind::AssertionExpired => (Attempts(2), Denied, None),
+            ErrorKind::CredentialRefused => (Never, Denied, None),
+            ErrorKind::InvalidSettings => (Never, Config, None),
+            ErrorKind::AccessNotGranted => (WithAccess, Denied, None),
+            ErrorKind::TokenNotYetValid => (UntilDeadline, Unavailable, None),
+            ErrorKind::SigningKeysUnavailable => (Attempts(5), Unavailable, None),
+            ErrorKind::AccessRefused => (Never, Denied, None),
+            ErrorKind::SecretNotFound => (Never, NotFound, None),
         }
     }
 }
 
-impl ErrorKind {
-    /// Who has to act when there is no other attempt.
-    pub fn cause(self) -> Cause {
-        self.row().1
+const CHECK_NAME_SERVERS: &str = "check the name servers in /etc/resolv.conf: does a network policy allow DNS (port \
+                                  53)? In a cluster: is CoreDNS running?";
+const SLOW: &str = "the service accepts connections and does not respond: it is slow, or something between holds \
+                    responses back";
+const THROTTLED: &str = "requests are being throttled; wait, or start fewer containers at once";
+pub(super) const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
+
+/// Why one attempt failed.
+#[derive(Debug)]
+pub struct AttemptError {
+    /// Its row in the retry table.
+    pub kind: ErrorKind,
+    /// The error that the user gets if there is no other attempt.
+    pub error: Error,
+    /// How long the service asks to wait before the next request.
+    pub retry_after: Option<Duration>,
+}
+
+impl AttemptError {
+    /// An error of this kind, with nothing but a reason.
+    pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
+        AttemptError {
+            kind,
+            error: Error::new(kind.row().1, reason),
+            retry_after: None,
+        }
     }
 
-    /// What to do, where that is the same whoever was asked.
-    fn hint(self) -> Option<&'static str> {
-        match self {
-            ErrorKind::ResponseTimeout | ErrorKind::DeadlineExceeded => Some(
-                "it takes connections and does not answer: it is slow, or what is on the way holds answers back",
+    /// Sets the hint.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.map(|error| error.hint(hint))
+    }
+
+    /// Sets the hint by the kind of error, where there is none yet.
+    pub fn hint_for(self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
+        let kind = self.kind;
+        self.map(|error| match error.hint {
+            None => error.maybe_hint(hint(kind)),
+            Some(_) => error,
+        })
+    }
+
+    /// Sets how long the service asks to wait.
+    pub fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Adds the ids that Azure's support needs: the service's id of the request, and ours.
+    pub fn ids(self, response: &Response, client_request_id: &str) -> Self {
+        let ids = [
+            ("request_id", "request id", response.request_id()),
+            (
+                "client_request_id",
+                "client request id",
+                Some(client_request_id),
             ),
-            ErrorKind::Throttled => Some(
-                "it is asked too often, by whomever: wait, and let fewer containers start at the same time",
-            ),
-            _ => None,
+        ];
+        ids.into_iter().fold(self, |error, (fact, label, id)| {
+            error.labeled(fact, label, id)
+        })
+    }
+
+    /// Adds a value that the service named as a note and a fact, if there is one.
+    pub fn labeled(self, fact: &'static str, label: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => {
+                self.map(|error| error.note(format!("{label} {value}")).fact(fact, value))
+            }
+            None => self,
+        }
+    }
+
+    /// Changes the error in it.
+    pub fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
+        AttemptError {
+            error: change(self.error),
+            ..self
         }
     }
 }
 
-/// The one deadline, and what can move it.
+impl From<AttemptError> for Error {
+    fn from(error: AttemptError) -> Error {
+        error.hint_for(|kind| kind.row().2.map(str::to_owned)).error
+    }
+}
+
+/// The one deadline of identity and vault together, and whether it is extended.
 pub struct Deadline {
     started: Instant,
     timeout: Duration,
     access: Duration,
-    /// A vault said "not yet", and that is worth waiting for.
+    /// A vault refused access, and `--wait-for-access` extends the deadline.
     extended: AtomicBool,
-    /// Something else failed for good: no more tries.
+    /// Something else failed permanently: no more attempts.
     given_up: AtomicBool,
-    /// Whether there is no second try, whatever the table says.
+    /// Whether there is no second attempt, whatever the table says.
     once: bool,
 }
 
 impl Deadline {
-    /// Starts the clock. A timeout of zero is one try each.
+    /// Starts the clock. A timeout of zero is one attempt each.
     pub fn start(timeout: Duration, access: Duration) -> Self {
         Deadline {
             started: Instant::now(),
@@ -181,7 +189,7 @@ impl Deadline {
         }
     }
 
-    /// Starts the clock for one try.
+    /// Starts the clock for one attempt.
     pub fn attempt(within: Duration) -> Self {
         Deadline {
             once: true,
@@ -189,170 +197,162 @@ impl Deadline {
         }
     }
 
-    /// What is left; none means that only the timeouts of one try count.
+    /// The time until the deadline; without one, only the timeouts of one attempt count.
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining_with(Duration::ZERO)
     }
 
-    fn whole(&self) -> Option<Duration> {
-        match (
-            self.extended.load(Ordering::Relaxed),
-            self.timeout.is_zero(),
-        ) {
-            (true, _) => Some(self.timeout + self.access),
-            (false, true) => None,
-            (false, false) => Some(self.timeout),
-        }
-    }
-
-    /// What is left until so long after the deadline; none where there is no deadline.
+    /// The time until this long after the deadline.
     pub fn remaining_with(&self, grace: Duration) -> Option<Duration> {
-        let whole = self.whole()?;
-        Some((whole + grace).saturating_sub(self.started.elapsed()))
+        let access = match self.extended.load(Ordering::Relaxed) {
+            true => self.access,
+            false if self.timeout.is_zero() => return None,
+            false => Duration::ZERO,
+        };
+        Some((self.timeout + access + grace).saturating_sub(self.started.elapsed()))
     }
 
-    /// Lets every loop end after its present try.
+    /// Makes the present attempts the last ones.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a vault's 403 is waited for.
+    /// Whether a vault's 403 is retried.
     pub fn waits_for_access(&self) -> bool {
         !self.access.is_zero()
     }
 
-    /// How long to pause before another try, or why there is none.
-    fn pause(&self, error: &AttemptError, tries: u32, run: &Run) -> Result<Duration, End> {
+    /// How long to pause before another attempt, or why there is none.
+    fn pause(&self, error: &AttemptError, attempts: u32, streak: &Streak) -> Result<Duration, End> {
         if self.once {
-            return Err(End::Verdict);
+            return Err(End::Final);
         }
-        let (retry, _) = error.kind.row();
-        let limit = match retry {
+        let limit = match error.kind.row().0 {
             Retry::UntilDeadline => Duration::MAX,
-            Retry::For(limit) => limit.saturating_sub(run.since.elapsed()),
-            Retry::Tries(limit) if run.tries < limit => Duration::MAX,
+            Retry::For(limit) => limit.saturating_sub(streak.since.elapsed()),
+            Retry::Attempts(limit) if streak.attempts < limit => Duration::MAX,
             Retry::WithAccess if self.waits_for_access() => {
                 self.extended.store(true, Ordering::Relaxed);
                 Duration::MAX
             }
-            Retry::Tries(_) | Retry::WithAccess | Retry::Never => return Err(End::Verdict),
+            Retry::Attempts(_) | Retry::WithAccess | Retry::Never => return Err(End::Final),
         };
         if self.given_up.load(Ordering::Relaxed) {
             return Err(End::GivenUp);
         }
-        let remaining = self.remaining().ok_or(End::Verdict)?.min(limit);
+        let remaining = self.remaining().ok_or(End::Final)?.min(limit);
         let ceiling = FIRST_PAUSE
-            .saturating_mul(1 << (tries - 1).min(10))
+            .saturating_mul(1 << (attempts - 1).min(10))
             .min(LONGEST_PAUSE);
         let jitter = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
         let backoff = ceiling.mul_f64(jitter);
         match error.retry_after {
-            Some(asked) if asked >= remaining => Err(End::AskedForTooMuch(asked)),
-            // A service that says "at once", or whose clock is behind, does not mean a thousand times a second.
-            Some(asked) => Ok(asked.max(backoff).max(FIRST_PAUSE).min(remaining)),
-            None if remaining > LAST_TRY => Ok(backoff.min(remaining - LAST_TRY)),
-            None => Err(End::Verdict),
+            Some(delay) if delay >= remaining => Err(End::RetryAfterDeadline(delay)),
+            // Zero, or a date in the past from a wrong clock, is not an invitation to a thousand requests a second.
+            Some(delay) => Ok(delay.max(backoff).max(FIRST_PAUSE).min(remaining)),
+            None if remaining > LAST_ATTEMPT => Ok(backoff.min(remaining - LAST_ATTEMPT)),
+            None => Err(End::Final),
         }
     }
 }
 
-/// Why there is no other try.
+/// Why there is no other attempt.
 enum End {
-    /// It cannot get better, or time is up.
-    Verdict,
-    /// The service asks to be left alone for longer than there is time.
-    AskedForTooMuch(Duration),
-    /// Something else failed for good meanwhile.
+    /// The error is permanent, or the time is over.
+    Final,
+    /// The service asks to wait beyond the deadline.
+    RetryAfterDeadline(Duration),
+    /// Something else failed permanently meanwhile.
     GivenUp,
 }
 
-/// Tries in a row that had the same error: what is counted is counted by itself, not with what came before.
-struct Run {
+/// Consecutive attempts with the same kind of error. A limit applies to one streak: other errors before it do not
+/// count.
+struct Streak {
     kind: ErrorKind,
-    tries: u32,
+    attempts: u32,
     since: Instant,
 }
 
-/// Tries until it works, cannot work, or time is up. `wait` says to whoever asks what is being done.
+/// Makes attempts until one succeeds, cannot succeed, or the time is over. `wait` shows the user what is being done.
 ///
-/// The last error is the last real response: a final try that the deadline cut off says nothing.
+/// The error is that of the last attempt which got one from the service: a final attempt that the deadline cut off says
+/// nothing.
 pub fn retry<T>(
     deadline: &Deadline,
     mut wait: Wait,
     mut attempt: impl FnMut() -> Result<T, AttemptError>,
 ) -> Result<T, Error> {
     let since = Instant::now();
-    let mut real: Option<AttemptError> = None;
-    let mut run: Option<Run> = None;
-    let mut tries = 0;
+    let mut previous: Option<AttemptError> = None;
+    let mut streak: Option<Streak> = None;
+    let mut attempts = 0;
     loop {
-        tries += 1;
+        attempts += 1;
         let error = match attempt() {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        let run = match &mut run {
-            Some(run) if run.kind == error.kind => {
-                run.tries += 1;
-                run
+        let streak = match &mut streak {
+            Some(streak) if streak.kind == error.kind => {
+                streak.attempts += 1;
+                streak
             }
-            other => other.insert(Run {
+            other => other.insert(Streak {
                 kind: error.kind,
-                tries: 1,
+                attempts: 1,
                 since: Instant::now(),
             }),
         };
-        let pause = deadline.pause(&error, tries, run);
-        let last = match real.take() {
-            Some(earlier)
-                if matches!(
-                    error.kind,
-                    ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting
-                ) =>
-            {
-                earlier
-            }
+        let pause = deadline.pause(&error, attempts, streak);
+        let was_cut_off = matches!(
+            error.kind,
+            ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting
+        );
+        let last = match previous.take() {
+            Some(earlier) if was_cut_off => earlier,
             _ => error,
         };
         let pause = match pause {
             Ok(pause) => pause,
-            Err(End::Verdict) => return Err(final_failure(last, tries, since.elapsed())),
-            Err(End::AskedForTooMuch(asked)) => {
-                let asked = format!(
-                    "it asks for {} s without a request, which is past the deadline",
-                    asked.as_secs()
+            Err(End::Final) => return Err(with_attempts(last, attempts, since.elapsed())),
+            Err(End::RetryAfterDeadline(delay)) => {
+                let note = format!(
+                    "the service asks to wait {} s, which is past the deadline",
+                    delay.as_secs()
                 );
-                return Err(final_failure(last, tries, since.elapsed()).note(&asked));
+                return Err(with_attempts(last, attempts, since.elapsed()).note(note));
             }
-            // This might have healed, so it is no verdict; the one that there is ends the process in a moment.
+            // Another attempt might have succeeded, so this error is not reported. The permanent one ends the process
+            // in a moment.
             Err(End::GivenUp) => loop {
                 std::thread::park();
             },
         };
-        wait.update(tries, &last.error.to_string());
+        wait.update(attempts, &last.error.to_string());
         log::debug(|| {
             let next = pause.as_millis() as u64;
-            Event::new(format!("try {tries}: {}; next in {next} ms", last.error))
-                .fact("try", tries)
-                .fact("next_ms", next)
+            Event::new(format!(
+                "attempt {attempts}: {}; next in {next} ms",
+                last.error
+            ))
+            .fact("try", attempts)
+            .fact("next_ms", next)
         });
         std::thread::sleep(pause);
-        wait.update(tries + 1, &last.error.to_string());
-        real = Some(last);
+        wait.update(attempts + 1, &last.error.to_string());
+        previous = Some(last);
     }
 }
 
-impl From<AttemptError> for Error {
-    fn from(error: AttemptError) -> Error {
-        error.hint_for(|kind| kind.hint().map(str::to_owned)).error
+/// The final error, with the number of attempts and how long they took.
+fn with_attempts(last: AttemptError, attempts: u32, elapsed: Duration) -> Error {
+    let error = Error::from(last);
+    if attempts == 1 {
+        return error;
     }
-}
-
-/// The last error, with the number of attempts and how long they took.
-fn final_failure(mut last: AttemptError, tries: u32, elapsed: Duration) -> Error {
-    if tries > 1 {
-        let seconds = elapsed.as_secs();
-        last.error.reason = format!("{}, after {tries} tries in {seconds} s", last.error.reason);
-    }
-    last.into()
+    let seconds = elapsed.as_secs();
+    error
+        .note(format!("after {attempts} attempts in {seconds} s"))
+        .fact("attempts", attempts.to_string())
 }

@@ -1,26 +1,18 @@
-//! URLs: what goes into one, and what is one.
+//! URLs: percent-encoding, checks and parts.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
-/// Percent-encodes a value of a query or a form: everything but unreserved characters (RFC 3986, 2.3).
+/// All but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Percent-encodes a value of a query or a form.
 pub fn encode(value: &str) -> String {
-    let mut encoded = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(byte.into())
-            }
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                encoded.extend([
-                    '%',
-                    HEX[usize::from(byte >> 4)].into(),
-                    HEX[usize::from(byte & 15)].into(),
-                ]);
-            }
-        }
-    }
-    encoded
+    utf8_percent_encode(value, RESERVED).to_string()
 }
 
 /// Whether a text is an `http://` or `https://` URL that a request can go to.
@@ -31,7 +23,7 @@ pub fn is_base_url(text: &str) -> bool {
         && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())
 }
 
-/// Splits a URL into its origin and its path with what follows that.
+/// Splits a URL into its origin, and its path and query.
 pub fn split_url(url: &str) -> Option<(&str, &str)> {
     let authority = url.find("://")? + "://".len();
     let at = url[authority..]
@@ -42,8 +34,8 @@ pub fn split_url(url: &str) -> Option<(&str, &str)> {
     usable.then_some((base, if path.is_empty() { "/" } else { path }))
 }
 
-/// A path with one more query: an endpoint's URL may bring one of its own.
+/// A path with a query, appended to the one that the path may have already.
 pub fn with_query(path: &str, query: &str) -> String {
-    let joint = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{joint}{query}")
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}{query}")
 }

@@ -4,6 +4,7 @@ mod child;
 mod limits;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -272,17 +273,28 @@ pub enum Family {
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupError {
-    /// The name, or an address of this family for it, does not exist.
-    NoSuchName,
-    /// The name servers did not say.
+    /// The name does not exist, or has no address of this family: not every C library says which.
+    NoAddress,
+    /// The name servers did not answer.
     NoAnswer,
 }
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LookupError::NoAddress => "DNS has no address for the name",
+            LookupError::NoAnswer => "the name servers do not answer",
+        })
+    }
+}
+
+impl std::error::Error for LookupError {}
 
 /// The addresses of a name in one family. std asks for both at once, and then musl and glibc let a error of either
 /// spoil the other.
 pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError> {
     let Ok(name) = CString::new(name) else {
-        return Err(LookupError::NoSuchName);
+        return Err(LookupError::NoAddress);
     };
     // SAFETY: all-zero bytes are valid hints: any protocol, no flags, null pointers.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
@@ -304,7 +316,7 @@ pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError>
     match status {
         0 => {}
         // No record of this family: EAI_NODATA, which only some C libraries have, and only under this number.
-        libc::EAI_NONAME | -5 => return Err(LookupError::NoSuchName),
+        libc::EAI_NONAME | -5 => return Err(LookupError::NoAddress),
         _ => return Err(LookupError::NoAnswer),
     }
     let mut found = Vec::new();

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::crypto::ring;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub const CA_FILE: &str = "ca.pem";
@@ -24,6 +25,12 @@ pub const TOKEN_PROXY_NAME: &str = "a8k3v0qj2m5t7p1d4s6r9u0b2c4e6g8h.ests.aks";
 /// The certificate of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Certificate {
+    /// With its addresses as DNS names.
+    AddressesAsNames,
+    /// A CA's: with CA:TRUE.
+    Ca,
+    /// The CA certificate 200 times after the good one: more than 64 KiB.
+    LongChain,
     /// Good for one more hour.
     EndsSoon,
     /// Expired.
@@ -103,11 +110,16 @@ impl Authority {
     pub fn server(&self, certificate: Certificate, versions: Versions) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(certificate);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut chain = vec![leaf.der().clone()];
+        if certificate == Certificate::LongChain {
+            let ca = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM");
+            chain.extend(std::iter::repeat_n(ca, 200));
+        }
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&versions.list())
             .expect("ring has suites for both versions")
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
+            .with_single_cert(chain, key)
             .expect("the key belongs to the certificate");
         Arc::new(config)
     }
@@ -123,6 +135,17 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, "akv-init fake server");
+        if certificate == Certificate::AddressesAsNames {
+            for name in &mut params.subject_alt_names {
+                if let SanType::IpAddress(address) = name {
+                    let text = address.to_string().try_into();
+                    *name = SanType::DnsName(text.expect("it is ASCII"));
+                }
+            }
+        }
+        if certificate == Certificate::Ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         let (first_year, last_year) = match certificate {
             Certificate::Expired => (2020, 2021),
             Certificate::NotYetValid => (2049, 2050),

@@ -241,7 +241,7 @@ fn last_response_at_the_deadline_or_a_signal_prints_no_secret() {
         assert_silent(&azure, &outcome);
         script();
         let mut run = Listened::start(one_secret(&azure, &["--verbose"]));
-        run.until("try 1: 503");
+        run.until("attempt 1: 503");
         azure.wait_for(Endpoint::Vault, 4);
         run.signal(Signal::SIGTERM);
         let outcome = run.outcome();

@@ -26,11 +26,9 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Folders whose modules still import each other in circles.
-const TANGLED: [&str; 8] = [
+const TANGLED: [&str; 6] = [
     "azure::identity",
-    "azure::key_vault",
     "commands::check",
-    "http",
     "output::directory",
     "request::cli",
     "request::plan",
@@ -38,10 +36,11 @@ const TANGLED: [&str; 8] = [
 ];
 
 /// Each third-party crate, and the modules that may name it: a top-level one, or a path below it.
-const DOORS: [(&str, &[&str]); 9] = [
+const DOORS: [(&str, &[&str]); 10] = [
     ("base64", &["azure::identity"]),
     ("log", &[]),
     ("nix", &["output", "os", "signals"]),
+    ("percent_encoding", &["http"]),
     ("pico_args", &["request"]),
     ("ring", &["http", "azure::identity"]),
     ("rustls", &["http", "azure::identity"]),
@@ -420,8 +419,7 @@ fn secrets_are_exposed_only_in_listed_files() {
         "src/azure/identity/entra.rs",
         "src/azure/identity/legacy.rs",
         "src/azure/identity/service_principal.rs",
-        "src/azure/key_vault/error.rs",
-        "src/azure/key_vault/mod.rs",
+        "src/azure/key_vault/client.rs",
         "src/commands/exec.rs",
         "src/commands/shared.rs",
         "src/commands/write.rs",

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::{AccessToken, TokenRequest};
-use crate::azure::key_vault::challenge::is_tenant;
+use crate::azure::tenant::is_tenant;
 use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::Http;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{AccessToken, TokenRequest, resource_hint, token_response};
-use crate::azure::key_vault::challenge::is_tenant;
+use crate::azure::tenant::is_tenant;
 use crate::error::{Cause, Error};
-use crate::http::error::{AttemptError, NAME_SERVERS};
+use crate::http::error::AttemptError;
 use crate::http::retry::{ErrorKind, retry};
 use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id};
 use crate::log;
@@ -235,17 +235,18 @@ impl Entra {
                 message.push_str(&format!("; {label} {}", excerpt(value)));
             }
         }
-        // Where Entra names the correlation, that is the id that we sent.
-        if body["correlation_id"].as_str().is_none() {
-            message.push_str(&response.ids(id));
-        }
         let hint = self
             .hint(kind, &codes, token_request)
             .or_else(|| hint(kind, credential))
             .or_else(|| self.unreachable(kind));
-        AttemptError::new(kind, message)
+        let error = AttemptError::new(kind, message)
             .hint_for(|_| hint.clone())
-            .retry_after(response.retry_after())
+            .retry_after(response.retry_after());
+        // Where Entra names the correlation, that is the id that we sent.
+        match body["correlation_id"].as_str() {
+            Some(_) => error,
+            None => error.ids(response, id),
+        }
     }
 
     fn hint(
@@ -274,7 +275,6 @@ impl Entra {
 
     fn unreachable(&self, kind: ErrorKind) -> Option<String> {
         match kind {
-            ErrorKind::NameServerTimeout => Some(NAME_SERVERS.to_owned()),
             ErrorKind::NameNotFound => Some(format!(
                 "does this network's DNS know {}? Look at AZURE_AUTHORITY_HOST, or reach it by HTTPS_PROXY",
                 self.authority.name

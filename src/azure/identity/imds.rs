@@ -160,12 +160,10 @@ impl Imds {
             (code, text) if text == code => format!(" ({code})"),
             (code, text) => format!(" ({code}): {text}"),
         };
-        AttemptError::new(
-            kind,
-            format!("{}{said}{}", response.status_text(), response.ids(id)),
-        )
-        .hint_for(|_| hint.clone())
-        .retry_after(response.retry_after())
+        AttemptError::new(kind, format!("{}{said}", response.status_text()))
+            .hint_for(|_| hint.clone())
+            .retry_after(response.retry_after())
+            .ids(response, id)
     }
 
     fn assign_hint(&self) -> String {

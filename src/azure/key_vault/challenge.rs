@@ -1,24 +1,25 @@
-//! A vault's challenge: which tenant and which resource it wants a token from and for.
+//! A vault's challenge: the tenant and the resource of the token that it requires.
 //!
-//! <https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses>. A challenge is what a
-//! server says of itself. Its resource is only believed where that is a parent domain of the server's own host, or a
-//! typo in a vault's name could harvest a token for something else; of its authority only the tenant is taken, so that
-//! no credential goes to a host that a challenge names.
+//! <https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses>. The server chooses what it
+//! says. Its resource must be a parent domain of its own host, or a typo in a vault's name could send a token for another
+//! service to a stranger. Only the tenant is read of its authority, so that no credential goes to a host that a challenge
+//! names.
 
+use crate::azure::tenant::is_tenant;
 use crate::request::host::Host;
 
-/// What a challenge asks for. Neither part is verified yet.
-#[derive(Debug, PartialEq, Eq)]
+/// What a challenge requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     /// The first segment of the authority's path; `adfs` is not a tenant.
     pub tenant: Option<String>,
-    /// The resource of the token, without `/.default`.
-    pub resource: Option<String>,
+    /// The resource of the token, without `/.default`; empty where there is none.
+    pub resource: String,
 }
 
 impl Challenge {
     /// Reads a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs between commas or spaces, values perhaps
-    /// without quotes, in any order; unknown keys are passed over.
+    /// without quotes, in any order; unknown keys are ignored.
     pub fn parse(header: &str) -> Option<Challenge> {
         let (scheme, rest) = header.trim().split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -32,26 +33,25 @@ impl Challenge {
                 .filter(|value| !value.is_empty())
         };
         let authority = find("authorization_uri").or_else(|| find("authorization"));
-        // A scope says more than a resource, where both are there.
         let audience = find("scope").or_else(|| find("resource"));
+        let audience = audience.unwrap_or_default();
+        let resource = audience.strip_suffix("/.default").unwrap_or(audience);
         Some(Challenge {
             tenant: authority.and_then(tenant_of),
-            resource: audience.map(|audience| {
-                audience
-                    .strip_suffix("/.default")
-                    .unwrap_or(audience)
-                    .to_owned()
-            }),
+            resource: resource.to_owned(),
         })
     }
 
-    /// The resource, if its host is a parent domain of `host`, on the same port.
-    pub fn resource_for(&self, host: &Host) -> Option<&str> {
-        let resource = self.resource.as_deref()?;
-        let rest = resource.strip_prefix("https://")?;
-        let claimed = Host::parse(rest.split('/').next()?).ok()?;
-        let below = host.name.strip_suffix(&claimed.name)?.ends_with('.');
-        (below && claimed.port == host.port).then_some(resource)
+    /// Whether the resource's host is a parent domain of `host`, on the same port.
+    pub fn is_for(&self, host: &Host) -> bool {
+        let parent = self.resource.strip_prefix("https://").and_then(|rest| {
+            let parent = rest.split('/').next()?;
+            Host::parse(parent).ok()
+        });
+        parent.is_some_and(|parent| {
+            let rest = host.name.strip_suffix(&parent.name);
+            rest.is_some_and(|rest| rest.ends_with('.')) && parent.port == host.port
+        })
     }
 }
 
@@ -60,17 +60,6 @@ fn tenant_of(authority: &str) -> Option<String> {
     let tenant = rest.split('/').nth(1)?;
     let usable = is_tenant(tenant) && !tenant.eq_ignore_ascii_case("adfs");
     usable.then(|| tenant.to_owned())
-}
-
-/// Whether a text can stand in the path of Entra's token endpoint as a tenant.
-pub fn is_tenant(text: &str) -> bool {
-    // Letters or digits at both ends: `..` would be another path.
-    let end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    end(text.bytes().next())
-        && end(text.bytes().last())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
 }
 
 fn pairs(mut rest: &str) -> Vec<(&str, &str)> {
@@ -96,16 +85,16 @@ fn pairs(mut rest: &str) -> Vec<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn resource(header: &str, host: &str) -> Option<String> {
-        let challenge = Challenge::parse(header)?;
-        challenge
-            .resource_for(&Host::parse(host).unwrap())
-            .map(str::to_owned)
+    #[track_caller]
+    fn is_for(header: &str, host: &str) -> bool {
+        Challenge::parse(header)
+            .unwrap()
+            .is_for(&Host::parse(host).unwrap())
     }
 
     /// The vectors' ids: K1, K3, K4, K11, K12, K20.
     #[test]
-    fn every_shape_of_a_challenge_is_read() {
+    fn challenges_of_all_services_are_parsed() {
         let guid = "72f988bf-86f1-41af-91ab-2d7cd011db47";
         for (id, header, tenant, resource) in [
             (
@@ -147,7 +136,7 @@ mod tests {
         ] {
             let expected = Challenge {
                 tenant: Some(tenant.to_owned()),
-                resource: Some(resource.to_owned()),
+                resource: resource.to_owned(),
             };
             assert_eq!(Challenge::parse(&header), Some(expected), "{id}");
         }
@@ -155,28 +144,25 @@ mod tests {
         assert_eq!(Challenge::parse("Bearer realm=\"\"").unwrap().tenant, None);
     }
 
-    /// The vectors' ids: K5, K7, K8; a port; the root dot (K9) is no host name here at all.
+    /// The vectors' ids: K5, K7, K8; a port; the root dot (K9) is not a hostname here.
     #[test]
-    fn a_resource_is_believed_only_from_a_host_below_it() {
-        let asks = |resource: &str| {
+    fn resource_must_be_a_parent_domain() {
+        let challenge = |resource: &str| {
             format!("Bearer authorization=\"https://l/t\", resource=\"{resource}\"")
         };
-        let public = asks("https://vault.azure.net");
-        assert_eq!(
-            resource(&public, "42.vault.azure.net").as_deref(),
-            Some("https://vault.azure.net")
-        );
-        for (challenge, host) in [
-            (asks("https://vault.azure.cn"), "42.vault.azure.net"),
-            (asks("https://myvault.azure.net"), "42.vault.azure.net"),
+        let public = challenge("https://vault.azure.net");
+        assert!(is_for(&public, "42.vault.azure.net"));
+        for (header, host) in [
+            (challenge("https://vault.azure.cn"), "42.vault.azure.net"),
+            (challenge("https://myvault.azure.net"), "42.vault.azure.net"),
             (public.clone(), "hostvault.azure.net"),
             (public.clone(), "vault.evil.com"),
             (public.clone(), "vault.azure.net"),
             (public, "42.vault.azure.net:8443"),
-            (asks("http://vault.azure.net"), "42.vault.azure.net"),
-            (asks("https://management.azure.com"), "vault.evil.com"),
+            (challenge("http://vault.azure.net"), "42.vault.azure.net"),
+            (challenge("https://management.azure.com"), "vault.evil.com"),
         ] {
-            assert_eq!(resource(&challenge, host), None, "{challenge} from {host}");
+            assert!(!is_for(&header, host), "{header} from {host}");
         }
         assert!(Host::parse("myvault.vault.azure.net.").is_err());
     }

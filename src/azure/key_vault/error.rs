@@ -1,20 +1,21 @@
-//! What a vault's refusal means: the row of the retry table, the sentence, and what to do about it.
+//! Responses of a vault that are not a secret: the row of the retry table, the message and the hint.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>. The inner error code decides before the
-//! status: a disabled secret is a 403 and still not a question of access.
+//! status: a disabled secret is a 403 that no role changes.
 
 use std::net::IpAddr;
 
-use super::KeyVault;
-use crate::http::error::{AttemptError, NAME_SERVERS};
+use super::challenge::Challenge;
+use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
 use crate::http::{Http, Response};
 use crate::log;
 use crate::request::cloud::Cloud;
-use crate::secret::Secret;
+use crate::request::host::Host;
 
-/// The texts of a refusal, without the token, which some servers echo.
-struct ErrorBody {
+/// A response other than 200, with the texts of its body, without the token, which some servers repeat.
+pub struct Refusal {
+    response: Response,
     /// `error.code`.
     code: String,
     /// The innermost `innererror.code`.
@@ -23,13 +24,13 @@ struct ErrorBody {
     message: String,
 }
 
-impl ErrorBody {
-    fn read(response: &Response, token: &Secret) -> ErrorBody {
+impl Refusal {
+    /// Parses the body. `hidden` are the secrets of the request.
+    pub fn read(response: Response, hidden: &[&str]) -> Refusal {
         let body = response.json().unwrap_or_default();
         let mut error = &body["error"];
-        let text = |value: &serde_json::Value| {
-            log::without(value.as_str().unwrap_or_default(), &[token.expose()])
-        };
+        let text =
+            |value: &serde_json::Value| log::without(value.as_str().unwrap_or_default(), hidden);
         let code = text(&error["code"]);
         let message = text(&error["message"]);
         let mut inner = String::new();
@@ -40,11 +41,78 @@ impl ErrorBody {
         if inner.is_empty() {
             inner = inner_code_of(&message).to_owned();
         }
-        ErrorBody {
+        Refusal {
+            response,
             code,
             inner,
             message,
         }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.response.status.as_u16()
+    }
+
+    /// A header of the response.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.header(name)
+    }
+
+    /// The api-version that the service names when it does not know ours: "The specified version (7.4) is not
+    /// recognized. Consider using the latest supported version (7.1)."
+    pub fn supported_version(&self) -> Option<&str> {
+        let (_, rest) = self.message.split_once("latest supported version (")?;
+        let (version, _) = rest.split_once(')')?;
+        let is_version = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        let usable = self.status() == 400 && !version.is_empty();
+        (usable && version.bytes().all(is_version)).then_some(version)
+    }
+
+    /// The error of the attempt. `id` is the request id that we sent. The error has the fact `tenant` where another
+    /// token might be accepted: one of the tenant that the challenge of a 401 names.
+    pub fn into_error(self, host: &Host, http: &Http, id: &str) -> AttemptError {
+        let response = &self.response;
+        let (kind, hint) = self.classify(host, http);
+        let reason = self.reason();
+        let caller = self.caller();
+        let address = self.client_address();
+        let name = self.name();
+        // The outer code of a 401 or 403 without an inner one only repeats the status.
+        let shown = match response.status.canonical_reason() == Some(&name) || name.is_empty() {
+            true => response.status_text(),
+            false => format!("{} ({name})", response.status_text()),
+        };
+        let message = match reason.as_str() {
+            "" if name.is_empty() => format!("{shown}, without a reason"),
+            "" => shown,
+            reason => format!("{shown}: {reason}"),
+        };
+        // Part of the reason already, where the vault repeats it.
+        let other = |text: &Option<String>| text.clone().filter(|text| !reason.contains(text));
+        let error = AttemptError::new(kind, message)
+            .hint_for(|_| hint.clone())
+            .retry_after(response.retry_after())
+            .labeled("caller", "caller", other(&caller).as_deref())
+            .labeled(
+                "client_address",
+                "client address",
+                other(&address).as_deref(),
+            )
+            .ids(response, id);
+        let tenant = self.header("www-authenticate").and_then(Challenge::parse);
+        let tenant = tenant.and_then(|challenge| challenge.tenant);
+        let is_other = response.status.as_u16() == 401 && kind == ErrorKind::AccessRefused;
+        let facts = [
+            ("refusal", Some(name).filter(|name| !name.is_empty())),
+            ("tenant", tenant.filter(|_| is_other)),
+        ];
+        facts
+            .into_iter()
+            .fold(error, |error, (name, value)| match value {
+                Some(value) => error.map(|error| error.fact(name, value)),
+                None => error,
+            })
     }
 
     /// The inner code, or the outer one where there is none.
@@ -88,27 +156,98 @@ impl ErrorBody {
         (!id.is_empty() && id.bytes().all(is_id)).then(|| id.to_owned())
     }
 
-    /// The address that the vault saw, on a refusal by network.
-    fn client_address(&self, response: &Response) -> Option<String> {
+    /// The client's address as the vault saw it, on a refusal by network.
+    fn client_address(&self) -> Option<String> {
         if !matches!(
             self.inner.as_str(),
             "ForbiddenByFirewall" | "ForbiddenByConnection"
         ) {
             return None;
         }
-        let header = response
+        let info = self
             .header("x-ms-keyvault-network-info")
             .unwrap_or_default();
-        let seen = header
+        let in_header = info
             .split(';')
             .find_map(|part| part.trim().strip_prefix("addr="));
-        let said = self.line_of("Client address:");
-        let address = said
+        let in_message = self.line_of("Client address:");
+        let address = in_message
             .as_deref()
             .into_iter()
-            .chain(seen)
+            .chain(in_header)
             .find_map(|text| text.parse::<IpAddr>().ok());
         address.map(|address| address.to_string())
+    }
+
+    /// The row of the retry table, and the hint.
+    fn classify(&self, host: &Host, http: &Http) -> (ErrorKind, Option<String>) {
+        let reason = self.reason();
+        let wait = |what: &str| match http.deadline.waits_for_access() {
+            true => String::new(),
+            false => format!("; {what} in the last 10 minutes? --wait-for-access 10m"),
+        };
+        match (self.status(), self.inner.as_str()) {
+            (_, "ForbiddenByRbac") => {
+                let scope = match self.line_of("Resource:") {
+                    Some(scope) => format!("at the scope {scope}"),
+                    None => format!("on the vault {host}"),
+                };
+                let role = "grant the caller the role \"Key Vault Secrets User\"";
+                (
+                    ErrorKind::AccessNotGranted,
+                    Some(format!("{role} {scope}{}", wait("assigned"))),
+                )
+            }
+            (_, "AccessDenied") if !reason.contains("first party") => (
+                ErrorKind::AccessNotGranted,
+                Some(format!(
+                    "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get \
+                     --object-id {}{}",
+                    host.name.split('.').next().unwrap_or_default(),
+                    self.object().unwrap_or_else(|| "OID".to_owned()),
+                    wait("done")
+                )),
+            ),
+            (_, "ForbiddenByFirewall") => (
+                ErrorKind::AccessRefused,
+                Some("allow the client address in the vault's firewall, or its subnet by a service endpoint".to_owned()),
+            ),
+            (_, "ForbiddenByConnection") => (
+                ErrorKind::AccessRefused,
+                Some(format!(
+                    "the vault only answers through its private endpoint, and {host} resolved to its public address: link \
+                     the private DNS zone {} to this network",
+                    private_zone(host)
+                )),
+            ),
+            (_, "SecretDisabled") => (
+                ErrorKind::SecretNotFound,
+                Some("enable the secret or its current version; a pending certificate's secret is disabled too".to_owned()),
+            ),
+            (404, _) if self.code == "SecretNotFound" => (
+                ErrorKind::SecretNotFound,
+                Some("check the name, the version and the vault; a deleted secret can be recovered".to_owned()),
+            ),
+            (401, _) if reason.contains("AKV10046") => (ErrorKind::SigningKeysUnavailable, None),
+            (401, _) if reason.contains("not yet valid") => (ErrorKind::TokenNotYetValid, None),
+            (401, _) if reason.contains("AKV10022") => (ErrorKind::AccessRefused, Some(audience_hint(&reason))),
+            (401, _) if reason.contains("AKV10032") => (
+                ErrorKind::AccessRefused,
+                Some(
+                    "the vault trusts another tenant than the token's: was its subscription moved? Check \
+                     AZURE_TENANT_ID, or change the vault's tenant id"
+                        .to_owned(),
+                ),
+            ),
+            (401 | 403, _) if !self.code.is_empty() => (ErrorKind::AccessRefused, None),
+            (400, _) if !self.code.is_empty() => (ErrorKind::UnexpectedResponse, None),
+            (429, _) => (ErrorKind::Throttled, None),
+            (408 | 500..=599, _) => (ErrorKind::ServerError, None),
+            _ => (
+                ErrorKind::UnexpectedResponse,
+                unreachable_hint(host, ErrorKind::UnexpectedResponse),
+            ),
+        }
     }
 }
 
@@ -126,158 +265,36 @@ fn inner_code_of(message: &str) -> &'static str {
     .unwrap_or_default()
 }
 
-/// A refusal's name, as in `SecretNotFound`, where it has one.
-pub(super) fn name_of(response: &Response, token: &Secret) -> Option<String> {
-    let said = ErrorBody::read(response, token);
-    let name = said.name();
-    (!name.is_empty()).then_some(name)
+/// The hint where there is no connection to the vault, or no response from one.
+pub fn unreachable_hint(host: &Host, kind: ErrorKind) -> Option<String> {
+    match kind {
+        ErrorKind::NameNotFound => Some(format!(
+            "is the vault's name right? With a private endpoint: does the private DNS zone {} have a record for \
+             {host}, and is it linked to this network?",
+            private_zone(host)
+        )),
+        ErrorKind::ConnectTimeout
+        | ErrorKind::DeadlineExceededConnecting
+        | ErrorKind::ConnectionRefused
+        | ErrorKind::NoRoute => Some(format!(
+            "{host} cannot be reached from this network: check DNS, egress rules, routes, the private endpoint's \
+             approval, and HTTPS_PROXY"
+        )),
+        ErrorKind::UnexpectedResponse => Some(format!(
+            "this response is not from a vault: does another server answer as {host}? Check DNS, proxies and gateways"
+        )),
+        _ => None,
+    }
 }
 
-impl KeyVault {
-    /// Reads a refusal. `id` is the request id that we sent.
-    pub(super) fn refusal(
-        &self,
-        http: &Http,
-        response: &Response,
-        token: &Secret,
-        id: &str,
-    ) -> AttemptError {
-        let said = ErrorBody::read(response, token);
-        let reason = said.reason();
-        let (kind, hint) = self.classify(http, response, &said, &reason);
-        let name = said.name();
-        // The outer code of a 401 or 403 without an inner one only repeats the status.
-        let name =
-            Some(name.as_str()).filter(|name| response.status.canonical_reason() != Some(*name));
-        let mut message = match (name.unwrap_or_default(), reason.as_str()) {
-            ("", "") => format!("{}, without a reason", response.status_text()),
-            ("", reason) => format!("{}: {reason}", response.status_text()),
-            (name, "") => format!("{} ({name})", response.status_text()),
-            (name, reason) => format!("{} ({name}): {reason}", response.status_text()),
-        };
-        for (label, found) in [
-            ("caller", said.caller()),
-            ("client address", said.client_address(response)),
-        ] {
-            // It may stand in the reason already.
-            if let Some(found) = found.filter(|found| !reason.contains(found.as_str())) {
-                message.push_str(&format!("; {label} {found}"));
-            }
-        }
-        message.push_str(&response.ids(id));
-        AttemptError::new(kind, message)
-            .hint_for(|_| hint.clone())
-            .retry_after(response.retry_after())
-    }
-
-    /// The row of the retry table for a refusal, and what to do about it.
-    fn classify(
-        &self,
-        http: &Http,
-        response: &Response,
-        said: &ErrorBody,
-        reason: &str,
-    ) -> (ErrorKind, Option<String>) {
-        let host = &self.host;
-        let wait = |what: &str| match http.deadline.waits_for_access() {
-            true => String::new(),
-            false => format!("; {what} in the last 10 minutes? --wait-for-access 10m"),
-        };
-        match (response.status.as_u16(), said.inner.as_str()) {
-            (_, "ForbiddenByRbac") => {
-                let place = match said.line_of("Resource:") {
-                    Some(scope) => format!("at the scope {scope}"),
-                    None => format!("on the vault {host}"),
-                };
-                let role = "grant the caller the role \"Key Vault Secrets User\"";
-                (
-                    ErrorKind::AccessNotGranted,
-                    Some(format!("{role} {place}{}", wait("assigned"))),
-                )
-            }
-            (_, "AccessDenied") if !reason.contains("first party") => (
-                ErrorKind::AccessNotGranted,
-                Some(format!(
-                    "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get \
-                     --object-id {}{}",
-                    host.name.split('.').next().unwrap_or_default(),
-                    said.object().unwrap_or_else(|| "OID".to_owned()),
-                    wait("done")
-                )),
-            ),
-            (_, "ForbiddenByFirewall") => (
-                ErrorKind::AccessRefused,
-                Some("allow the client address in the vault's firewall, or its subnet by a service endpoint".to_owned()),
-            ),
-            (_, "ForbiddenByConnection") => (
-                ErrorKind::AccessRefused,
-                Some(format!(
-                    "the vault only answers through its private endpoint, and {host} led to its public address: link \
-                     the private DNS zone {} to this network",
-                    self.private_zone()
-                )),
-            ),
-            (_, "SecretDisabled") => (
-                ErrorKind::SecretNotFound,
-                Some("enable the secret or its current version; a pending certificate's secret is disabled too".to_owned()),
-            ),
-            (404, _) if said.code == "SecretNotFound" => (
-                ErrorKind::SecretNotFound,
-                Some("look at the name, the version and the vault; a deleted secret can be recovered".to_owned()),
-            ),
-            (401, _) if reason.contains("AKV10046") => (ErrorKind::SigningKeysUnavailable, None),
-            (401, _) if reason.contains("not yet valid") => (ErrorKind::ServerError, None),
-            (401, _) if reason.contains("AKV10022") => (ErrorKind::AccessRefused, Some(audience_hint(reason))),
-            (401, _) if reason.contains("AKV10032") => (
-                ErrorKind::AccessRefused,
-                Some(
-                    "the vault trusts another tenant than the token's: was its subscription moved? Look at \
-                     AZURE_TENANT_ID, or move the vault's tenant id"
-                        .to_owned(),
-                ),
-            ),
-            (401 | 403, _) if !said.code.is_empty() => (ErrorKind::AccessRefused, None),
-            (400, _) if !said.code.is_empty() => (ErrorKind::UnexpectedResponse, None),
-            (429, _) => (ErrorKind::Throttled, None),
-            (408 | 500..=599, _) => (ErrorKind::ServerError, None),
-            _ => (ErrorKind::UnexpectedResponse, self.unreachable(ErrorKind::UnexpectedResponse)),
-        }
-    }
-
-    /// What to do when the vault cannot be reached, or does not answer.
-    pub(super) fn unreachable(&self, kind: ErrorKind) -> Option<String> {
-        let host = &self.host;
-        match kind {
-            ErrorKind::NameNotFound => Some(format!(
-                "is the vault's name right? With a private endpoint: does the private DNS zone {} have a record for \
-                 {host}, and is it linked to this network?",
-                self.private_zone()
-            )),
-            ErrorKind::NameServerTimeout => Some(NAME_SERVERS.to_owned()),
-            ErrorKind::ConnectTimeout
-            | ErrorKind::DeadlineExceededConnecting
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute => Some(format!(
-                "this network does not lead to {host}: DNS, an egress rule, a route, the private endpoint's approval, \
-                 or HTTPS_PROXY"
-            )),
-            ErrorKind::UnexpectedResponse => Some(format!(
-                "this is no answer of a vault: does something else answer as {host}? Look at DNS, and at proxies and \
-                 gateways on the way"
-            )),
-            _ => None,
-        }
-    }
-
-    /// The private DNS zone that leads a vault's name to its private endpoint
-    /// (<https://learn.microsoft.com/azure/private-link/private-endpoint-dns>).
-    fn private_zone(&self) -> String {
-        let suffix = self.host.cloud().unwrap_or(Cloud::Public).vault_suffix();
-        format!(
-            "privatelink.vaultcore.{}",
-            suffix.trim_start_matches("vault.")
-        )
-    }
+/// The private DNS zone in which a vault's name resolves to its private endpoint
+/// (<https://learn.microsoft.com/azure/private-link/private-endpoint-dns>).
+fn private_zone(host: &Host) -> String {
+    let suffix = host.cloud().unwrap_or(Cloud::Public).vault_suffix();
+    format!(
+        "privatelink.vaultcore.{}",
+        suffix.trim_start_matches("vault.")
+    )
 }
 
 /// `AKV10022: Invalid audience. Expected X, found: Y`
@@ -290,11 +307,11 @@ fn audience_hint(reason: &str) -> String {
                 .to_owned(),
         )
     };
-    let what = match (between("Expected ", ", found"), between("found: ", " ")) {
+    let mismatch = match (between("Expected ", ", found"), between("found: ", " ")) {
         (Some(expected), Some(found)) => {
             format!("the token is for {found}, the vault expects {expected}")
         }
         _ => "the vault expects a token for another resource".to_owned(),
     };
-    format!("{what}: look at --vault-resource and --cloud")
+    format!("{mismatch}: check --vault-resource and --cloud")
 }

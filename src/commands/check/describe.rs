@@ -170,7 +170,7 @@ pub fn no_connection(service: &Service, place: &Place, error: Error, peer: Optio
         link = with_certificate(link, peer);
     }
     if link.cause == Some(Cause::Protocol) {
-        link = link.or_hint("something else answers at this address: look at DNS and at proxies");
+        link = link.or_hint("another server answers at this address: check DNS and proxies");
     }
     if let Some(domains) = &place.searched {
         let host = service.host().map_or_else(String::new, |host| host.name);
@@ -249,8 +249,10 @@ pub fn no_secret(targets: &str, secret: &SecretId, error: &Error) -> Link {
 /// What a request that was made once leaves to be said.
 fn complete(mut link: Link) -> Link {
     link.is_of_time = OF_TIME.iter().any(|words| link.text.contains(words));
-    let within = format!("no answer within {} s", ONE_TRY.as_secs());
-    link.text = link.text.replace("no answer before the deadline", &within);
+    let within = format!("no response within {} s", ONE_TRY.as_secs());
+    link.text = link
+        .text
+        .replace("no response before the deadline", &within);
     match link.cause {
         Some(Cause::Unavailable) if link.text.contains(&within) => {
             link.and_hint("exec waits longer")

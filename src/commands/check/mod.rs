@@ -108,7 +108,7 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
         }
     };
     let http = match identity(&source, env, &plan, report) {
-        Ok(()) => Http::watching(env, &plan.settings),
+        Ok(()) => Http::build(env, &plan.settings),
         Err(error) => Err(error),
     };
     match http {

@@ -102,7 +102,7 @@ fn complete(mut error: AttemptError, host: &Host, service: &Service) -> AttemptE
         error.error.reason = format!("{}; it is the proxy to {}", error.error.reason, behind.name);
     }
     error.hint_for(|kind| {
-        let hint = "look at HTTPS_PROXY, or name the host in NO_PROXY";
+        let hint = "check HTTPS_PROXY, or name the host in NO_PROXY";
         (kind == ErrorKind::NameNotFound).then(|| hint.to_owned())
     })
 }

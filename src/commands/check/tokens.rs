@@ -69,7 +69,7 @@ impl Job {
                 let why = no_address(&service);
                 self.tell(connection, Link::skipped("connection", asked.as_str(), why));
                 let (kind, why) = (error.kind, error.error.to_string());
-                let link = Link::failed("name", lost, &error.hint_of_names().into());
+                let link = Link::failed("name", lost, &error.into());
                 // Asking for a token would hang in the same look-up.
                 let hangs = (kind == ErrorKind::NameServerTimeout)
                     .then_some("the name servers do not answer");

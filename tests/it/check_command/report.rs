@@ -44,6 +44,7 @@ pub fn links(report: &str) -> Vec<Value> {
         .flat_map(|link| link.as_object_mut().expect("an object"))
     {
         match value {
+            Value::String(text) if name.ends_with("request_id") => *text = "ID".to_owned(),
             Value::String(text) => *text = settled(text),
             Value::Number(_) if name == "ms" => *value = 0.into(),
             _ => {}

@@ -194,7 +194,8 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
     }
     let digits = |c: char| c.is_ascii_digit();
     for (before, after) in [
-        (" after ", " tries in "),
+        (" after ", " attempts in "),
+        (" attempts in ", " s"),
         (" tries in ", " s"),
         (" after ", " s"),
         (" in ", " ms"),
@@ -212,6 +213,7 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
     let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
     for (before, after) in [
         ("request id ", ""),
+        ("request_id\":\"", ""),
         ("correlation id ", ""),
         ("trace id ", ""),
         ("appid=", ""),

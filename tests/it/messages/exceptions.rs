@@ -88,8 +88,23 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "aad-pod-identity, where it is in use, may still be assigning the identity: up to 100 s",
             "another process has had its lock (flock) for 30 s",
             "is another akv-init stopped in the middle of writing there?",
-            "no answer in time",
+            "no response in time",
         ],
+    ),
+    (
+        "the fake CAs do not issue such certificates",
+        &[
+            "no hostname",
+            "the certificate is malformed",
+            "it has an unknown critical extension",
+            "its issuer is not a CA (CA:FALSE)",
+            "its CA may not issue certificates for this name",
+            "its algorithms or its chain are not supported",
+        ],
+    ),
+    (
+        "no library returns such an error",
+        &["the request failed", "the connection failed"],
     ),
     (
         "the stand-in's authorities have names",

@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use super::book::Page;
 use super::vault::prod_kv;
 use crate::azure::{Azure, Certificate, Endpoint, Response};
-use crate::support::Outcome;
+use crate::support::{Outcome, Run};
 use crate::support_full_queue::FullQueue;
 use crate::support_identities::Source;
 use crate::support_requests::one_secret;
@@ -90,6 +90,8 @@ pub fn certificates(page: &mut Page) {
         Certificate::Expired,
         Certificate::NotYetValid,
         Certificate::OfAClient,
+        Certificate::Ca,
+        Certificate::LongChain,
     ] {
         let azure = Azure::builder()
             .certificate(Endpoint::Vault, certificate)
@@ -97,19 +99,26 @@ pub fn certificates(page: &mut Page) {
         page.know(&azure);
         page.run(prod_kv(&azure, &["--timeout=0"]));
     }
-    let azure = Azure::start();
+    let azure = Azure::builder()
+        .certificate(Endpoint::Vault, Certificate::AddressesAsNames)
+        .start();
     page.know(&azure);
+    let address = azure.vault().replace("localhost", "127.0.0.1");
+    page.replace(&address, "10.0.0.1");
+    page.run(secret_of(&azure, &address));
     for bytes in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         // Fatal alerts: handshake_failure, internal_error.
         b"\x15\x03\x03\x00\x02\x02\x28",
         b"\x15\x03\x03\x00\x02\x02\x50",
+        // certificate_required.
+        b"\x15\x03\x03\x00\x02\x02\x74",
+        // A handshake message of an unknown type.
+        b"\x16\x03\x03\x00\x04\x63\x00\x00\x00",
     ] {
         let vault = says(bytes);
         page.replace(&vault, "vault.example.com");
-        let secret = format!("DB_PASSWORD=akv://{vault}/sql-sa");
-        let run = crate::support::exec(&azure, ["--timeout=0", "--secret", &secret, "true"]);
-        page.run(run.env("AKV_INIT_ALLOW_VAULT", &vault));
+        page.run(secret_of(&azure, &vault));
     }
     let empty = azure.dir().join("empty");
     fs::create_dir(&empty).expect("it is new");
@@ -117,6 +126,13 @@ pub fn certificates(page: &mut Page) {
     page.run(trust("AKV_INIT_CA_FILE", Path::new("/absent")));
     page.run(trust("SSL_CERT_FILE", Path::new("/dev/null")));
     page.run(trust("SSL_CERT_DIR", &empty));
+}
+
+/// A run that reads a secret of a vault at this address.
+fn secret_of(azure: &Azure, vault: &str) -> Run {
+    let secret = format!("DB_PASSWORD=akv://{vault}/sql-sa");
+    crate::support::exec(azure, ["--timeout=0", "--secret", &secret, "true"])
+        .env("AKV_INIT_ALLOW_VAULT", vault)
 }
 
 /// The address of a server that sends these bytes to each client.
@@ -143,6 +159,7 @@ pub fn proxies(page: &mut Page) {
         Response::proxy_authentication(),
         Response::text(403, "no"),
         Response::text(502, "no"),
+        Response::text(100, ""),
         Response::fin(),
     ] {
         azure.always(Endpoint::Proxy, answer);

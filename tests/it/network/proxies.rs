@@ -153,6 +153,16 @@ fn wrong_credentials_are_a_configuration_error_and_not_shown() {
     assert_eq!(counts(&azure)[2], 0);
 }
 
+#[test]
+fn proxy_that_does_not_understand_connect_is_not_a_configuration_error() {
+    let azure = Azure::start();
+    azure.always(Endpoint::Proxy, Response::text(100, ""));
+    let run = exec(&azure, ["--timeout", "0"]).printing(&[REFERENCE]);
+    let run = run.env("HTTPS_PROXY", azure.proxy());
+    let failure = run.failure(69, "unavailable");
+    failure.names("100").hint_names("HTTPS_PROXY");
+}
+
 /// Names under `.invalid` show the route: the proxy rejects them, and DNS does not know them.
 #[test]
 fn no_proxy_names_hosts_that_do_not_use_the_proxy() {

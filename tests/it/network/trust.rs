@@ -31,6 +31,8 @@ fn ca_that_no_setting_names_is_not_trusted() {
 #[test]
 fn wrong_certificate_is_rejected_before_a_token_is_sent() {
     for certificate in [
+        Certificate::Ca,
+        Certificate::LongChain,
         Certificate::Expired,
         Certificate::NotYetValid,
         Certificate::OfAClient,
@@ -44,7 +46,12 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
         match certificate {
             // The machine's time.
             Certificate::Expired | Certificate::NotYetValid => failure.hint_names(" UTC"),
-            Certificate::UnknownAuthority => failure.hint_names("SSL_CERT_FILE"),
+            Certificate::UnknownAuthority => {
+                failure.names("an unknown CA").hint_names("SSL_CERT_FILE")
+            }
+            Certificate::OtherName => failure.names("another.example.com"),
+            Certificate::Ca => failure.hint_names("CA:FALSE"),
+            Certificate::LongChain => failure.names("chain"),
             _ => &failure,
         };
         assert_eq!(counts(&azure), [1, 0, 0], "{certificate:?}");

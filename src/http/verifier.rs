@@ -1,7 +1,7 @@
-//! A verifier that decides as that of every connection does, by rustls's own functions, and remembers whose certificate
-//! it was about. rustls forgets the certificate that it refuses, and that is the one to know.
+//! Verifies certificates as rustls's own verifier does, by the same functions. Its errors carry the certificate that was
+//! rejected, which rustls's do not, so that a message can name its issuer.
 
-use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,48 +9,48 @@ use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_na
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 
-use super::tls::{SIGNATURES, with_roots};
+use super::certificate::Certificate;
+use super::crypto::SIGNATURES;
 
-/// Whom a handshake saw.
-pub struct Seen {
-    /// The certificate, DER.
-    pub certificate: Vec<u8>,
-    /// Whether the built-in roots alone would trust it.
-    pub is_public: bool,
-}
-
-thread_local! {
-    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
-}
-
-/// Before this thread opens a connection.
-pub fn forget_seen() {
-    SEEN.set(None);
-}
-
-/// Whom the last handshake of this thread saw.
-pub fn seen() -> Option<Seen> {
-    SEEN.take()
-}
-
-/// The configuration of every connection, which trusts `roots`; and it watches.
-pub fn config(roots: RootCertStore, built_in: RootCertStore) -> ClientConfig {
-    let mut config = with_roots(roots.clone());
-    let watching = Watching { roots, built_in };
-    let verifier = Arc::new(watching);
-    config.dangerous().set_certificate_verifier(verifier);
-    config
-}
-
+/// Trusts these roots.
 #[derive(Debug)]
-struct Watching {
-    roots: RootCertStore,
-    built_in: RootCertStore,
+pub struct Verifier(pub RootCertStore);
+
+/// A certificate that was rejected, as the source of a [`CertificateError::Other`].
+#[derive(Debug)]
+pub struct Rejected {
+    /// What rustls's own verifier returns.
+    pub reason: CertificateError,
+    /// The server's certificate.
+    pub certificate: Certificate,
 }
 
-impl ServerCertVerifier for Watching {
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// Whether these roots trust a certificate for a name.
+pub fn verify(
+    roots: &RootCertStore,
+    certificate: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<(), Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    verify_server_cert_signed_by_trust_anchor(&parsed, roots, chain, now, SIGNATURES.all)?;
+    verify_server_name(&parsed, name)
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -59,17 +59,19 @@ impl ServerCertVerifier for Watching {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(certificate);
-        let by = |roots: &RootCertStore| {
-            let parsed = parsed.as_ref().map_err(Error::clone)?;
-            verify_server_cert_signed_by_trust_anchor(parsed, roots, chain, now, SIGNATURES.all)?;
-            verify_server_name(parsed, name)
-        };
-        SEEN.set(Some(Seen {
-            certificate: certificate.to_vec(),
-            is_public: by(&self.built_in).is_ok(),
-        }));
-        by(&self.roots).map(|()| ServerCertVerified::assertion())
+        match verify(&self.0, certificate, chain, name, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(Error::InvalidCertificate(reason)) => Err(Error::InvalidCertificate(
+                match Certificate::parse(certificate) {
+                    None => reason,
+                    Some(certificate) => CertificateError::Other(OtherError(Arc::new(Rejected {
+                        reason,
+                        certificate,
+                    }))),
+                },
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     fn verify_tls12_signature(
@@ -120,19 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn it_decides_as_the_verifier_of_every_connection_does() {
+    fn decisions_are_those_of_rustls() {
         let (known, unknown) = (issuer(), issuer());
         let mut roots = RootCertStore::empty();
         roots.add(known.der().clone()).unwrap();
         let usual = WebPkiServerVerifier::builder_with_provider(
             Arc::new(roots.clone()),
-            Arc::new(super::super::tls::provider()),
+            Arc::new(super::super::crypto::provider()),
         );
         let usual = usual.build().unwrap();
-        let watching = Watching {
-            roots,
-            built_in: RootCertStore::empty(),
-        };
+        let verifier = Verifier(roots);
         let good = certificate(2035, &known);
         let broken = CertificateDer::from(good[..good.len() / 2].to_vec());
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
@@ -145,14 +144,16 @@ mod tests {
             (&broken, "kv1.vault.azure.net"),
         ] {
             let name = ServerName::try_from(name).unwrap();
-            let decide = |verifier: &dyn ServerCertVerifier| {
-                verifier
-                    .verify_server_cert(certificate, &[], &name, &[], now)
-                    .map(drop)
-            };
-            let decision = decide(&watching);
-            assert_eq!(decision, decide(&*usual));
-            assert_eq!(seen().unwrap().certificate, certificate.to_vec());
+            let decision = verifier.verify_server_cert(certificate, &[], &name, &[], now);
+            let expected = usual.verify_server_cert(certificate, &[], &name, &[], now);
+            let decision = decision.map(drop).map_err(|error| match error {
+                Error::InvalidCertificate(CertificateError::Other(other)) => {
+                    let rejected = other.0.downcast_ref::<Rejected>().unwrap();
+                    Error::InvalidCertificate(rejected.reason.clone())
+                }
+                other => other,
+            });
+            assert_eq!(decision, expected.map(drop));
             decisions.push(decision.is_ok());
         }
         assert_eq!(decisions, [true, false, false, false, false]);

@@ -1,0 +1,309 @@
+//! The client: HTTP/1.1 by ureq over our own connector, without redirects, and with a proxy where one is configured.
+//!
+//! A [`Service`] is one origin. Its connections can be opened before there is a request, while the access token is still
+//! on its way. [`Service::send`] makes one attempt; `retry` decides whether there is another. No header and no body of a
+//! request is ever printed.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use ureq::{Agent, Proxy, RequestBuilder};
+
+use super::clock_skew::Clocks;
+use super::connection::{self, ConnectionOrigin, Connections, PooledConnector};
+use super::dns::ServiceResolver;
+use super::error::from_ureq;
+use super::proxy::Proxies;
+use super::request::{Request, Timeouts};
+use super::response::{Response, status_text};
+use super::retry::{AttemptError, Deadline, ErrorKind};
+use super::tls;
+use crate::error::Error;
+use crate::log::{self, Event};
+use crate::request::environment::Environment;
+use crate::request::host::Host;
+use crate::request::options::Settings;
+
+/// The largest response that is read. A secret has at most 25 KB, a token a few.
+const LARGEST_RESPONSE: usize = 256 * 1024;
+
+const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
+
+/// What all connections have in common.
+#[derive(Clone)]
+pub struct Http {
+    tls: Arc<ClientConfig>,
+    proxies: Proxies,
+    /// The one deadline.
+    pub deadline: Arc<Deadline>,
+    clocks: Arc<Clocks>,
+}
+
+impl Http {
+    /// Reads the trust store and the proxy settings.
+    pub fn build(env: &Environment, settings: &Settings) -> Result<Http, Error> {
+        Ok(Http {
+            tls: tls::client_config(env, settings.ca_file.as_deref())?,
+            proxies: Proxies::from(env)?,
+            deadline: Arc::new(Deadline::start(settings.timeout, settings.wait_for_access)),
+            clocks: Arc::default(),
+        })
+    }
+
+    /// The same with a deadline of its own, and one attempt for each request.
+    pub fn for_one_try(&self, within: Duration) -> Http {
+        Http {
+            deadline: Arc::new(Deadline::attempt(within)),
+            ..self.clone()
+        }
+    }
+
+    /// The clocks of the servers that responded.
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// A service on the internet, over https, through a proxy where one is configured for its host.
+    pub fn internet(&self, host: &Host) -> Service {
+        let base = format!("https://{host}");
+        let proxy = self.proxies.for_host(host);
+        self.service(&base, proxy, self.tls.clone(), ServiceResolver::default())
+    }
+
+    /// An identity endpoint of this machine: never through a proxy, which would reach that of another machine.
+    pub fn local(&self, base: &str) -> Service {
+        self.service(base, None, self.tls.clone(), ServiceResolver::default())
+    }
+
+    /// A service inside a cluster, without a proxy: connections go to `host`, and its certificate is for `name`,
+    /// perhaps from a CA (PEM) of its own.
+    pub fn named(
+        &self,
+        host: &Host,
+        name: Option<&str>,
+        roots: Option<&[u8]>,
+    ) -> Result<Service, Error> {
+        let tls = match roots {
+            None => self.tls.clone(),
+            Some(pem) => tls::only(pem)?,
+        };
+        let (host, resolver) = match name {
+            None => (host.clone(), ServiceResolver::default()),
+            Some(name) => (
+                Host::parse(&format!("{name}:{}", host.port))?,
+                ServiceResolver::leading_to(&host.name),
+            ),
+        };
+        Ok(self.service(&format!("https://{host}"), None, tls, resolver))
+    }
+
+    fn service(
+        &self,
+        base: &str,
+        proxy: Option<Proxy>,
+        tls: Arc<ClientConfig>,
+        resolver: ServiceResolver,
+    ) -> Service {
+        let proxy_address = proxy
+            .as_ref()
+            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        let https = base.starts_with("https://");
+        let (input, output) = match https {
+            true => (connection::STREAM_BUFFER, connection::STREAM_BUFFER),
+            false => (connection::INPUT_BUFFER, connection::OUTPUT_BUFFER),
+        };
+        let config = Agent::config_builder()
+            .proxy(proxy)
+            .https_only(https)
+            // A redirect would send the token, the assertion or the header to another host.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The body of an error is read too.
+            .http_status_as_error(false)
+            .user_agent(USER_AGENT)
+            .accept("application/json")
+            // The defaults are 128 KiB each for every connection. These are TCP's; TLS has its own.
+            .input_buffer_size(input)
+            .output_buffer_size(output)
+            .max_response_header_size(connection::LONGEST_HEADERS)
+            .max_idle_connections(64)
+            .max_idle_connections_per_host(64)
+            .build();
+        let origin = base
+            .parse()
+            .expect("a base URL was checked when it was read");
+        let connections = Arc::new(Connections::new(origin, tls, resolver.clone()));
+        let connector = PooledConnector(connections.clone());
+        Service {
+            agent: Agent::with_parts(config, connector, resolver),
+            connections,
+            base: base.to_owned(),
+            proxy: proxy_address,
+            clocks: self.clocks.clone(),
+        }
+    }
+}
+
+/// One origin, and the connections to it.
+pub struct Service {
+    pub(super) agent: Agent,
+    pub(super) connections: Arc<Connections>,
+    base: String,
+    /// The proxy as host and port: never its credentials.
+    pub(super) proxy: Option<String>,
+    clocks: Arc<Clocks>,
+}
+
+impl Service {
+    /// Opens one connection and keeps it for the first request that needs one. An error is not reported: the request
+    /// gets it again.
+    pub fn open_early(&self, timeouts: Timeouts) {
+        let started = Instant::now();
+        let opened = self.connections.open_early(&self.agent, timeouts.connect);
+        log::debug(|| {
+            let (url, took) = (&self.base, millis_since(started));
+            let text = match &opened {
+                Ok(()) => format!("connected to {url} in {took} ms"),
+                Err(error) => {
+                    let error = from_ureq(error, timeouts, self.proxy.as_deref());
+                    format!("connecting to {url}: {}", error.error)
+                }
+            };
+            Event::new(text).fact("url", url.as_str()).fact("ms", took)
+        });
+    }
+
+    /// Makes one attempt. Every status of 200 and above, except for redirects, is a response.
+    pub fn send(
+        &self,
+        request: &Request<'_>,
+        deadline: &Deadline,
+    ) -> Result<Response, AttemptError> {
+        loop {
+            let (response, is_reused) = self.exchange(request, deadline);
+            // A server may close an idle connection at any moment. That is not an attempt: all our requests can be
+            // repeated, on a new connection.
+            match &response {
+                Err(error) if is_reused && error.kind == ErrorKind::ConnectionLost => {}
+                _ => return response,
+            }
+        }
+    }
+
+    /// The response, and whether its connection was open before.
+    fn exchange(
+        &self,
+        request: &Request<'_>,
+        deadline: &Deadline,
+    ) -> (Result<Response, AttemptError>, bool) {
+        let started = Instant::now();
+        connection::forget_connection_origin();
+        let response = self.call(request, deadline);
+        if let Ok(response) = &response {
+            self.clocks.note(&self.base, response);
+        }
+        let is_reused = connection::connection_origin() == ConnectionOrigin::Reused;
+        log::debug(|| {
+            let path = request.target.split('?').next().unwrap_or_default();
+            let method = if request.form.is_some() {
+                "POST"
+            } else {
+                "GET"
+            };
+            let outcome = match &response {
+                Ok(response) => response.status.to_string(),
+                Err(error) => error.error.to_string(),
+            };
+            let (url, took) = (format!("{}{path}", self.base), millis_since(started));
+            let event = Event::new(format!("{method} {url}: {outcome}, {took} ms"))
+                .fact("method", method)
+                .fact("url", url)
+                .fact("ms", took);
+            match &response {
+                Ok(response) => event.fact("status", response.status.as_u16()),
+                Err(_) => event,
+            }
+        });
+        (response, is_reused)
+    }
+
+    fn call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, AttemptError> {
+        let timeouts = request.timeouts;
+        let url = format!("{}{}", self.base, request.target);
+        let remaining = deadline.remaining();
+        let response = match request.form {
+            None => configured(self.agent.get(&url), request, remaining).call(),
+            Some(form) => configured(self.agent.post(&url), request, remaining)
+                .content_type("application/x-www-form-urlencoded")
+                .send(form),
+        };
+        let (parts, body) = response
+            .map_err(|error| {
+                let error = from_ureq(&error, timeouts, self.proxy.as_deref());
+                // Of two timeouts that end a connection at the same time, ureq reports either.
+                let is_connecting = match error.kind {
+                    ErrorKind::ConnectTimeout => {
+                        remaining.is_some_and(|remaining| remaining <= timeouts.connect)
+                    }
+                    ErrorKind::DeadlineExceeded => {
+                        connection::connection_origin() == ConnectionOrigin::Opening
+                    }
+                    _ => false,
+                };
+                match is_connecting {
+                    true => AttemptError::new(
+                        ErrorKind::DeadlineExceededConnecting,
+                        "no connection before the deadline",
+                    ),
+                    false => error,
+                }
+            })?
+            .into_parts();
+        let unexpected = |reason: String| {
+            let status = status_text(parts.status);
+            AttemptError::new(ErrorKind::UnexpectedResponse, format!("{status}: {reason}"))
+        };
+        if parts.status.is_redirection() {
+            let reason = "a redirect, which Azure never sends here";
+            return Err(unexpected(reason.to_owned()));
+        }
+        let mut bytes = Vec::new();
+        body.into_reader()
+            .take(LARGEST_RESPONSE as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| from_ureq(&ureq::Error::from(error), timeouts, None))?;
+        if bytes.len() > LARGEST_RESPONSE {
+            let limit = LARGEST_RESPONSE / 1024;
+            return Err(unexpected(format!("a response of more than {limit} KiB")));
+        }
+        Ok(Response {
+            status: parts.status,
+            headers: parts.headers,
+            body: bytes,
+        })
+    }
+}
+
+fn millis_since(started: Instant) -> u64 {
+    started.elapsed().as_millis() as u64
+}
+
+/// Adds a request's headers and timeouts.
+fn configured<B>(
+    mut builder: RequestBuilder<B>,
+    request: &Request<'_>,
+    remaining: Option<Duration>,
+) -> RequestBuilder<B> {
+    for (name, value) in request.headers {
+        builder = builder.header(*name, *value);
+    }
+    builder
+        .config()
+        .timeout_connect(Some(request.timeouts.connect))
+        .timeout_recv_response(Some(request.timeouts.response))
+        .timeout_recv_body(Some(request.timeouts.response))
+        .timeout_global(remaining)
+        .build()
+}
