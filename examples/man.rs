@@ -1,17 +1,14 @@
-//! The manual page, made of the help text, so that the two cannot differ:
+//! The manual page, made from the help text, so that the two cannot differ:
 //!
 //! ```sh
-//! cargo run --example man > man/akv-init.1
+//! cargo run -- --help | cargo run --example man > man/akv-init.1
 //! ```
 //!
-//! It reads the help text as `src/cli/help.rs` does: blocks, headings, and entries that start two columns in. How a
-//! page is written: <https://man7.org/linux/man-pages/man7/groff_man.7.html>,
+//! The help text consists of blocks, headings, and entries that start in column three. How a page is written: <https://man7.org/linux/man-pages/man7/groff_man.7.html>,
 //! <https://man.openbsd.org/mandoc_char.7>.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-
-const HELP: &str = include_str!("../src/request/cli/help.txt");
 
 /// Where the text of an option begins, and where that of an exit code does.
 const OPTION: usize = 26;
@@ -21,17 +18,18 @@ const WIDTH: usize = 80;
 
 #[allow(dead_code)] // The tests include this file for the page.
 fn main() -> io::Result<()> {
-    io::stdout().write_all(page().as_bytes())
+    let help = io::read_to_string(io::stdin())?;
+    io::stdout().write_all(page(&help).as_bytes())
 }
 
-/// The page.
-pub fn page() -> String {
+/// The page for a help text.
+pub fn page(help: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut page = format!(
-        ".\\\" Made of src/request/cli/help.txt by `cargo run --example man > man/akv-init.1`.\n\
+        ".\\\" Made from the help text by examples/man.rs.\n\
          .TH AKV\\-INIT 1 \"\" \"akv\\-init {version}\" \"User Commands\"\n"
     );
-    let mut blocks = HELP.trim_end().split("\n\n");
+    let mut blocks = help.trim_end().split("\n\n");
     let name = blocks.next().unwrap_or_default().trim_end_matches('.');
     let about = name.strip_prefix("akv-init ").unwrap_or(name);
     let _ = writeln!(

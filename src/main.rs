@@ -20,7 +20,7 @@ use crate::error::{Cause, Error};
 use crate::log::Event;
 use crate::request::cli::{self, Action};
 use crate::request::environment::Environment;
-use crate::request::options;
+use crate::request::{help, options};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_panic));
@@ -46,7 +46,7 @@ fn run() -> Result<u8, Error> {
         Action::Exec(exec) if exec.dry_run => commands::dry_run::exec(&exec, &env)?,
         Action::Exec(exec) => return commands::exec::run(&exec, env),
         Action::Get(get) => commands::get::run(&get, &env)?,
-        Action::Help(command) => log::print(&cli::help(command)),
+        Action::Help(command) => log::print(&help::help(command)),
         Action::Install(install) => commands::install::run(&install)?,
         Action::Token(token) => commands::token::run(&token, &env)?,
         Action::Version => log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -15,11 +15,8 @@ pub fn announce(plan: &Plan) {
     if plan.settings.verbose {
         log::set_verbose();
     }
-    for name in &plan.unknown {
-        log::warning(format!("{name} is not a setting of akv-init"));
-    }
-    for (setting, why) in &plan.idle {
-        log::warning(format!("{setting}: {why}"));
+    for (setting, reason) in &plan.ignored {
+        log::warning(format!("{setting}: {reason}"));
     }
 }
 

@@ -1,13 +1,17 @@
 //! What the user asked for, from the command line and the environment. Pure: no clock, no file, no network.
 
+mod arguments;
 pub mod cli;
 pub mod cloud;
 pub mod environment;
 pub mod files;
 pub mod format;
+pub mod help;
 pub mod host;
+mod option_table;
 pub mod options;
 pub mod plan;
 pub mod reference;
 pub mod secret_id;
+mod suggestion;
 pub mod supervision;

@@ -10,29 +10,13 @@ use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, OWN_PREFIX};
 use crate::request::host::{Host, VaultName};
+use crate::request::option_table;
 use crate::request::reference::Reference;
-
-/// The settings' names behind [`OWN_PREFIX`].
-const ENVIRONMENT_EQUIVALENTS: [&str; 14] = [
-    "ALLOW_VAULT",
-    "CA_FILE",
-    "CLIENT_ID",
-    "CLOUD",
-    "IDENTITY",
-    "LOG_FORMAT",
-    "OBJECT_ID",
-    "OVERRIDE",
-    "RESOURCE_ID",
-    "TIMEOUT",
-    "VAULT",
-    "VAULT_RESOURCE",
-    "VERBOSE",
-    "WAIT_FOR_ACCESS",
-];
+use crate::request::suggestion::nearest;
 
 /// What was typed. None of it is completed here.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub struct CommonOptions {
     /// `--secret NAME=REF`.
     pub secrets: Vec<(String, Reference)>,
     /// `--vault`.
@@ -109,35 +93,35 @@ pub enum Selector {
 impl Settings {
     /// Completes the options from the environment. `default_timeout` is the deadline where none is given.
     pub fn build(
-        shared: &Shared,
+        common: &CommonOptions,
         env: &Environment,
         default_timeout: Duration,
     ) -> Result<Settings, Error> {
-        let cloud = setting(env, shared.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
+        let cloud = setting(env, common.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
         let duration =
             |option, equivalent| setting(env, option, equivalent, parse_duration, DURATION);
         let names = IdentityName::NAMES;
         Ok(Settings {
-            timeout: duration(shared.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(default_timeout),
-            wait_for_access: duration(shared.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?
+            timeout: duration(common.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(default_timeout),
+            wait_for_access: duration(common.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?
                 .unwrap_or_default(),
             identity: setting(
                 env,
-                shared.identity,
+                common.identity,
                 "AKV_INIT_IDENTITY",
                 IdentityName::parse,
                 names,
             )?,
-            selector: selector(shared, env)?,
+            selector: selector(common, env)?,
             cloud: cloud.unwrap_or_else(|| cloud_of_authority(env)),
-            ca_file: match &shared.ca_file {
+            ca_file: match &common.ca_file {
                 Some(path) => Some(path.clone()),
                 None => env
                     .get("AKV_INIT_CA_FILE")
                     .filter(|path| !path.is_empty())
                     .map(PathBuf::from),
             },
-            verbose: shared.verbose || truth(env, "AKV_INIT_VERBOSE")?,
+            verbose: common.verbose || truth(env, "AKV_INIT_VERBOSE")?,
         })
     }
 }
@@ -226,11 +210,11 @@ pub fn truth(env: &Environment, name: &str) -> Result<bool, Error> {
 }
 
 /// The selector of the highest rank that has one: options, then `AKV_INIT_…`, then `AZURE_CLIENT_ID`.
-fn selector(shared: &Shared, env: &Environment) -> Result<Option<Selector>, Error> {
+fn selector(common: &CommonOptions, env: &Environment) -> Result<Option<Selector>, Error> {
     let options = [
-        shared.client_id.clone().map(Selector::Client),
-        shared.object_id.clone().map(Selector::Object),
-        shared.resource_id.clone().map(Selector::Resource),
+        common.client_id.clone().map(Selector::Client),
+        common.object_id.clone().map(Selector::Object),
+        common.resource_id.clone().map(Selector::Resource),
     ];
     let equivalent = |name: &str| env.setting(name).map(|value| value.map(str::to_owned));
     let twins = [
@@ -291,16 +275,22 @@ fn cloud_of_authority(env: &Environment) -> Cloud {
         .unwrap_or(Cloud::Public)
 }
 
-/// Variables with our prefix that are no settings: a slip that would otherwise go unnoticed. A Service that is called
-/// akv-init makes Kubernetes set some with this prefix in every pod of its namespace.
-pub fn unknown_settings(env: &Environment) -> Vec<String> {
+/// Variables that start with [`OWN_PREFIX`] and are not settings, each with what to say about it. Kubernetes sets some
+/// in every pod of a namespace that has a Service named `akv-init`; those are left out.
+pub fn unknown_settings(env: &Environment) -> Vec<(String, String)> {
+    let known = || option_table::options().filter_map(|option| option.variable);
     let names = env.variables().filter_map(|(name, _)| name.to_str());
-    let ours = names.filter_map(|name| Some((name, name.strip_prefix(OWN_PREFIX)?)));
-    ours.filter(|(_, rest)| {
-        !(ENVIRONMENT_EQUIVALENTS.contains(rest)
-            || rest.starts_with("SERVICE_")
-            || rest.starts_with("PORT"))
-    })
-    .map(|(name, _)| name.to_owned())
-    .collect()
+    let unknown = names.filter(|name| {
+        let rest = name.strip_prefix(OWN_PREFIX);
+        rest.is_some_and(|rest| !rest.starts_with("SERVICE_") && !rest.starts_with("PORT"))
+            && !known().any(|setting| setting == *name)
+    });
+    let unknown = unknown.map(|name| {
+        let reason = match nearest(name, known()) {
+            Some(setting) => format!("not a setting; did you mean {setting}?"),
+            None => "not a setting of akv-init".to_owned(),
+        };
+        (name.to_owned(), reason)
+    });
+    unknown.collect()
 }

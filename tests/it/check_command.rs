@@ -779,17 +779,10 @@ fn options_of_other_commands_are_refused_and_nobody_is_asked() {
             &[words, &["--secret", &target, "--", "true"]].concat(),
         )
         .outcome();
-        let error = format!("error: {} is no option of check", words[0]);
-        outcome.failed(64, &[&error, "hint: see akv-init --help"]);
+        outcome.failure(64, "usage").names(words[0]).hinted();
     }
     let outcome = check(&azure, &["--format", "xml"]).outcome();
-    outcome.failed(
-        64,
-        &[
-            "error: --format: `xml` is not text or json",
-            "hint: see akv-init --help",
-        ],
-    );
+    outcome.failure(64, "usage").names("--format").hinted();
     assert_eq!(connections(&azure), 0);
 }
 

@@ -47,7 +47,8 @@ fn help_of_exec() -> String {
 
 #[test]
 fn help_is_printed_despite_invalid_settings() {
-    let help = include_str!("../../src/request/cli/help.txt");
+    let outcome = akv_init(["--help"]).outcome();
+    let help = outcome.stdout_alone();
     for words in [&["--help"][..], &["-h"], &["help"], &["--help", "--bogus"]] {
         assert_eq!(
             with_invalid_settings(words).stdout_alone(),

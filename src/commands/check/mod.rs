@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Checks every link and prints the report. The exit code is the one that `exec` would have.
 pub fn run(check: &Check, env: &Environment) -> Result<u8, Error> {
     // A bad value is reported as a broken link.
-    if check.exec.shared.verbose || options::truth(env, "AKV_INIT_VERBOSE").unwrap_or(false) {
+    if check.exec.common.verbose || options::truth(env, "AKV_INIT_VERBOSE").unwrap_or(false) {
         log::set_verbose();
     }
     signals::start()?;
@@ -87,12 +87,9 @@ fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
 }
 
 fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Report) {
-    let unknown = plan.unknown.iter();
-    let unknown = unknown.map(|name| (name, "it is not a setting of akv-init"));
-    let idle = plan.idle.iter().map(|(setting, why)| (setting, *why));
-    for (setting, why) in unknown.chain(idle) {
+    for (setting, reason) in &plan.ignored {
         let link = Link::good("setting", setting.as_str(), "");
-        report.links.push(link.warn(why, None));
+        report.links.push(link.warn(reason.as_str(), None));
     }
     if plan.targets.is_empty() {
         return;
@@ -113,7 +110,7 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
     };
     match http {
         Ok(http) => {
-            let within = check.exec.shared.timeout.filter(|time| !time.is_zero());
+            let within = check.exec.common.timeout.filter(|time| !time.is_zero());
             let links = network::look(plan, http, source, within.unwrap_or(PATIENCE));
             report.links.extend(links);
         }
@@ -129,7 +126,7 @@ fn references(plan: &Plan, exec: &Exec, is_whole: bool) -> Vec<Link> {
     }
     let link = |target: &Target| {
         let name = target.name.to_string_lossy();
-        let mut options = exec.shared.secrets.iter().chain(&exec.memfds);
+        let mut options = exec.common.secrets.iter().chain(&exec.memfds);
         let place = match options.any(|(name, _)| target.name == name.as_str()) {
             true => "an option",
             false => "the environment",

@@ -31,7 +31,7 @@ pub fn add(
                 .map_err(|error| error.context(shown.as_str()).fact("for", &shown))?;
         }
     }
-    for (name, reference) in &write.shared.secrets {
+    for (name, reference) in &write.common.secrets {
         if plan.has(name) {
             return Err(Error::new(
                 Cause::Config,

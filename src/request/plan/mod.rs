@@ -18,7 +18,7 @@ use crate::request::cli::{Exec, Get, Token, Write};
 use crate::request::environment::{Environment, OWN_PREFIX};
 use crate::request::files::PlannedFile;
 use crate::request::host::Host;
-use crate::request::options::{Settings, Shared, unknown_settings};
+use crate::request::options::{CommonOptions, Settings, unknown_settings};
 use crate::request::reference::{Found, Reference};
 use crate::request::secret_id::SecretId;
 
@@ -38,10 +38,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// Variables that COMMAND does not get.
     pub unset: Vec<OsString>,
-    /// Variables that look like settings of ours and are none.
-    pub unknown: Vec<String>,
-    /// Options and settings that do nothing here, and why: each is probably a slip.
-    pub idle: Vec<(String, &'static str)>,
+    /// Options and variables without effect, each with the reason: probably typos.
+    pub ignored: Vec<(String, String)>,
     /// How to reach Azure.
     pub settings: Settings,
 }
@@ -141,7 +139,7 @@ fn references_of(
 impl Plan {
     /// The plan of `token`: one token, for nobody's variable.
     pub fn token(token: &Token, env: &Environment) -> Result<Plan, Error> {
-        let settings = Settings::build(&token.shared, env, INTERACTIVE_TIMEOUT)?;
+        let settings = Settings::build(&token.common, env, INTERACTIVE_TIMEOUT)?;
         let resource = match &token.resource {
             Some(resource) => resource.clone(),
             None => settings.cloud.vault_resource(),
@@ -150,15 +148,14 @@ impl Plan {
             items: vec![Item::Token(resource)],
             targets: Vec::new(),
             unset: Vec::new(),
-            unknown: unknown_settings(env),
-            idle: Vec::new(),
+            ignored: unknown_settings(env),
             settings,
         })
     }
 
     /// The plan of `get`: one secret, for nobody's variable.
     pub fn get(get: &Get, env: &Environment) -> Result<Plan, Error> {
-        let (mut plan, vaults) = Plan::begin(&get.shared, env, INTERACTIVE_TIMEOUT)?;
+        let (mut plan, vaults) = Plan::begin(&get.common, env, INTERACTIVE_TIMEOUT)?;
         plan.add(
             "standard output".into(),
             Delivery::Print,
@@ -175,7 +172,7 @@ impl Plan {
 
     /// The same without these variables, by their names as messages have them: what is wrong with them was told.
     pub fn exec_without(told: &[String], exec: &Exec, env: &Environment) -> Result<Plan, Error> {
-        let (mut plan, vaults) = Plan::begin(&exec.shared, env, DEFAULT_TIMEOUT)?;
+        let (mut plan, vaults) = Plan::begin(&exec.common, env, DEFAULT_TIMEOUT)?;
         plan.unset = exec.unset.clone();
         variables::add(&mut plan, exec, told, env, &vaults)?;
         Ok(plan)
@@ -183,25 +180,27 @@ impl Plan {
 
     /// The plan of `write`, and the files that it comes to.
     pub fn write(write: &Write, env: &Environment) -> Result<(Plan, Vec<PlannedFile>), Error> {
-        let (mut plan, vaults) = Plan::begin(&write.shared, env, DEFAULT_TIMEOUT)?;
+        let (mut plan, vaults) = Plan::begin(&write.common, env, DEFAULT_TIMEOUT)?;
         let files = files::add(&mut plan, write, env, &vaults)?;
         Ok((plan, files))
     }
 
     /// A plan without targets yet, and what completes their references.
     fn begin(
-        shared: &Shared,
+        common: &CommonOptions,
         env: &Environment,
         default_timeout: Duration,
     ) -> Result<(Plan, Vaults), Error> {
-        let settings = Settings::build(shared, env, default_timeout)?;
-        let vaults = Vaults::build(shared, env, settings.cloud)?;
+        let settings = Settings::build(common, env, default_timeout)?;
+        let vaults = Vaults::build(common, env, settings.cloud)?;
         let plan = Plan {
             items: Vec::new(),
             targets: Vec::new(),
             unset: Vec::new(),
-            unknown: unknown_settings(env),
-            idle: vaults.idle().into_iter().collect(),
+            ignored: unknown_settings(env)
+                .into_iter()
+                .chain(vaults.idle())
+                .collect(),
             settings,
         };
         Ok((plan, vaults))
@@ -232,12 +231,13 @@ impl Plan {
         Ok(())
     }
 
-    /// Notes what `--literal` names and nobody has set.
+    /// Notes each `--literal` of a variable that does not exist.
     fn note_literals(&mut self, literal: &[OsString], env: &Environment) {
         let is_set = |name: &OsString| env.variables().any(|(known, _)| known == name);
         for name in literal.iter().filter(|name| !is_set(name)) {
             let option = format!("--literal {}", name.to_string_lossy());
-            self.idle.push((option, "there is no such variable"));
+            self.ignored
+                .push((option, "there is no such variable".to_owned()));
         }
     }
 

@@ -20,7 +20,7 @@ pub fn add(
 ) -> Result<(), Error> {
     let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
     let is_option = |name: &OsStr| {
-        let mut options = exec.shared.secrets.iter().chain(&exec.memfds);
+        let mut options = exec.common.secrets.iter().chain(&exec.memfds);
         options.any(|(option, _)| name == option.as_str())
     };
     let is_told = |name: &OsStr| told.iter().any(|told| *told == name.to_string_lossy());
@@ -40,7 +40,7 @@ pub fn add(
     plan.note_literals(&exec.literal, env);
     let references = plan.targets.len();
     let secrets = exec
-        .shared
+        .common
         .secrets
         .iter()
         .zip(std::iter::repeat(Delivery::Variable));

@@ -4,7 +4,7 @@ use crate::error::{Cause, Error};
 use crate::request::cloud::Cloud;
 use crate::request::environment::Environment;
 use crate::request::host::{Host, VaultName, parse_vault};
-use crate::request::options::Shared;
+use crate::request::options::CommonOptions;
 use crate::request::reference::SecretRef;
 use crate::request::secret_id::SecretId;
 
@@ -21,8 +21,8 @@ pub struct Vaults {
 
 impl Vaults {
     /// Reads the options and their twins.
-    pub fn build(shared: &Shared, env: &Environment, cloud: Cloud) -> Result<Vaults, Error> {
-        let default = match &shared.vault {
+    pub fn build(common: &CommonOptions, env: &Environment, cloud: Cloud) -> Result<Vaults, Error> {
+        let default = match &common.vault {
             Some(vault) => Some(vault.clone()),
             None => match env.setting("AKV_INIT_VAULT")? {
                 Some(text) => {
@@ -31,7 +31,7 @@ impl Vaults {
                 None => None,
             },
         };
-        let mut allowed = shared.allow_vault.clone();
+        let mut allowed = common.allow_vault.clone();
         if allowed.is_empty()
             && let Some(list) = env.setting("AKV_INIT_ALLOW_VAULT")?
         {
@@ -46,7 +46,7 @@ impl Vaults {
             }
         }
         const TWIN: &str = "AKV_INIT_VAULT_RESOURCE";
-        let (resource, named_by) = match (&shared.vault_resource, env.setting(TWIN)?) {
+        let (resource, named_by) = match (&common.vault_resource, env.setting(TWIN)?) {
             (Some(resource), _) => (Some(resource.as_str()), Some("--vault-resource")),
             (None, Some(resource)) => (Some(resource), Some(TWIN)),
             (None, None) => (None, None),
@@ -60,11 +60,11 @@ impl Vaults {
         })
     }
 
-    /// What names a resource for hosts that nobody has named.
-    pub fn idle(&self) -> Option<(String, &'static str)> {
-        let why = "it is only for hosts of --allow-vault, and there is none";
+    /// A resource without any host that it is for.
+    pub fn idle(&self) -> Option<(String, String)> {
         let named_by = self.named_by.filter(|_| self.allowed.is_empty())?;
-        Some((named_by.to_owned(), why))
+        let reason = "no effect without --allow-vault or AKV_INIT_ALLOW_VAULT";
+        Some((named_by.to_owned(), reason.to_owned()))
     }
 
     /// Fills in what a reference leaves out.

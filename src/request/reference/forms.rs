@@ -70,7 +70,7 @@ pub fn parse_full(text: &str) -> Option<Result<Reference, Error>> {
 pub fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.starts_with('-') {
         return Err(malformed("the resource is missing")
-            .hint("write entra-token:https://database.windows.net/"));
+            .hint("write a resource such as https://database.windows.net/"));
     }
     if resource.ends_with("/.default") {
         return Err(malformed("this is a scope, not a resource")
@@ -81,7 +81,9 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
         .all(|b| b.is_ascii_alphanumeric() || b":/._-".contains(&b))
     {
         true => Ok(()),
-        false => Err(malformed("a resource is a URL, or an application's id")),
+        false => Err(malformed(
+            "expected a URL or the ID of an application as the resource",
+        )),
     }
 }
 

@@ -20,7 +20,7 @@ fn dry(words: &[&str]) -> Run {
 }
 
 pub fn command_line(page: &mut Page) {
-    let runs: [&[&str]; 44] = [
+    let runs: [&[&str]; 47] = [
         &[],
         &["--init", "exec", "true"],
         &["exec", "--drain", "5s", "true"],
@@ -28,6 +28,9 @@ pub fn command_line(page: &mut Page) {
         &["exec", "--init=everybody", "true"],
         &["write", "--from-env", "--keep-existing", "12h", "/secrets"],
         &["exec", "--bogus"],
+        &["exec", "--valt", "kv1", "true"],
+        &["exce", "true"],
+        &["/app/server"],
         &["write", "--memfd"],
         &["exec", "--verbose=yes"],
         &["exec", "--timeout"],
@@ -84,7 +87,8 @@ pub fn settings(page: &mut Page) {
         ("AKV_INIT_OVERRIDE", "yes"),
         ("AKV_INIT_VAULT", "prod_kv"),
         ("AKV_INIT_ALLOW_VAULT", "https://vault.example.com"),
-        ("AKV_INIT_TIMEOUTS", "5m"),
+        ("AKV_INIT_TIMOUT", "5m"),
+        ("AKV_INIT_REGION", "westeurope"),
         ("AKV_INIT_VAULT_RESOURCE", "https://vault.example.com"),
     ] {
         page.run(dry(&[]).env(name, value));
