@@ -1,15 +1,21 @@
 //! "Did you mean …?" for a name that is nearly a known one.
 
-/// The known name that is nearest: at most two edits away, or one name begins with the other.
+/// The known name that is nearest: at most two edits away, else one that begins with the name, else one that the name
+/// begins with.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let letters = name.trim_start_matches('-').len();
     let near = known.filter_map(|known| {
         let edits = distance(name.as_bytes(), known.as_bytes());
-        let is_prefix = letters > 0 && (known.starts_with(name) || name.starts_with(known));
-        let is_typo = edits <= 2 && edits < letters;
-        (is_prefix || is_typo).then_some((edits, known))
+        let rank = match letters {
+            0 => return None,
+            _ if edits <= 2 && edits < letters => 0,
+            _ if known.starts_with(name) => 1,
+            _ if name.starts_with(known) => 2,
+            _ => return None,
+        };
+        Some((rank, edits, known))
     });
-    near.min().map(|(_, known)| known)
+    near.min().map(|(.., known)| known)
 }
 
 /// The number of bytes to insert, remove or replace (Levenshtein).
