@@ -774,15 +774,12 @@ fn options_of_other_commands_are_refused_and_nobody_is_asked() {
         &["--require-tmpfs"],
         &["--scope", "https://vault.azure.net/.default"],
     ] {
-        let outcome = check(
-            &azure,
-            &[words, &["--secret", &target, "--", "true"]].concat(),
-        )
-        .outcome();
-        outcome.failure(64, "usage").names(words[0]).hinted();
+        let words = [words, &["--secret", &target, "--", "true"]].concat();
+        let failure = check(&azure, &words).failure(64, "usage");
+        failure.names(words[0]).hinted();
     }
-    let outcome = check(&azure, &["--format", "xml"]).outcome();
-    outcome.failure(64, "usage").names("--format").hinted();
+    let failure = check(&azure, &["--format", "xml"]).failure(64, "usage");
+    failure.names("--format").hinted();
     assert_eq!(connections(&azure), 0);
 }
 
