@@ -3,6 +3,4 @@
 pub mod fetch;
 pub mod identity;
 pub mod key_vault;
-pub mod reader;
 mod tenant;
-pub mod tokens;

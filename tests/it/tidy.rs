@@ -410,7 +410,7 @@ fn secrets_are_exposed_only_in_listed_files() {
         }
     }
     let expected = [
-        "src/azure/fetch.rs",
+        "src/azure/fetch/mod.rs",
         "src/azure/identity/app_service.rs",
         "src/azure/identity/arc.rs",
         "src/azure/identity/claims.rs",

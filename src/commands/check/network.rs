@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::reachability::{Lost, ONE_TRY, look_at_connection, look_at_name, no_address};
 use super::report::{Link, Phase};
 use super::{clock, describe};
+use crate::azure::fetch::{ReadError, Reader};
 use crate::azure::identity::Source;
 use crate::azure::key_vault::KeyVault;
-use crate::azure::reader::{Missed, Reader};
 use crate::error::{Cause, Error};
 use crate::http::{Http, Service};
 use crate::request::host::Host;
@@ -287,10 +287,10 @@ impl Job {
         let began = Instant::now();
         let http = self.http.for_one_try(ONE_TRY);
         let read = self.reader.read(&http, vault, secret, &targets);
-        let had_token = !matches!(read, Err(Missed::Token(_)));
+        let had_token = !matches!(read, Err(ReadError::Token(_)));
         let link = match read {
             Ok(bundle) => describe::secret(&targets, secret, &bundle),
-            Err(Missed::Secret(error) | Missed::Token(error)) => {
+            Err(ReadError::Secret(error) | ReadError::Token(error)) => {
                 describe::no_secret(&targets, secret, &error)
             }
         };

@@ -1,6 +1,5 @@
 //! Who we are, by the network: the way to what issues access tokens, and the tokens.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -116,16 +115,14 @@ impl Job {
             resource,
             tenant: None,
         };
-        let source = &self.reader.source;
-        let token = source.token(&http, &ask);
+        let token = self.reader.token(&http, &ask);
         let got = token.is_ok();
         let link = match token {
-            Ok(token) => {
-                let link = describe::token(resource, &token);
-                self.reader.tokens.put(resource, Arc::new(token));
-                link
+            Ok(token) => describe::token(resource, &token),
+            Err(error) => {
+                let source = self.reader.source.describe();
+                describe::no_token(resource, &source, place, &error)
             }
-            Err(error) => describe::no_token(resource, &source.describe(), place, &error),
         };
         self.note_token(resource, got);
         link.took(began.elapsed())
