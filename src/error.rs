@@ -140,6 +140,8 @@ pub struct Error(Box<Parts>);
 pub struct Parts {
     /// Decides the exit code.
     pub cause: Cause,
+    /// Of a request: what went wrong with the last attempt.
+    pub kind: Option<ErrorKind>,
     /// What was being done, to what, for what: the outermost first.
     pub context: Vec<String>,
     /// Why it failed.
@@ -157,6 +159,7 @@ impl Error {
     pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
         Error(Box::new(Parts {
             cause,
+            kind: None,
             context: Vec::new(),
             reason: reason.into(),
             notes: Vec::new(),
@@ -168,6 +171,12 @@ impl Error {
     /// Adds what was being done, around the context so far.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());
+        self
+    }
+
+    /// Sets what went wrong with the last attempt.
+    pub fn kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = Some(kind);
         self
     }
 

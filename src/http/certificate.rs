@@ -1,7 +1,9 @@
-//! What a certificate says of itself, for people: who issued it, for which names, from when until when.
+//! What messages say of a certificate: its issuer, its names and its dates.
 //!
-//! Nothing is decided by it: rustls verifies, and does not tell these. DER is read only as far as they need
+//! Nothing is verified here: rustls does that. DER is read only as far as these parts need
 //! (<https://www.rfc-editor.org/rfc/rfc5280#section-4.1>).
+
+use std::net::IpAddr;
 
 use crate::date;
 
@@ -10,7 +12,7 @@ use crate::date;
 pub struct Certificate {
     /// The issuer's organisation and common name, as far as it has them.
     pub issuer: String,
-    /// DNS names and, where there are none, nothing.
+    /// DNS names and addresses.
     pub names: Vec<String>,
     /// Unix seconds.
     pub not_before: i64,
@@ -30,12 +32,14 @@ const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 /// `[2]` of GeneralName, a DNS name.
 const DNS_NAME: u8 = 0x82;
+/// `[7]` of GeneralName, 4 or 16 bytes.
+const IP_ADDRESS: u8 = 0x87;
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 29, 17];
 
 impl Certificate {
-    /// The name of it that a host goes by, if there is one.
+    /// Its name that matches a host.
     pub fn name_for(&self, host: &str) -> Option<&str> {
         let is_for = |name: &&String| match name.strip_prefix("*.") {
             Some(domain) => host
@@ -46,20 +50,15 @@ impl Certificate {
         self.names.iter().find(is_for).map(String::as_str)
     }
 
-    /// Its names, at most three of them.
-    pub fn names_text(&self) -> String {
+    /// The first of its names, and how many more there are.
+    pub fn some_names(&self) -> String {
         match self.names.as_slice() {
-            [] => "no hostname".to_owned(),
+            [] => "no name".to_owned(),
             [first, second, rest @ ..] if rest.len() > 1 => {
-                format!("{first}, {second} and {} other names", rest.len())
+                format!("{first}, {second} and {} more names", rest.len())
             }
             few => few.join(", "),
         }
-    }
-
-    /// Whether it is valid at a time, in Unix seconds.
-    pub fn is_valid_at(&self, time: i64) -> bool {
-        (self.not_before..=self.not_after).contains(&time)
     }
 
     /// Reads it; none if it is not one.
@@ -89,7 +88,7 @@ impl Certificate {
     }
 }
 
-/// What is left of a sequence.
+/// The unread part of a sequence.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
@@ -159,13 +158,30 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
         let mut names = Vec::new();
         let mut all = Der(Der(value).expect(SEQUENCE)?);
         while let Some((tag, name)) = all.next() {
-            if tag == DNS_NAME {
-                names.push(String::from_utf8_lossy(name).into_owned());
+            match tag {
+                DNS_NAME => names.push(dns_name(name)),
+                IP_ADDRESS => names.extend(ip_address(name)),
+                _ => {}
             }
         }
         return Some(names);
     }
     None
+}
+
+/// An address as a DNS name matches no host: addresses have a type of their own.
+fn dns_name(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    match name.parse::<IpAddr>() {
+        Ok(_) => format!("{name} (as a DNS name, not as an IP address)"),
+        Err(_) => name.into_owned(),
+    }
+}
+
+fn ip_address(bytes: &[u8]) -> Option<String> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    address.ok().map(|address| address.to_string())
 }
 
 /// `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
@@ -192,12 +208,12 @@ fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
 
     use super::*;
 
     #[test]
-    fn issuer_names_and_end_are_those_of_the_certificate() {
+    fn issuer_names_and_dates_are_parsed() {
         let names = ["kv1.vault.azure.net", "*.vault.azure.net"].map(str::to_owned);
         let mut params = CertificateParams::new(names.clone()).unwrap();
         let name = &mut params.distinguished_name;
@@ -218,7 +234,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_no_certificate_and_no_panic() {
+    fn addresses_are_names_and_a_dns_name_that_holds_one_is_not_an_address() {
+        let names = ["127.0.0.1".to_owned(), "fd00::1".to_owned()];
+        let mut params = CertificateParams::new(names).unwrap();
+        let name = SanType::DnsName("10.0.0.1".try_into().unwrap());
+        params.subject_alt_names.push(name);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let found = Certificate::parse(certificate.der()).unwrap();
+        assert_eq!(
+            found.names,
+            [
+                "127.0.0.1",
+                "fd00::1",
+                "10.0.0.1 (as a DNS name, not as an IP address)"
+            ]
+        );
+        assert_eq!(found.name_for("fd00::1"), Some("fd00::1"));
+        assert_eq!(found.name_for("10.0.0.1"), None);
+    }
+
+    #[test]
+    fn truncated_certificate_is_not_parsed() {
         let params = CertificateParams::new(["a.example".to_owned()]).unwrap();
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         for end in 0..certificate.der().len() {

@@ -3,7 +3,7 @@
 //! ureq calls its connector when its pool has no connection. [`PooledConnector`] returns one that was opened early, if
 //! there is one. Whether a request's connection was new decides whether a broken one counts as an attempt.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,20 +52,6 @@ pub enum ConnectionOrigin {
 
 thread_local! {
     static ORIGIN: Cell<ConnectionOrigin> = const { Cell::new(ConnectionOrigin::Reused) };
-    static HANDSHAKE: RefCell<Option<Handshake>> = const { RefCell::new(None) };
-}
-
-/// A handshake that succeeded.
-pub struct Handshake {
-    /// The version that was agreed on.
-    pub version: Option<ProtocolVersion>,
-    /// The server's certificate, and the intermediate ones.
-    pub certificates: Vec<CertificateDer<'static>>,
-}
-
-/// The last handshake of this thread, once.
-pub fn take_handshake() -> Option<Handshake> {
-    HANDSHAKE.take()
 }
 
 /// Forgets where the last connection of this thread came from: to be called before a request.
@@ -78,11 +64,21 @@ pub fn connection_origin() -> ConnectionOrigin {
     ORIGIN.get()
 }
 
+/// A TLS handshake that succeeded.
+pub struct Handshake {
+    /// As in `TLS 1.3`.
+    pub version: &'static str,
+    /// The server's certificates, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
 /// The connections to one origin that are open and not used yet, and how to open others.
 pub struct Connections {
     /// Scheme, host and port.
     pub origin: Uri,
     chain: Chain,
+    /// The latest one; none without TLS.
+    pub handshake: Arc<Mutex<Option<Handshake>>>,
     /// The origin's addresses, the same for connections opened early and for ureq's.
     pub resolver: ServiceResolver,
     idle: Mutex<Vec<Box<dyn Transport>>>,
@@ -91,30 +87,25 @@ pub struct Connections {
 impl Connections {
     /// No connections yet. `origin` has a scheme and a host.
     pub fn new(origin: Uri, tls: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
+        let handshake = Arc::default();
+        let tls = TlsConnector {
+            config: tls,
+            handshake: Arc::clone(&handshake),
+        };
         Connections {
             origin,
             resolver,
+            handshake,
             chain:
                 ().chain(ConnectProxyConnector::default())
                     .chain(TcpConnector::default())
-                    .chain(TlsConnector(tls)),
+                    .chain(tls),
             idle: Mutex::new(Vec::new()),
         }
     }
 
     /// Opens one connection as a request would and keeps it.
     pub fn open_early(self: &Arc<Self>, agent: &Agent, within: Duration) -> Result<(), Error> {
-        let opened = self.open(agent, within)?;
-        self.lock().push(opened);
-        Ok(())
-    }
-
-    /// Opens one connection as a request would.
-    pub fn open(
-        self: &Arc<Self>,
-        agent: &Agent,
-        within: Duration,
-    ) -> Result<Box<dyn Transport>, Error> {
         let timeout = NextTimeout {
             after: within.into(),
             reason: Timeout::Connect,
@@ -139,7 +130,9 @@ impl Connections {
             // For shutting an agent down; ours end with the process.
             register_shutdown: Arc::new(|_| Ok(())),
         };
-        self.connect(&details)
+        let opened = self.connect(&details)?;
+        self.lock().push(opened);
+        Ok(())
     }
 
     fn connect(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
@@ -189,7 +182,10 @@ impl fmt::Debug for PooledConnector {
 }
 
 /// Adds TLS to a connection where the URL is https. As ureq's own, with our configuration: see Cargo.toml.
-struct TlsConnector(Arc<ClientConfig>);
+struct TlsConnector {
+    config: Arc<ClientConfig>,
+    handshake: Arc<Mutex<Option<Handshake>>>,
+}
 
 impl<In: Transport> Connector<In> for TlsConnector {
     type Out = Either<In, TlsTransport>;
@@ -209,7 +205,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let bare = without_brackets(host);
         let name =
             ServerName::try_from(bare.to_owned()).map_err(|_| Error::BadUri(host.to_owned()))?;
-        let mut connection = ClientConnection::new(self.0.clone(), name)
+        let mut connection = ClientConnection::new(self.config.clone(), name)
             .map_err(|error| Error::Other(Box::new(error)))?;
         let mut stream = TransportAdapter::new(
             Box::new(transport) as Box<dyn Transport>,
@@ -217,10 +213,17 @@ impl<In: Transport> Connector<In> for TlsConnector {
         );
         stream.set_timeout(details.timeout);
         connection.complete_io(&mut stream)?;
-        HANDSHAKE.set(Some(Handshake {
-            version: connection.protocol_version(),
+        let handshake = Handshake {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+                _ => "TLS 1.3",
+            },
             certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
-        }));
+        };
+        *self
+            .handshake
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(handshake);
         Ok(Some(Either::B(TlsTransport {
             buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
             stream: StreamOwned::new(connection, stream),

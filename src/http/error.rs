@@ -3,7 +3,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, OtherError};
 use ureq::Timeout;
 
 use super::request::Timeouts;
@@ -95,7 +95,7 @@ fn tls_error(error: &ureq::Error) -> Option<&TlsError> {
 }
 
 /// The certificate that was rejected, if that is the error.
-pub(super) fn rejected(error: &ureq::Error) -> Option<&Rejected> {
+fn rejected(error: &ureq::Error) -> Option<&Rejected> {
     match tls_error(error)? {
         TlsError::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
         _ => None,
@@ -205,71 +205,67 @@ fn from_tls(error: &TlsError) -> AttemptError {
     }
 }
 
+/// Why a certificate is rejected; and its issuer, its names and its last day as facts.
 fn from_certificate(rejected: &Rejected) -> AttemptError {
-    use CertificateError as E;
     let certificate = &rejected.certificate;
+    let (issuer, names) = (&certificate.issuer, certificate.some_names());
     let clock = || {
         let now = date::format(date::now());
         format!("is this machine's clock right? It is set to {now}")
     };
-    let of_chain = match &rejected.reason {
-        E::Other(other) => other.0.downcast_ref(),
-        _ => None,
+    let is_ca = |other: &OtherError| {
+        let error = other.0.downcast_ref();
+        matches!(error, Some(webpki::Error::CaUsedAsEndEntity))
     };
-    let (kind, reason, hint) = match (&rejected.reason, of_chain) {
-        (E::UnknownIssuer | E::BadSignature, _) => (
+    let (kind, reason, hint) = match &rejected.reason {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             ErrorKind::Certificate,
-            format!("the certificate is not trusted: issued by {}", certificate.issuer),
-            "if a proxy intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file".to_owned(),
+            format!("the certificate is not trusted: issued by {issuer}"),
+            "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file".to_owned(),
         ),
-        (E::NotValidForNameContext { expected, .. }, _) => {
-            let expected = expected.to_str();
-            let names = certificate.names_text();
-            let (reason, hint) = match certificate.names.iter().any(|name| *name == expected) {
-                true => (
-                    format!("the certificate has {expected} as a DNS name, not as an IP address"),
-                    "issue it with an IP address among its subject alternative names",
-                ),
-                false => (
-                    format!("the certificate is for {names}, not for {expected}"),
-                    "another server answers at this address: check DNS and proxies",
-                ),
-            };
-            (ErrorKind::Certificate, reason, hint.to_owned())
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            ErrorKind::Certificate,
+            format!("the certificate is for another name: {names}; issued by {issuer}"),
+            "another server answers at this address, or its certificate lacks the name: check DNS and proxies"
+                .to_owned(),
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            let expired = date::format(certificate.not_after);
+            (
+                ErrorKind::CertificateExpired,
+                format!("the certificate expired at {expired}; issued by {issuer}"),
+                format!("{}; if it is right, the certificate must be renewed", clock()),
+            )
         }
-        (E::Expired | E::ExpiredContext { .. }, _) => (
-            ErrorKind::CertificateExpired,
-            format!("the certificate expired at {}", date::format(certificate.not_after)),
-            format!("{}; if it is right, the certificate must be renewed", clock()),
-        ),
-        (E::NotValidYet | E::NotValidYetContext { .. }, _) => (
-            ErrorKind::CertificateExpired,
-            format!("the certificate is not valid before {}", date::format(certificate.not_before)),
-            clock(),
-        ),
-        (_, Some(webpki::Error::CaUsedAsEndEntity)) => (
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            let begins = date::format(certificate.not_before);
+            (
+                ErrorKind::CertificateExpired,
+                format!("the certificate is not valid before {begins}; issued by {issuer}"),
+                clock(),
+            )
+        }
+        CertificateError::Other(other) if is_ca(other) => (
             ErrorKind::Certificate,
             "the server presents a CA's certificate as its own (a self-signed one made with CA:TRUE?)".to_owned(),
             "issue one with CA:FALSE".to_owned(),
         ),
-        (reason, of_chain) => {
-            let detail = match (reason, of_chain) {
-                (E::InvalidPurpose | E::InvalidPurposeContext { .. }, _) => {
-                    "it is not for servers (extended key usage)"
-                }
-                (E::UnhandledCriticalExtension, _) => "it has an unknown critical extension",
-                (_, Some(webpki::Error::EndEntityUsedAsCa)) => "its issuer is not a CA (CA:FALSE)",
-                (_, Some(webpki::Error::NameConstraintViolation)) => {
-                    "its CA may not issue certificates for this name"
-                }
-                _ => "its algorithms or its chain are not supported",
-            };
-            (
-                ErrorKind::Certificate,
-                format!("the certificate is rejected: {detail}"),
-                "the server, or the proxy that intercepts TLS, must present another certificate".to_owned(),
-            )
-        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
+            ErrorKind::Certificate,
+            format!("the certificate is not for servers; issued by {issuer}"),
+            "issue one with the extended key usage serverAuth".to_owned(),
+        ),
+        _ => (
+            ErrorKind::Certificate,
+            format!("the certificate is not valid; issued by {issuer}"),
+            "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain"
+                .to_owned(),
+        ),
     };
-    AttemptError::new(kind, reason).hint(hint)
+    AttemptError::new(kind, reason).hint(hint).map(|error| {
+        error
+            .fact("issuer", issuer)
+            .fact("names", names)
+            .fact("until", date::format(certificate.not_after))
+    })
 }

@@ -1,44 +1,42 @@
-//! Probes of names and connections, for `check`. No connection that is opened here carries a request.
+//! What `check` learns of a service without sending it a request: addresses, connections, certificates.
 
 use std::fs;
 use std::net::IpAddr;
+use std::sync::PoisonError;
 
-use rustls::ProtocolVersion;
 use rustls::pki_types::{ServerName, UnixTime};
 use ureq::http::uri::Scheme;
 
 use super::certificate::Certificate;
 use super::client::Service;
-use super::connection::{self, Handshake};
 use super::dns;
 pub use super::dns::Found;
-use super::error::{AttemptError, from_lookup, from_ureq, rejected};
+use super::error::{AttemptError, from_lookup, from_ureq};
 use super::request::Timeouts;
-use super::tls::built_in;
-use super::verifier::verify;
+use super::{tls, verifier};
 use crate::request::host::{Host, without_brackets};
 
-/// Where a name leads.
+/// The addresses of a name.
 pub struct Resolved {
-    /// Its addresses, in the order in which they are tried.
+    /// In the order in which they are tried.
     pub addresses: Vec<IpAddr>,
-    /// Who said so.
+    /// Where they were found.
     pub found: Found,
 }
 
-/// Who answered in a TLS handshake.
+/// The server of a TLS connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// As in `TLS 1.3`; none where the handshake did not come that far.
-    pub version: Option<&'static str>,
-    /// What its certificate says.
+    /// As in `TLS 1.3`.
+    pub version: &'static str,
+    /// Its own certificate.
     pub certificate: Certificate,
-    /// Whether the built-in roots alone would trust it.
+    /// Whether the built-in roots alone trust it.
     pub is_public: bool,
 }
 
 impl Service {
-    /// The host and the port that connections are made to; a proxy's, where there is one on the way.
+    /// The host and the port of the next connection: the proxy's, where there is one.
     pub fn next_hop(&self) -> Option<Host> {
         match &self.proxy {
             Some(proxy) => Host::parse(proxy).ok(),
@@ -56,55 +54,46 @@ impl Service {
         Host::parse(&format!("{}:{port}", origin.host()?)).ok()
     }
 
-    /// Whether it is spoken to over TLS.
+    /// Whether its URL is https.
     pub fn is_tls(&self) -> bool {
         self.connections.origin.scheme() == Some(&Scheme::HTTPS)
     }
 
-    /// The proxy on the way, as host and port.
+    /// The proxy, as host and port.
     pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_deref()
     }
 
-    /// Opens a connection that is not used: how that went, and who answered.
-    pub fn probe(&self, timeouts: Timeouts) -> (Result<(), AttemptError>, Option<Peer>) {
-        connection::take_handshake();
-        let opened = self.connections.open(&self.agent, timeouts.connect);
-        let peer = match &opened {
-            Ok(_) => connection::take_handshake().and_then(|handshake| self.peer(&handshake)),
-            Err(error) => rejected(error).map(|rejected| Peer {
-                version: None,
-                certificate: rejected.certificate.clone(),
-                is_public: false,
-            }),
-        };
-        let opened = opened.map(drop);
-        let opened = opened.map_err(|error| from_ureq(&error, timeouts, self.proxy.as_deref()));
-        (opened, peer)
+    /// Opens a connection and keeps it for the first request. With TLS: the server.
+    pub fn probe(&self, timeouts: Timeouts) -> Result<Option<Peer>, AttemptError> {
+        self.connections
+            .open_early(&self.agent, timeouts.connect)
+            .map_err(|error| from_ureq(&error, timeouts, self.proxy.as_deref()))?;
+        Ok(self.peer())
     }
 
-    fn peer(&self, handshake: &Handshake) -> Option<Peer> {
-        let (certificate, chain) = handshake.certificates.split_first()?;
-        let host = self.host()?;
-        let name = ServerName::try_from(without_brackets(&host.name)).ok()?;
+    fn peer(&self) -> Option<Peer> {
+        let handshake = &self.connections.handshake;
+        let handshake = handshake.lock().unwrap_or_else(PoisonError::into_inner);
+        let handshake = handshake.as_ref()?;
+        let (own, chain) = handshake.certificates.split_first()?;
+        let host = self.connections.origin.host()?;
+        let name = ServerName::try_from(without_brackets(host)).ok()?;
+        let verified = verifier::verify(&tls::built_in(), own, chain, &name, UnixTime::now());
         Some(Peer {
-            version: match handshake.version? {
-                ProtocolVersion::TLSv1_2 => Some("TLS 1.2"),
-                ProtocolVersion::TLSv1_3 => Some("TLS 1.3"),
-                _ => None,
-            },
-            certificate: Certificate::parse(certificate)?,
-            is_public: verify(&built_in(), certificate, chain, &name, UnixTime::now()).is_ok(),
+            version: handshake.version,
+            certificate: Certificate::parse(own)?,
+            is_public: verified.is_ok(),
         })
     }
 }
 
-/// Whom /etc/resolv.conf asks (resolv.conf(5)).
+/// What /etc/resolv.conf (resolv.conf(5)) says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NameServers {
     /// Addresses of name servers.
     pub servers: Vec<String>,
-    /// Domains that are put behind a name.
+    /// Domains that are appended to a name.
     pub search: Vec<String>,
 }
 

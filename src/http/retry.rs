@@ -159,7 +159,9 @@ impl AttemptError {
 
 impl From<AttemptError> for Error {
     fn from(error: AttemptError) -> Error {
-        error.hint_for(|kind| kind.row().2.map(str::to_owned)).error
+        let kind = error.kind;
+        let error = error.hint_for(|kind| kind.row().2.map(str::to_owned));
+        error.error.kind(kind)
     }
 }
 

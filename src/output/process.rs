@@ -119,8 +119,9 @@ fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     candidate.ok_or_else(|| {
         Error::new(
             Cause::CommandNotFound,
-            format!("COMMAND `{}`: not found on PATH", name.display()),
+            "not found on PATH",
         )
+        .context(format!("COMMAND `{}`", name.display()))
         .hint(match env.get("PATH") {
             _ if has_blank(name) => not_found(name).to_owned(),
             Some(path) => format!(
@@ -170,7 +171,9 @@ fn explain(path: &Path, errno: Errno) -> Error {
         }
         _ => None,
     };
-    Error::new(cause, format!("COMMAND `{}`: {why}", path.display())).maybe_hint(hint)
+    Error::new(cause, why)
+        .context(format!("COMMAND `{}`", path.display()))
+        .maybe_hint(hint)
 }
 
 /// What to do about a path that leads nowhere.

@@ -132,7 +132,7 @@ impl Environment {
 
 /// Refuses a name that cannot be the target of `--secret`.
 pub fn check_target(name: &str) -> Result<(), Error> {
-    let refuse = |why: &str| Err(Error::new(Cause::Config, format!("{name}: {why}")));
+    let refuse = |why: &str| Err(Error::new(Cause::Config, why).context(name));
     let mut bytes = name.bytes();
     let identifier = bytes
         .next()
@@ -155,7 +155,7 @@ pub fn check_reserved(name: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::new(Cause::Config, format!("{name}: {why}")))
+    Err(Error::new(Cause::Config, why).context(name))
 }
 
 /// Refuses what execve(2) would refuse with E2BIG, while it is still known which target is to blame. `stack` is the

@@ -137,7 +137,7 @@ fn as_json_each_link_is_an_object() {
         json!({
             "link": "connection", "state": "ok", "subject": vault, "ms": 0, "tls": "TLS 1.3",
             "message": "TLS 1.3, localhost by akv-init fake Azure (a private CA), N days left",
-            "issuer": "akv-init fake Azure", "names": "*.vault.azure.cn, *.vault.azure.net and 5 more names",
+            "issuer": "akv-init fake Azure", "names": "*.vault.azure.cn, *.vault.azure.net and 6 more names",
             "until": "DATE TIME UTC",
         }),
         json!({

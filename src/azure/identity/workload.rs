@@ -168,7 +168,7 @@ impl WorkloadIdentity {
                 presented(sent)
             )),
             ErrorKind::AssertionExpired => Some(format!(
-                "the token file is stale, or a clock is wrong; presented: {}",
+                "is the token file stale, or is a clock wrong? Presented: {}",
                 presented(sent)
             )),
             _ => None,

@@ -70,10 +70,7 @@ fn explain(link: &mut Link, time: &Time) {
                 "connection" => Some(format!(
                     "whoever runs {host}, or what intercepts TLS on the way, must renew the certificate"
                 )),
-                _ => link
-                    .hint
-                    .as_ref()
-                    .map(|hint| hint.replace(", or a clock is wrong", "")),
+                _ => link.hint.take(),
             };
         }
     }

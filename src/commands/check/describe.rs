@@ -7,7 +7,7 @@ use super::report::Link;
 use crate::azure::identity::AccessToken;
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::http::Service;
 use crate::http::probe::{Found, Peer, Resolved};
 use crate::request::cloud::Cloud;
@@ -63,17 +63,6 @@ pub fn name(host: &Host, service: &Service, resolved: &Resolved, place: &Place) 
     }
 }
 
-/// The first of many names.
-fn some_of(names: &[String]) -> String {
-    match names {
-        [] => "nobody".to_owned(),
-        [first, second, rest @ ..] if rest.len() > 1 => {
-            format!("{first}, {second} and {} more names", rest.len())
-        }
-        few => few.join(", "),
-    }
-}
-
 /// Who can reach an address.
 fn reach(address: IpAddr) -> &'static str {
     let (private, loopback, local) = match address {
@@ -103,12 +92,7 @@ fn reach(address: IpAddr) -> &'static str {
 fn name_of(peer: &Peer, service: &Service) -> String {
     let host = service.host();
     let own = host.and_then(|host| peer.certificate.name_for(&host.name).map(str::to_owned));
-    own.unwrap_or_else(|| some_of(&peer.certificate.names))
-}
-
-fn day(time: i64) -> String {
-    let text = date::format(time);
-    text.split(' ').next().unwrap_or_default().to_owned()
+    own.unwrap_or_else(|| peer.certificate.some_names())
 }
 
 /// A connection, and who is at its other end.
@@ -123,7 +107,7 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
     };
     let certificate = &peer.certificate;
     let days = (certificate.not_after - date::now()) / DAY;
-    let version = peer.version.unwrap_or("TLS");
+    let version = peer.version;
     let (name, issuer) = (name_of(peer, service), &certificate.issuer);
     let private = if peer.is_public {
         ""
@@ -150,7 +134,7 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
 }
 
 /// No connection, and who was at its other end if anybody was.
-pub fn no_connection(service: &Service, place: &Place, error: Error, peer: Option<&Peer>) -> Link {
+pub fn no_connection(service: &Service, place: &Place, error: Error) -> Link {
     let mut link = Link::failed("connection", shown(service), &error);
     let way = match service.proxy() {
         Some(proxy) if !link.text.contains(proxy) => format!("through the proxy {proxy}: "),
@@ -158,16 +142,11 @@ pub fn no_connection(service: &Service, place: &Place, error: Error, peer: Optio
         _ => String::new(),
     };
     link.text = format!("{way}{}", link.text);
-    if let Some(peer) = peer {
-        let certificate = &peer.certificate;
-        let until = day(certificate.not_after);
-        let (name, issuer) = (name_of(peer, service), &certificate.issuer);
-        link.text = format!(
-            "{}; it is for {name}, by {issuer}, until {until}",
-            link.text
-        );
-        link.is_of_time = !certificate.is_valid_at(date::now());
-        link = with_certificate(link, peer);
+    link.is_of_time = error.kind == Some(ErrorKind::CertificateExpired);
+    for name in ["issuer", "names", "until"] {
+        if let Some(value) = error.get_fact(name) {
+            link = link.fact(name, value);
+        }
     }
     if link.cause == Some(Cause::Protocol) {
         link = link.or_hint("another server answers at this address: check DNS and proxies");
@@ -189,7 +168,7 @@ pub fn no_connection(service: &Service, place: &Place, error: Error, peer: Optio
 fn with_certificate(link: Link, peer: &Peer) -> Link {
     let certificate = &peer.certificate;
     link.fact("issuer", certificate.issuer.as_str())
-        .fact("names", some_of(&certificate.names))
+        .fact("names", certificate.some_names())
         .fact("until", date::format(certificate.not_after))
 }
 

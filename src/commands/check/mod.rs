@@ -77,11 +77,13 @@ fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
             report.links.push(Link::failed("references", "", &error));
             return None;
         };
-        let mut link = Link::failed("reference", name.as_str(), &error);
-        if let Some(rest) = link.text.strip_prefix(&format!("{name}: ")) {
-            link.text = rest.to_owned();
+        let mut error = error;
+        if error.context.first() == Some(&name) {
+            error.context.remove(0);
         }
-        report.links.push(link);
+        report
+            .links
+            .push(Link::failed("reference", name.as_str(), &error));
         told.push(name);
     }
 }
@@ -144,18 +146,14 @@ fn references(plan: &Plan, exec: &Exec, is_whole: bool) -> Vec<Link> {
 
 fn command(check: &Check, env: &Environment) -> Link {
     let typed = check.exec.command[0].to_string_lossy();
-    let failed = |error: &Error, turn| {
-        let mut link = Link::failed("command", typed.as_ref(), error).at((turn, 0));
-        let named = format!("COMMAND `{typed}`: ");
-        if let Some(rest) = link.text.strip_prefix(&named) {
-            link.text = rest.to_owned();
-        }
-        link
+    let failed = |mut error: Error, turn| {
+        error.context.clear();
+        Link::failed("command", typed.as_ref(), &error).at((turn, 0))
     };
     match process::find(&check.exec.command, env) {
-        Err(error) => failed(&error, Phase::Before),
+        Err(error) => failed(error, Phase::Before),
         Ok(program) => match program.look_inside() {
-            Err(error) => failed(&error, Phase::Becoming),
+            Err(error) => failed(error, Phase::Becoming),
             Ok(()) => {
                 let path = program.path().display().to_string();
                 let text = match path == typed {

@@ -115,13 +115,12 @@ pub fn look_at_connection(
 ) -> (Link, Option<String>) {
     let _wait = Wait::begin(&format!("connecting to {}", describe::shown(service)), None);
     let began = Instant::now();
-    let (opened, peer) = service.probe(TIMEOUTS);
-    let (link, why) = match opened {
-        Ok(()) => (describe::connection(service, peer.as_ref()), None),
+    let (link, why) = match service.probe(TIMEOUTS) {
+        Ok(peer) => (describe::connection(service, peer.as_ref()), None),
         Err(error) => {
             let why = error.error.to_string();
             let error = failure_of(error);
-            let link = describe::no_connection(service, place, error, peer.as_ref());
+            let link = describe::no_connection(service, place, error);
             (link, Some(why))
         }
     };

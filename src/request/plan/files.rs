@@ -25,7 +25,7 @@ pub fn add(
             let shown = name.to_string_lossy().into_owned();
             // What is not UTF-8 is not the name of a file that anybody could ask for.
             let name = name.into_string().map_err(|_| {
-                Error::new(Cause::Config, format!("{shown}: the name is not UTF-8"))
+                Error::new(Cause::Config, "the name is not UTF-8").context(shown.as_str())
             })?;
             plan.add(name.into(), Delivery::File, &reference, vaults)
                 .map_err(|error| error.context(shown.as_str()).fact("for", &shown))?;

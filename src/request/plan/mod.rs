@@ -125,10 +125,9 @@ fn references_of(
         if env.variables().filter(|(other, _)| *other == name).count() > 1 {
             return Err(Error::new(
                 Cause::Config,
-                format!(
-                    "{shown}: the variable stands twice in the environment, once as a reference"
-                ),
+                "the variable is twice in the environment, once as a reference",
             )
+            .context(shown.as_ref())
             .fact("for", shown.as_ref()));
         }
         references.push((name.to_owned(), reference));

@@ -49,7 +49,7 @@ pub fn add(
         if told.contains(name) {
             continue;
         }
-        let config = |why: &str| Error::new(Cause::Config, format!("{name}: {why}"));
+        let config = |why: &str| Error::new(Cause::Config, why).context(name);
         check_target(name)?;
         if exec.unset.iter().any(|unset| unset == name.as_str()) {
             return Err(config("it is also named by --unset"));

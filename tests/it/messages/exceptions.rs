@@ -94,12 +94,10 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "the fake CAs do not issue such certificates",
         &[
-            "no hostname",
+            "no name",
             "the certificate is malformed",
-            "it has an unknown critical extension",
-            "its issuer is not a CA (CA:FALSE)",
-            "its CA may not issue certificates for this name",
-            "its algorithms or its chain are not supported",
+            "the certificate is not valid; issued by {issuer}",
+            "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain",
         ],
     ),
     (
