@@ -17,7 +17,7 @@ pub fn run(write: &Write, env: &Environment) -> Result<(), Error> {
     let (plan, files) = Plan::write(write, env)?;
     announce(&plan);
     let names: Vec<&FileName> = files.iter().map(|file| &file.name).collect();
-    let preflighted = directory::check(&write.options, &names)?;
+    let preflighted = directory::preflight(&write.options, &names)?;
     let manifest = write.options.keep.and_then(|_| describe(&plan, &files));
     let fetched = match fetch(plan, env) {
         Ok(fetched) => fetched,
@@ -85,7 +85,7 @@ fn describe(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
             references.push((name, plan.reference_of(target)?));
         }
         let format = file.format.map_or("file", |format| format.name());
-        manifest.put(file.name.as_str(), format, references, date::now());
+        manifest.insert(file.name.as_str(), format, references, date::now());
     }
     Some(manifest)
 }

@@ -1,4 +1,4 @@
-//! What `write` is asked to put into a directory: names of files, outputs, the layout. Pure: no file is looked at here.
+//! What `write` puts into a directory: names of files, outputs, layout, mode. Pure: no file is opened here.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::request::format::Format;
 const LONGEST_NAME: usize = 255;
 /// The longest path, with its NUL (PATH_MAX).
 const LONGEST_PATH: usize = 4_096;
-/// How the names of our own files in the directory begin, which no file of anybody else may: the kubelet's rule.
+/// How the names of akv-init's own files in DIR begin, which is reserved for them as in the kubelet's volumes.
 pub const OWN_START: &str = "..";
 
 /// The path of a file below the directory: relative, each of its components an ordinary name.
@@ -19,7 +19,7 @@ pub const OWN_START: &str = "..";
 pub struct FileName(String);
 
 impl FileName {
-    /// Takes `a` or `a/b`, or says why not.
+    /// Parses `a` or `a/b`.
     pub fn parse(text: &str) -> Result<FileName, Error> {
         let refuse = |why: &str| {
             let shown = match text.char_indices().nth(LONGEST_NAME) {
@@ -32,25 +32,25 @@ impl FileName {
             ))
         };
         if text.chars().any(char::is_control) {
-            return refuse("it holds a control character");
+            return refuse("it contains a control character");
         }
         if text.starts_with('/') {
-            return refuse("it is an absolute path; it has to be one below DIR");
+            return refuse("it is an absolute path, not one below DIR");
         }
         if text.len() >= LONGEST_PATH {
-            return refuse("it is longer than a path can be");
+            return refuse("it is longer than 4,095 bytes");
         }
         for component in text.split('/') {
             match component {
-                "" => return refuse("a component of it is empty"),
-                "." => return refuse("a component of it is `.`"),
+                "" => return refuse("a component is empty"),
+                "." => return refuse("a component is `.`"),
                 name if name.starts_with(OWN_START) => {
                     return refuse(
-                        "a component of it starts with `..`, as only akv-init's own files do",
+                        "a component starts with `..`, which is reserved for akv-init's own files",
                     );
                 }
                 name if name.len() > LONGEST_NAME => {
-                    return refuse("a component of it is longer than 255 bytes");
+                    return refuse("a component is longer than 255 bytes");
                 }
                 _ => {}
             }
@@ -63,29 +63,33 @@ impl FileName {
         &self.0
     }
 
-    /// The directories that it lies in, and its last component.
-    pub fn split(&self) -> (Option<&str>, &str) {
+    /// The path of its directory, which may be empty, and its last component.
+    pub fn split(&self) -> (&str, &str) {
         split_path(&self.0)
     }
 
-    /// Its first component: what is seen in the directory itself.
+    /// Its first component: its name in DIR itself.
     pub fn first(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
     }
 }
 
-/// The directories that a path lies in, and its last component.
-pub fn split_path(path: &str) -> (Option<&str>, &str) {
-    match path.rsplit_once('/') {
-        None => (None, path),
-        Some((parent, name)) => (Some(parent), name),
-    }
+/// The path of a file's directory, which may be empty, and the last component.
+pub fn split_path(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// A path and all that it lies in, the outermost first: `a`, `a/b`, `a/b/c`.
+/// A path and the directories above it, the outermost first: `a`, `a/b`, `a/b/c`. Of an empty path none.
 pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(at, _)| at);
-    ends.chain([path.len()]).map(|end| &path[..end])
+    let ends = ends.chain([path.len()]).filter(|end| *end > 0);
+    ends.map(|end| &path[..end])
+}
+
+/// Whether a path is below a directory.
+pub fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl fmt::Display for FileName {
@@ -107,7 +111,7 @@ pub enum Output {
 const OUTPUTS: &str = "files, dotenv:FILE, k8s-env:FILE or json:FILE";
 
 impl Output {
-    /// Takes `files` or `FORMAT:FILE`.
+    /// Parses `files` or `FORMAT:FILE`.
     pub fn parse(text: &str) -> Result<Output, Error> {
         let refuse = || Error::new(Cause::Usage, format!("`{text}` is not {OUTPUTS}"));
         let (format, file) = match text.split_once(':') {
@@ -131,12 +135,12 @@ impl fmt::Display for Output {
     }
 }
 
-/// How files take the place of others.
+/// How files replace others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// All of them at once, by one symbolic link, as the kubelet does it.
     Atomic,
-    /// Each by itself.
+    /// One after the other.
     Plain,
 }
 
@@ -154,10 +158,10 @@ impl Layout {
     }
 }
 
-/// What a mode looks like, for error messages.
+/// The form of a mode, for error messages.
 pub const MODE: &str = "a mode like 0440 (octal, 0777 at most)";
 
-/// A file's permissions, in octal; nothing that changes who a program runs as.
+/// Parses a file's permissions, in octal, without setuid, setgid and sticky bits.
 pub fn parse_mode(text: &str) -> Option<u32> {
     let digits = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     u32::from_str_radix(text, 8)
@@ -165,12 +169,12 @@ pub fn parse_mode(text: &str) -> Option<u32> {
         .filter(|mode| digits && *mode <= 0o777)
 }
 
-/// How to write, whatever is written.
+/// How to write.
 #[derive(Debug)]
 pub struct WriteOptions {
-    /// The directory.
+    /// DIR.
     pub dir: PathBuf,
-    /// How files take the place of others.
+    /// How files replace others.
     pub layout: Layout,
     /// Their permissions.
     pub mode: u32,
@@ -180,35 +184,30 @@ pub struct WriteOptions {
     pub keep: Option<MaxAge>,
 }
 
-/// How old files may be that are kept; none is however old.
+/// How old files may be that are kept; none is any age.
 pub type MaxAge = Option<Duration>;
 
 /// One file that is to be written.
 #[derive(Debug)]
 pub struct PlannedFile {
-    /// Where.
+    /// Its path below DIR.
     pub name: FileName,
-    /// How its secrets are laid out; none is the one secret, as it is.
+    /// The format; none for the bytes of one secret.
     pub format: Option<Format>,
     /// Indices into the plan's targets.
     pub targets: Vec<usize>,
 }
 
-/// Refuses two files of one name, and a file where another one needs a directory.
+/// Refuses two files of one name, and a file that another one needs as its directory.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     for (at, file) in files.iter().enumerate() {
         for other in &files[..at] {
             let (one, two) = (file.name.as_str(), other.name.as_str());
-            let inside = |outer: &str, inner: &str| {
-                inner
-                    .strip_prefix(outer)
-                    .is_some_and(|rest| rest.starts_with('/'))
-            };
             let why = if one == two {
                 "it is given twice".to_owned()
-            } else if inside(one, two) {
+            } else if is_below(two, one) {
                 format!("it cannot be a file and the directory of `{two}`")
-            } else if inside(two, one) {
+            } else if is_below(one, two) {
                 format!("`{two}` cannot be a file and its directory")
             } else {
                 continue;
@@ -227,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_name_is_a_relative_path_of_ordinary_components() {
+    fn file_name_is_a_relative_path_of_ordinary_components() {
         for name in ["a", "a/b", ".hidden", "a..b", "ü", "a b", "-"] {
             assert_eq!(FileName::parse(name).unwrap().as_str(), name);
         }
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_is_octal_and_holds_only_permissions() {
+    fn mode_is_octal_and_contains_only_permissions() {
         assert_eq!(parse_mode("0440"), Some(0o440));
         assert_eq!(parse_mode("600"), Some(0o600));
         for text in ["", "4755", "01777", "8", "0o440", "+440", "00440"] {

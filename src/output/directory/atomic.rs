@@ -2,20 +2,23 @@
 //! directory that holds a whole set of files. One rename of `..data` changes all of them
 //! (<https://github.com/kubernetes/kubernetes/blob/master/pkg/volume/util/atomic_writer.go>).
 //!
-//! Links for new names are made before that rename and those for old names are removed after it: whenever this ends, a
-//! name either leads to a file of the one set in force, or to nothing.
+//! Links for new names are made before that rename and those for old names are removed after it: whenever the process
+//! ends, a name leads either to a file of the one set in force, or to nothing.
 
-use super::dir::{Dir, TEMPORARY};
-use super::inspect::EntryKind;
+use super::dir::{Dir, EntryKind, TEMPORARY};
 use super::manifest;
-use super::plain::is_there;
+use super::request::WriteRequest;
 use super::transaction::Transaction;
-use super::{DATA, DATA_TMP, WriteRequest};
 use crate::error::Error;
 use crate::log;
-use crate::request::files::{split_path, with_parents};
+use crate::request::files::{is_below, split_path, with_parents};
 
-/// The set of files that is in force.
+/// The link that leads to the set of files in force.
+pub const DATA: &str = "..data";
+/// The new link, before it is renamed to [`DATA`].
+pub const DATA_TMP: &str = "..data_tmp";
+
+/// The set of files in force.
 pub struct Current {
     /// The name of its directory.
     pub name: String,
@@ -30,15 +33,15 @@ pub fn current(dir: &Dir) -> Result<Option<Current>, Error> {
         Some(EntryKind::Link(target)) => target,
         Some(kind) => return Err(dir.in_the_way(DATA, &kind)),
     };
-    let ours = target
+    let own = target
         .to_str()
         .filter(|name| name.starts_with(TEMPORARY) && !name.contains('/'));
-    let Some(name) = ours else {
+    let Some(name) = own else {
         return Err(dir
             .refuse(DATA, "it is a symbolic link that akv-init did not make")
-            .hint("give akv-init a directory that nothing else fills in this layout"));
+            .hint("give akv-init a directory that no other program fills in this layout"));
     };
-    // It leads to nothing where somebody has removed what is ours to remove.
+    // None where another program has removed it.
     let data = dir.below(name)?;
     Ok(data.map(|data| Current {
         name: name.to_owned(),
@@ -46,7 +49,7 @@ pub fn current(dir: &Dir) -> Result<Option<Current>, Error> {
     }))
 }
 
-/// Refuses what is not a link of ours.
+/// Refuses a name that is not a link of this layout.
 pub fn check(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     current(dir)?;
     for name in first_names(request) {
@@ -84,22 +87,21 @@ pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
         && obsolete.is_empty()
         && is_same(&current.data, request)?
     {
-        log::debug(|| "every file is as it should be".to_owned());
+        log::debug(|| "every file is up to date".to_owned());
         let result = update_manifest(&mut transaction, current, request);
         return transaction.end(result);
     }
     let before = current.as_ref().map(|current| current.name.as_str());
     let result = put_in_force(&mut transaction, dir, request, before, &missing);
-    let done = result.is_ok();
-    if let (true, Some(before)) = (done, before) {
-        transaction.remove_in_the_end(before);
+    if let (Ok(()), Some(before)) = (&result, before) {
+        transaction.remove_at_end(before);
     }
     transaction.end(result)?;
     for name in obsolete {
-        log::debug(|| format!("`{name}` is no longer named: removed"));
+        log::debug(|| format!("removed `{name}`, which is no longer named"));
         if let Err(error) = dir.remove(&name) {
             log::warning(format!(
-                "{error}; it leads to nothing, and the next run tries again"
+                "{error}; it leads nowhere, and the next run will try again"
             ));
         }
     }
@@ -113,56 +115,46 @@ fn put_in_force(
     before: Option<&str>,
     missing: &[&str],
 ) -> Result<(), Error> {
-    let name = transaction.temporary_name();
-    let data = dir.create_directory(&name, request.mode, &dir.path_of(DATA))?;
+    let (name, data) = transaction.new_directory(request.mode, DATA)?;
     fill(dir, &data, request)?;
     for name in missing {
         transaction.link(&link_of(name), name)?;
     }
     transaction.redirect(DATA, DATA_TMP, &name, before)?;
-    dir.sync()?;
-    transaction.is_no_longer_temporary(&name);
-    Ok(())
+    dir.sync()
 }
 
 fn fill(dir: &Dir, data: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     let mut made: Vec<&str> = Vec::new();
+    let create = |path: &str, content: &[u8], mode| -> Result<(), Error> {
+        let (parent, name) = split_path(path);
+        data.existing(parent)?
+            .create(name, content, mode, &dir.path_of(path))
+    };
     for file in request.files {
-        let path = file.name.as_str();
-        let (parent, name) = file.name.split();
-        for above in parent.into_iter().flat_map(with_parents) {
-            let (parent, name) = split_path(above);
-            if !made.contains(&above)
-                && let Some(directory) = data.parent(parent)?
-            {
-                directory.create_directory(name, request.mode, &dir.path_of(above))?;
-                made.push(above);
+        let (parent, _) = file.name.split();
+        for path in with_parents(parent) {
+            let (parent, name) = split_path(path);
+            if !made.contains(&path) {
+                let directory = data.existing(parent)?;
+                directory.create_directory(name, request.mode, &dir.path_of(path))?;
+                made.push(path);
             }
         }
-        if let Some(directory) = data.parent(parent)? {
-            directory.create(name, file.content, request.mode, &dir.path_of(path))?;
-        }
-        log::debug(|| format!("wrote `{path}`"));
+        create(file.name.as_str(), file.content, request.mode)?;
+        log::debug(|| format!("wrote `{}`", file.name));
     }
     if let Some(manifest) = request.manifest {
         let text = manifest.to_text();
-        let subject = dir.path_of(manifest::NAME);
-        data.create(
-            manifest::NAME,
-            text.as_bytes(),
-            request.manifest_mode(),
-            &subject,
-        )?;
+        create(manifest::NAME, text.as_bytes(), request.manifest_mode())?;
     }
     for path in made {
-        if let Some(directory) = data.below(path)? {
-            directory.sync()?;
-        }
+        data.existing(path)?.sync()?;
     }
     data.sync()
 }
 
-/// The files are the same: only when they were last found to be so is new.
+/// The files are the same; the manifest gets the time at which they were last found to be.
 fn update_manifest(
     transaction: &mut Transaction<'_>,
     current: &Current,
@@ -172,36 +164,35 @@ fn update_manifest(
         None if current.data.kind(manifest::NAME)?.is_none() => Ok(()),
         None => current.data.remove(manifest::NAME),
         Some(manifest) => {
+            let path = format!("{}/{}", current.name, manifest::NAME);
             let text = manifest.to_text();
-            let mode = request.manifest_mode();
-            let parent = Some(current.name.as_str());
-            let staged = transaction.stage(parent, manifest::NAME, text.as_bytes(), mode)?;
-            transaction.place(&staged, parent, manifest::NAME, request.mode)?;
+            let staged = transaction.stage(&path, text.as_bytes(), request.manifest_mode())?;
+            transaction.place(&staged, &path)?;
             current.data.sync()
         }
     }
 }
 
 fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
-    for file in request.files {
-        if !is_there(data, file, request.mode) {
-            return Ok(false);
-        }
+    if !request
+        .files
+        .iter()
+        .all(|file| file.is_in(data, request.mode))
+    {
+        return Ok(false);
     }
-    let names = || request.files.iter().map(|file| file.name.as_str());
-    data.has_only(
-        |path| path == manifest::NAME || names().any(|name| name == path),
-        |path| {
-            names().any(|name| {
-                name.strip_prefix(path)
-                    .is_some_and(|rest| rest.starts_with('/'))
-            })
-        },
-    )
+    data.contains_only(|path, kind| {
+        let mut names = request.files.iter().map(|file| file.name.as_str());
+        match kind {
+            EntryKind::File => path == manifest::NAME || names.any(|name| name == path),
+            EntryKind::Directory => names.any(|name| is_below(name, path)),
+            _ => false,
+        }
+    })
 }
 
-/// Links of ours for names that are no longer wanted. They are found by where they lead, since a run that was killed
-/// has left no list of them.
+/// Links of this layout for names that are not written any more. They are recognized by their targets, since a killed
+/// run has left no list of them.
 fn obsolete_links(dir: &Dir, names: &[&str]) -> Result<Vec<String>, Error> {
     let obsolete = dir.names(|name| {
         let Some(name) = name.to_str().filter(|name| !names.contains(name)) else {
@@ -215,7 +206,7 @@ fn obsolete_links(dir: &Dir, names: &[&str]) -> Result<Vec<String>, Error> {
         .collect())
 }
 
-/// What is seen in the directory itself, each name once.
+/// The names in the directory itself, each once.
 fn first_names<'a>(request: &WriteRequest<'a>) -> Vec<&'a str> {
     let mut names = Vec::new();
     for file in request.files {
@@ -226,6 +217,7 @@ fn first_names<'a>(request: &WriteRequest<'a>) -> Vec<&'a str> {
     names
 }
 
-fn link_of(name: &str) -> String {
+/// Where the link of a name leads.
+pub fn link_of(name: &str) -> String {
     format!("{DATA}/{name}")
 }

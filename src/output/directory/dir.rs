@@ -1,78 +1,107 @@
-//! One directory by its descriptor, and all that is done in it: every name is looked up there and never followed out of
-//! it, and every error is 73 with the path, the reason and what to do.
+//! One directory by its descriptor: every name is looked up there, and no symbolic link is followed out of it. Every
+//! error is 73 with the path, the reason and a hint.
 //!
-//! The path is for messages only. `Path`-based calls would look the directory up again each time, and whoever shares
-//! the volume could put a symbolic link there in between (CVE-2021-25741 was that).
+//! The path is for messages only. Calls by path would look the directory up again each time, and another user of the
+//! volume could replace it by a symbolic link in between, as in CVE-2021-25741.
 
-use std::ffi::OsStr;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
-use nix::fcntl::{openat, openat2, renameat};
+use nix::fcntl::{openat, openat2, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat};
-use nix::unistd::{fsync, linkat, symlinkat, unlinkat};
+use nix::unistd::{fsync, geteuid, linkat, symlinkat, unlinkat};
 
-use super::error::{IN_THE_WAY, refuse, shorten, what_to_do};
-use super::inspect::EntryKind;
-use crate::error::{Cause, Error};
+use super::error::{cannot_remove, cannot_write, hint_for};
+use crate::error::Error;
 use crate::request::files::with_parents;
 
 /// How the names of temporary files and of data directories begin.
 pub const TEMPORARY: &str = "..akv-init-";
 /// ramfs, which nix does not name (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
+/// How many directories of one tree are removed in one run: another user of the volume may go on making more.
+const MOST_DIRECTORIES: usize = 10_000;
+/// What to do about something that is where a file is to be written.
+const IN_THE_WAY: &str = "remove it, or choose another name";
 
-pub(super) const AS_DIRECTORY: OFlag = OFlag::O_RDONLY
+const AS_DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
+/// What has a name in a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, and its target.
+    Link(OsString),
+    /// A socket, a pipe, a device.
+    Other,
+}
+
+impl EntryKind {
+    fn noun(&self) -> &'static str {
+        match self {
+            EntryKind::File => "a file",
+            EntryKind::Directory => "a directory",
+            EntryKind::Link(_) => "a symbolic link",
+            EntryKind::Other => "a socket, a pipe or a device",
+        }
+    }
+}
+
 /// An open directory.
 pub struct Dir {
-    pub(super) fd: OwnedFd,
+    fd: OwnedFd,
     path: PathBuf,
-    /// Whether it is in memory, so that nothing has to be brought to a disk.
+    /// Whether it is in memory, so that nothing has to be synced to a disk.
     pub in_memory: bool,
 }
 
 impl Dir {
     /// Opens DIR. Its parents may be symbolic links, as `/var/run` is; it may not be one.
     pub fn open(path: &Path) -> Result<Dir, Error> {
-        // Without a slash or a dot at its end, both of which would follow a link in spite of O_NOFOLLOW.
+        // Without a slash or a dot at the end, both of which would follow a link in spite of O_NOFOLLOW.
         let path: PathBuf = path.components().collect();
         match openat(AT_FDCWD, &path, AS_DIRECTORY, Mode::empty()) {
             Ok(fd) => Dir::of(fd, path),
             Err(errno) => {
-                let seen = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW);
-                let error = match (errno, seen.as_ref()) {
-                    (Errno::ENOTDIR | Errno::ELOOP, Ok(seen)) if kind_of(seen) == SFlag::S_IFLNK => {
-                        refuse(&path, "it is a symbolic link, which may lead anywhere")
-                            .hint("name the directory itself; its parents may be links")
+                let status = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+                let is_link = status.is_some_and(|status| kind_of(&status) == SFlag::S_IFLNK);
+                Err(match errno {
+                    Errno::ENOTDIR | Errno::ELOOP if is_link => {
+                        cannot_write(&path, "it is a symbolic link, which another user may redirect")
+                            .hint("give the directory's own path; its parents may be links")
                     }
-                    (Errno::ENOTDIR, Ok(_)) => refuse(&path, "it is not a directory"),
-                    (Errno::ENOENT, _) => refuse(&path, "there is no such directory").hint(
-                        "mount a volume there: it is not made here, since a slip in its name would leave secrets elsewhere",
+                    Errno::ENOTDIR if status.is_some() => {
+                        cannot_write(&path, "it is not a directory")
+                    }
+                    Errno::ENOENT => cannot_write(&path, "the directory does not exist").hint(
+                        "mount a volume there; akv-init does not create it, since with a misspelt path the secrets would end up elsewhere",
                     ),
-                    (errno, seen) => {
-                        let hint = what_to_do(seen.ok().copied(), &path, &path, errno);
-                        refuse(&path, errno.desc()).maybe_hint(hint)
-                    }
-                };
-                Err(error)
+                    _ => cannot_write(&path, errno.desc())
+                        .maybe_hint(hint_for(errno, status, &path, &path)),
+                })
             }
         }
     }
 
-    pub(super) fn of(fd: OwnedFd, path: PathBuf) -> Result<Dir, Error> {
+    fn of(fd: OwnedFd, path: PathBuf) -> Result<Dir, Error> {
         let kind = fstatfs(&fd)
-            .map_err(|errno| refuse(&path, errno.desc()))?
+            .map_err(|errno| cannot_write(&path, errno.desc()))?
             .filesystem_type();
         let in_memory = kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC;
         Ok(Dir {
@@ -84,39 +113,29 @@ impl Dir {
 
     /// The path of something in it, for messages.
     pub fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
-        // Of nothing, join would leave a slash at its end.
+        // For an empty name, join would leave a slash at the end.
         self.path.join(name).components().collect()
     }
 
-    /// Why something in it cannot be written.
-    pub fn refuse(&self, name: impl AsRef<Path>, why: &str) -> Error {
-        refuse(&self.path_of(name), why)
+    /// Something in it cannot be written.
+    pub fn refuse(&self, name: impl AsRef<Path>, reason: &str) -> Error {
+        cannot_write(&self.path_of(name), reason)
     }
 
-    pub(super) fn failed<'a>(
-        &'a self,
-        name: impl AsRef<Path> + 'a,
-    ) -> impl FnOnce(Errno) -> Error + 'a {
+    /// A call for something in it failed.
+    pub fn failed<'a>(&'a self, name: impl AsRef<Path> + 'a) -> impl FnOnce(Errno) -> Error + 'a {
         move |errno| self.failed_for(&self.path_of(name), errno)
     }
 
     fn failed_for(&self, subject: &Path, errno: Errno) -> Error {
-        let hint = what_to_do(fstat(&self.fd).ok(), &self.path, subject, errno);
-        refuse(subject, errno.desc()).maybe_hint(hint)
+        let hint = hint_for(errno, fstat(&self.fd).ok(), &self.path, subject);
+        cannot_write(subject, errno.desc()).maybe_hint(hint)
     }
 
-    /// Why something cannot be written where this stands.
+    /// Something in it cannot be replaced by a file.
     pub fn in_the_way(&self, name: &str, kind: &EntryKind) -> Error {
-        let why = format!("it is {}", kind.noun());
-        self.refuse(name, &why).hint(IN_THE_WAY)
-    }
-
-    pub(super) fn refuse_removal(&self, name: &OsStr, errno: Errno) -> Error {
-        let path = shorten(&self.path_of(name));
-        Error::new(
-            Cause::CannotCreate,
-            format!("cannot remove `{path}`: {}", errno.desc()),
-        )
+        let reason = format!("it is {}", kind.noun());
+        self.refuse(name, &reason).hint(IN_THE_WAY)
     }
 
     /// Whether files can be made here, as far as that can be known without making one.
@@ -125,17 +144,31 @@ impl Dir {
         faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(""))
     }
 
-    /// An exclusive lock (flock(2)), if nobody else has it; it goes with the file. None where there are no locks.
-    pub fn try_lock(&self) -> Result<Option<File>, std::fs::TryLockError> {
-        let file = openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map(File::from);
-        match file {
-            Ok(file) => file.try_lock().map(|()| Some(file)),
-            Err(errno) => Err(std::fs::TryLockError::Error(errno.into())),
-        }
+    /// Takes an exclusive lock (flock(2)), which ends with the file.
+    pub fn try_lock(&self) -> Result<File, TryLockError> {
+        let fd = openat(&self.fd, ".", AS_DIRECTORY, Mode::empty());
+        let file = File::from(fd.map_err(|errno| TryLockError::Error(errno.into()))?);
+        file.try_lock().map(|()| file)
     }
 
-    /// The directory at a path below this one, if there is one; no component may be a symbolic link.
+    /// Which directory this is: device and inode.
+    pub fn identity(&self) -> Result<(u64, u64), Error> {
+        let status = fstat(&self.fd).map_err(self.failed(""))?;
+        Ok((status.st_dev, status.st_ino))
+    }
+
+    /// The directory at a path below this one, if it exists, or for an empty path this one. No component may be a
+    /// symbolic link.
     pub fn below(&self, path: &str) -> Result<Option<Dir>, Error> {
+        if path.is_empty() {
+            let fd = self.fd.try_clone();
+            let fd = fd.map_err(|error| self.refuse("", &error.kind().to_string()))?;
+            return Ok(Some(Dir {
+                fd,
+                path: self.path.clone(),
+                in_memory: self.in_memory,
+            }));
+        }
         let how = OpenHow::new()
             .flags(AS_DIRECTORY)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
@@ -147,25 +180,25 @@ impl Dir {
         match opened {
             Ok(fd) => Dir::of(fd, self.path_of(path)).map(Some),
             Err(Errno::ENOENT) => Ok(None),
-            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(self.what_is_in_the_way(path)),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(self.not_a_directory(path)),
             Err(errno) => {
-                // What refuses is that directory, not this one.
-                let seen = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW);
+                // The permissions that matter are that directory's, not this one's.
                 let full = self.path_of(path);
-                Err(match seen {
-                    Ok(seen) => refuse(&full, errno.desc()).maybe_hint(what_to_do(
-                        Some(seen),
-                        &full,
-                        &full,
+                let status = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW);
+                Err(match status {
+                    Ok(status) => cannot_write(&full, errno.desc()).maybe_hint(hint_for(
                         errno,
+                        Some(status),
+                        &full,
+                        &full,
                     )),
-                    Err(_) => self.failed(path)(errno),
+                    Err(_) => self.failed_for(&full, errno),
                 })
             }
         }
     }
 
-    /// The same, component by component.
+    /// The same without openat2, component by component.
     fn walk(&self, path: &str) -> nix::Result<OwnedFd> {
         let mut fd = None;
         for component in path.split('/') {
@@ -175,13 +208,13 @@ impl Dir {
         fd.ok_or(Errno::ENOENT)
     }
 
-    fn what_is_in_the_way(&self, path: &str) -> Error {
+    fn not_a_directory(&self, path: &str) -> Error {
         for part in with_parents(path) {
             match self.kind(part) {
                 Ok(Some(EntryKind::Directory)) => {}
                 Ok(Some(kind)) => {
-                    let why = format!("it is {}, where a directory has to be", kind.noun());
-                    return self.refuse(part, &why).hint(IN_THE_WAY);
+                    let reason = format!("it is {}, not a directory", kind.noun());
+                    return self.refuse(part, &reason).hint(IN_THE_WAY);
                 }
                 _ => break,
             }
@@ -189,7 +222,66 @@ impl Dir {
         self.refuse(path, Errno::ENOTDIR.desc())
     }
 
-    /// A name that nothing has here yet.
+    /// The same for a directory that must exist.
+    pub fn existing(&self, path: &str) -> Result<Dir, Error> {
+        self.below(path)?
+            .ok_or_else(|| self.refuse(path, Errno::ENOENT.desc()))
+    }
+
+    /// What has this name.
+    pub fn kind(&self, name: &str) -> Result<Option<EntryKind>, Error> {
+        let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(status) => status,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(self.failed(name)(errno)),
+        };
+        Ok(Some(match kind_of(&status) {
+            SFlag::S_IFREG => EntryKind::File,
+            SFlag::S_IFDIR => EntryKind::Directory,
+            SFlag::S_IFLNK => {
+                EntryKind::Link(readlinkat(&self.fd, name).map_err(self.failed(name))?)
+            }
+            _ => EntryKind::Other,
+        }))
+    }
+
+    /// Whether there is a regular file with these permissions.
+    pub fn has_file(&self, name: &str, mode: u32) -> bool {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
+            kind_of(&status) == SFlag::S_IFREG && status.st_mode & 0o7777 == mode
+        })
+    }
+
+    /// Whether a regular file of this user has exactly these bytes and permissions. One that cannot be read has not.
+    pub fn has_content(&self, name: &str, content: &[u8], mode: u32) -> bool {
+        self.read_limited(name, content.len())
+            .is_some_and(|(status, bytes)| {
+                status.st_uid == geteuid().as_raw()
+                    && status.st_mode & 0o7777 == mode
+                    && bytes == content
+            })
+    }
+
+    /// The bytes of a regular file, if it can be read and has at most `limit` of them.
+    pub fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
+        self.read_limited(name, limit).map(|(_, bytes)| bytes)
+    }
+
+    fn read_limited(&self, name: &str, limit: usize) -> Option<(FileStat, Vec<u8>)> {
+        // Without O_NONBLOCK it would wait for the other end of a pipe that another user has put there.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.fd, name, flags, Mode::empty()).ok()?);
+        let status = fstat(&file).ok()?;
+        let size = usize::try_from(status.st_size).ok()?;
+        if kind_of(&status) != SFlag::S_IFREG || size > limit {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(size);
+        file.take(limit as u64).read_to_end(&mut bytes).ok()?;
+        Some((status, bytes))
+    }
+
+    /// A name that is free here.
     pub fn temporary_name() -> String {
         // Seeded by the system's generator, anew each time.
         format!(
@@ -198,7 +290,7 @@ impl Dir {
         )
     }
 
-    /// Makes a file that was not there. An error is about `subject`, for whose sake it is made.
+    /// Makes a file. An error is about `subject`, the path that it is made for.
     pub fn create(
         &self,
         name: &str,
@@ -215,7 +307,7 @@ impl Dir {
             let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
             failed(errno)
         })?;
-        // By descriptor, since open's mode loses what the umask takes.
+        // By descriptor, since the umask changes the mode of open.
         fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed)?;
         if !self.in_memory {
             fsync(&file).map_err(failed)?;
@@ -223,38 +315,38 @@ impl Dir {
         Ok(())
     }
 
-    /// Makes a directory that was not there, for files of this mode. An error is about `subject`.
+    /// Makes a directory for files of this mode. An error is about `subject`.
     pub fn create_directory(&self, name: &str, mode: u32, subject: &Path) -> Result<Dir, Error> {
         let failed = |errno| self.failed_for(subject, errno);
         mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(failed)?;
         let fd = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(failed)?;
-        // Whoever may read the files has to be able to come to them.
+        // Users who may read the files have to be able to reach them.
         let others = if mode & 0o004 == 0 { 0 } else { 0o005 };
-        // It has inherited the setgid bit, with which a volume's files get the group that is to read them (fsGroup), and
-        // a mode without the bit would take it away.
+        // The setgid bit is inherited from a volume with fsGroup and gives files that group; chmod without it would
+        // clear it.
         let inherited = fstat(&fd).map_err(failed)?.st_mode & 0o2000;
         let mode = 0o750 | others | inherited;
         fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(failed)?;
         Dir::of(fd, self.path_of(name))
     }
 
-    /// Gives something another name, here or in another directory, in the place of what is there.
+    /// Renames something, also into another directory, over what has that name there.
     pub fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<(), Error> {
         renameat(&self.fd, from, &to_dir.fd, to).map_err(to_dir.failed(to))
     }
 
-    /// Gives a file a second name, in another directory of the same volume.
+    /// Gives a file a second name, also in another directory.
     pub fn link(&self, from: &str, to_dir: &Dir, to: &str) -> nix::Result<()> {
         linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty())
     }
 
-    /// Makes a symbolic link that was not there.
+    /// Makes a symbolic link.
     pub fn symlink(&self, target: &str, name: &str) -> Result<(), Error> {
         symlinkat(target, &self.fd, name).map_err(|errno| {
             let error = self.failed(name)(errno);
             match errno {
                 Errno::EPERM | Errno::EOPNOTSUPP => {
-                    error.hint("this file system may have no symbolic links: use --layout plain")
+                    error.hint("if this file system has no symbolic links, use --layout plain")
                 }
                 _ => error,
             }
@@ -264,24 +356,123 @@ impl Dir {
     /// Removes a file or a symbolic link.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| self.refuse_removal(OsStr::new(name), errno))
+            .map_err(|errno| cannot_remove(&self.path_of(name), errno))
     }
 
     /// Removes an empty directory.
     pub fn remove_directory(&self, name: &str) -> Result<(), Error> {
         unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)
-            .map_err(|errno| self.refuse_removal(OsStr::new(name), errno))
+            .map_err(|errno| cannot_remove(&self.path_of(name), errno))
     }
 
-    /// Brings the directory itself to the disk.
+    /// Syncs the directory itself to the disk.
     pub fn sync(&self) -> Result<(), Error> {
         if self.in_memory {
             return Ok(());
         }
         fsync(self.fd.as_fd()).map_err(self.failed(""))
     }
+
+    /// Removes something with a temporary name: a file, or a directory of this user with all below it. Not a directory of
+    /// another user, who could make this user remove one that it may not enter, by renaming it so.
+    pub fn remove_temporary(&self, name: &OsStr) -> Result<(), Error> {
+        let mut pending: Vec<OsString> = vec![name.to_owned()];
+        for _ in 0..MOST_DIRECTORIES {
+            let Some(next) = pending.pop() else {
+                return Ok(());
+            };
+            let mut inner = Vec::new();
+            self.remove_or_flatten(&next, &mut inner)
+                .map_err(|errno| cannot_remove(&self.path_of(&next), errno))?;
+            if !inner.is_empty() {
+                // It is empty now.
+                pending.push(next);
+                pending.append(&mut inner);
+            }
+        }
+        Err(cannot_remove(&self.path_of(name), Errno::ENOTEMPTY))
+    }
+
+    /// Removes something that has no directory in it. From a directory that has, these are first moved here, under
+    /// temporary names, which are added to `inner`: however deep a tree is, two descriptors are enough.
+    fn remove_or_flatten(&self, name: &OsStr, inner: &mut Vec<OsString>) -> nix::Result<()> {
+        let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno @ (Errno::EISDIR | Errno::EPERM)) => errno,
+            Err(errno) => return Err(errno),
+        };
+        // EPERM may also forbid that a file is removed.
+        let directory = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(|_| errno)?;
+        // By descriptor: its name may lead to another directory by now.
+        if fstat(&directory)?.st_uid != geteuid().as_raw() {
+            return Err(Errno::EPERM);
+        }
+        for entry in Listing::openat(&directory, ".", AS_DIRECTORY, Mode::empty())?.iter() {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match unlinkat(&directory, entry.file_name(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR | Errno::EPERM) => {
+                    let temporary = Dir::temporary_name();
+                    renameat(&directory, entry.file_name(), &self.fd, temporary.as_str())?;
+                    inner.push(temporary.into());
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        match inner.is_empty() {
+            true => unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir),
+            false => Ok(()),
+        }
+    }
+
+    /// The names in it that pass the filter: another user of the volume may have made a million others.
+    pub fn names(&self, mut filter: impl FnMut(&OsStr) -> bool) -> Result<Vec<OsString>, Error> {
+        let mut listing =
+            Listing::openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map_err(self.failed(""))?;
+        let mut names = Vec::new();
+        for entry in listing.iter() {
+            let entry = entry.map_err(self.failed(""))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." && filter(name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether everything below it is expected, by its path.
+    pub fn contains_only(
+        &self,
+        is_expected: impl Fn(&str, &EntryKind) -> bool,
+    ) -> Result<bool, Error> {
+        let mut pending = vec![String::new()];
+        while let Some(path) = pending.pop() {
+            let directory = self.existing(&path)?;
+            for name in directory.names(|_| true)? {
+                let Some(name) = name.to_str() else {
+                    return Ok(false);
+                };
+                let full = match path.as_str() {
+                    "" => name.to_owned(),
+                    path => format!("{path}/{name}"),
+                };
+                match directory.kind(name)? {
+                    Some(kind) if is_expected(&full, &kind) => {
+                        if kind == EntryKind::Directory {
+                            pending.push(full);
+                        }
+                    }
+                    _ => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
 }
 
-pub(super) fn kind_of(status: &FileStat) -> SFlag {
+fn kind_of(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }

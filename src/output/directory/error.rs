@@ -1,4 +1,4 @@
-//! How it is said that something in a directory cannot be written: the path, the reason, and what to do.
+//! Errors of a directory: the path, the reason, and a hint.
 
 use std::path::Path;
 
@@ -8,12 +8,10 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Cause, Error};
 
-/// What to do about something that stands where a file is to be.
-pub const IN_THE_WAY: &str = "remove it, or choose another name";
-/// So much of a path is shown, so that the reason behind it stays within the line.
+/// How many bytes of a path are shown, so that the reason behind it stays within the line.
 const LONGEST_PATH: usize = 1_000;
 
-/// A path as it is shown: of a very long one its beginning and its end.
+/// A path for a message: of a very long one its beginning and its end.
 pub fn shorten(path: &Path) -> String {
     let shown = path.display().to_string();
     if shown.len() <= LONGEST_PATH {
@@ -24,58 +22,66 @@ pub fn shorten(path: &Path) -> String {
     format!("{}…{}", &shown[..start], &shown[end..])
 }
 
-/// Why something cannot be written.
-pub fn refuse(path: &Path, why: &str) -> Error {
-    let path = shorten(path);
-    Error::new(Cause::CannotCreate, format!("cannot write `{path}`: {why}"))
+/// Something cannot be written.
+pub fn cannot_write(path: &Path, reason: &str) -> Error {
+    Error::new(Cause::CannotCreate, reason).context(format!("cannot write `{}`", shorten(path)))
 }
 
-/// What to do about an error of a call for `subject` in a directory, where that is known. `directory` is its status.
-pub fn what_to_do(
+/// Something cannot be removed.
+pub fn cannot_remove(path: &Path, errno: Errno) -> Error {
+    let error = Error::new(Cause::CannotCreate, errno.desc());
+    error.context(format!("cannot remove `{}`", shorten(path)))
+}
+
+/// The hint for a call that failed for `subject` in a directory with this status and path.
+pub fn hint_for(
+    errno: Errno,
     directory: Option<FileStat>,
     path: &Path,
     subject: &Path,
-    errno: Errno,
 ) -> Option<String> {
-    let (subject, shown) = (shorten(subject), shorten(path));
-    match errno {
+    let (subject, path) = (shorten(subject), shorten(path));
+    let hint = match errno {
         Errno::EACCES | Errno::EPERM => {
-            let seen = directory?;
-            let own = geteuid().as_raw();
-            let all_powerful = own == 0 || own == seen.st_uid;
-            let who = format!(
-                "`{shown}` belongs to {}:{} and has mode {:04o}, and akv-init runs as {own}:{}",
-                seen.st_uid,
-                seen.st_gid,
-                seen.st_mode & 0o7777,
+            let status = directory?;
+            let user = geteuid().as_raw();
+            let is_owner = user == 0 || user == status.st_uid;
+            let is_sticky = status.st_mode & 0o1000 != 0;
+            let permissions = format!(
+                "`{path}` belongs to {}:{} with mode {:04o}, and akv-init runs as {user}:{}",
+                status.st_uid,
+                status.st_gid,
+                status.st_mode & 0o7777,
                 getegid()
             );
-            Some(match (seen.st_mode & 0o1000 != 0, all_powerful) {
+            return Some(match (is_sticky, is_owner) {
                 (true, false) => format!(
-                    "{who}: with the sticky bit only its owner replaces a file; run akv-init as the user who wrote it"
+                    "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user"
                 ),
-                (_, true) if errno == Errno::EPERM => {
-                    format!(
-                        "an attribute of `{subject}` or of its directory may forbid it (lsattr)"
-                    )
-                }
-                _ => format!("{who}: set securityContext.fsGroup, or run it as the owner"),
-            })
+                (_, true) if errno == Errno::EPERM => format!(
+                    "does an attribute of `{subject}` or of its directory forbid it (lsattr)?"
+                ),
+                _ => format!(
+                    "{permissions}; set securityContext.fsGroup, or run akv-init as the owner"
+                ),
+            });
         }
-        Errno::EBUSY => Some(format!(
-            "something is mounted at `{subject}`: choose another name"
-        )),
-        Errno::EXDEV => Some(format!(
-            "`{shown}` is another volume: run akv-init for it by itself"
-        )),
-        Errno::EFBIG => Some(
-            "raise the limit on the size of files (ulimit -f), or the file system's".to_owned(),
-        ),
-        Errno::EROFS => Some("mount the volume without readOnly in this container".to_owned()),
-        Errno::ENOSPC | Errno::EDQUOT => Some(
+        Errno::EBUSY => {
+            return Some(format!(
+                "is something mounted at `{subject}`? choose another name"
+            ));
+        }
+        Errno::EXDEV => {
+            return Some(format!(
+                "`{path}` is another volume: run akv-init for it separately"
+            ));
+        }
+        Errno::EFBIG => "raise the limit on the size of files (ulimit -f)",
+        Errno::EROFS => "mount the volume without readOnly in this container",
+        Errno::ENOSPC | Errno::EDQUOT => {
             "make room in the volume, or make it larger: an emptyDir's sizeLimit, a tmpfs's size"
-                .to_owned(),
-        ),
-        _ => None,
-    }
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

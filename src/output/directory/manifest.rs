@@ -1,55 +1,29 @@
-//! What `--keep-existing` knows about an earlier run: which files were written from which references, and when.
-//!
-//! Nothing in it is secret, and nothing in it tells anything about a value: no length and no hash.
+//! What `--keep-existing` knows about an earlier run: which files were written from which references, and when. It holds
+//! nothing about a value, not even its length or a hash.
 
 use serde_json::{Map, Value, json};
 
 use super::dir::Dir;
-use super::inspect::EntryKind;
 
-/// Its name: in the directory, or for an atomic layout beside the files that it is about.
+/// The name of the file: in the directory, or in the atomic layout beside the files that it describes.
 pub const NAME: &str = "..akv-init.json";
-/// The largest that is read, in bytes: room for thousands of files.
-const LARGEST: usize = 4 * 1024 * 1024;
-/// The layout of the file.
+/// The largest that is read, in bytes: enough for thousands of files.
+const MAX_SIZE: usize = 4 * 1024 * 1024;
+/// The version of its format.
 const VERSION: u64 = 1;
 
-/// Each file's entry: `format`, the `references` by their names, and when it was last found to be so, as `written`.
+/// By the name of each file: its `format`, its `references` by their names, and as `written` when both were last
+/// confirmed, in Unix seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest(Map<String, Value>);
 
-/// What stands under the manifest's name.
-pub enum Found {
-    /// No file.
-    None,
-    /// A manifest.
-    Manifest(Manifest),
-    /// Something that cannot be read, or is no manifest: it says nothing to us, and perhaps something to others.
-    Unknown,
-}
-
-impl Found {
-    /// What it says.
-    pub fn known(self) -> Manifest {
-        match self {
-            Found::Manifest(manifest) => manifest,
-            Found::None | Found::Unknown => Manifest::default(),
-        }
-    }
-}
-
 impl Manifest {
-    /// Reads it, where there is one.
-    pub fn read(dir: &Dir) -> Found {
-        let bytes = dir.read(NAME, LARGEST).map(|(_, bytes)| bytes);
-        match bytes.and_then(|bytes| Manifest::parse(&bytes)) {
-            Some(manifest) => Found::Manifest(manifest),
-            // What is no file, nobody believes.
-            None if matches!(dir.kind(NAME), Ok(kind) if kind != Some(EntryKind::File)) => {
-                Found::None
-            }
-            None => Found::Unknown,
-        }
+    /// Reads the one in a directory. One that is missing or cannot be read has no entries.
+    pub fn read(dir: &Dir) -> Manifest {
+        let bytes = dir.read(NAME, MAX_SIZE);
+        bytes
+            .and_then(|bytes| Manifest::parse(&bytes))
+            .unwrap_or_default()
     }
 
     fn parse(text: &[u8]) -> Option<Manifest> {
@@ -65,9 +39,9 @@ impl Manifest {
         format!("{}\n", json!({"version": VERSION, "files": self.0}))
     }
 
-    /// Puts the entry of a file: what it is (`file`, or the name of a format), the reference of each secret in it, by
-    /// its name, and when that was so, in Unix seconds.
-    pub fn put(
+    /// Adds the entry of a file: `file` or the name of its format, the name and reference of each secret in it, and the
+    /// time in Unix seconds.
+    pub fn insert(
         &mut self,
         name: &str,
         format: &str,
@@ -82,23 +56,28 @@ impl Manifest {
         self.0.insert(name.to_owned(), entry);
     }
 
-    /// Takes an entry out.
-    pub fn forget(&mut self, name: &str) {
+    /// Whether it has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes an entry.
+    pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }
 
-    /// Puts or replaces each entry of another one.
-    pub fn take_over(&mut self, other: &Manifest) {
+    /// Adds the entries of another one, over those of the same names.
+    pub fn extend(&mut self, other: &Manifest) {
         for (name, entry) in &other.0 {
             self.0.insert(name.clone(), entry.clone());
         }
     }
 
-    /// Since when, in Unix seconds, all of these files have been written from the same references; none where one was
-    /// not, or there are none.
-    pub fn since(&self, wanted: &Manifest) -> Option<i64> {
+    /// Since when, in Unix seconds, all files of another one have been written from the same references; none where one
+    /// was not, or there are none.
+    pub fn since(&self, expected: &Manifest) -> Option<i64> {
         let mut oldest: Option<i64> = None;
-        for (name, entry) in &wanted.0 {
+        for (name, entry) in &expected.0 {
             let known = self.0.get(name)?;
             if known["format"] != entry["format"] || known["references"] != entry["references"] {
                 return None;
@@ -122,12 +101,12 @@ mod tests {
     fn manifest(reference: &str, written: i64) -> Manifest {
         let mut manifest = Manifest::default();
         let references = vec![("a".to_owned(), reference.to_owned())];
-        manifest.put("a", "file", references, written);
+        manifest.insert("a", "file", references, written);
         manifest
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_manifest_is_read_back() {
         let manifest = manifest("akv://v.vault.azure.net/a", 42);
         assert_eq!(
             Manifest::parse(manifest.to_text().as_bytes()),
@@ -136,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_manifest_says_nothing() {
+    fn invalid_manifest_is_ignored() {
         for text in [
             "",
             "[1,2]",
@@ -151,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn only_files_of_the_same_references_are_known() {
+    fn files_are_matched_by_their_references() {
         let known = manifest("akv://v.vault.azure.net/a", 100);
         assert_eq!(
             known.since(&manifest("akv://v.vault.azure.net/a", 0)),

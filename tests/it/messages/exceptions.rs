@@ -18,11 +18,10 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "a system call has to fail between two others",
         &[
-            "{error}; it leads to nothing, and the next run tries again",
-            "it cannot be kept for the case that something else fails",
-            "and it is not as it was before: {second}",
-            "{error}; the next run tries again",
-            "{error}; the next run removes what this one leaves",
+            "{error}; it leads nowhere, and the next run will try again",
+            "rolling back failed: {second}",
+            "already written: {}",
+            "{error}; the next run will try again",
             "blocking signals",
             "becoming a subreaper",
             "starting a process",
@@ -35,16 +34,14 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "it takes root, other users, mounts or attributes: tests/volume.sh has them",
         &[
-            "run akv-init as the user whose file it is, or remove the file",
-            "cannot remove `{path}`: {}",
-            "{error}; an earlier run has left it",
-            "it belongs to somebody else",
+            "cannot remove `{}`",
+            "{error}; an earlier run left it",
             "it is not the directory that it was before the secrets were fetched",
             "was the volume unmounted meanwhile?",
-            "{who}: with the sticky bit only its owner replaces a file; run akv-init as the user who wrote it",
-            "an attribute of `{subject}` or of its directory may forbid it (lsattr)",
-            "something is mounted at `{subject}`: choose another name",
-            "`{shown}` is another volume: run akv-init for it by itself",
+            "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user",
+            "does an attribute of `{subject}` or of its directory forbid it (lsattr)?",
+            "is something mounted at `{subject}`? choose another name",
+            "`{path}` is another volume: run akv-init for it separately",
         ],
     ),
     (
@@ -74,20 +71,20 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "no file system without them can be mounted by just anybody",
         &[
-            "this file system may have no symbolic links: use --layout plain",
-            "`{}` cannot be locked: {error}",
+            "if this file system has no symbolic links, use --layout plain",
+            "cannot lock `{}`: {error}",
         ],
     ),
     (
         "nothing tells from outside when it begins",
-        &["looking up {}", "waiting for the lock of `{path}`"],
+        &["looking up {}", "waiting for the lock of `{}`"],
     ),
     (
         "it takes 15 s, or 30, or minutes",
         &[
             "aad-pod-identity, where it is in use, may still be assigning the identity: up to 100 s",
-            "another process has had its lock (flock) for 30 s",
-            "is another akv-init stopped in the middle of writing there?",
+            "another process has held its lock (flock) for 30 s",
+            "is another akv-init stopped while it writes there?",
             "no response in time",
         ],
     ),

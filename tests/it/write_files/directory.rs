@@ -118,7 +118,7 @@ fn denied(run: Run, path: &Path, directory: &Path) {
     failure.hint_names(&format!("`{}`", directory.display()));
     failure.hint_names(&format!("{}:{} ", found.uid(), found.gid()));
     failure.hint_names(&format!("{:04o}", found.mode() & 0o7777));
-    failure.hint_names(&format!("{}:{}: ", geteuid(), getegid()));
+    failure.hint_names(&format!("{}:{}; ", geteuid(), getegid()));
 }
 
 #[test]

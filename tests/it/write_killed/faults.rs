@@ -49,7 +49,7 @@ fn fate(calls: &[Call], index: usize) -> Fate {
         // A manifest that cannot be read is ignored.
         name if READING.contains(&name) && path_of(call) == MANIFEST => Fate::Done,
         "fstatat" if path_of(call) == MANIFEST && last_is("openat ..akv-init.json") => Fate::Done,
-        // File systems without hard links: a file is copied, a link made again.
+        // File systems without hard links: only rolling back needs one.
         "linkat" => Fate::Done,
         _ => Fate::RolledBack,
     }

@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 use super::calls::Call;
 use super::scenario::{Scenario, Stage};
 use super::tracer::{Stop, Then, watch};
-use super::volume::{Layout, copy, exactly};
+use super::volume::{Layout, copy, exactly, left_over};
+use crate::support_files::MANIFEST;
 use crate::support_points::{Points, at_points};
 
 /// The call that fails: the last `fsync`.
@@ -78,4 +79,27 @@ at_points! {
     atomic_set_is_complete_after_a_kill: |points| killed(Layout::Atomic, 40, points);
     plain_files_are_complete_after_a_second_failure: |points| failed(Layout::Plain, 10, points);
     atomic_set_is_complete_after_a_second_failure: |points| failed(Layout::Atomic, 20, points);
+}
+
+/// Without hard links an old file cannot come back: the error names the new ones, and no manifest claims anything.
+#[test]
+fn without_hard_links_the_error_names_the_new_files() {
+    let scenario = Scenario::kept(Layout::Plain);
+    let stage = scenario.set_up();
+    let last = last_sync(&stage);
+    let volume = copy(&stage.template);
+    let run = scenario.run(&stage.azure, &volume);
+    let outcome = watch(run, &volume.dir(), |call| {
+        match call.name() == "linkat" && call.stop == Stop::Before {
+            true => Then::Fail(Errno::EPERM),
+            false => fail(call, last),
+        }
+    });
+    let failure = outcome.failure(73, "cannot create");
+    failure.names("`comes`, `d/e/f`, `n/m/comes`, `value`");
+    assert_eq!(left_over(&volume), [""; 0]);
+    assert!(!volume.path(MANIFEST).exists());
+    scenario.whole(&volume, "without hard links");
+    stage.keeps_only_right_values(scenario, &volume, "without hard links");
+    scenario.next_run_completes(&stage.azure, &volume, "without hard links");
 }

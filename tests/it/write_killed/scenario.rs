@@ -9,7 +9,7 @@ use super::volume::{
 };
 use crate::azure::{Azure, Endpoint};
 use crate::support::Run;
-use crate::support_files::Place;
+use crate::support_files::{MANIFEST, Place};
 
 /// What a run finds. It writes [`NEW`].
 #[derive(Clone, Copy)]
@@ -102,8 +102,10 @@ impl Scenario {
             let named = |name| NEW.iter().any(|(new, _)| new == name);
             set.extend(self.before.iter().filter(|(name, _)| !named(name)));
         }
-        // Without --keep-existing a manifest stays, and lists no file.
-        let manifest = self.keeps || (self.kept && self.layout == Layout::Plain);
+        // Without --keep-existing the entries of other files may stay, but for a run that was killed or failed to read
+        // them.
+        let may_stay = self.kept && self.layout == Layout::Plain;
+        let manifest = self.keeps || (may_stay && volume.path(MANIFEST).exists());
         holds(volume, self.layout, &set, manifest, context);
     }
 

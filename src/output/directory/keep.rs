@@ -1,0 +1,64 @@
+//! `--keep-existing`: the files of an earlier run, while Azure cannot be reached.
+
+use super::atomic;
+use super::dir::Dir;
+use super::manifest::Manifest;
+use crate::date;
+use crate::error::{Cause, Error};
+use crate::log;
+use crate::request::files::{Layout, WriteOptions, split_path};
+
+/// Keeps the files that an earlier run wrote from the same references. Where that is not possible, the error that the
+/// fetch ended with.
+pub fn keep(
+    options: &WriteOptions,
+    expected: Option<&Manifest>,
+    error: Error,
+) -> Result<(), Error> {
+    let (Some(max_age), Cause::Unavailable) = (options.keep, error.cause) else {
+        return Err(error);
+    };
+    let dir = options.dir.display();
+    let Some(expected) = expected else {
+        return Err(error.note("an access token is never kept"));
+    };
+    let Some(since) = written_since(options, expected)? else {
+        return Err(error.note(format!(
+            "no files to keep: no complete run wrote all of them to `{dir}` from these references"
+        )));
+    };
+    let time = date::format(since);
+    let age = date::now().abs_diff(since);
+    if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
+        return Err(error.note(format!(
+            "the files in `{dir}`, from {time}, are too old to keep"
+        )));
+    }
+    log::warning(format!("{error}; kept the files in `{dir}` from {time}"));
+    Ok(())
+}
+
+/// Since when, in Unix seconds, DIR has held the files that `expected` describes; none where one is missing or was
+/// written from another reference.
+fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
+    let dir = Dir::open(&options.dir)?;
+    let home = match options.layout {
+        Layout::Plain => dir.below("")?,
+        Layout::Atomic => atomic::current(&dir)?.map(|current| current.data),
+    };
+    let Some(home) = home else {
+        return Ok(None);
+    };
+    for path in expected.names() {
+        let (parent, name) = split_path(path);
+        let Ok(Some(directory)) = home.below(parent) else {
+            return Ok(None);
+        };
+        // In the atomic layout, this is the link to it.
+        let first = path.split('/').next().unwrap_or_default();
+        if dir.kind(first)?.is_none() || !directory.has_file(name, options.mode) {
+            return Ok(None);
+        }
+    }
+    Ok(Manifest::read(&home).since(expected))
+}

@@ -1,0 +1,47 @@
+//! The lock that keeps two runs from writing to one directory at the same time.
+
+use std::fs::{File, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::dir::Dir;
+use super::error::shorten;
+use crate::error::Error;
+use crate::log;
+use crate::signals::Wait;
+
+/// How long another process may hold the lock, which it does only while it writes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the lock is requested: flock(2) itself waits without a limit.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Waits for the lock. None on a file system without locks.
+pub fn lock(dir: &Dir) -> Result<Option<File>, Error> {
+    let mut wait = None;
+    let start = Instant::now();
+    loop {
+        match dir.try_lock() {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_TIMEOUT => {
+                wait.get_or_insert_with(|| {
+                    let path = dir.path_of("");
+                    Wait::begin(
+                        &format!("waiting for the lock of `{}`", shorten(&path)),
+                        None,
+                    )
+                });
+                thread::sleep(LOCK_INTERVAL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(dir
+                    .refuse("", "another process has held its lock (flock) for 30 s")
+                    .hint("is another akv-init stopped while it writes there?"));
+            }
+            Err(TryLockError::Error(error)) => {
+                let path = dir.path_of("");
+                log::warning(format!("cannot lock `{}`: {error}", path.display()));
+                return Ok(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What is to be in a directory.
+
+use super::dir::Dir;
+use super::manifest::Manifest;
+use crate::request::files::FileName;
+
+/// A file and its bytes.
+pub struct File<'a> {
+    /// Its path below the directory.
+    pub name: &'a FileName,
+    /// Its bytes.
+    pub content: &'a [u8],
+}
+
+impl File<'_> {
+    /// Whether the directory holds this file already. Anything else under its name is not an error here: it may be about
+    /// to be replaced.
+    pub fn is_in(&self, dir: &Dir, mode: u32) -> bool {
+        let (parent, name) = self.name.split();
+        let directory = dir.below(parent).ok().flatten();
+        directory.is_some_and(|directory| directory.has_content(name, self.content, mode))
+    }
+}
+
+/// The files to write.
+pub struct WriteRequest<'a> {
+    /// The files.
+    pub files: &'a [File<'a>],
+    /// Their permissions.
+    pub mode: u32,
+    /// What a later run may know about them; with none, it may not keep them.
+    pub manifest: Option<&'a Manifest>,
+}
+
+impl WriteRequest<'_> {
+    /// The manifest's permissions: the next run has to be able to read it.
+    pub fn manifest_mode(&self) -> u32 {
+        self.mode | 0o400
+    }
+}
