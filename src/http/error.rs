@@ -223,9 +223,17 @@ fn from_certificate(rejected: &Rejected) -> AttemptError {
             format!("the certificate is not trusted: issued by {issuer}"),
             "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file".to_owned(),
         ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+        CertificateError::NotValidForNameContext { expected, .. } => (
             ErrorKind::Certificate,
-            format!("the certificate is for another name: {names}; issued by {issuer}"),
+            // Where the host is an address that the certificate has as a DNS name, that one explains it.
+            format!(
+                "the certificate is for another name: {}; issued by {issuer}",
+                certificate
+                    .names
+                    .iter()
+                    .find(|name| name.starts_with(&format!("{} (", expected.to_str())))
+                    .unwrap_or(&names)
+            ),
             "another server answers at this address, or its certificate lacks the name: check DNS and proxies"
                 .to_owned(),
         ),

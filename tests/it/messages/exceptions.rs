@@ -89,8 +89,9 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "the fake CAs do not issue such certificates",
+        "the fake Azure has no such certificates",
         &[
+            "another server answers at this address: check DNS and proxies",
             "no name",
             "the certificate is malformed",
             "the certificate is not valid; issued by {issuer}",
