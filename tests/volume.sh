@@ -1,16 +1,15 @@
 #!/bin/bash
-# Proves, on the release binary as it is, what `akv-init write` and `install` do with volumes that are full, closed,
-# somebody else's, gone, or full of traps: 73 with the path, the reason and what to do, and the volume as it was, down
-# to inode numbers. Then the fault is lifted: the next run is well, and leaves nothing temporary.
+# Tests, on the release binary, what `akv-init write` and `install` do with volumes that are full, read-only, another
+# user's, gone, or prepared by an attacker: 73 with the path, the reason and a hint, and the volume as it was, down to
+# inode numbers. Then the fault is removed: the next run succeeds and leaves nothing temporary.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/volume.sh
 #
-# Each in both layouts, on an empty volume and over an old set of files. All is mounted where only this script sees it.
-# Calls that no file system at hand refuses are made to fail by strace. Where there are no loop devices, overlays on a
-# tmpfs stand in for disks, and that is said. Needs root, cargo, the programs that are asked for below and what
-# tests/namespace/common.sh asks for. What has to wait does so side by side; the whole takes 40 s, since the patience
-# for a lock is 30 s. Every check prints a sentence; the exit code is 0 if and only if all of them hold, 2 if they could
-# not be made.
+# Each in both layouts, on an empty volume and over an old set of files. Everything is mounted in a mount namespace of
+# its own. Calls that no available file system refuses are made to fail by strace. Without loop devices, overlays on a
+# tmpfs replace disks, with a message. Needs root, cargo, the programs checked below and those of
+# tests/namespace/common.sh. The parts run in parallel and take 40 s, since the timeout of the lock is 30 s. Every check
+# prints a sentence; the exit code is 0 if and only if all of them pass, 2 if they could not run.
 
 set -euo pipefail
 
@@ -33,7 +32,7 @@ mount -t tmpfs tmpfs "$tmp/mounts"
 trap 'umount --recursive --lazy "$tmp/mounts"; clean_up' EXIT
 
 mkdir "$tmp/azure"
-# More than a page, and less than a secret may have.
+# Larger than a page, smaller than the limit of a secret.
 big=$(head --bytes 15000 /dev/urandom | base64 --wrap=0)
 env -i PATH="$PATH" "$standin" --dir "$tmp/azure" --imds 127.0.0.1:0 --vault 127.0.0.1:0 --secret "new-a=$big" \
     --secret new-b="new b" --secret new-c="new c" --secret old-a="old a" --secret old-b="old b" --secret old-gone=gone \
@@ -42,28 +41,28 @@ until_it_says azure stdout '^ready$'
 vault=$(awk '$1 == "vault" { print $2 }' "$tmp/azure/stdout")
 imds=AZURE_POD_IDENTITY_AUTHORITY_HOST=$(awk '$1 == "imds" { print $2 }' "$tmp/azure/stdout")
 
-# Other users have to get at the binary, the certificate and the volumes.
+# Other users need access to the binary, the certificate and the volumes.
 chmod 0711 "$tmp"
 chmod 0755 "$tmp/azure"
 install --mode 0755 "$binary" "$tmp/akv-init"
 environment=(env -i PATH=/usr/bin:/bin "SSL_CERT_FILE=$tmp/azure/ca.pem" "AKV_INIT_ALLOW_VAULT=$vault")
 akv=("${environment[@]}" "$imds" AKV_INIT_TIMEOUT=20 "$tmp/akv-init")
-# Without a way to Azure: what is refused nevertheless was refused before anything was fetched.
+# Azure is unreachable: what fails with another error failed before the fetch.
 offline=("${environment[@]}" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:1 AKV_INIT_TIMEOUT=0 "$tmp/akv-init")
 new=(--secret "a=akv://$vault/new-a" --secret "dir/b=akv://$vault/new-b" --secret "c=akv://$vault/new-c")
 old=(--secret "a=akv://$vault/old-a" --secret "dir/b=akv://$vault/old-b" --secret "gone=akv://$vault/old-gone")
-# Who a container usually is, and who was there before.
+# The usual user of a container, and the one of the run before.
 nobody=(setpriv --reuid 65532 --regid 65532 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs)
 first=(setpriv --reuid 1000 --regid 1000 --clear-groups)
-# Parts of the hint where there is no room.
+# Parts of the hint about a full volume.
 room=(room sizeLimit)
 
 # ---------------------------------------------------------------------------------------------------------------------
-# No room
+# Full volumes
 # ---------------------------------------------------------------------------------------------------------------------
 
 part_full() {
-    echo "# No room"
+    echo "# Full volumes"
     each full_memory
     each no_inodes_in_memory
     each full_disk
@@ -82,7 +81,7 @@ no_inodes_in_memory() {
     local subject=DIR/dir/b left
     memory
     begin
-    # One is left: for the first file, or for the directory of the set.
+    # One remains: for the first file, or for the directory of the set.
     left=$(stat --file-system --format '%c %d' "$volume" | awk '{ print $1 - $2 + 1 }')
     mount -o "remount,nr_inodes=$left" "$volume"
     [ "$layout" = plain ] || subject=DIR/a
@@ -96,14 +95,14 @@ full_disk() {
     disk
     begin
     fill
-    # Not even a directory has room there.
+    # A full ext4 has no room for a directory either.
     [ "$layout" = plain ] || [ -z "$loops" ] || subject=DIR/..data
     refused "full disk ($now)" "cannot write \`$subject\`: No space left on device" "${room[@]}"
     rm "$volume"/filler*
     written "with room"
 }
 
-fill() { # to the last block: a large file leaves some that only small ones get
+fill() { # to the last block: a large file leaves some that only small ones can use
     local number
     head --bytes 8M /dev/zero >"$volume/filler" || true
     sync --file-system "$volume"
@@ -146,7 +145,7 @@ quota() {
     refused "quota ($now)" "cannot write \`$subject\`: Quota exceeded" "${room[@]}"
     as=("${nobody[@]}")
     rm -f "$dir/filler"
-    # Until then it is counted.
+    # Until then it counts towards the quota.
     sync --file-system "$volume"
     written "with room"
 }
@@ -161,13 +160,13 @@ file_size() {
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Somebody else's
+# Without permission
 # ---------------------------------------------------------------------------------------------------------------------
 
 part_closed() {
-    echo "# Closed: refused before anything is fetched"
+    echo "# Without permission: refused before the fetch"
     each read_only
-    each not_ours
+    each of_root
     each frozen
 }
 
@@ -182,12 +181,12 @@ read_only() {
     written "mounted read-write"
 }
 
-not_ours() {
+of_root() {
     memory
     begin
     as=("${nobody[@]}") azure=("${offline[@]}")
-    refused "somebody else's, mode 0755 ($now)" "cannot write \`DIR\`: Permission denied" \
-        "\`DIR\` belongs to 0:0 and has mode 0755, and akv-init runs as 65532:65532" fsGroup
+    refused "another user's, mode 0755 ($now)" "cannot write \`DIR\`: Permission denied" \
+        "\`DIR\` belongs to 0:0 with mode 0755, and akv-init runs as 65532:65532" fsGroup
     chown --recursive 65532:65532 "$dir"
     azure=("${akv[@]}")
     written "as its owner"
@@ -208,7 +207,7 @@ part_shared() {
     echo "# Shared by several users"
     each fs_group
     each sticky
-    each unreadable
+    each unlinkable
 }
 
 fs_group() {
@@ -238,8 +237,7 @@ of_another() {
     chmod "$1" "$dir"
     owner=("${first[@]}") as=("${nobody[@]}")
     begin
-    # Nothing but the file itself is to be in the way.
-    [ "$layout" = atomic ] || chmod 0755 "$dir/dir"
+    [ "$layout" = atomic ] || chmod 0777 "$dir/dir"
 }
 
 sticky() {
@@ -252,36 +250,42 @@ sticky() {
         refused "sticky, with a set of another user ($now)" "cannot write \`DIR/..akv-init-*\`: Permission denied" \
             "1000:1000" "0750" "65532:65532"
     fi
-    as=("${first[@]}") && [ "$layout" = atomic ] || directory_mode=755
+    as=("${first[@]}") && [ "$layout" = atomic ] || directory_mode=777
     written "as that user"
 }
 
-unreadable() {
+# A file that is another user's and cannot be read gets no second hard link (protected_hardlinks).
+unlinkable() {
     [ "$state" = old ] || return 0
     of_another 0777
-    local kept="; it cannot be kept for the case that something else fails"
     if [ "$layout" = plain ]; then
-        refused "for everybody, with a file of another user that cannot be read ($now)" \
-            "cannot write \`DIR/a\`: Operation not permitted$kept" "as the user whose file it is"
+        directory_mode=777
+        chmod 0755 "$dir/dir"
+        azure=("${offline[@]}")
+        refused "world-writable, with another user's directory at dir ($now)" \
+            "cannot write \`DIR/dir/b\`: Permission denied" "1000:1000" "0755" "65532:65532"
+        chmod 0777 "$dir/dir"
+        azure=("${akv[@]}")
+        written "world-writable, with files of another user that cannot be read ($now)"
     else
-        refused "for everybody, with a set of another user ($now)" \
+        refused "world-writable, with a set of another user ($now)" \
             "cannot write \`DIR/..akv-init-*\`: Permission denied" "1000:1000" "0750" "65532:65532"
+        as=("${first[@]}")
+        written "as that user"
     fi
-    as=("${first[@]}") && [ "$layout" = atomic ] || directory_mode=755
-    written "as that user"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Traps
+# Other things under the names
 # ---------------------------------------------------------------------------------------------------------------------
 
 declare -A noun=([link]="a symbolic link" [directory]="a directory" [file]="a file"
-    [pipe]="neither a file nor a directory" [socket]="neither a file nor a directory"
-    [device]="neither a file nor a directory")
+    [pipe]="a socket, a pipe or a device" [socket]="a socket, a pipe or a device"
+    [device]="a socket, a pipe or a device")
 
 part_planted() {
     local what name
-    echo "# Something else under a name that is needed: refused before anything is fetched"
+    echo "# Something else under the name of a file: refused before the fetch"
     for name in a dir dir/b ..data; do
         for what in "${!noun[@]}"; do
             each planted "$what" "$name"
@@ -295,7 +299,7 @@ plant() { # plant WHAT PATH
         directory) mkdir "$2" ;;
         file) echo planted >"$2" ;;
         pipe) mkfifo "$2" ;;
-        # By itself, since the path of a socket may not be long.
+        # By its name alone, since the path of a socket may not be long.
         socket) (cd "$(dirname "$2")" && python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")' &&
             mv socket "$2") ;;
         device) mknod "$2" c 1 3 ;;
@@ -306,11 +310,11 @@ planted() { # planted WHAT NAME
     local what=$1 name=$2 error hint="remove it"
     error="cannot write \`DIR/$name\`: it is ${noun[$what]}"
     case $layout/$name/$what in
-        # What is to be there, may be there, or is not needed there.
+        # What belongs there, or may be there.
         plain/a/file | plain/dir/b/file | plain/dir/directory | plain/..data/* | atomic/dir/b/*) return 0 ;;
         plain/dir/b/*) ;;
-        plain/dir/*) error+=", where a directory has to be" ;;
-        atomic/..data/link) error+=" that akv-init did not make" hint="nothing else fills" ;;
+        plain/dir/*) error+=", not a directory" ;;
+        atomic/..data/link) error+=" that akv-init did not make" hint="no other program fills" ;;
         atomic/..data/*) ;;
         atomic/*/file | atomic/*/directory) hint="--layout plain" ;;
     esac
@@ -334,7 +338,7 @@ part_mounts() {
 }
 
 file_mount() {
-    # There are only links there.
+    # There, a is a link.
     [ "$layout/$state" != atomic/old ] || return 0
     memory
     begin
@@ -365,7 +369,7 @@ nested() {
 }
 
 part_left() {
-    echo "# What cannot be replaced, or not be removed"
+    echo "# Files that cannot be replaced or removed"
     each immutable_file memory
     each immutable_file disk
     each immutable_set memory
@@ -409,7 +413,7 @@ left_before() {
     begin
     "${first[@]}" touch "$dir/..akv-init-0123456789abcdef"
     "${first[@]}" ln -s ..akv-init-0123456789abcdef "$dir/..data_tmp"
-    written "what a run as another user has left, in a directory for everybody ($now)"
+    written "temporary files of a run as another user, in a world-writable directory ($now)"
 }
 
 left_by_another() {
@@ -419,12 +423,12 @@ left_by_another() {
     begin
     "${first[@]}" touch "$dir/..akv-init-0123456789abcdef"
     write
-    check "a temporary file that another user has left in a sticky directory ($now): a warning" goes_on
+    check "a temporary file of another user in a sticky directory ($now): a warning" goes_on
     rm "$dir/..akv-init-0123456789abcdef"
     written "without it"
 }
 
-# Whoever shares the directory can give another one any name. What is in it is still its owner's.
+# A third user can rename another user's directory, whose content must not be removed.
 stolen() {
     memory
     chmod 0777 "$dir"
@@ -433,16 +437,16 @@ stolen() {
     "${first[@]}" touch "$dir/theirs/precious"
     "${nobody[@]}" mv "$dir/theirs" "$dir/..akv-init-0123456789abcdef"
     write
-    check "another user's directory under a name of ours ($now): it is left alone, with a warning" goes_on
-    check "with what is in it" test -e "$dir/..akv-init-0123456789abcdef/precious"
+    check "another user's directory under a temporary name ($now): it is left alone, with a warning" goes_on
+    check "with its content" test -e "$dir/..akv-init-0123456789abcdef/precious"
     rm -rf "$dir/..akv-init-0123456789abcdef"
     written "without it"
 }
 
 # goes_on: the new set is in force; one warning says that something temporary cannot be removed.
 goes_on() {
-    equal "0 1" "$code $(said | wc -l)" &&
-        has "$(said)" "akv-init: warning: cannot remove \`DIR/..akv-init-*\`: " && in_force
+    equal "0 1" "$code $(messages | wc -l)" &&
+        has "$(messages)" "akv-init: warning: cannot remove \`DIR/..akv-init-*\`: " && in_force
 }
 
 deep() {
@@ -458,7 +462,7 @@ deep() {
         done
     )
     as=(prlimit --nofile=64)
-    written "a tree of 200 directories that a run has left, with a limit of 64 open files ($now)"
+    written "a tree of 200 directories under a temporary name, with a limit of 64 open files ($now)"
 }
 
 sparse() {
@@ -479,20 +483,20 @@ sparse() {
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Changes meanwhile
+# Changes during the fetch
 # ---------------------------------------------------------------------------------------------------------------------
 
 part_meanwhile() {
-    local gone="cannot write \`DIR\`: there is no such directory"
+    local gone="cannot write \`DIR\`: the directory does not exist"
     local other="cannot write \`DIR\`: it is not the directory that it was before the secrets were fetched"
-    echo "# What happens to the directory while Azure is asked"
+    echo "# Changes of the directory during the fetch"
     # shellcheck disable=SC2016 # for eval
     {
         each vanishes "it is removed" 'rm -r "$dir"' 'mkdir "$dir" && state=empty' "$gone" "mount a volume there"
         each vanishes "it is renamed" 'mv "$dir" "$dir.away"' 'mv "$dir.away" "$dir"' "$gone" "mount a volume there"
         each vanishes "it becomes a symbolic link to itself" 'mv "$dir" "$dir.away"; ln -s dir.away "$dir"' \
-            'rm "$dir"; mv "$dir.away" "$dir"' "cannot write \`DIR\`: it is a symbolic link, which may lead anywhere" \
-            "name the directory itself"
+            'rm "$dir"; mv "$dir.away" "$dir"' "cannot write \`DIR\`: it is a symbolic link, which another user may redirect" \
+            "the directory's own path"
         each vanishes "it becomes a file" 'mv "$dir" "$dir.away"; : >"$dir"' 'rm "$dir"; mv "$dir.away" "$dir"' \
             "cannot write \`DIR\`: it is not a directory"
         each vanishes "it becomes another directory" 'mv "$dir" "$dir.away"; mkdir "$dir"' \
@@ -505,7 +509,7 @@ part_meanwhile() {
     }
 }
 
-# vanishes SENTENCE CHANGE LIFT ERROR [HINT...]: in ERROR, SUBJECT is what is made first.
+# vanishes SENTENCE CHANGE UNDO ERROR [HINT...]: in ERROR, SUBJECT is the file that is written first.
 vanishes() {
     local subject=a
     [ "$layout" = plain ] || subject=..data
@@ -540,12 +544,12 @@ unmounted() {
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is lacking
+# Missing features
 # ---------------------------------------------------------------------------------------------------------------------
 
 part_lacking() {
     local refusal
-    echo "# What a file system or a sandbox lacks: calls refused by strace"
+    echo "# Features that a file system or a sandbox lacks: calls refused by strace"
     for refusal in "EPERM Operation not permitted" "EOPNOTSUPP Operation not supported on transport endpoint"; do
         each no_hard_links "${refusal%% *}"
         each no_symbolic_links "${refusal%% *}" "${refusal#* }"
@@ -567,7 +571,7 @@ no_symbolic_links() { # no_symbolic_links ERRNO TEXT
     local subject=DIR/a
     memory
     begin
-    # Links that are there stay.
+    # The links of the old set stay.
     [ "$state" = empty ] || subject=DIR/c
     as=(strace -f -o /dev/null -e "inject=symlinkat:error=$1")
     refused "no symbolic links, $1 ($now)" "cannot write \`$subject\`: $2" "--layout plain"
@@ -591,7 +595,7 @@ no_locks() {
     begin
     as=(strace -f -o /dev/null -e "inject=flock:error=ENOLCK")
     write
-    check "no locks ($now): it is written, with a warning" is_written "\`DIR\` cannot be locked: No locks available"
+    check "no locks ($now): it is written, with a warning" is_written "cannot lock \`DIR\`: No locks available"
 }
 
 part_memory() {
@@ -614,7 +618,7 @@ on_disk() { # on_disk VOLUME
     local hint="mount an emptyDir with \`medium: Memory\`, or another tmpfs, there"
     "$1"
     begin
-    # Now it is to be seen.
+    # The warning about the disk is part of the output.
     kind=tmpfs
     write
     check "a warning, $1 ($now), and nothing else" is_written "$error; $hint"
@@ -627,7 +631,7 @@ on_disk() { # on_disk VOLUME
 # ---------------------------------------------------------------------------------------------------------------------
 
 part_lock() {
-    echo "# Another process has the lock"
+    echo "# Another process holds the lock"
     each hold for_a_second
     each hold until_a_signal
     each hold renamed_then
@@ -645,7 +649,7 @@ waits() {
         diff <(printf '%s\n' waits "$before") <(echo "$still" && listing "$dir")
 }
 
-ends() { # its exit code to $code, what it said to $output
+ends() { # its exit code to $code, its output to $output
     code=0
     wait "$writer" || code=$?
     output=$(cat "$volume.output")
@@ -654,7 +658,7 @@ ends() { # its exit code to $code, what it said to $output
 for_a_second() {
     local writer
     waits
-    let_go
+    release
     ends
     check "and writes as soon as the lock is free" is_written
 }
@@ -664,11 +668,11 @@ renamed_then() {
     waits
     before=$(listing "$dir")
     mv "$dir" "$dir.away"
-    let_go
+    release
     ends
     mv "$dir.away" "$dir"
-    check "renamed meanwhile, it is not written to: 73" is_refused \
-        "cannot write \`DIR\`: there is no such directory" "$before" "mount a volume there"
+    check "a directory that was renamed meanwhile is not written to: 73" is_refused \
+        "cannot write \`DIR\`: the directory does not exist" "$before" "mount a volume there"
 }
 
 until_a_signal() {
@@ -681,21 +685,21 @@ until_a_signal() {
     check "nothing has changed" diff <(cat <<<"$before") <(listing "$dir")
 }
 
-# The patience is 30 s, and nothing makes it shorter: both layouts at once.
-part_patience_plain() {
-    patience plain
+# The timeout is always 30 s: both layouts in parallel.
+part_lock_timeout_plain() {
+    lock_timeout plain
 }
 
-part_patience_atomic() {
-    patience atomic
+part_lock_timeout_atomic() {
+    lock_timeout atomic
 }
 
-patience() {
+lock_timeout() {
     local layout=$1 state=old
     usual
-    hold refused "the lock is never given back ($now)" \
-        "cannot write \`DIR\`: another process has had its lock (flock) for 30 s" "is another akv-init stopped"
-    written "when it is"
+    hold refused "the lock is never released ($now)" \
+        "cannot write \`DIR\`: another process has held its lock (flock) for 30 s" "is another akv-init stopped"
+    written "when it is released"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -714,9 +718,9 @@ part_install() {
     mount -o remount,ro "$volume"
     not_installed "mounted read-only" "cannot write \`DIR\`: Read-only file system" readOnly
     mount -o remount,rw "$volume"
-    not_installed "somebody else's" "cannot write \`DIR\`: Permission denied" fsGroup "${nobody[@]}"
+    not_installed "another user's" "cannot write \`DIR\`: Permission denied" fsGroup "${nobody[@]}"
     ln -s /etc/passwd "$dir/akv-init"
-    not_installed "a symbolic link in its place" "cannot write \`DIR/akv-init\`: it is a symbolic link" "remove it"
+    not_installed "a symbolic link under its name" "cannot write \`DIR/akv-init\`: it is a symbolic link" "remove it"
     rm "$dir/akv-init"
     installed "then"
     installed "once more"
@@ -744,8 +748,8 @@ installed() { # installed SENTENCE
 
 # ---------------------------------------------------------------------------------------------------------------------
 
-# The first two take longest, and are told last.
-parts=(patience_plain patience_atomic
+# The first two take longest, and are printed last.
+parts=(lock_timeout_plain lock_timeout_atomic
     full limit closed shared planted mounts left meanwhile lacking memory install lock)
 declare -A started
 for part in "${parts[@]}"; do
@@ -758,5 +762,5 @@ for part in "${parts[@]:2}" "${parts[@]::2}"; do
     wait "${started[$part]}" || echo "FAILED  \"$part\" runs to its end" >>"$tmp/part.$part"
     tee -a "$tmp/found" <"$tmp/part.$part"
 done
-[ -n "$loops" ] || echo "# There are no loop devices: overlays on a tmpfs stood in for disks, and strace for a quota"
+[ -n "$loops" ] || echo "# There are no loop devices: overlays on a tmpfs replaced disks, and strace a quota"
 total "$tmp/found"

@@ -40,12 +40,12 @@ fn become_command(exec: &Exec, env: &Environment) -> Result<Infallible, Error> {
         .targets
         .iter()
         .filter(|target| target.delivery == Delivery::Memfd);
-    memfd::check(in_memfds.count())?;
+    memfd::preflight(in_memfds.count())?;
     let fetched = fetch(plan, env)?;
     let memfds = make_memfds(&fetched)?;
     let environment = build_environment(env, &fetched, &memfds, &program)?;
     for memfd in &memfds {
-        memfd.hand_over()?;
+        memfd.make_inheritable()?;
     }
     program.replace_process(&environment)
 }

@@ -1,7 +1,7 @@
 //! A secret in a file in memory that COMMAND inherits as a descriptor: for programs that take the path of a file.
 //!
-//! The file has no name and lies in no directory: who has no descriptor of it, cannot open it. It is sealed, so that
-//! what COMMAND reads is what the vault had (<https://man7.org/linux/man-pages/man2/memfd_create.2.html>).
+//! The file is in no directory, so that only a process with a descriptor of it can open it. It is sealed, so that COMMAND
+//! reads what the vault had (<https://man7.org/linux/man-pages/man2/memfd_create.2.html>).
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -16,40 +16,41 @@ use nix::sys::stat::{Mode, fchmod};
 use crate::error::{Cause, Error};
 use crate::os;
 
-/// The lowest descriptor that COMMAND may find one under. Scripts count from 3: `exec 3>` must not hit a secret.
+/// The lowest descriptor for COMMAND. Scripts use those from 3 on: `exec 3>` must not close a secret.
 const LOWEST: i32 = 100;
 
-/// Refuses what cannot be, before anything is asked: so many of them under a limit of open files.
-pub fn check(count: usize) -> Result<(), Error> {
+/// Checks before any request that the limit on open files allows so many.
+pub fn preflight(count: usize) -> Result<(), Error> {
     let limit = os::open_files_limit();
-    let wanted = LOWEST as u64 + count as u64;
-    if count == 0 || limit >= wanted {
+    let needed = LOWEST as u64 + count as u64;
+    if count == 0 || limit >= needed {
         return Ok(());
     }
     Err(Error::new(
         Cause::CannotCreate,
-        format!("--memfd: COMMAND gets descriptors from {LOWEST} on, and the limit of open files is {limit}"),
+        format!(
+            "COMMAND gets descriptors from {LOWEST} on, and the limit on open files is {limit}"
+        ),
     )
-    .hint(format!("raise it to {wanted} or more (ulimit -n)")))
+    .context("--memfd")
+    .hint(format!("raise the limit to {needed} or more (ulimit -n)")))
 }
 
-/// A sealed file in memory. Dropped, it is gone.
+/// A sealed file in memory, which ends with its last descriptor.
 pub struct Memfd(OwnedFd);
 
 impl Memfd {
-    /// Makes one for a target. COMMAND does not get it yet.
+    /// Makes one for a target. COMMAND does not inherit it yet.
     pub fn new(target: &str, content: &[u8]) -> Result<Memfd, Error> {
         let failed = |errno: Errno| {
-            let error = Error::new(
-                Cause::CannotCreate,
-                format!("{target}: making a file in memory: {}", errno.desc()),
-            );
+            let error = Error::new(Cause::CannotCreate, errno.desc());
+            let error = error.context(format!("{target}: creating a file in memory"));
             error.maybe_hint(match errno {
                 Errno::EINVAL | Errno::EMFILE => Some(format!(
-                    "COMMAND gets it as descriptor {LOWEST} or above: raise the limit of open files (ulimit -n)"
+                    "raise the limit on open files (ulimit -n): COMMAND gets descriptors from {LOWEST} on"
                 )),
                 Errno::ENOSYS | Errno::EPERM => {
-                    Some("this sandbox has no memfd_create: use `akv-init write` and a volume".to_owned())
+                    Some("does a sandbox forbid memfd_create? use `akv-init write` and a volume".to_owned())
                 }
                 _ => None,
             })
@@ -60,11 +61,11 @@ impl Memfd {
             .map_err(failed)?;
         let io_failed =
             |error: io::Error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
-        // A limit on the size of files is to be an error, not the end (setrlimit(2), RLIMIT_FSIZE).
+        // A limit on the size of files must be an error, not the end of the process (RLIMIT_FSIZE).
         os::ignoring(Signal::SIGXFSZ, || (&file).write_all(content)).map_err(io_failed)?;
-        // Some programs duplicate the descriptor for /dev/fd/N in place of opening the file anew.
+        // For programs that duplicate the descriptor of /dev/fd/N and do not open it again.
         (&file).rewind().map_err(io_failed)?;
-        // For everybody who has the descriptor: entrypoints often change the user before they start the server.
+        // Readable by every user: entrypoints often change the user before they start the server.
         fchmod(&file, Mode::from_bits_truncate(0o444)).map_err(failed)?;
         let seals = SealFlag::F_SEAL_SEAL
             | SealFlag::F_SEAL_SHRINK
@@ -74,20 +75,18 @@ impl Memfd {
         os::duplicate_from(&file, LOWEST).map(Memfd).map_err(failed)
     }
 
-    /// The path under which whoever has the descriptor can open it, as often as it likes.
+    /// The path by which a process with the descriptor can open it, any number of times.
     pub fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
     }
 
-    /// Lets it outlive an execve.
-    pub fn hand_over(&self) -> Result<(), Error> {
+    /// Lets COMMAND inherit it.
+    pub fn make_inheritable(&self) -> Result<(), Error> {
         fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::empty()))
             .map(drop)
             .map_err(|errno| {
-                Error::new(
-                    Cause::CannotCreate,
-                    format!("handing over `{}`: {}", self.path(), errno.desc()),
-                )
+                let error = Error::new(Cause::CannotCreate, errno.desc());
+                error.context(format!("making `{}` inheritable", self.path()))
             })
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::error::{Cause, Error};
 
-/// How secrets are laid out in one file.
+/// A format of a file that holds several secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For a shell, systemd, python-dotenv and Compose alike.
+    /// Read alike by shells, systemd, python-dotenv and Compose.
     Dotenv,
     /// One JSON object.
     Json,
@@ -13,10 +13,10 @@ pub enum Format {
     K8sEnv,
 }
 
-/// Variables of bash and dash that do not keep what a file assigns to them: some are read-only and end the script, some
-/// count or tell the time, and an integer evaluates its value, `a[$(command)]` included. Besides these, all that start
-/// with `BASH`. <https://www.gnu.org/software/bash/manual/html_node/Bash-Variables.html>
-const SHELLS_OWN: [&str; 19] = [
+/// Variables of bash and dash that do not keep an assigned value: some are read-only and end the script, some are counters
+/// or clocks, and an integer evaluates its value, including `a[$(command)]`. Besides these, all that start with `BASH`.
+/// <https://www.gnu.org/software/bash/manual/html_node/Bash-Variables.html>
+const SHELL_VARIABLES: [&str; 19] = [
     "COMP_WORDBREAKS",
     "DIRSTACK",
     "EPOCHREALTIME",
@@ -39,7 +39,7 @@ const SHELLS_OWN: [&str; 19] = [
 ];
 
 /// `key` of `fileKeyRef`: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
-const K8S_KEY: usize = 128;
+const MAX_K8S_KEY: usize = 128;
 
 impl Format {
     /// Its name on the command line.
@@ -53,22 +53,24 @@ impl Format {
 
     /// Refuses a name that cannot be a key.
     pub fn check_name(self, name: &str) -> Result<(), Error> {
-        let refused = |why: &str| {
-            Error::new(Cause::Config, format!("{name}: {why}"))
-                .hint("name it otherwise, or use --output files or --output json:FILE")
+        let refused = |reason: &str| {
+            let error = Error::new(Cause::Config, reason).context(name);
+            error.hint("choose another name, or use --output files or --output json:FILE")
         };
         match self {
             Format::Dotenv if !is_identifier(name) => Err(refused(
-                "a key in a dotenv file has letters, digits and `_` only, and no digit first",
+                "a key in a dotenv file may contain only letters, digits and `_`, and may not start with a digit",
             )),
-            Format::Dotenv if SHELLS_OWN.contains(&name) || name.starts_with("BASH") => Err(
-                refused("a shell keeps this variable for itself: no key in a dotenv file"),
-            ),
+            Format::Dotenv if SHELL_VARIABLES.contains(&name) || name.starts_with("BASH") => {
+                Err(refused(
+                    "it cannot be a key in a dotenv file, since shells use this variable themselves",
+                ))
+            }
             Format::K8sEnv if !is_kubernetes_name(name) => Err(refused(
-                "a key in a k8s-env file has letters, digits, `_`, `-` and `.` only, and no digit first",
+                "a key in a k8s-env file may contain only letters, digits, `_`, `-` and `.`, and may not start with a digit",
             )),
-            Format::K8sEnv if name.len() > K8S_KEY => Err(refused(&format!(
-                "a key in a k8s-env file has at most {K8S_KEY} characters"
+            Format::K8sEnv if name.len() > MAX_K8S_KEY => Err(refused(&format!(
+                "a key in a k8s-env file may have at most {MAX_K8S_KEY} characters"
             ))),
             _ => Ok(()),
         }
@@ -79,7 +81,7 @@ fn is_identifier(name: &str) -> bool {
     is_kubernetes_name(name) && !name.contains(['-', '.'])
 }
 
-/// A variable's name as every Kubernetes takes it; the newer ones take more:
+/// Whether every version of Kubernetes allows a variable's name; newer ones allow more:
 /// <https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/>.
 fn is_kubernetes_name(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);

@@ -3,34 +3,34 @@
 use std::fmt;
 use std::time::Duration;
 
-/// How COMMAND is supervised.
+/// The options of `--init`.
 #[derive(Clone, Copy, Debug)]
 pub struct Supervision {
-    /// Who gets the signals that this process gets.
+    /// The target of forwarded signals.
     pub forward: Forward,
-    /// So long what is left may take to stop when COMMAND has ended; zero is not at all.
+    /// How long the remaining processes may take to stop when COMMAND has ended; zero is not to wait for them.
     pub drain: Duration,
 }
 
-/// What `--dry-run` shows.
+/// For `--dry-run`.
 impl fmt::Display for Supervision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = match self.forward {
+        let target = match self.forward {
             Forward::Child => "to it alone",
             Forward::Group => "to its process group",
         };
         let seconds = self.drain.as_secs();
         write!(
             f,
-            "in a child; signals go {who}; {seconds} s for what it leaves"
+            "in a child; signals go {target}; {seconds} s for the processes that it leaves"
         )
     }
 }
 
-/// Who gets the signals.
+/// The target of forwarded signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// COMMAND alone: it tells its own children what they have to know, or a platform signals every process itself.
+    /// COMMAND alone: for one that manages its own children, or a platform that signals every process itself.
     Child,
     /// COMMAND's process group.
     Group,

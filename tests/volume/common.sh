@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2119,SC2120,SC2154 # variables and arguments of the script that sources it
-# Volumes to break things on, and how a run on one is judged. To be sourced by tests/volume.sh after
-# tests/namespace/common.sh.
+# Volumes, and checks of a run on one. Sourced by tests/volume.sh after tests/namespace/common.sh.
 #
-# A part has one volume at a time: it is mounted at $volume, $dir is what akv-init gets, and $kind is `tmpfs` or `disk`.
+# A part has one volume at a time: it is mounted at $volume, $dir is akv-init's DIR, and $kind is `tmpfs` or `disk`.
 # A case is a run of `write` in $layout, on a volume that is `empty` or has an `old` set by $state.
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -53,11 +52,11 @@ overlay() {
     mkdir "$dir"
 }
 
-limited() { # a btrfs with a quota of 1 MiB for $dir; an ordinary disk, and not 0, where that cannot be had
+limited() { # a btrfs with a quota of 1 MiB for $dir; where that is not possible an ordinary disk, and not 0
     unmount
     kind=disk
     rm -f "$volume.btrfs"
-    # The smallest that it takes.
+    # The smallest possible size.
     truncate --size 120M "$volume.btrfs"
     if mkfs.btrfs "$volume.btrfs" >/dev/null 2>&1 && mount -o loop "$volume.btrfs" "$volume" 2>/dev/null; then
         btrfs quota enable "$volume"
@@ -84,15 +83,15 @@ each() {
     done
 }
 
-# What a case may change, as it is at its beginning: the words before the binary, those before it when the old set is
-# written, options, the binary and its environment, and permissions. $now says which case it is.
+# The defaults that a case may change: the words before the binary, those before it when the old set is written, options,
+# the binary and its environment, and permissions. $now describes the case.
 usual() {
     as=() owner=() options=() azure=("${akv[@]}") directory_mode=750
     now="$layout, on an empty volume"
     [ "$state" = empty ] || now="$layout, over an old set"
 }
 
-# begin: what the volume holds before the fault.
+# begin: fills the volume before the fault.
 begin() {
     [ "$state" = old ] || return 0
     run "${owner[@]}" "${akv[@]}" write --layout "$layout" "${old[@]}" "$dir"
@@ -109,13 +108,13 @@ write() { # the new set
     run "${as[@]}" "${azure[@]}" write --layout "$layout" "${options[@]}" "${new[@]}" "$dir"
 }
 
-# All that is below a directory, and itself; of files also the time and the sum.
+# Everything below a directory, and itself; of files also time and checksum.
 listing() {
     find "$1" -printf '%P %y %m %U:%G %i %l\n' | LC_ALL=C sort
     find "$1" -type f -printf '%P %T@\n' -exec sha256sum {} + | LC_ALL=C sort
 }
 
-# Names, types, permissions, and what links lead to.
+# Names, types, permissions, targets of links.
 tree() {
     find "$1" -mindepth 1 -printf '%P %y %m %l\n' | mask | LC_ALL=C sort
 }
@@ -124,8 +123,8 @@ mask() {
     sed -E -e 's/\.\.akv-init-[0-9a-f]{16}/..akv-init-*/g' -e "s#$dir#DIR#g"
 }
 
-# What it said, but for the one warning that every run on a disk has.
-said() {
+# Its output without the warning that every run on a disk has.
+messages() {
     local warning="akv-init: warning: \`$dir\` is not in memory (tmpfs): "
     case $kind in
         tmpfs) cat <<<"$output" ;;
@@ -133,8 +132,8 @@ said() {
     esac | mask
 }
 
-# refused SENTENCE ERROR [HINT...]: `write` is refused with 73 and that error. The hint has each of these; there is none
-# if none is named. Nothing has changed.
+# refused SENTENCE ERROR [HINT...]: `write` fails with 73 and that error. The hint contains each HINT; without HINT there
+# is none. Nothing has changed.
 refused() {
     local before
     before=$(listing "$dir")
@@ -145,7 +144,7 @@ refused() {
 is_refused() { # is_refused ERROR LISTING [HINT...]
     local error=$1 before=$2
     shift 2
-    equal "73 akv-init: error: $error" "$code $(said | grep -v '^akv-init: hint: ')" || return
+    equal "73 akv-init: error: $error" "$code $(messages | grep -v '^akv-init: hint: ')" || return
     if [ $# = 0 ]; then
         equal "" "$(hint)" || return
     else
@@ -154,17 +153,17 @@ is_refused() { # is_refused ERROR LISTING [HINT...]
     diff <(cat <<<"$before") <(listing "$dir")
 }
 
-# written SENTENCE: `write` does it, without a word, and leaves nothing temporary.
+# written SENTENCE: `write` succeeds without output and leaves nothing temporary.
 written() {
     write
     check "$1: it is written, and nothing temporary is left" is_written
 }
 
-is_written() { # is_written [WARNING]: a part of the one warning that there is to be
+is_written() { # is_written [WARNING]: with one warning, and this in it
     if [ $# = 0 ]; then
-        equal "0 " "$code $(said)" || return
+        equal "0 " "$code $(messages)" || return
     else
-        equal "0 1" "$code $(said | wc -l)" && has "$(said)" "akv-init: warning: $1" || return
+        equal "0 1" "$code $(messages | wc -l)" && has "$(messages)" "akv-init: warning: $1" || return
     fi
     diff <(expected) <(tree "$dir") && in_force
 }
@@ -190,13 +189,13 @@ in_force() { # the new set
     equal "$big|new b|new c" "$(cat "$dir/a")|$(cat "$dir/dir/b")|$(cat "$dir/c")"
 }
 
-# meanwhile CHANGE: `write`, and CHANGE when it has looked at $dir and has not been at Azure: it waits at its
-# certificates, which are a pipe. Leaves in $before what the volume then held.
+# meanwhile CHANGE: `write`, and CHANGE when it has checked $dir and not yet connected to Azure: its certificates are a
+# pipe. Leaves the listing of the volume after CHANGE in $before.
 meanwhile() {
     local changing
     mkfifo "$volume.gate"
     (
-        # Blocks until somebody reads.
+        # Blocks until akv-init reads.
         exec 8>"$volume.gate"
         eval "$1"
         listing "$volume" >"$volume.before"
@@ -212,25 +211,25 @@ meanwhile() {
     rm "$volume.gate" "$volume.before"
 }
 
-# hold FUNCTION...: with the lock of $dir in another process's hands, until `let_go`.
+# hold FUNCTION...: while another process holds the lock of $dir, until `release`.
 hold() {
     local holder
     memory
     begin
-    mkfifo "$volume.held" "$volume.wanted"
+    mkfifo "$volume.held" "$volume.release"
     (
         flock 7
         : >"$volume.held"
-        : <"$volume.wanted"
+        : <"$volume.release"
     ) 7<"$dir" &
     holder=$!
     : <"$volume.held"
     "$@"
     kill "$holder" 2>/dev/null || true
     wait "$holder" || true
-    rm "$volume.held" "$volume.wanted"
+    rm "$volume.held" "$volume.release"
 }
 
-let_go() {
-    : >"$volume.wanted"
+release() {
+    : >"$volume.release"
 }

@@ -152,7 +152,7 @@ fn command(check: &Check, env: &Environment) -> Link {
     };
     match process::find(&check.exec.command, env) {
         Err(error) => failed(error, Phase::Before),
-        Ok(program) => match program.look_inside() {
+        Ok(program) => match program.check_format() {
             Err(error) => failed(error, Phase::Becoming),
             Ok(()) => {
                 let path = program.path().display().to_string();

@@ -138,10 +138,10 @@ impl Dir {
         self.refuse(name, &reason).hint(IN_THE_WAY)
     }
 
-    /// Whether files can be made here, as far as that can be known without making one.
-    pub fn check_writable(&self) -> Result<(), Error> {
+    /// Whether files can be made here, as far as that can be known without making one. An error is about `name`.
+    pub fn check_writable(&self, name: &str) -> Result<(), Error> {
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
-        faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(""))
+        faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(name))
     }
 
     /// Takes an exclusive lock (flock(2)), which ends with the file.

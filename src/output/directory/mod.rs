@@ -43,7 +43,7 @@ pub struct PreflightedDir(u64, u64);
 
 impl PreflightedDir {
     fn of(dir: &Dir) -> Result<PreflightedDir, Error> {
-        dir.check_writable()?;
+        dir.check_writable("")?;
         let (device, inode) = dir.identity()?;
         Ok(PreflightedDir(device, inode))
     }

@@ -30,6 +30,7 @@ pub fn check(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
         if directory.identity()?.0 != volume {
             return Err(directory.failed(name)(Errno::EXDEV));
         }
+        directory.check_writable(name)?;
         match directory.kind(name)? {
             None | Some(EntryKind::File) => {}
             Some(kind) => {

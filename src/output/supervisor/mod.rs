@@ -1,10 +1,9 @@
-//! The opt-in supervisor: COMMAND runs in a child, and this process is what a container's first process should be. It
-//! reaps every orphan, passes every signal on, and when COMMAND has ended it lets what COMMAND left behind come to its
-//! own end first: other inits end at once, and the kernel then kills a database in the middle of its checkpoint.
+//! The opt-in supervisor: COMMAND runs in a child, and this process does what a container's first process should do. It
+//! reaps orphans, forwards every signal, and when COMMAND has ended gives the remaining processes time to stop: other
+//! inits end at once, and the kernel then kills a database in the middle of its checkpoint.
 //!
-//! The fork comes before any thread, connection or token, so that this process never holds a secret. All signals are
-//! blocked and read from a descriptor (signalfd(2)): one that a handler took between a look and the wait that follows
-//! would be heard of with the next one only; in the descriptor it waits.
+//! The fork comes before any thread, connection or token, so this process never holds a secret. All signals are blocked
+//! and read from a signalfd: one that a handler took just before a blocking wait would be noticed with the next one only.
 
 mod event_loop;
 mod processes;
@@ -24,40 +23,40 @@ use event_loop::Supervisor;
 
 /// Which of the two processes this is.
 pub enum Role {
-    /// The one that becomes COMMAND, and the id of its parent.
+    /// The one that becomes COMMAND, and its parent's id.
     Child { parent: i32 },
-    /// The other one, when all is over, and its exit code.
+    /// The supervisor, after the last process has ended, and its exit code.
     Parent(u8),
 }
 
-/// Splits the process in two. The parent comes back when the child, and what it left behind, has ended.
+/// Forks. In the parent it returns when the child and the processes that it left have ended.
 pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
-    let before = os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals"))?;
-    // Where it is ignored the kernel throws the status of a child away.
-    let ignored_children = os::stop_ignoring(Signal::SIGCHLD);
+    let caller_mask = os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals"))?;
+    // While it is ignored, the kernel discards a child's exit status.
+    let was_ignored = os::stop_ignoring(Signal::SIGCHLD);
     let signals = os::signals().map_err(failed("signalfd"))?;
     let parent = getpid();
-    // Orphans come to process 1 anyway; to any other process only if it asks for them.
+    // Process 1 gets orphans anyway.
     if parent.as_raw() != 1 {
         set_child_subreaper(true).map_err(failed("becoming a subreaper"))?;
     }
     let terminal = terminal::for_command();
-    // `--unset` keeps a credential from COMMAND, and so must our /proc/PID/environ. Before the fork: COMMAND may look at
-    // once.
+    // Hides this process's /proc/PID/environ from COMMAND, which may hold a credential that `--unset` removed. Before the
+    // fork, since COMMAND may read it at once.
     let was_dumpable = get_dumpable().unwrap_or(false);
     let _ = set_dumpable(false);
     match os::fork().map_err(failed("starting a process"))? {
         Fork::Child => {
-            // On both sides, since either may be the first to rely on it.
+            // In both processes, since either may be the first to rely on it.
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             if let Some(terminal) = &terminal {
                 let _ = tcsetpgrp(terminal, getpid());
             }
             let _ = set_dumpable(was_dumpable);
-            if ignored_children {
+            if was_ignored {
                 os::ignore(Signal::SIGCHLD);
             }
-            os::set_signal_mask(before).map_err(failed("restoring the signal mask"))?;
+            os::set_signal_mask(caller_mask).map_err(failed("restoring the signal mask"))?;
             Ok(Role::Child {
                 parent: parent.as_raw(),
             })
@@ -65,7 +64,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
         Fork::Parent(child) => {
             let child = Pid::from_raw(child);
             let _ = setpgid(child, child);
-            // Whoever waits for the end of a pipe, or unmounts a file system, must not wait for us.
+            // An open descriptor here would keep a pipe from ending and a file system from being unmounted.
             drop(terminal);
             let _ = os::keep_only_stderr_and(&signals);
             let _ = chdir(Path::new("/"));
@@ -75,7 +74,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     }
 }
 
-/// A call that makes a supervisor, and was refused.
+/// A call that failed.
 fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
     move |errno| {
         let hint = match errno {
@@ -83,8 +82,9 @@ fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
                 "raise the container's limit on processes (pids) or on memory"
             }
             Errno::EMFILE | Errno::ENFILE => "raise the limit on open files (ulimit -n)",
-            _ => "does a sandbox (seccomp) forbid it? Without --init there is no need for it",
+            _ => "does a sandbox (seccomp) forbid it? try without --init",
         };
-        Error::new(Cause::Unavailable, format!("{what}: {}", errno.desc())).hint(hint)
+        let error = Error::new(Cause::Unavailable, errno.desc());
+        error.context(what).hint(hint)
     }
 }

@@ -1,6 +1,6 @@
-//! Who is left: our descendants, from /proc (proc_pid_stat(5)).
+//! The descendants of this process, from /proc (proc_pid_stat(5)).
 //!
-//! Not everyone in the PID namespace: what came in through `docker exec` or `kubectl exec` is nobody's child here.
+//! Other processes of the PID namespace came in through `docker exec` or `kubectl exec` and are left alone.
 
 use std::fs;
 use std::path::Path;
@@ -9,41 +9,41 @@ use nix::unistd::getpid;
 
 /// A process.
 pub struct Process {
-    /// Its id.
+    /// The process id.
     pub id: i32,
     /// Its process group.
     pub group: i32,
-    /// The name of its program, or what it calls itself.
+    /// The name of its program, or the one that it has given itself.
     pub name: String,
-    /// As `ps` shows it: `T` is stopped.
+    /// The letter that `ps` shows: `T` is stopped.
     state: char,
     parent: i32,
-    /// Since the machine's start, in clock ticks.
+    /// The start time, in clock ticks since boot.
     start: u64,
 }
 
-/// Which process it is: ids are given again.
+/// Id and start time: ids alone are reused.
 pub type Identity = (i32, u64);
 
 impl Process {
-    /// Which process it is.
+    /// Id and start time.
     pub fn identity(&self) -> Identity {
         (self.id, self.start)
     }
 
-    /// Whether it is stopped, and takes no signal before it goes on.
+    /// Whether it is stopped, and handles signals only after SIGCONT.
     pub fn is_stopped(&self) -> bool {
         self.state == 'T'
     }
 
-    /// Whether it has ended, and its parent has not asked yet how.
+    /// Whether it has ended and its parent has not reaped it.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
 
-/// Our descendants, or none where there is no /proc, or that of another PID namespace with other ids. Zombies are among
-/// them: of a program with several threads the first one may have ended.
+/// The descendants of this process. None without a /proc of this PID namespace. Zombies are included: a process whose
+/// first thread has ended looks like one.
 pub fn descendants() -> Option<Vec<Process>> {
     let own = getpid().as_raw();
     if fs::read_link("/proc/self").ok()? != Path::new(&own.to_string()) {
@@ -59,8 +59,8 @@ pub fn descendants() -> Option<Vec<Process>> {
     Some(below(own, all))
 }
 
-/// Those that descend from a process, parents first. What was read is of several moments and may hold a circle, to which
-/// no way leads.
+/// The descendants of a process, parents first. The list was not read at one moment, so it may contain a cycle, which is
+/// never reached.
 fn below(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
     let mut found = Vec::new();
     let mut parents = 0;
@@ -75,7 +75,8 @@ fn below(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
     }
 }
 
-/// `ID (NAME) STATE PARENT GROUP …`, the start is the 22nd: the name may hold anything, parentheses and blanks too.
+/// Parses `ID (NAME) STATE PARENT GROUP …`, whose 22nd field is the start time. The name may contain parentheses and
+/// blanks.
 fn parse(status: &[u8]) -> Option<Process> {
     let status = String::from_utf8_lossy(status);
     let (id, rest) = status.split_once(" (")?;
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_hold_what_ends_a_name() {
+    fn name_with_parentheses_is_parsed() {
         let process = process("7 (a) S 1 2) T 5 6", 12);
         assert_eq!((process.identity(), process.parent), ((7, 12), 5));
         assert_eq!((process.name.as_str(), process.group), ("a) S 1 2", 6));
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_are_those_of_this_kernel() {
+    fn own_entry_of_this_kernel_is_parsed() {
         let own = parse(&fs::read("/proc/self/stat").unwrap()).unwrap();
         assert_eq!(own.id, getpid().as_raw());
         let uptime = fs::read_to_string("/proc/uptime").unwrap();
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_has_an_end() {
+    fn cycle_of_parents_is_ignored() {
         let all = [
             "1 (i) S 0 1",
             "5 (d) S 2 1",

@@ -12,7 +12,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         &[
             "its key cannot sign",
             "installing signal handlers",
-            "handing over `{}`: {}",
+            "making `{}` inheritable",
         ],
     ),
     (
@@ -26,7 +26,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "becoming a subreaper",
             "starting a process",
             "restoring the signal mask",
-            "does a sandbox (seccomp) forbid it? Without --init there is no need for it",
+            "does a sandbox (seccomp) forbid it? try without --init",
             "raise the limit on open files (ulimit -n)",
             "raise the container's limit on processes (pids) or on memory",
         ],
@@ -46,9 +46,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     ),
     (
         "COMMAND has to inherit descriptor 100: tests/it/memfd has it",
-        &[
-            "COMMAND gets it as descriptor {LOWEST} or above: raise the limit of open files (ulimit -n)",
-        ],
+        &["raise the limit on open files (ulimit -n): COMMAND gets descriptors from {LOWEST} on"],
     ),
     (
         "it takes a bug",
@@ -108,6 +106,6 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     ),
     (
         "whatever runs the tests has it",
-        &["this sandbox has no memfd_create: use `akv-init write` and a volume"],
+        &["does a sandbox forbid memfd_create? use `akv-init write` and a volume"],
     ),
 ];
