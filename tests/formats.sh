@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Proves, on the real binary, that whoever reads a file of `akv-init write` gets every value back byte for byte, or that
-# there is no file: dotenv with dash, bash, systemd's own parser of environment files, python-dotenv (the newest, and
-# one of before it understood `\\"`) and Compose's own parser; k8s-env with the kubelet's own parser; json with jq. What
-# is written, and what of it each format must refuse, stands in tests/formats/cases.py.
+# Tests, on the real binary, that every reader of a file of `akv-init write` gets each value back byte for byte, or that no
+# file is written: dotenv with dash, bash, systemd's own parser of environment files, python-dotenv (the newest, and one
+# from before it understood `\\"`) and Compose's own parser; k8s-env with the kubelet's own parser; json with jq. The values
+# are in tests/formats/cases.py.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/formats.sh
 #
 # Without AKV_INIT_TEST_BINARY it tests the one that cargo builds. Needs cargo, Go 1.25, Python 3.10 with venv, dash,
-# bash, jq, libsystemd-shared, and a package index and a Go module proxy that can be reached. Every check prints a
-# sentence; the exit code is 0 if and only if all of them hold, 2 if they could not be made.
+# bash, jq, libsystemd-shared, a package index and a Go module proxy. Every check prints a sentence; the exit code is 0 if
+# and only if all of them pass, 2 if they could not run.
 set -euo pipefail
 
 # Before 1.2.3, python-dotenv took the end of "\\" for an escaped quote.
@@ -24,12 +24,12 @@ for program in cargo go python3 dash bash jq; do
     command -v "$program" >/dev/null || cannot "there is no $program"
 done
 
-work=$(mktemp -d -p /dev/shm) || cannot "there is no /dev/shm, and akv-init warns of what is not in memory"
+work=$(mktemp -d -p /dev/shm) || cannot "there is no /dev/shm, and on a disk akv-init prints a warning"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-cargo build --quiet --example standin || cannot "the stand-in does not build"
+cargo build --quiet --example standin || cannot "the fake Azure does not build"
 built=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
 if [ -n "${AKV_INIT_TEST_BINARY:-}" ]; then
     binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"

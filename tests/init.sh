@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Tests `akv-init exec --init` as process 1 and as an ordinary process: the cases that other inits test themselves with,
-# and what only it does.
+# Tests `akv-init exec --init` as process 1 and as an ordinary process: the cases from the test suites of other inits, and
+# its own features.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/init.sh [--table]
 #
-# With --table the same cases are also tried on tini, dumb-init and catatonit, and a table in Markdown says who passes
-# which. Needs root, for PID namespaces. Every check prints a sentence; the exit code is 0 if and only if all of them
-# hold.
+# With --table the same cases also run on tini, dumb-init and catatonit, and a table in Markdown shows which of them pass.
+# Needs root, for PID namespaces. Every check prints a sentence; the exit code is 0 if and only if all of them pass.
 
 set -euo pipefail
 
@@ -31,7 +30,7 @@ unshare --mount --pid --fork true || cannot "namespaces are not allowed here"
 repository=$(realpath "$(dirname "$0")/..")
 target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
 CARGO_TARGET_DIR=$target cargo build --quiet --manifest-path "$repository/Cargo.toml" --example standin ||
-    cannot "the stand-in does not build"
+    cannot "the fake Azure does not build"
 
 SCRATCH=$(mktemp -d)
 trap 'rm -rf --one-file-system "$SCRATCH"' EXIT
@@ -45,5 +44,5 @@ if [ ${#others[@]} != 0 ]; then
 fi
 
 export AKV_INIT_TEST_BINARY PROBE SCRATCH STANDIN=$target/debug/examples/standin PYTHONDONTWRITEBYTECODE=1
-# Everything in there has a bound of its own; this one is for a mistake in there.
+# Every wait in the suite has a timeout; this one is for a mistake in the suite itself.
 timeout --kill-after 5 300 python3 "$repository/tests/init/suite.py" "$@"

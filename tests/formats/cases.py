@@ -1,11 +1,11 @@
-"""What is written: values, each with the formats that cannot hold it, and names, each with the formats that cannot have
-it as a key. A renderer that refuses more than it must fails here as well as one that refuses less."""
+"""Values, each with the formats that cannot hold it, and names, each with the formats that cannot have it as a key. Both
+refusing more and refusing less are failures."""
 
 KEYBOARD = "".join(map(chr, range(32, 127)))
 PEM = "-----BEGIN PRIVATE KEY-----\n" + 24 * (16 * "MIIB" + "\n") + "-----END PRIVATE KEY-----\n"
 CONTROLS = "".join(map(chr, range(1, 32))).replace("\r", "") + "\x7f\x80\x9f"
 
-# (what it is, the value, the formats that refuse it)
+# (description, value, formats that refuse it)
 VALUES = [
     ("a word", "hunter2", ""),
     ("nothing", "", "k8s-env"),
@@ -20,8 +20,8 @@ VALUES = [
     ("25 KiB", 25600 * "x", ""),
     ("25 KiB of quotes", 12800 * "'\"", "k8s-env"),
     ("25 KiB of line ends", 25600 * "\n", ""),
-    ("a line as long as the kubelet takes it", "x\n" + 65534 * "x", ""),
-    ("a line that is longer", "x\n" + 65535 * "x", "k8s-env"),
+    ("the longest line for the kubelet", "x\n" + 65534 * "x", ""),
+    ("a longer line", "x\n" + 65535 * "x", "k8s-env"),
     ("CR", "one\rtwo", "dotenv"),
     ("CR at the end", "one\r", "dotenv"),
     ("CR LF", "one\r\ntwo", "dotenv k8s-env"),
@@ -32,7 +32,7 @@ VALUES = [
     ("a double quote", 'say "hi', ""),
     ("in double quotes", '"hi"', ""),
     ("both quotes", "\"it's\"", "k8s-env"),
-    ("what a shell makes of an apostrophe", r"it'\''s", "k8s-env"),
+    ("an apostrophe as shells escape it", r"it'\''s", "k8s-env"),
     ("a backslash", r"a\b", ""),
     ("escapes", r"\a\b\f\n\r\t\v\0\x41\u0041\$\"\ ", ""),
     ("escapes and an apostrophe", r"it's \a\b\f\n\r\t\v\0101\"", "k8s-env"),

@@ -2,8 +2,8 @@
 
     python3 check.py AKV_INIT STANDIN WORK
 
-WORK holds what tests/formats.sh has made: the readers `compose`, `kubelet` and `dotenv-VERSION`. The process's own
-environment is not passed on to anything.
+tests/formats.sh has built the readers in WORK: `compose`, `kubelet` and `dotenv-VERSION`. No process inherits this one's
+environment.
 """
 
 import json
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 FORMATS = ["dotenv", "k8s-env", "json"]
 SHELLS = ["dash", "bash"]
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-# What stands before and behind a value in its file. A reader that misses the end of the value misreads these.
+# The values before and after one in its file. A reader that misses the end of the value misreads these.
 BEFORE, AFTER = "it is \"first\" # and 'last'", "it's \"last\""
 NEIGHBOURS = {"dotenv": (BEFORE, AFTER), "k8s-env": (BEFORE.replace("'", "`"), "# $last"), "json": (BEFORE, AFTER)}
 
@@ -35,7 +35,7 @@ checks = 0
 
 
 def check(sentence, *problems):
-    """A sentence that holds if there is no problem."""
+    """A sentence that is true if there is no problem."""
     global checks, failures
     checks += 1
     problems = [problem for problem in problems if problem]
@@ -50,12 +50,12 @@ def run(*words, env=PATH, **options):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Readers: each takes a file and the keys that should be in it, and gives what it has found, in bytes
+# Readers: each gets a file and the keys that should be in it, and returns the values, in bytes
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def shell(name, path, keys):
-    # What a command that is started behind it finds in its environment.
+    # The environment of a command that the shell starts afterwards.
     script = 'set -eu; set -a; . "$1"; set +a; exec /usr/bin/env -0'
     done = run(name, "-c", script, name, path)
     if done.returncode != 0 or done.stderr:
@@ -80,7 +80,7 @@ def of_json(text):
 
 
 def read_all(files):
-    """All files of one format, FILE -> keys: reader -> FILE -> what it has found. The slow readers start but once."""
+    """All files of one format, FILE -> keys: reader -> FILE -> values. The slow readers are started once."""
     paths = [str(path) for path in files]
     formats = {path.suffix.lstrip(".") for path in files}
     assert len(formats) == 1, formats
@@ -95,15 +95,15 @@ def read_all(files):
                 done = run(sys.executable, HERE / "python_dotenv.py", *paths, env=env, check=True)
                 readers[f"python-{library.name}"] = of_json(done.stdout)
         case "k8s-env":
-            wanted = json.dumps({str(path): keys for path, keys in files.items()})
-            readers = {"kubelet": of_json(run(WORK / "kubelet", input=wanted.encode(), check=True).stdout)}
+            expected_keys = json.dumps({str(path): keys for path, keys in files.items()})
+            readers = {"kubelet": of_json(run(WORK / "kubelet", input=expected_keys.encode(), check=True).stdout)}
         case "json":
             readers = {"jq": {str(path): jq(path, keys) for path, keys in files.items()}}
     return readers
 
 
 def differences(readers, path, expected):
-    """What each reader has found in a file that is not what went in. The values are ours and no secrets."""
+    """The values in a file that a reader got wrong. They are the test's own, not secrets."""
     expected = {key.encode(): value.encode() for key, value in expected.items()}
     for reader, found in readers.items():
         found = found[str(path)]
@@ -125,19 +125,19 @@ class Azure:
             path = WORK / "values" / name
             path.write_bytes(value.encode())
             words += ["--secret-file", f"{name}={path}"]
-        # It ends when its standard input does: with this process, however that ends.
+        # It ends at the end of its standard input, so with this process, however that ends.
         self.process = subprocess.Popen(words, env=PATH, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        doors = {}
+        addresses = {}
         for line in self.process.stdout:
             if line == "ready\n":
                 break
             name, address = line.split()
-            doors[name] = address
+            addresses[name] = address
         self.env = PATH | {
-            "AZURE_POD_IDENTITY_AUTHORITY_HOST": doors["imds"],
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": addresses["imds"],
             "SSL_CERT_FILE": str(WORK / "azure" / "ca.pem"),
-            "AKV_INIT_ALLOW_VAULT": doors["vault"],
-            "AKV_INIT_VAULT": doors["vault"],
+            "AKV_INIT_ALLOW_VAULT": addresses["vault"],
+            "AKV_INIT_VAULT": addresses["vault"],
             "AKV_INIT_TIMEOUT": "30",
         }
 
@@ -147,7 +147,7 @@ class Azure:
 
 
 def write(env, output, directory, secrets):
-    """`akv-init write`, its standard error without the warnings of line ends."""
+    """`akv-init write`, and its standard error without the warnings about line ends."""
     directory.mkdir()
     words = [word for target, name in secrets.items() for word in ("--secret", f"{target}={name}")]
     done = run(AKV_INIT, "write", "--output", output, *words, directory, env=env)
@@ -156,11 +156,11 @@ def write(env, output, directory, secrets):
 
 
 def refusal(format, target, file):
-    reader = "the kubelet" if format == "k8s-env" else "every reader"
+    readers = "the kubelet would not" if format == "k8s-env" else "not all of its readers would"
     return [
         f"akv-init: error: `{file}`: {target}: "
-        f"the {format} format cannot hold this value so that {reader} gets it back",
-        "akv-init: hint: use --output files or --output json:FILE, which hold every value",
+        f"the {format} format cannot hold this value: {readers} read it back unchanged",
+        "akv-init: hint: use --output files or --output json:FILE, which can hold every value",
     ]
 
 
@@ -174,10 +174,10 @@ def check_values(azure):
             secrets = {"BEFORE": f"before-{format}", "V": f"value-{index}", "AFTER": f"after-{format}"}
             outcome = write(azure.env, f"{format}:{file}", directory, secrets)
             if format in refused_by.split():
-                # The whole of its words: nothing of the value is in them, and they are the same for every value.
+                # The complete message: it is the same for every value.
                 expected = (78, b"", refusal(format, "V", file))
                 check(
-                    f"{format} refuses {what}: 78, nothing written, nothing of the value said",
+                    f"{format} refuses {what}: 78, nothing written, nothing revealed",
                     outcome != expected and f"{outcome}",
                     any(directory.iterdir()) and f"{os.listdir(directory)} is there",
                 )
@@ -201,7 +201,7 @@ def check_values(azure):
         if format == "json":
             ends = [path for path in files if not path.read_bytes().endswith(b"\n}\n")]
             order = [path for path, expected in files.items() if list(json.loads(path.read_bytes())) != list(expected)]
-            check("json has its entries in the order given, and a line end behind the last", *map(str, ends + order))
+            check("json has its entries in the order given, and ends with a line end", *map(str, ends + order))
 
 
 def check_files(azure):
@@ -221,8 +221,8 @@ def check_files(azure):
 
 
 def check_names(azure):
-    # Nobody listens there: a bad name is told before anybody is asked for anything.
-    nowhere = azure.env | {"AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:1", "AKV_INIT_TIMEOUT": "0"}
+    # No server listens there: a malformed name is an error before any request.
+    closed = azure.env | {"AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:1", "AKV_INIT_TIMEOUT": "0"}
     for format in FORMATS:
         files = {}
         for index, (name, refused_by) in enumerate(NAMES):
@@ -230,7 +230,7 @@ def check_names(azure):
             directory = WORK / "written" / f"{format}-name-{index}"
             file = f"all.{format}"
             if format in refused_by.split():
-                code, out, lines = write(nowhere, f"{format}:{file}", directory, {name: "value-0"})
+                code, out, lines = write(closed, f"{format}:{file}", directory, {name: "value-0"})
                 target = lines[0].startswith(f"akv-init: error: {name}: ") if lines else False
                 check(
                     f"{format} refuses the key {shown}: 78, nothing written, before any request",
@@ -252,12 +252,12 @@ def check_names(azure):
 
 
 def check_variables_of_shells(azure):
-    """No variable that a shell starts with, or its manual lists as its own, swallows what a file assigns to it."""
+    """Every variable that a shell starts with or its manual lists keeps the value that a file assigns to it."""
     names = set(run("bash", "-c", "compgen -v", check=True).stdout.decode().split())
     names |= {line.split("=")[0] for line in run("dash", "-c", "set", check=True).stdout.decode().splitlines()}
     names |= {"BASH_ARGV0", "BASH_COMPAT", "ENV", "FUNCNAME", "HISTCMD", "OLDPWD", "OPTARG", "PIPESTATUS", "REPLY"}
     names |= {"SRANDOM", "TIMEFORMAT"}
-    # A shell looks at the value of each of these at once and warns of one that is no locale; it keeps it all the same.
+    # A shell warns about an invalid locale in one of these, and keeps it.
     names = sorted(name for name in names if not name.startswith("LC_") and name != "LANG")
     problems, taken, refused = [], {}, {}
     for name in names:
@@ -266,22 +266,22 @@ def check_variables_of_shells(azure):
         outcome = write(azure.env, "dotenv:all.dotenv", directory, {name: "words", "AFTER": "after-dotenv"})
         if outcome == (0, b"", []):
             taken[directory / "all.dotenv"] = {name: "two words", "AFTER": AFTER}
-        elif outcome[0] == 78 and "a shell keeps this variable for itself" in outcome[2][0]:
+        elif outcome[0] == 78 and "shells use this variable themselves" in outcome[2][0]:
             path = WORK / "written" / f"{name}.dotenv"
             path.write_text(f"{name}='two words'\nAFTER='after'\n")
             refused[path] = {name: "two words", "AFTER": "after"}
         elif outcome[0] != 78:
             problems.append(f"{name}: {outcome}")
 
-    def lost(files):
+    def changed(files):
         readers = {name: {str(p): shell(name, p, list(keys)) for p, keys in files.items()} for name in SHELLS}
         return {path: list(differences(readers, path, expected)) for path, expected in files.items()}
 
-    for found in lost(taken).values():
+    for found in changed(taken).values():
         problems += found
-    check(f"of {len(names)} variables of the shells, {len(taken)} are taken as keys, and come back", *problems)
-    needless = [path.stem for path, found in lost(refused).items() if not found and not path.stem.startswith("BASH")]
-    check(f"{len(refused)} are refused, and but for some that start with BASH, none would come back", *needless)
+    check(f"of {len(names)} variables of the shells, {len(taken)} are accepted as keys, and keep their values", *problems)
+    needless = [path.stem for path, found in changed(refused).items() if not found and not path.stem.startswith("BASH")]
+    check(f"{len(refused)} are refused, and none of them would keep its value, except some that start with BASH", *needless)
 
 
 def main():
@@ -295,9 +295,9 @@ def main():
     check_files(azure)
     check_names(azure)
     check_variables_of_shells(azure)
-    check("nothing in a file was run", *os.listdir(WORK / "nowhere"))
+    check("no text in a file was executed", *os.listdir(WORK / "nowhere"))
     code = azure.end()
-    check("the stand-in ends well", code != 0 and f"{code}")
+    check("the fake Azure exits with 0", code != 0 and f"{code}")
     print(f"{checks} checks, {failures} failed")
     return failures != 0
 

@@ -1,5 +1,4 @@
-"""Reads each dotenv file it is given with the python-dotenv on PYTHONPATH, by its defaults, and prints all that it
-found as one JSON object."""
+"""Reads dotenv files with the python-dotenv on PYTHONPATH and its defaults, and prints their values as one JSON object."""
 
 import json
 import sys

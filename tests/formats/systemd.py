@@ -1,5 +1,5 @@
-"""Reads a dotenv file as systemd reads an EnvironmentFile: with the two functions of its own library that do so, of
-which the second drops what a service would not get."""
+"""Reads a dotenv file as systemd reads an EnvironmentFile, with the two functions of its library that do so. The second
+one drops variables that a service would not get."""
 
 import ctypes
 import glob

@@ -31,7 +31,7 @@ def case(name, sentence, modes=("pid1", "plain"), ours_only=False):
 
 
 def start(init, mode, *command, forward=None, drain=None, **more):
-    return Run(mode, init.words(forward, drain) + list(command), init.patience, **more)
+    return Run(mode, init.words(forward, drain) + list(command), init.timeout, **more)
 
 
 def run(init, mode, *command, **more):
@@ -53,7 +53,7 @@ def reaps_orphans(init, mode):
         equal(len(children(running.pid)), 101, "its children")
         running.type("g")
         equal(running.out.line(), "gone")
-        until(lambda: len(children(running.pid)) == 1, "one child", init.patience)
+        until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
         running.close_stdin()
         equal(running.end(), "exit 0")
 
@@ -231,10 +231,10 @@ COMMAND_LINES = {
 def own_words(init, mode):
     wrong, right = COMMAND_LINES[init.name]
     for words in wrong:
-        with Run(mode, words, init.patience) as running:
+        with Run(mode, words, init.timeout) as running:
             holds(running.end() not in ("exit 0", "") and running.err.rest(), f"{words} is no failure")
     for words in right:
-        with Run(mode, words, init.patience) as running:
+        with Run(mode, words, init.timeout) as running:
             equal(running.end(), "exit 0", str(words))
             holds(running.out.rest() + running.err.rest(), f"{words} says nothing")
 
@@ -243,7 +243,7 @@ def own_words(init, mode):
 def inherited_zombies(init, mode):
     with start(init, mode, PROBE, "zombies", "20") as running:
         equal(running.out.line(), "gone")
-        until(lambda: len(children(running.pid)) == 1, "one child", init.patience)
+        until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
         equal(status(children(running.pid)[0], "Name"), "probe")
 
 
@@ -276,7 +276,7 @@ def sanity(init, mode):
 def one_zombie(init, mode):
     with start(init, mode, PROBE, "zombies", "1") as running:
         equal(running.out.line(), "gone")
-        until(lambda: len(children(running.pid)) == 1, "one child", init.patience)
+        until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
 
 
 @case("P3", "the exit code, with orphans left behind")
@@ -306,14 +306,14 @@ def term_is_ignored(init, mode):
 def many_zombies(init, mode):
     with start(init, mode, PROBE, "zombies", "1000") as running:
         equal(running.out.line(), "gone")
-        until(lambda: len(children(running.pid)) == 1, "one child", init.patience)
+        until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
 
 
 @case("P7", "an orphaned grandchild comes to the init")
 def grandchildren(init, mode):
     with start(init, mode, "sh", "-c", f"(({PROBE} wait) & ) ; read x") as running:
         running.ready()
-        until(lambda: len(children(running.pid)) == 2, "two children", init.patience)
+        until(lambda: len(children(running.pid)) == 2, "two children", init.timeout)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def holds_nothing(init, mode):
 def listen_pid(init, mode):
     script = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
     words = ["sh", "-c", script, "sh", *init.words(), "sh", "-c", "echo $LISTEN_PID $$"]
-    with Run(mode, words, init.patience) as running:
+    with Run(mode, words, init.timeout) as running:
         equal(running.end(), "exit 0")
         listen, own = running.out.rest().split()
         equal(listen, own)
@@ -363,7 +363,7 @@ def pins_nothing(init, mode):
     with scratch() as directory:
         script = 'mount -t tmpfs none "$0" && cd "$0" && exec "$@"'
         words = ["sh", "-c", script, directory, *init.words(), "sh", "-c", 'cd / && umount "$0"', directory]
-        with Run(mode, words, init.patience) as running:
+        with Run(mode, words, init.timeout) as running:
             equal((running.end(), running.err.rest()), ("exit 0", ""))
 
 
@@ -399,13 +399,13 @@ def told_once(init, mode):
         running.ready()
         running.kill(signal.SIGTERM)
         equal(running.end(), "exit 143")
-        equal(sorted(running.out.there().split("\n")), ["", "group 15", "session 15"])
+        equal(sorted(running.out.available().split("\n")), ["", "group 15", "session 15"])
 
 
 @case("X3", "TERM while it fetches ends it at once with 143", ours_only=True)
 def while_fetching(init, mode):
     with socket.create_server(("127.0.0.1", 0)) as endpoint:
-        endpoint.settimeout(init.patience)
+        endpoint.settimeout(init.timeout)
         address = f"http://127.0.0.1:{endpoint.getsockname()[1]}"
         env = {"S": "akv://nobody.vault.azure.net/s", "AZURE_POD_IDENTITY_AUTHORITY_HOST": address}
         with start(init, mode, "true", env=env) as running:

@@ -1,6 +1,5 @@
-"""What the tests of `--init` have in common: inits, runs of them, and waiting.
-
-Everything waits for an event: a line, an end of file, a status. The bounds are there for what never comes.
+"""Inits, runs of them, and waiting for events: a line, an end of file, a status. The timeouts are for events that never
+come.
 """
 
 import os
@@ -17,7 +16,7 @@ MODES = ("pid1", "plain")
 
 
 class Wrong(Exception):
-    """What was found is not what should be."""
+    """A result differs from the expected one."""
 
 
 def equal(found, expected, what=""):
@@ -31,21 +30,21 @@ def holds(condition, what):
 
 
 class Init:
-    """A program that can be process 1: its words for what a case asks of it."""
+    """A program that can be process 1, and its options for each case."""
 
-    def __init__(self, name, default, group, child, patience=5):
+    def __init__(self, name, default, group, child, timeout=5):
         self.name, self.default, self.group, self.child = name, default, group, child
-        # Ours answers, however busy the machine is. Of the others it is known already what they do not do.
-        self.patience = patience
-        self.is_ours = name == "akv-init"
+        # Long for akv-init, also on a busy machine. The others are known to fail some cases.
+        self.timeout = timeout
+        self.is_akv_init = name == "akv-init"
 
     def words(self, forward=None, drain=None):
         words = {None: self.default, "group": self.group, "child": self.child}[forward]
-        return words + ["--drain", drain] * (drain is not None and self.is_ours) + ["--"]
+        return words + ["--drain", drain] * (drain is not None and self.is_akv_init) + ["--"]
 
 
 EXEC = [BINARY, "exec"]
-OURS = Init("akv-init", EXEC + ["--init"], EXEC + ["--init=group"], EXEC + ["--init=child"], 30)
+AKV_INIT = Init("akv-init", EXEC + ["--init"], EXEC + ["--init=group"], EXEC + ["--init=child"], 30)
 OTHERS = [
     Init("tini", ["tini", "-s"], ["tini", "-s", "-g"], ["tini", "-s"]),
     Init("dumb-init", ["dumb-init"], ["dumb-init"], ["dumb-init", "-c"]),
@@ -54,13 +53,13 @@ OTHERS = [
 
 
 class Stream:
-    """What is read from a descriptor, by lines."""
+    """The lines that are read from a descriptor."""
 
-    def __init__(self, descriptor, patience):
-        self.descriptor, self.patience, self.text, self.is_over = descriptor, patience, b"", False
+    def __init__(self, descriptor, timeout):
+        self.descriptor, self.timeout, self.text, self.is_over = descriptor, timeout, b"", False
 
     def read(self, until):
-        """Reads more; whether there was any before the moment."""
+        """Reads more; whether there was any before the deadline."""
         if self.is_over:
             return False
         ready, _, _ = select.select([self.descriptor], [], [], max(0, until - time.monotonic()))
@@ -75,16 +74,16 @@ class Stream:
         return bool(more)
 
     def line(self):
-        """The next line, or what stands before the end."""
-        until = time.monotonic() + self.patience
+        """The next line, or the rest before the end."""
+        until = time.monotonic() + self.timeout
         while b"\n" not in self.text and self.read(until):
             pass
         line, _, self.text = self.text.partition(b"\n")
         return line.decode(errors="replace").rstrip("\r")
 
     def until(self, mark):
-        """All up to this."""
-        until = time.monotonic() + self.patience
+        """The text up to this mark."""
+        until = time.monotonic() + self.timeout
         while mark.encode() not in self.text:
             if not self.read(until):
                 raise Wrong(f"no {mark!r} in {self.text!r}")
@@ -92,24 +91,24 @@ class Stream:
         return before.decode(errors="replace")
 
     def rest(self):
-        """All up to the end."""
-        until = time.monotonic() + self.patience
+        """The text up to the end."""
+        until = time.monotonic() + self.timeout
         while self.read(until):
             pass
         text, self.text = self.text, b""
         return text.decode(errors="replace")
 
-    def there(self):
-        """What has come, without waiting."""
+    def available(self):
+        """The text that has arrived, without waiting."""
         while not self.is_over and select.select([self.descriptor], [], [], 0)[0] and self.read(time.monotonic() + 1):
             pass
         return self.text.decode(errors="replace")
 
 
 class Run:
-    """A command in a session of its own, as process 1 or not; all that it leaves behind ends with the `with`."""
+    """A command in a session of its own, as process 1 or not; the processes that it leaves end with the `with`."""
 
-    def __init__(self, mode, words, patience=30, terminal=False, ignore="", block="", env=None, cwd="/tmp", passed=()):
+    def __init__(self, mode, words, timeout=30, terminal=False, ignore="", block="", env=None, cwd="/tmp", passed=()):
         control, control_end = os.pipe()
         leash_end, self.leash = os.pipe()
         flags = ["--pid1"] * (mode == "pid1") + ["--terminal"] * terminal
@@ -132,13 +131,13 @@ class Run:
             os.close(end)
         if terminal:
             os.close(slave)
-            self.stdin, self.out, self.err = self.master, Stream(self.master, patience), None
+            self.stdin, self.out, self.err = self.master, Stream(self.master, timeout), None
         else:
             self.stdin = self.process.stdin.fileno()
-            self.out = Stream(self.process.stdout.fileno(), patience)
-            self.err = Stream(self.process.stderr.fileno(), patience)
+            self.out = Stream(self.process.stdout.fileno(), timeout)
+            self.err = Stream(self.process.stderr.fileno(), timeout)
         self.control_descriptor = control
-        self.control = Stream(control, patience)
+        self.control = Stream(control, timeout)
         self.is_terminal = terminal
         self.pid = int(self.control.line().split()[1])
 
@@ -170,13 +169,13 @@ class Run:
         self.process.stdin.close()
 
     def ready(self):
-        """Waits for it, and gives the number behind the word, if there is one."""
+        """Waits for `ready`, and returns the number after it, if there is one."""
         words = self.out.line().split()
-        holds(words and words[0] == "ready", f"not ready: {words} {self.err and self.err.there()}")
+        holds(words and words[0] == "ready", f"not ready: {words} {self.err and self.err.available()}")
         return int(words[1]) if len(words) > 1 else None
 
     def code(self):
-        """How it ended, as a shell tells it."""
+        """Its exit code, as a shell has it."""
         how, number = self.end().split()
         return int(number) + 128 * (how == "signal")
 
@@ -188,9 +187,9 @@ class Run:
         return line
 
 
-def until(condition, what, patience=30):
-    """For what has no event: looks again and again. A process that ends under its eyes is looked for anew."""
-    end = time.monotonic() + patience
+def until(condition, what, timeout=30):
+    """Polls for a condition that has no event. If a process ends meanwhile, the condition is checked again."""
+    end = time.monotonic() + timeout
     while True:
         try:
             if condition():
@@ -215,7 +214,7 @@ def status(pid, field):
 
 
 def anonymous(pid):
-    """KiB that are its alone: neither the file's pages nor shared."""
+    """Its private memory in KiB, without pages of files."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
         for line in file:
             if line.startswith("Anonymous:"):

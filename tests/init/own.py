@@ -11,7 +11,7 @@ import threading
 import time
 
 from cases import start
-from harness import BINARY, HERE, OURS, PROBE, Run, anonymous, children, equal, holds, scratch, signals, status, until
+from harness import AKV_INIT, BINARY, HERE, PROBE, Run, anonymous, children, equal, holds, scratch, signals, status, until
 
 # sentence, function
 CHECKS = []
@@ -30,7 +30,7 @@ def check(sentence):
 
 def ours(mode, *command, options=(), **more):
     words = [BINARY, "exec", "--init", *options, "--", *command]
-    return Run(mode, words, OURS.patience, **more)
+    return Run(mode, words, AKV_INIT.timeout, **more)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def holds_four(pid):
 @check("a kernel that knows no close_range leaves it as few descriptors, and COMMAND all of its own")
 def without_close_range():
     reader, writer = os.pipe()
-    words = [PROBE, "without-close-range", *OURS.words(), PROBE]
+    words = [PROBE, "without-close-range", *AKV_INIT.words(), PROBE]
     for mode in ("pid1", "plain"):
         with Run(mode, words + ["wait"], passed=(os.dup(writer),)) as running:
             running.ready()
@@ -152,7 +152,7 @@ def holds_no_secret():
 
 @check("where it cannot supervise COMMAND is not started, and it says what is missing")
 def cannot_supervise():
-    with Run("pid1", ["sh", "-c", 'ulimit -n 3; exec "$@"', "sh", *OURS.words(), "echo", "started"]) as running:
+    with Run("pid1", ["sh", "-c", 'ulimit -n 3; exec "$@"', "sh", *AKV_INIT.words(), "echo", "started"]) as running:
         equal((running.end(), running.out.rest()), ("exit 69", ""))
         said = "akv-init: error: signalfd: Too many open files\nakv-init: hint: raise the limit on open files (ulimit -n)\n"
         equal(running.err.rest(), said)
@@ -211,7 +211,7 @@ def plain_exec_of_script():
 
 @check("a signal that came before the fork, blocked by the caller, waits for COMMAND")
 def before_the_fork():
-    words = ["sh", "-c", 'kill -TERM $$; exec "$@"', "sh", *OURS.words(), PROBE, "report"]
+    words = ["sh", "-c", 'kill -TERM $$; exec "$@"', "sh", *AKV_INIT.words(), PROBE, "report"]
     for mode in ("pid1", "plain"):
         with Run(mode, words, block=signals("TERM")) as running:
             running.ready()
@@ -221,13 +221,13 @@ def before_the_fork():
 @check("while it fetches, HUP, INT, QUIT and TERM end it at once with 128+n, forwarded either way")
 def while_fetching():
     with socket.create_server(("127.0.0.1", 0)) as endpoint:
-        endpoint.settimeout(OURS.patience)
+        endpoint.settimeout(AKV_INIT.timeout)
         address = f"http://127.0.0.1:{endpoint.getsockname()[1]}"
         env = {"S": "akv://nobody.vault.azure.net/s", "AZURE_POD_IDENTITY_AUTHORITY_HOST": address}
         for forward in ("group", "child"):
             for name in ("HUP", "INT", "QUIT", "TERM"):
                 number = int(signals(name))
-                with start(OURS, "pid1", "true", forward=forward, env=env) as running:
+                with start(AKV_INIT, "pid1", "true", forward=forward, env=env) as running:
                     connection, _ = endpoint.accept()
                     with connection:
                         running.kill(number)
@@ -272,10 +272,10 @@ def taken(pid):
     until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "nothing pending")
 
 
-def assert_killed(said, least, names):
-    """That this is said, after so many seconds at least, of such names."""
-    found = re.fullmatch(rf"akv-init: warning: killed what had not stopped after (\d+)\.\d s{names}\n", said)
-    holds(found and int(found[1]) >= least, said)
+def assert_killed(output, least, names):
+    """That this warning is printed after at least so many seconds."""
+    found = re.fullmatch(rf"akv-init: warning: killed the processes that had not stopped after (\d+)\.\d s{names}\n", output)
+    holds(found and int(found[1]) >= least, output)
 
 
 @check("COMMAND has ended by itself: a first TERM is for what it left, a second cuts the wait short, and that is said")
@@ -348,7 +348,7 @@ def stopped_helper():
 
 @check("with --init=child nobody but COMMAND is told; what it has left is, when it has ended")
 def rest_of_child():
-    with start(OURS, "pid1", PROBE, "twice", forward="child") as running:
+    with start(AKV_INIT, "pid1", PROBE, "twice", forward="child") as running:
         running.ready()
         running.kill(signal.SIGTERM)
         equal((running.end(), sorted(running.out.rest().split("\n"))), ("exit 143", ["", "group 15", "session 15"]))
@@ -436,7 +436,7 @@ def meant_for():
         (names, ["LISTEN_PID=OWN", "SYSTEMD_EXEC_PID=OWN", "WATCHDOG_PID=OWN"]),
         ("LISTEN_PID=99 LISTEN_PIDFDID=7 WATCHDOG_PID=99", ["LISTEN_PID=99", "LISTEN_PIDFDID=7", "WATCHDOG_PID=99"]),
     ):
-        with Run("plain", ["sh", "-c", f'{given} exec "$@"', "sh", *OURS.words(), "sh", "-c", show]) as running:
+        with Run("plain", ["sh", "-c", f'{given} exec "$@"', "sh", *AKV_INIT.words(), "sh", "-c", show]) as running:
             equal(running.end(), "exit 0")
             own, *found = running.out.rest().split()
             equal([line.replace(f"={own}", "=OWN") for line in found], expected)
@@ -445,11 +445,11 @@ def meant_for():
 @check("without /proc, as process 1, the rest is told and ended all the same")
 def without_proc():
     script = 'umount /proc; exec "$@"'
-    with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "leave"]) as running:
+    with Run("pid1", ["sh", "-c", script, "sh", *AKV_INIT.words(drain="1"), PROBE, "leave"]) as running:
         running.ready()
         # Everybody gets a CONT as well, and may be gone before.
         equal((running.end(), running.out.line()), ("exit 0", "15"))
-    with Run("pid1", ["sh", "-c", script, "sh", *OURS.words(drain="1"), PROBE, "stubborn"]) as running:
+    with Run("pid1", ["sh", "-c", script, "sh", *AKV_INIT.words(drain="1"), PROBE, "stubborn"]) as running:
         running.ready()
         equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
         assert_killed(running.err.rest(), 1, "")
@@ -636,7 +636,7 @@ def stops_the_script():
 @check("a terminal without a name in /dev is COMMAND's as well")
 def terminal_without_a_name():
     script = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"'
-    words = ["sh", "-c", script, "sh", *OURS.words(), "sh", "-c", "read x; echo got=$x"]
+    words = ["sh", "-c", script, "sh", *AKV_INIT.words(), "sh", "-c", "read x; echo got=$x"]
     with Run("pid1", words, terminal=True) as running:
         running.type("line\n")
         running.out.until("got=line\r\n")

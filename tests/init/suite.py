@@ -1,7 +1,7 @@
-"""Runs the cases over the inits, and what only ours must do.
+"""Runs the cases on the inits, and the checks of akv-init alone.
 
-    suite.py            ours must pass all of it
-    suite.py --table    the same, and who else passes which case, as a table in Markdown
+    suite.py            akv-init must pass all of them
+    suite.py --table    the same, and which other init passes which case, as a table in Markdown
 """
 
 import os
@@ -11,19 +11,19 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 from cases import CASES, LEFT_OUT
-from harness import OTHERS, OURS, Wrong
+from harness import AKV_INIT, OTHERS, Wrong
 from own import CHECKS
 
-WAYS = {"pid1": "as process 1", "plain": "as another"}
+MODE_NAMES = {"pid1": "as process 1", "plain": "as another"}
 
 
 def attempt(function, *arguments):
-    """Nothing, or why it failed."""
+    """None, or the reason of a failure."""
     try:
         function(*arguments)
     except Wrong as wrong:
         return str(wrong) or "wrong"
-    except Exception:  # a case that breaks is a case that fails
+    except Exception:  # an error in a case is a failure
         return traceback.format_exc()
     return None
 
@@ -32,21 +32,21 @@ def cell(results):
     passed = [mode for mode, failure in results.items() if failure is None]
     if len(passed) == len(results):
         return "yes"
-    return WAYS[passed[0]] if passed else "no"
+    return MODE_NAMES[passed[0]] if passed else "no"
 
 
 def main():
     with_others = "--table" in sys.argv
     started = time.monotonic()
-    inits = [OURS] + OTHERS * with_others
+    inits = [AKV_INIT] + OTHERS * with_others
     pool = ThreadPoolExecutor(max_workers=6)
     runs = {}
     for init in inits:
-        for name, _, function, modes, ours_only in CASES:
-            if init is OURS or not ours_only:
+        for name, _, function, modes, own_only in CASES:
+            if init is AKV_INIT or not own_only:
                 for mode in modes:
                     runs[init, name, mode] = pool.submit(attempt, function, init, mode)
-    # The others of our own are few, and some of them measure: alone.
+    # The checks of akv-init alone run one after the other, since some of them measure.
     failures = 0
     total = 0
 
@@ -60,7 +60,7 @@ def main():
 
     for name, sentence, _, modes, _ in CASES:
         for mode in modes:
-            report(f"{name}, {WAYS[mode]}: {sentence}", runs[OURS, name, mode].result())
+            report(f"{name}, {MODE_NAMES[mode]}: {sentence}", runs[AKV_INIT, name, mode].result())
     for sentence, check in CHECKS:
         report(sentence, attempt(check))
     for name, what, why in LEFT_OUT:
@@ -72,7 +72,7 @@ def main():
                 if future.result() is not None:
                     print(f"{init.name} {name} {mode}: {future.result().strip()[-200:]}", file=sys.stderr)
         print("\n| | | " + " | ".join(init.name for init in inits) + " |\n|---|---|" + "---|" * len(inits))
-        for name, sentence, _, modes, ours_only in CASES:
+        for name, sentence, _, modes, own_only in CASES:
             cells = []
             for init in inits:
                 results = {mode: runs[init, name, mode].result() for mode in modes if (init, name, mode) in runs}
