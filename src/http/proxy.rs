@@ -1,15 +1,15 @@
-//! `HTTPS_PROXY` and `NO_PROXY` with Go's rules, since that is what everything else in a cluster follows
+//! `HTTPS_PROXY` and `NO_PROXY` with Go's rules, which other programs in a cluster follow too
 //! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>). Upper case first, then lower.
 
 use std::net::IpAddr;
 
-use ureq::Proxy;
+use ureq::{Proxy, ProxyProtocol};
 
 use crate::error::{Cause, Error};
 use crate::request::environment::Environment;
 use crate::request::host::{Host, without_brackets};
 
-/// Which hosts are reached through which proxy.
+/// The proxy, and the hosts that are reached without it.
 #[derive(Clone)]
 pub struct Proxies {
     https: Option<Proxy>,
@@ -21,11 +21,13 @@ pub struct Proxies {
 enum Exception {
     /// `*`
     All,
-    /// `10.0.0.0/8`: only hosts that are addresses are compared with it, as in Go.
-    Network(IpAddr, u32),
-    /// `10.1.2.3[:PORT]`
-    Address(IpAddr, Option<u16>),
-    /// `example.com[:PORT]`: the name and what is below it; `.example.com` and `*.example.com`: only what is below.
+    /// `10.0.0.0/8`, or `10.1.2.3[:PORT]`: only compared with hosts that are addresses, as in Go.
+    Network {
+        address: IpAddr,
+        bits: u32,
+        port: Option<u16>,
+    },
+    /// `example.com[:PORT]`: the name and its subdomains; `.example.com` and `*.example.com`: only its subdomains.
     Domain {
         name: String,
         itself: bool,
@@ -34,110 +36,107 @@ enum Exception {
 }
 
 impl Proxies {
-    /// Reads the environment. The value is never printed: it may hold a password.
+    /// Reads the environment. The value is never printed: it may contain a password.
     pub fn from(env: &Environment) -> Result<Proxies, Error> {
-        let either = |upper: &'static str,
-                      lower: &'static str|
-         -> Result<Option<(&str, &'static str)>, Error> {
-            Ok(match env.setting(upper)? {
-                Some(value) => Some((value, upper)),
-                None => env.setting(lower)?.map(|value| (value, lower)),
-            })
+        let either = |names: [&'static str; 2]| {
+            for name in names {
+                if let Some(value) = env.setting(name)? {
+                    return Ok(Some((name, value)));
+                }
+            }
+            Ok::<_, Error>(None)
         };
-        let https = match either("HTTPS_PROXY", "https_proxy")? {
-            None => None,
-            Some((url, name)) => {
-                let refuse = |why: &str| Error::new(Cause::Config, format!("{name}: {why}"));
+        let https = either(["HTTPS_PROXY", "https_proxy"])?
+            .map(|(name, url)| {
+                let refuse = |reason: &str| Error::new(Cause::Config, format!("{name}: {reason}"));
                 let proxy =
                     Proxy::new(url.trim()).map_err(|_| refuse("this is not a proxy's URL"))?;
-                if !matches!(
-                    proxy.protocol(),
-                    ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https
-                ) {
-                    return Err(refuse("only http:// and https:// proxies can be used"));
+                match proxy.protocol() {
+                    ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
+                    _ => Err(refuse("only http:// and https:// proxies can be used")),
                 }
-                Some(proxy)
-            }
-        };
-        let exceptions = either("NO_PROXY", "no_proxy")?.map(|(list, _)| {
-            list.split(',')
-                .filter_map(|entry| Exception::parse(entry.trim()))
-                .collect()
-        });
+            })
+            .transpose()?;
+        let exceptions = either(["NO_PROXY", "no_proxy"])?.map_or("", |(_, list)| list);
         Ok(Proxies {
             https,
-            exceptions: exceptions.unwrap_or_default(),
+            exceptions: exceptions
+                .split(',')
+                .filter_map(|entry| Exception::parse(entry.trim()))
+                .collect(),
         })
     }
 
-    /// The proxy for a host, if it is to be reached through one.
+    /// The proxy for a host, if it is reached through one.
     pub fn for_host(&self, host: &Host) -> Option<Proxy> {
-        let bare = without_brackets(&host.name);
-        let address: Option<IpAddr> = bare.parse().ok();
-        let loopback = bare == "localhost" || address.is_some_and(|address| address.is_loopback());
-        let excepted = || {
-            self.exceptions
-                .iter()
-                .any(|exception| exception.covers(bare, address, host.port))
-        };
-        self.https.clone().filter(|_| !loopback && !excepted())
+        let name = without_brackets(&host.name);
+        let address: Option<IpAddr> = name.parse().ok();
+        let loopback = name == "localhost" || address.is_some_and(|address| address.is_loopback());
+        let mut exceptions = self.exceptions.iter();
+        let direct = loopback || exceptions.any(|entry| entry.covers(name, address, host.port));
+        self.https.clone().filter(|_| !direct)
     }
 }
 
 impl Exception {
     fn parse(entry: &str) -> Option<Exception> {
         let entry = entry.to_ascii_lowercase();
+        let network = |address, bits, port| Exception::Network {
+            address,
+            bits,
+            port,
+        };
         if entry.is_empty() {
             return None;
         }
         if entry == "*" {
             return Some(Exception::All);
         }
-        if let Some((network, bits)) = entry.split_once('/') {
-            let network: IpAddr = network.parse().ok()?;
-            let bits = bits.parse().ok().filter(|bits| *bits <= width(network))?;
-            return Some(Exception::Network(network, bits));
+        if let Some((address, bits)) = entry.split_once('/') {
+            let address: IpAddr = address.parse().ok()?;
+            let bits = bits.parse().ok().filter(|bits| *bits <= width(address))?;
+            return Some(network(address, bits, None));
         }
         if let Ok(address) = entry.parse() {
-            return Some(Exception::Address(address, None));
+            return Some(network(address, width(address), None));
         }
         let (name, port) = match entry.rsplit_once(':') {
-            Some((name, port)) => (name.to_owned(), Some(port.parse().ok()?)),
-            None => (entry, None),
+            Some((name, port)) => (name, Some(port.parse().ok()?)),
+            None => (entry.as_str(), None),
         };
-        if let Ok(address) = without_brackets(&name).parse() {
-            return Some(Exception::Address(address, port));
+        if let Ok(address) = without_brackets(name).parse() {
+            return Some(network(address, width(address), port));
         }
-        let below = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
+        let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
         Some(Exception::Domain {
-            itself: below.is_none(),
-            name: below.unwrap_or(&name).to_owned(),
+            itself: parent.is_none(),
+            name: parent.unwrap_or(name).to_owned(),
             port,
         })
     }
 
-    fn covers(&self, host: &str, address: Option<IpAddr>, port: u16) -> bool {
-        match self {
-            Exception::All => true,
-            Exception::Network(network, bits) => address.is_some_and(|address| {
-                let shift = width(*network) - bits;
-                let prefix = |address| bits_of(address).checked_shr(shift).unwrap_or(0);
-                address.is_ipv4() == network.is_ipv4() && prefix(address) == prefix(*network)
-            }),
-            Exception::Address(other, only) => {
-                address == Some(*other) && only.is_none_or(|only| only == port)
-            }
-            Exception::Domain {
-                name,
-                itself,
-                port: only,
+    fn covers(&self, host: &str, host_address: Option<IpAddr>, host_port: u16) -> bool {
+        let (is_covered, port) = match self {
+            Exception::All => (true, &None),
+            Exception::Network {
+                address,
+                bits,
+                port,
             } => {
-                let below = host
-                    .strip_suffix(name.as_str())
-                    .is_some_and(|rest| rest.ends_with('.'));
-                (below || *itself && host == name) && only.is_none_or(|only| only == port)
+                let shift = width(*address) - bits;
+                let prefix = |address| bits_of(address).checked_shr(shift).unwrap_or(0);
+                let is_covered = host_address.is_some_and(|host| {
+                    host.is_ipv4() == address.is_ipv4() && prefix(host) == prefix(*address)
+                });
+                (is_covered, port)
             }
-        }
+            Exception::Domain { name, itself, port } => {
+                let rest = host.strip_suffix(name.as_str());
+                let is_covered = |rest: &str| rest.ends_with('.') || *itself && rest.is_empty();
+                (rest.is_some_and(is_covered), port)
+            }
+        };
+        is_covered && port.is_none_or(|port| port == host_port)
     }
 }
 
@@ -160,7 +159,7 @@ mod tests {
 
     /// Go's own cases: golang.org/x/net/http/httpproxy, proxy_test.go, `UseProxyTests`.
     #[test]
-    fn no_proxy_means_what_it_means_in_go() {
+    fn no_proxy_follows_the_rules_of_go() {
         let env = Environment::new(vec![
             OsString::from("https_proxy=http://proxy.example:3128"),
             OsString::from(
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_excepts_every_host_and_no_variable_is_no_proxy() {
+    fn star_covers_every_host_and_without_a_variable_there_is_no_proxy() {
         let host = Host::parse("kv1.vault.azure.net").unwrap();
         let star = Environment::new(vec!["HTTPS_PROXY=p:1".into(), "no_proxy=*".into()]);
         assert!(Proxies::from(&star).unwrap().for_host(&host).is_none());

@@ -125,25 +125,27 @@ impl AttemptError {
 
     /// Adds the ids that Azure's support needs: the service's id of the request, and ours.
     pub fn ids(self, response: &Response, client_request_id: &str) -> Self {
-        let ids = [
-            ("request_id", "request id", response.request_id()),
-            (
+        self.labeled("request_id", "request id", response.request_id())
+            .labeled(
                 "client_request_id",
                 "client request id",
                 Some(client_request_id),
-            ),
-        ];
-        ids.into_iter().fold(self, |error, (fact, label, id)| {
-            error.labeled(fact, label, id)
-        })
+            )
     }
 
-    /// Adds a value that the service named as a note and a fact, if there is one.
+    /// Adds a value that the service named as a fact and a note, if there is one.
     pub fn labeled(self, fact: &'static str, label: &str, value: Option<&str>) -> Self {
+        let error = self.fact(fact, value);
         match value {
-            Some(value) => {
-                self.map(|error| error.note(format!("{label} {value}")).fact(fact, value))
-            }
+            Some(value) => error.map(|error| error.note(format!("{label} {value}"))),
+            None => error,
+        }
+    }
+
+    /// Adds a fact, if there is one.
+    pub fn fact(self, name: &'static str, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(value) => self.map(|error| error.fact(name, value)),
             None => self,
         }
     }
@@ -323,7 +325,9 @@ pub fn retry<T>(
                     "the service asks to wait {} s, which is past the deadline",
                     delay.as_secs()
                 );
-                return Err(with_attempts(last, attempts, since.elapsed()).note(note));
+                return Err(with_attempts(last, attempts, since.elapsed())
+                    .note(note)
+                    .fact("retry_after", delay.as_secs().to_string()));
             }
             // Another attempt might have succeeded, so this error is not reported. The permanent one ends the process
             // in a moment.

@@ -228,24 +228,23 @@ impl KeyVault {
         let mut bundle = response
             .json()
             .ok_or_else(|| refuse("the response is not JSON"))?;
-        let Some(id) = bundle["id"].as_str() else {
-            return Err(refuse("the response has no `id`"));
+        let value = bundle.get_mut("value").map(Value::take);
+        let (id, attributes) = (&bundle["id"], &bundle["attributes"]);
+        let id = id
+            .as_str()
+            .ok_or_else(|| refuse("the response has no `id`"))?;
+        let Some(Value::String(value)) = value else {
+            return Err(refuse("the response has no `value`"));
         };
         // https://HOST/secrets/NAME/VERSION
         let version = id.rsplit('/').next().filter(|_| id.split('/').count() == 6);
-        let (version, attributes) = (version.map(str::to_owned), &bundle["attributes"]);
-        let (not_before, expires) = (attributes["nbf"].as_i64(), attributes["exp"].as_i64());
-        let content_type = bundle["contentType"].as_str().map(str::to_owned);
-        match bundle.get_mut("value").map(Value::take) {
-            Some(Value::String(value)) => Ok(SecretBundle {
-                value: Secret::new(value),
-                version,
-                content_type,
-                not_before,
-                expires,
-            }),
-            _ => Err(refuse("the response has no `value`")),
-        }
+        Ok(SecretBundle {
+            value: Secret::new(value),
+            version: version.map(str::to_owned),
+            content_type: bundle["contentType"].as_str().map(str::to_owned),
+            not_before: attributes["nbf"].as_i64(),
+            expires: attributes["exp"].as_i64(),
+        })
     }
 
     fn unexpected(&self, reason: &str) -> AttemptError {

@@ -73,10 +73,8 @@ impl Refusal {
     /// token might be accepted: one of the tenant that the challenge of a 401 names.
     pub fn into_error(self, host: &Host, http: &Http, id: &str) -> AttemptError {
         let response = &self.response;
-        let (kind, hint) = self.classify(host, http);
         let reason = self.reason();
-        let caller = self.caller();
-        let address = self.client_address();
+        let (kind, hint) = self.classify(&reason, host, http);
         let name = self.name();
         // The outer code of a 401 or 403 without an inner one only repeats the status.
         let shown = match response.status.canonical_reason() == Some(&name) || name.is_empty() {
@@ -88,31 +86,26 @@ impl Refusal {
             "" => shown,
             reason => format!("{shown}: {reason}"),
         };
-        // Part of the reason already, where the vault repeats it.
-        let other = |text: &Option<String>| text.clone().filter(|text| !reason.contains(text));
-        let error = AttemptError::new(kind, message)
-            .hint_for(|_| hint.clone())
-            .retry_after(response.retry_after())
-            .labeled("caller", "caller", other(&caller).as_deref())
-            .labeled(
-                "client_address",
-                "client address",
-                other(&address).as_deref(),
-            )
-            .ids(response, id);
-        let tenant = self.header("www-authenticate").and_then(Challenge::parse);
-        let tenant = tenant.and_then(|challenge| challenge.tenant);
-        let is_other = response.status.as_u16() == 401 && kind == ErrorKind::AccessRefused;
-        let facts = [
-            ("refusal", Some(name).filter(|name| !name.is_empty())),
-            ("tenant", tenant.filter(|_| is_other)),
-        ];
-        facts
-            .into_iter()
-            .fold(error, |error, (name, value)| match value {
-                Some(value) => error.map(|error| error.fact(name, value)),
-                None => error,
-            })
+        let mut error = AttemptError::new(kind, message).retry_after(response.retry_after());
+        error.error.hint = Some(hint).filter(|hint| !hint.is_empty());
+        for (fact, label, value) in [
+            ("caller", "caller", self.caller()),
+            ("client_address", "client address", self.client_address()),
+        ] {
+            // The reason may name it already.
+            error = match value {
+                Some(value) if reason.contains(&value) => error.fact(fact, Some(&value)),
+                value => error.labeled(fact, label, value.as_deref()),
+            };
+        }
+        let challenge = self.header("www-authenticate").and_then(Challenge::parse);
+        let tenant = challenge
+            .filter(|_| self.status() == 401 && kind == ErrorKind::AccessRefused)
+            .and_then(|challenge| challenge.tenant);
+        error
+            .ids(response, id)
+            .fact("refusal", Some(&name).filter(|name| !name.is_empty()))
+            .fact("tenant", tenant.as_ref())
     }
 
     /// The inner code, or the outer one where there is none.
@@ -158,10 +151,8 @@ impl Refusal {
 
     /// The client's address as the vault saw it, on a refusal by network.
     fn client_address(&self) -> Option<String> {
-        if !matches!(
-            self.inner.as_str(),
-            "ForbiddenByFirewall" | "ForbiddenByConnection"
-        ) {
+        let by_network = ["ForbiddenByFirewall", "ForbiddenByConnection"];
+        if !by_network.contains(&self.inner.as_str()) {
             return None;
         }
         let info = self
@@ -171,20 +162,18 @@ impl Refusal {
             .split(';')
             .find_map(|part| part.trim().strip_prefix("addr="));
         let in_message = self.line_of("Client address:");
-        let address = in_message
-            .as_deref()
-            .into_iter()
-            .chain(in_header)
-            .find_map(|text| text.parse::<IpAddr>().ok());
-        address.map(|address| address.to_string())
+        let mut addresses = in_message.as_deref().into_iter().chain(in_header);
+        let address = addresses.find_map(|text| text.parse::<IpAddr>().ok())?;
+        Some(address.to_string())
     }
 
-    /// The row of the retry table, and the hint.
-    fn classify(&self, host: &Host, http: &Http) -> (ErrorKind, Option<String>) {
-        let reason = self.reason();
-        let wait = |what: &str| match http.deadline.waits_for_access() {
+    /// The row of the retry table, and the hint, which may be empty.
+    fn classify(&self, reason: &str, host: &Host, http: &Http) -> (ErrorKind, String) {
+        use ErrorKind::{AccessNotGranted, AccessRefused, SecretNotFound, UnexpectedResponse};
+        let none = String::new();
+        let wait = |done: &str| match http.deadline.waits_for_access() {
             true => String::new(),
-            false => format!("; {what} in the last 10 minutes? --wait-for-access 10m"),
+            false => format!("; {done} in the last 10 minutes? --wait-for-access 10m"),
         };
         match (self.status(), self.inner.as_str()) {
             (_, "ForbiddenByRbac") => {
@@ -193,60 +182,48 @@ impl Refusal {
                     None => format!("on the vault {host}"),
                 };
                 let role = "grant the caller the role \"Key Vault Secrets User\"";
-                (
-                    ErrorKind::AccessNotGranted,
-                    Some(format!("{role} {scope}{}", wait("assigned"))),
-                )
+                (AccessNotGranted, format!("{role} {scope}{}", wait("assigned")))
             }
-            (_, "AccessDenied") if !reason.contains("first party") => (
-                ErrorKind::AccessNotGranted,
-                Some(format!(
-                    "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get \
-                     --object-id {}{}",
-                    host.name.split('.').next().unwrap_or_default(),
-                    self.object().unwrap_or_else(|| "OID".to_owned()),
-                    wait("done")
-                )),
-            ),
+            (_, "AccessDenied") if !reason.contains("first party") => (AccessNotGranted, format!(
+                "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get --object-id \
+                 {}{}",
+                host.name.split('.').next().unwrap_or_default(),
+                self.object().unwrap_or_else(|| "OID".to_owned()),
+                wait("done")
+            )),
             (_, "ForbiddenByFirewall") => (
-                ErrorKind::AccessRefused,
-                Some("allow the client address in the vault's firewall, or its subnet by a service endpoint".to_owned()),
+                AccessRefused,
+                "allow the client address in the vault's firewall, or its subnet by a service endpoint".to_owned(),
             ),
-            (_, "ForbiddenByConnection") => (
-                ErrorKind::AccessRefused,
-                Some(format!(
-                    "the vault only answers through its private endpoint, and {host} resolved to its public address: link \
-                     the private DNS zone {} to this network",
-                    private_zone(host)
-                )),
-            ),
+            (_, "ForbiddenByConnection") => (AccessRefused, format!(
+                "the vault only answers through its private endpoint, and {host} resolved to its public address: link \
+                 the private DNS zone {} to this network",
+                private_zone(host)
+            )),
             (_, "SecretDisabled") => (
-                ErrorKind::SecretNotFound,
-                Some("enable the secret or its current version; a pending certificate's secret is disabled too".to_owned()),
+                SecretNotFound,
+                "enable the secret or its current version; a pending certificate's secret is disabled too".to_owned(),
             ),
             (404, _) if self.code == "SecretNotFound" => (
-                ErrorKind::SecretNotFound,
-                Some("check the name, the version and the vault; a deleted secret can be recovered".to_owned()),
+                SecretNotFound,
+                "check the name, the version and the vault; a deleted secret can be recovered".to_owned(),
             ),
-            (401, _) if reason.contains("AKV10046") => (ErrorKind::SigningKeysUnavailable, None),
-            (401, _) if reason.contains("not yet valid") => (ErrorKind::TokenNotYetValid, None),
-            (401, _) if reason.contains("AKV10022") => (ErrorKind::AccessRefused, Some(audience_hint(&reason))),
+            (401, _) if reason.contains("AKV10046") => (ErrorKind::SigningKeysUnavailable, none),
+            (401, _) if reason.contains("not yet valid") => (ErrorKind::TokenNotYetValid, none),
+            (401, _) if reason.contains("AKV10022") => (AccessRefused, audience_hint(reason)),
             (401, _) if reason.contains("AKV10032") => (
-                ErrorKind::AccessRefused,
-                Some(
-                    "the vault trusts another tenant than the token's: was its subscription moved? Check \
-                     AZURE_TENANT_ID, or change the vault's tenant id"
-                        .to_owned(),
-                ),
+                AccessRefused,
+                "the vault trusts another tenant than the token's: was its subscription moved? Check AZURE_TENANT_ID, or \
+                 change the vault's tenant id".to_owned(),
             ),
-            (401 | 403, _) if !self.code.is_empty() => (ErrorKind::AccessRefused, None),
-            (400, _) if !self.code.is_empty() => (ErrorKind::UnexpectedResponse, None),
-            (429, _) => (ErrorKind::Throttled, None),
-            (408 | 500..=599, _) => (ErrorKind::ServerError, None),
-            _ => (
-                ErrorKind::UnexpectedResponse,
-                unreachable_hint(host, ErrorKind::UnexpectedResponse),
-            ),
+            (401 | 403, _) if !self.code.is_empty() => (AccessRefused, none),
+            (400, _) if !self.code.is_empty() => (UnexpectedResponse, none),
+            (429, _) => (ErrorKind::Throttled, none),
+            (408 | 500..=599, _) => (ErrorKind::ServerError, none),
+            _ => {
+                let hint = unreachable_hint(host, UnexpectedResponse);
+                (UnexpectedResponse, hint.unwrap_or_default())
+            }
         }
     }
 }
@@ -299,19 +276,14 @@ fn private_zone(host: &Host) -> String {
 
 /// `AKV10022: Invalid audience. Expected X, found: Y`
 fn audience_hint(reason: &str) -> String {
-    let between = |from: &str, to: &str| {
-        let rest = &reason[reason.find(from)? + from.len()..];
-        Some(
-            rest[..rest.find(to).unwrap_or(rest.len())]
-                .trim_end_matches('.')
-                .to_owned(),
-        )
-    };
-    let mismatch = match (between("Expected ", ", found"), between("found: ", " ")) {
-        (Some(expected), Some(found)) => {
+    let audiences = reason.split_once("Expected ");
+    let mismatch = match audiences.and_then(|(_, rest)| rest.split_once(", found: ")) {
+        Some((expected, found)) => {
+            let found = found.split(' ').next().unwrap_or_default();
+            let found = found.trim_end_matches('.');
             format!("the token is for {found}, the vault expects {expected}")
         }
-        _ => "the vault expects a token for another resource".to_owned(),
+        None => "the vault expects a token for another resource".to_owned(),
     };
     format!("{mismatch}: check --vault-resource and --cloud")
 }

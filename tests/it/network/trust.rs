@@ -47,6 +47,7 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
             // The machine's time.
             Certificate::Expired | Certificate::NotYetValid => failure.hint_names(" UTC"),
             Certificate::UnknownAuthority => {
+                let failure = failure.fact("issuer", "an unknown CA");
                 failure.names("an unknown CA").hint_names("SSL_CERT_FILE")
             }
             Certificate::OtherName => failure.names("another.example.com"),
@@ -56,6 +57,20 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
         };
         assert_eq!(counts(&azure), [1, 0, 0], "{certificate:?}");
     }
+}
+
+/// A DNS name that holds an address matches no host: addresses have a type of their own.
+#[test]
+fn address_as_dns_name_is_reported() {
+    let azure = Azure::builder()
+        .certificate(Endpoint::Vault, Certificate::AddressesAsNames)
+        .start();
+    let vault = azure.vault().replace("localhost", "127.0.0.1");
+    let run = exec(&azure, ["--timeout=0"]).printing(&[format!("akv://{vault}/{NAME}")]);
+    let failure = run
+        .env("AKV_INIT_ALLOW_VAULT", &vault)
+        .failure(76, "protocol");
+    failure.names("DNS name");
 }
 
 #[test]
