@@ -242,7 +242,7 @@ part_first_process() {
     # SIGTERM's default action does not end such a process: only a handler can.
     stopped "while a vault refuses connections" \
         'reading secret `s1` from refusing\.vault\.azure\.net for SECRET \([0-9]+ (attempt|attempts), last: connection refused\)' \
-        --child 'try [0-9]+: connection refused; next' \
+        --child 'attempt [0-9]+: connection refused; next' \
         unshare --pid --fork --kill-child "${here[@]}" "${akv[@]}" exec --verbose --secret SECRET=akv://refusing/s1 -- true
     stop "with a standard error that is full and not read" --unread "" \
         "${here[@]}" "${akv[@]}" exec --secret SECRET=akv://refusing/s1 -- true
@@ -302,12 +302,12 @@ part_race_stopped() {
     local token='getting an access token from IMDS \(http://169\.254\.169\.254, managed identity\)'
     local wait=("${here[@]}" "${late[@]}" exec --verbose --wait-for-access 2m "${secret[@]}" -- true)
     stopped "while IMDS refuses connections" "$token \([0-9]+ (attempt|attempts), last: connection refused\)" \
-        'try [0-9]+: connection refused; next' "${wait[@]}"
+        'attempt [0-9]+: connection refused; next' "${wait[@]}"
     stopped "while IMDS answers 404, 429 and 500" "$token \([0-9]+ (attempt|attempts), last: (404|429|500) .*\)" \
-        'try [0-9]+: (404|429|500) .*; next' "${wait[@]}"
+        'attempt [0-9]+: (404|429|500) .*; next' "${wait[@]}"
     stopped "while the vault says 403" \
         'reading secret `s1` from kv1\.vault\.azure\.net for SECRET \([0-9]+ (attempt|attempts), last: 403 Forbidden \(ForbiddenByRbac\).*\)' \
-        'try [0-9]+: 403 .*; next' "${wait[@]}"
+        'attempt [0-9]+: 403 .*; next' "${wait[@]}"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
