@@ -10,7 +10,7 @@ use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, OWN_PREFIX};
 use crate::request::host::{Host, VaultName};
-use crate::request::option_table;
+use crate::request::option_table::settings;
 use crate::request::reference::Reference;
 use crate::request::suggestion::nearest;
 
@@ -278,15 +278,14 @@ fn cloud_of_authority(env: &Environment) -> Cloud {
 /// Variables that start with [`OWN_PREFIX`] and are not settings, each with what to say about it. Kubernetes sets some
 /// in every pod of a namespace that has a Service named `akv-init`; those are left out.
 pub fn unknown_settings(env: &Environment) -> Vec<(String, String)> {
-    let known = || option_table::options().filter_map(|option| option.variable);
     let names = env.variables().filter_map(|(name, _)| name.to_str());
     let unknown = names.filter(|name| {
         let rest = name.strip_prefix(OWN_PREFIX);
         rest.is_some_and(|rest| !rest.starts_with("SERVICE_") && !rest.starts_with("PORT"))
-            && !known().any(|setting| setting == *name)
+            && !settings().any(|setting| setting == *name)
     });
     let unknown = unknown.map(|name| {
-        let reason = match nearest(name, known()) {
+        let reason = match nearest(name, settings()) {
             Some(setting) => format!("not a setting; did you mean {setting}?"),
             None => "not a setting of akv-init".to_owned(),
         };
