@@ -29,29 +29,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret as one target wants it.
-pub struct Value<'a> {
-    /// The secret.
-    pub secret: &'a Secret,
-    /// Whether line ends at its end are dropped: people upload secrets from files.
-    pub trim: bool,
-}
-
-impl<'a> Value<'a> {
-    /// The value that the target gets.
-    pub fn expose(&self) -> &'a str {
-        match self.trim {
-            true => self.secret.expose().trim_end_matches(['\r', '\n']),
-            false => self.secret.expose(),
-        }
-    }
-
-    /// Whether a line end would become part of the value.
-    pub fn ends_in_line_end(&self) -> bool {
-        self.expose().ends_with(['\r', '\n'])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

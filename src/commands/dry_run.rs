@@ -14,8 +14,8 @@ use crate::request::plan::Plan;
 /// `exec --dry-run`.
 pub fn exec(exec: &Exec, env: &Environment) -> Result<(), Error> {
     let plan = Plan::exec(exec, env)?;
-    let program = process::find(&exec.command, env)?;
     announce(&plan);
+    let program = process::find(&exec.command, env)?;
     let path = log::plain(&program.path().display().to_string());
     let end = match exec.supervision {
         None => format!("become    {path}\n"),

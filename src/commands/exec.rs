@@ -11,8 +11,9 @@ use crate::output::memfd::{self, Memfd};
 use crate::output::process::{self, Program};
 use crate::output::supervisor::{self, Role};
 use crate::request::cli::Exec;
-use crate::request::environment::{self, Assignment, Content, Environment};
+use crate::request::environment::{self, Environment};
 use crate::request::plan::{Delivery, Plan};
+use crate::request::value::Value;
 
 /// Becomes COMMAND, or with `--init` supervises it to its end. The exit code is COMMAND's.
 pub fn run(exec: &Exec, env: Environment) -> Result<u8, Error> {
@@ -31,8 +32,8 @@ pub fn run(exec: &Exec, env: Environment) -> Result<u8, Error> {
 /// Becomes COMMAND, with its secrets.
 fn become_command(exec: &Exec, env: &Environment) -> Result<Infallible, Error> {
     let plan = Plan::exec(exec, env)?;
-    let program = process::find(&exec.command, env)?;
     announce(&plan);
+    let program = process::find(&exec.command, env)?;
     if plan.targets.is_empty() {
         return program.replace_process(&env.child(&[], &plan.unset)?);
     }
@@ -68,25 +69,20 @@ fn build_environment(
     program: &Program,
 ) -> Result<Vec<CString>, Error> {
     let plan = fetched.plan();
-    let mut memfds = memfds.iter();
-    let mut assignments = Vec::new();
-    for target in &plan.targets {
-        let content = match (target.delivery, memfds.as_slice()) {
-            (Delivery::Memfd, [memfd, ..]) => {
-                memfds.next();
-                Content::Path(memfd.path())
-            }
-            _ => {
-                let value = fetched.value(target);
-                warn_of_line_end(plan, target, &value);
-                Content::Secret(value)
-            }
-        };
-        assignments.push(Assignment {
-            name: &target.name,
-            content,
-        });
-    }
+    let paths: Vec<String> = memfds.iter().map(Memfd::path).collect();
+    let mut paths = paths.iter();
+    let assignments: Vec<(&OsStr, Value<'_>)> = plan
+        .targets
+        .iter()
+        .map(|target| {
+            let value = match target.delivery {
+                Delivery::Memfd => Value::path(paths.next().expect("one for each such target")),
+                _ => fetched.value(target),
+            };
+            warn_of_line_end(plan, target, &value);
+            (target.name.as_os_str(), value)
+        })
+        .collect();
     let environment = env.child(&assignments, &plan.unset)?;
     let names: Vec<&OsStr> = plan
         .targets

@@ -7,7 +7,8 @@ use crate::http::Http;
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::plan::{Item, Plan, Target};
-use crate::secret::Value;
+use crate::request::value::Value;
+
 use crate::signals;
 
 /// Turns on `--verbose`, and warns of settings that do nothing.
@@ -42,15 +43,14 @@ pub fn print_value(plan: Plan, env: &Environment, what: &str) -> Result<(), Erro
     })
 }
 
-/// Warns of a line end at the end of a value, which is hardly ever meant to be part of a password.
+/// Warns of a line end at the end of a value, which is rarely meant to be part of a password.
 pub fn warn_of_line_end(plan: &Plan, target: &Target, value: &Value<'_>) {
     if value.ends_in_line_end()
         && let Item::Secret(secret) = &plan.items[target.item]
     {
-        let mut reference = secret.reference();
-        reference.trim = true;
+        let reference = secret.reference(true);
         log::warning(format!(
-            "{}: the secret ends in a line end, which becomes part of the value; to drop it, write {reference}",
+            "{}: the secret ends in a line end, which becomes part of the value; to remove it, write {reference}",
             target.name.display()
         ));
     }

@@ -10,7 +10,8 @@ use crate::request::cli::Write;
 use crate::request::environment::Environment;
 use crate::request::files::{FileName, PlannedFile};
 use crate::request::plan::Plan;
-use crate::secret::{Secret, Value};
+use crate::request::value::Value;
+use crate::secret::Secret;
 
 /// Fetches the secrets and writes the files, or keeps those of an earlier run while Azure cannot be reached.
 pub fn run(write: &Write, env: &Environment) -> Result<(), Error> {

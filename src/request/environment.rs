@@ -1,47 +1,30 @@
-//! The environment as a value.
+//! The environment as a value: the caller's, and from it the environment of COMMAND, complete or an error.
 //!
-//! The caller's environment is taken once, entry by entry, as the bytes that it is; nothing here changes the process's
-//! own. [`Environment::child`] makes the environment of COMMAND from it: a function of values, so that there is either
-//! all of it or an error. `std::env::vars_os` would drop an entry without `=`, which belongs to the application too.
+//! The caller's environment is read once, as bytes, and never changed. `std::env::vars_os` would drop an entry without
+//! `=`, which belongs to the application, too.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::error::{Cause, Error};
-use crate::secret::Value;
+use crate::request::value::Value;
 
-/// Our own settings, none of which COMMAND sees.
+/// The prefix of akv-init's own settings, which COMMAND does not get.
 pub const OWN_PREFIX: &str = "AKV_INIT_";
 
-/// The kernel's limit for one `NAME=VALUE` with its NUL: 32 pages (execve(2), MAX_ARG_STRLEN).
+/// The kernel's limit for one `NAME=VALUE` with its NUL: 32 pages (MAX_ARG_STRLEN, execve(2)).
 const STRING_LIMIT: usize = 131_072;
 
-/// Variables that decide which code runs: a secret has no business in them, and a typo there is an attack.
+/// Variables that control which code runs; besides these, all that start with `LD_`.
 const RESERVED: [&str; 5] = ["PATH", "BASH_ENV", "ENV", "IFS", "GLIBC_TUNABLES"];
 
-/// Variables that say which process they are meant for.
-const MEANT_FOR: &[&str] = &["LISTEN_PID", "SYSTEMD_EXEC_PID", "WATCHDOG_PID"];
+/// Variables that hold the id of the process that they are meant for.
+const PID_VARIABLES: &[&str] = &["LISTEN_PID", "SYSTEMD_EXEC_PID", "WATCHDOG_PID"];
 
 /// The caller's environment.
 pub struct Environment {
     entries: Vec<OsString>,
-}
-
-/// A variable that COMMAND gets.
-pub struct Assignment<'a> {
-    /// The variable.
-    pub name: &'a OsStr,
-    /// What it gets.
-    pub content: Content<'a>,
-}
-
-/// What a variable gets.
-pub enum Content<'a> {
-    /// A secret.
-    Secret(Value<'a>),
-    /// Where a secret can be read.
-    Path(String),
 }
 
 impl Environment {
@@ -50,25 +33,26 @@ impl Environment {
         Environment { entries }
     }
 
-    /// The same for another process: sockets, a watchdog and a journal that systemd meant for one process are meant for
-    /// that one (sd_listen_fds(3), sd_watchdog_enabled(3)). What names the process in yet another way says nothing then.
+    /// The environment of a process that takes over from this one: the sockets, the watchdog and the journal that
+    /// systemd passed to this process id are passed to the other one (sd_listen_fds(3), sd_watchdog_enabled(3)).
+    /// `LISTEN_PIDFDID` identifies this process in another form, and is removed.
     pub fn handed_on(mut self, from: i32, to: u32) -> Self {
-        let mut is_ours = false;
-        for name in MEANT_FOR {
+        let mut has_sockets = false;
+        for name in PID_VARIABLES {
             let old = OsString::from(format!("{name}={from}"));
             for entry in self.entries.iter_mut().filter(|entry| **entry == old) {
                 *entry = format!("{name}={to}").into();
-                is_ours |= *name == "LISTEN_PID";
+                has_sockets |= *name == "LISTEN_PID";
             }
         }
-        if is_ours {
+        if has_sockets {
             let stale = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
             self.entries.retain(|entry| !stale(entry));
         }
         self
     }
 
-    /// Every entry that has a name, in order: the name, then the value.
+    /// Each entry that has a name: the name and the value.
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.entries.iter().filter_map(|entry| split(entry))
     }
@@ -80,7 +64,7 @@ impl Environment {
             .map(|(_, value)| value)
     }
 
-    /// A setting: set, not empty, and text. What is not UTF-8 cannot be one of Azure's or ours.
+    /// The value of a setting; empty is unset, and must be UTF-8.
     pub fn setting(&self, name: &str) -> Result<Option<&str>, Error> {
         match self.get(name) {
             None => Ok(None),
@@ -95,14 +79,14 @@ impl Environment {
         }
     }
 
-    /// COMMAND's environment: the caller's in its order, without our own settings and `unset`, with each assignment
-    /// in the place of the variable that it replaces, or at the end.
+    /// The environment of COMMAND: the caller's in its order, without `AKV_INIT_…` and `unset`. Each assignment replaces
+    /// the variable of its name, or is added at the end.
     pub fn child(
         &self,
-        assignments: &[Assignment<'_>],
+        assignments: &[(&OsStr, Value<'_>)],
         unset: &[OsString],
     ) -> Result<Vec<CString>, Error> {
-        let mut waiting: Vec<&Assignment<'_>> = assignments.iter().collect();
+        let mut waiting: Vec<&(&OsStr, Value<'_>)> = assignments.iter().collect();
         let mut child = Vec::with_capacity(self.entries.len() + assignments.len());
         for entry in &self.entries {
             let Some((name, _)) = split(entry) else {
@@ -114,53 +98,49 @@ impl Environment {
             {
                 continue;
             }
-            if !assignments.iter().any(|assignment| assignment.name == name) {
+            if !assignments.iter().any(|(assigned, _)| *assigned == name) {
                 child.push(to_c_string(entry.as_bytes()));
-            } else if let Some(at) = waiting
-                .iter()
-                .position(|assignment| assignment.name == name)
-            {
-                child.push(assign(waiting.remove(at))?);
+            } else if let Some(at) = waiting.iter().position(|(assigned, _)| *assigned == name) {
+                let (name, value) = waiting.remove(at);
+                child.push(assign(name, value)?);
             }
         }
-        for assignment in waiting {
-            child.push(assign(assignment)?);
+        for (name, value) in waiting {
+            child.push(assign(name, value)?);
         }
         Ok(child)
     }
 }
 
-/// Refuses a name that cannot be the target of `--secret`.
+/// Rejects a name that cannot be the variable of `--secret`.
 pub fn check_target(name: &str) -> Result<(), Error> {
-    let refuse = |why: &str| Err(Error::new(Cause::Config, why).context(name));
     let mut bytes = name.bytes();
     let identifier = bytes
         .next()
         .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !identifier {
-        return refuse(
-            "a variable's name has letters, digits and `_`, and does not start with a digit",
-        );
+        let reason = "a variable name has letters, digits and `_`, and does not start with a digit";
+        return Err(Error::new(Cause::Config, reason).context(name));
     }
-    check_reserved(name)
+    check_reserved(name).map_err(|error| error.context(name))
 }
 
-/// Refuses a variable that a secret must never be put into, wherever the name came from.
+/// Rejects a variable that a secret must never be put into.
 pub fn check_reserved(name: &str) -> Result<(), Error> {
-    let why = if RESERVED.contains(&name) || name.starts_with("LD_") {
-        "this variable decides which code runs; a secret may not set it"
+    let reason = if RESERVED.contains(&name) || name.starts_with("LD_") {
+        "a variable that controls which code runs cannot get a secret"
     } else if name.starts_with(OWN_PREFIX) {
-        "names that start with AKV_INIT_ are akv-init's own settings"
+        "variables that start with AKV_INIT_ are settings of akv-init"
     } else {
         return Ok(());
     };
-    Err(Error::new(Cause::Config, why).context(name))
+    Err(Error::new(Cause::Config, reason))
 }
 
-/// Refuses what execve(2) would refuse with E2BIG, while it is still known which target is to blame. `stack` is the
-/// soft limit of the stack in bytes: a quarter of it, and at most 6 MiB, holds argv, the environment, a pointer to each
-/// string and what the kernel adds: the path of the program, for a script once more, and its interpreter.
+/// Rejects what execve(2) would reject with E2BIG, with the names of the targets. `stack` is the soft limit of the stack
+/// in bytes. A quarter of it, and at most 6 MiB, holds argv, the environment, a pointer to each string, the path of the
+/// program (twice for a script) and its interpreter.
 pub fn check_total(
     path: &Path,
     argv: &[CString],
@@ -187,7 +167,7 @@ pub fn check_total(
     Err(Error::new(
         Cause::Config,
         format!(
-            "{}: arguments and environment would be {total} bytes together; the kernel's limit is {limit}",
+            "{}: arguments and environment would be {total} bytes together, over the kernel's limit of {limit}",
             targets.join(", ")
         ),
     )
@@ -196,7 +176,7 @@ pub fn check_total(
 
 fn split(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
     let bytes = entry.as_bytes();
-    // From the second byte on, as in std: a name may start with `=`, but it may not be empty.
+    // From the second byte on, as in std: a name can start with `=`, but it cannot be empty.
     let at = 1 + bytes.get(1..)?.iter().position(|b| *b == b'=')?;
     Some((
         OsStr::from_bytes(&bytes[..at]),
@@ -204,34 +184,33 @@ fn split(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
     ))
 }
 
-fn assign(assignment: &Assignment<'_>) -> Result<CString, Error> {
-    let name = assignment.name.display();
-    let value = match &assignment.content {
-        Content::Secret(value) => value.expose(),
-        Content::Path(path) => path,
-    };
+fn assign(name: &OsStr, value: &Value<'_>) -> Result<CString, Error> {
+    let shown = name.display();
+    let value = value.expose();
     if value.contains('\0') {
         return Err(Error::new(
             Cause::Config,
-            format!("{name}: the secret holds a NUL character, which no environment variable can"),
+            format!(
+                "{shown}: the secret contains a NUL character, which an environment variable cannot"
+            ),
         )
         .hint("store it as base64, or as text"));
     }
-    if assignment.name.len() + 1 + value.len() + 1 > STRING_LIMIT {
+    if name.len() + 1 + value.len() + 1 > STRING_LIMIT {
         return Err(Error::new(
             Cause::Config,
             format!(
-                "{name}: with the secret it would be over the kernel's limit of {STRING_LIMIT} bytes for one variable"
+                "{shown}: with the secret, the variable is over the kernel's limit of {STRING_LIMIT} bytes"
             ),
         ));
     }
-    let mut entry = assignment.name.to_owned().into_vec();
+    let mut entry = name.to_owned().into_vec();
     entry.push(b'=');
     entry.extend_from_slice(value.as_bytes());
     Ok(to_c_string(&entry))
 }
 
-/// Entries come from `environ` or were checked above: none holds a NUL.
+/// An entry is from `environ` or was checked by [`assign`]: it has no NUL.
 fn to_c_string(bytes: &[u8]) -> CString {
     CString::new(bytes).expect("no NUL inside an environment entry")
 }

@@ -1,6 +1,6 @@
 //! Hosts, and the names of vaults.
 //!
-//! What cannot be a vault is refused here, before any request. Names follow
+//! A host that cannot be a vault is an error before any request. Names follow
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
 use std::fmt;
@@ -9,18 +9,16 @@ use std::net::Ipv6Addr;
 use crate::error::{Cause, Error};
 use crate::request::cloud::Cloud;
 
-/// Where a reference looks.
+/// A vault, as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultName {
-    /// The vault of `--vault`.
-    Default,
-    /// A vault's short name; the cloud gives the rest.
+    /// A short name, which the cloud's suffix completes.
     Short(String),
-    /// A host by its full name.
+    /// A host.
     Host(Host),
 }
 
-/// A host, lower-case, and its port. Displayed without the port where that is 443.
+/// A host in lower case, and its port. Displayed without port 443.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// A DNS name or an IP address; IPv6 in brackets.
@@ -33,8 +31,8 @@ impl Host {
     /// Parses `HOST[:PORT]` as `--allow-vault` takes it: any host.
     pub fn parse(text: &str) -> Result<Host, Error> {
         if text.contains('/') {
-            return Err(refuse(
-                "this is not a host name: leave https:// and the path out",
+            return Err(invalid(
+                "expected HOST or HOST:PORT, without https:// and a path",
             ));
         }
         let (name, port) = match text.rsplit_once(':') {
@@ -42,7 +40,7 @@ impl Host {
                 let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
                 match port.parse() {
                     Ok(port) if digits && port > 0 => (name, port),
-                    _ => return Err(refuse("the port is not a number from 1 to 65535")),
+                    _ => return Err(invalid("the port is not a number from 1 to 65535")),
                 }
             }
             _ => (text, 443),
@@ -51,7 +49,7 @@ impl Host {
         let literal = name
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
-        let good = match literal {
+        let is_valid = match literal {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => {
                 name.len() <= 253
@@ -65,13 +63,13 @@ impl Host {
                     })
             }
         };
-        if !good {
-            return Err(refuse("this is not a host name"));
+        if !is_valid {
+            return Err(invalid("not a valid hostname"));
         }
         Ok(Host { name, port })
     }
 
-    /// The cloud whose Key Vault this is, if it is one: a vault's name, one dot, the cloud's suffix, port 443.
+    /// The cloud, if this is a vault in one: a vault name, a dot, the cloud's suffix, port 443.
     pub fn cloud(&self) -> Option<Cloud> {
         let (label, rest) = self.name.split_once('.')?;
         let cloud = Cloud::ALL
@@ -91,56 +89,56 @@ impl fmt::Display for Host {
     }
 }
 
-/// Parses what `--vault` takes: a short name, a host, or a vault's URL.
+/// Parses the value of `--vault`: a short name, a host, or the URL of a vault.
 pub fn parse_vault(text: &str) -> Result<VaultName, Error> {
     let text = text.trim();
     if strip_prefix_ignore_case(text, "http://").is_some() {
-        return Err(refuse("a vault is only asked over https"));
+        return Err(invalid("vaults are only accessed over https"));
     }
     let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
     let host = host.strip_suffix('/').unwrap_or(host);
     parse_vault_part(host)
 }
 
-/// A short name or a host; a host has a dot, a port or brackets.
+/// Parses a short name, or a host, which has a dot, a port or brackets.
 pub fn parse_vault_part(vault: &str) -> Result<VaultName, Error> {
     if !vault.contains(['.', ':', '[']) {
         let name = vault.to_ascii_lowercase();
         if !is_vault_name(&name) {
-            return Err(refuse(
-                "a vault's name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
+            return Err(invalid(
+                "a vault name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
             ));
         }
         return Ok(VaultName::Short(name));
     }
     let host = Host::parse(vault)?;
-    refuse_impossible_host(&host)?;
+    check_domain(&host)?;
     Ok(VaultName::Host(host))
 }
 
-/// Hosts that look right and cannot serve a secret.
-fn refuse_impossible_host(host: &Host) -> Result<(), Error> {
+/// Rejects hosts in Azure's domains that do not serve secrets.
+fn check_domain(host: &Host) -> Result<(), Error> {
     let name = host.name.as_str();
     for cloud in Cloud::ALL {
         let suffix = cloud.vault_suffix();
         let domain = &suffix["vault.".len()..];
         if name.ends_with(&format!(".managedhsm.{domain}")) {
-            return Err(refuse("a Managed HSM holds keys, not secrets").hint("name a Key Vault"));
+            return Err(invalid("a Managed HSM holds keys, not secrets").hint("use a key vault"));
         }
         let private = name
             .strip_suffix(&format!(".privatelink.vaultcore.{domain}"))
             .or_else(|| name.strip_suffix(&format!(".vaultcore.{domain}")));
         if let Some(vault) = private {
             return Err(
-                refuse("no vault answers under its private link's name").hint(format!(
-                    "use {vault}.{suffix}; private DNS leads it to the private endpoint"
+                invalid("a vault cannot be reached under its private link name").hint(format!(
+                    "use {vault}.{suffix}, which private DNS resolves to the private endpoint"
                 )),
             );
         }
         let below = name == suffix || name.ends_with(&format!(".{suffix}"));
         if below && host.port == 443 && host.cloud().is_none() {
-            return Err(refuse(format!(
-                "`{name}` is not a vault: its name has 3 to 24 letters, digits and single hyphens"
+            return Err(invalid(format!(
+                "`{name}` is not a vault: a vault name has 3 to 24 letters, digits and single hyphens"
             )));
         }
     }
@@ -155,20 +153,20 @@ fn is_vault_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// An IPv6 address as it stands in a URL, without its brackets; any other host as it is.
+/// An IPv6 address of a URL without its brackets; any other host unchanged.
 pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host)
 }
 
-/// What follows a prefix, whatever the case of its letters.
+/// The text after a prefix, which is compared without regard to case.
 pub fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let head = text.get(..prefix.len())?;
     head.eq_ignore_ascii_case(prefix)
         .then(|| &text[prefix.len()..])
 }
 
-fn refuse(why: impl Into<String>) -> Error {
-    Error::new(Cause::Config, why)
+fn invalid(reason: impl Into<String>) -> Error {
+    Error::new(Cause::Config, reason)
 }

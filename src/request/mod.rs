@@ -15,3 +15,4 @@ pub mod reference;
 pub mod secret_id;
 mod suggestion;
 pub mod supervision;
+pub mod value;

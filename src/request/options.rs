@@ -1,6 +1,6 @@
-//! What several commands share: options, completed by their twins in the environment.
+//! The options that several commands have, and the settings that they make together with the environment.
 //!
-//! An option beats `AKV_INIT_…`, which beats `AZURE_…`; an empty variable is unset. Pure: no file and no network.
+//! An option takes precedence over `AKV_INIT_…`, and that over `AZURE_…`. An empty variable is unset.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use crate::error::{Cause, Error};
 use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, OWN_PREFIX};
-use crate::request::host::{Host, VaultName};
+use crate::request::host::{Host, VaultName, parse_vault};
 use crate::request::option_table::settings;
-use crate::request::reference::Reference;
+use crate::request::reference::{Reference, SecretRef};
+use crate::request::secret_id::SecretId;
 use crate::request::suggestion::nearest;
 
-/// What was typed. None of it is completed here.
+/// The options as they were given.
 #[derive(Debug, Default)]
 pub struct CommonOptions {
     /// `--secret NAME=REF`.
@@ -47,12 +48,12 @@ pub struct CommonOptions {
     pub verbose: bool,
 }
 
-/// What `--identity` names.
+/// The kind of identity that `--identity` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityName {
-    /// The sign-in of the Azure CLI.
+    /// The account of the Azure CLI.
     Cli,
-    /// A managed identity, from wherever this platform serves it.
+    /// The managed identity of this platform.
     Managed,
     /// A service principal with a secret or a certificate.
     Principal,
@@ -60,23 +61,29 @@ pub enum IdentityName {
     Workload,
 }
 
-/// Everything that several commands share, completed from options and environment.
+/// How to reach Azure: the options, completed from the environment.
 #[derive(Debug)]
 pub struct Settings {
-    /// From the start to the end of everything; zero is one try each.
+    /// From start to end; zero is one attempt at each request.
     pub timeout: Duration,
-    /// By how much a vault's 403 may extend it.
+    /// How long beyond `timeout` a vault may deny access.
     pub wait_for_access: Duration,
-    /// What `--identity` names.
+    /// The kind of identity.
     pub identity: Option<IdentityName>,
     /// Which of several identities.
     pub selector: Option<Selector>,
-    /// What completes a vault's short name, and where Entra is.
+    /// Completes the short names of vaults, and has an endpoint of Entra.
     pub cloud: Cloud,
-    /// What replaces all other roots.
+    /// The only certificates to trust.
     pub ca_file: Option<PathBuf>,
     /// `--verbose`.
     pub verbose: bool,
+    /// The vault of references that name none.
+    pub default_vault: Option<VaultName>,
+    /// Hosts outside Azure's domains that may get a token.
+    pub allowed_hosts: Vec<Host>,
+    /// The resource of that token; `None` is that of the cloud.
+    pub vault_resource: Option<String>,
 }
 
 /// Which of several identities, as the user named it.
@@ -91,47 +98,103 @@ pub enum Selector {
 }
 
 impl Settings {
-    /// Completes the options from the environment. `default_timeout` is the deadline where none is given.
+    /// Completes the options from the environment, except for those that only reading secrets needs.
     pub fn build(
-        common: &CommonOptions,
+        options: &CommonOptions,
         env: &Environment,
         default_timeout: Duration,
     ) -> Result<Settings, Error> {
-        let cloud = setting(env, common.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
-        let duration =
-            |option, equivalent| setting(env, option, equivalent, parse_duration, DURATION);
-        let names = IdentityName::NAMES;
+        let cloud = setting(env, options.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
+        let duration = |option, variable| setting(env, option, variable, parse_duration, DURATION);
+        let wait_for_access = duration(options.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?;
+        let (parse, names) = (IdentityName::parse, IdentityName::NAMES);
+        let ca_file = env.get("AKV_INIT_CA_FILE").filter(|path| !path.is_empty());
         Ok(Settings {
-            timeout: duration(common.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(default_timeout),
-            wait_for_access: duration(common.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?
-                .unwrap_or_default(),
-            identity: setting(
-                env,
-                common.identity,
-                "AKV_INIT_IDENTITY",
-                IdentityName::parse,
-                names,
-            )?,
-            selector: selector(common, env)?,
+            timeout: duration(options.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(default_timeout),
+            wait_for_access: wait_for_access.unwrap_or_default(),
+            identity: setting(env, options.identity, "AKV_INIT_IDENTITY", parse, names)?,
+            selector: selector(options, env)?,
             cloud: cloud.unwrap_or_else(|| cloud_of_authority(env)),
-            ca_file: match &common.ca_file {
-                Some(path) => Some(path.clone()),
-                None => env
-                    .get("AKV_INIT_CA_FILE")
-                    .filter(|path| !path.is_empty())
-                    .map(PathBuf::from),
+            ca_file: options.ca_file.clone().or(ca_file.map(PathBuf::from)),
+            verbose: options.verbose || truth(env, "AKV_INIT_VERBOSE")?,
+            default_vault: None,
+            allowed_hosts: Vec::new(),
+            vault_resource: None,
+        })
+    }
+
+    /// Adds what reading secrets needs.
+    pub fn with_vaults(
+        mut self,
+        options: &CommonOptions,
+        env: &Environment,
+    ) -> Result<Settings, Error> {
+        const VAULT: &str = "AKV_INIT_VAULT";
+        const ALLOW_VAULT: &str = "AKV_INIT_ALLOW_VAULT";
+        self.default_vault = options.vault.clone();
+        if options.vault.is_none()
+            && let Some(text) = env.setting(VAULT)?
+        {
+            let vault = parse_vault(text).map_err(|error| error.context(VAULT))?;
+            self.default_vault = Some(vault);
+        }
+        self.allowed_hosts = options.allow_vault.clone();
+        if options.allow_vault.is_empty()
+            && let Some(list) = env.setting(ALLOW_VAULT)?
+        {
+            let hosts = list
+                .split(',')
+                .map(str::trim)
+                .filter(|host| !host.is_empty());
+            let hosts =
+                hosts.map(|host| Host::parse(host).map_err(|error| error.context(ALLOW_VAULT)));
+            self.allowed_hosts = hosts.collect::<Result<_, Error>>()?;
+        }
+        let resource = env.setting("AKV_INIT_VAULT_RESOURCE")?.map(str::to_owned);
+        self.vault_resource = options.vault_resource.clone().or(resource);
+        Ok(self)
+    }
+
+    /// Completes a reference.
+    pub fn complete(&self, reference: &SecretRef) -> Result<SecretId, Error> {
+        let Some(vault) = reference.vault.as_ref().or(self.default_vault.as_ref()) else {
+            let reason =
+                format!("`{reference}` does not name a vault, and no default vault is set");
+            return Err(Error::new(Cause::Config, reason)
+                .hint("write akv://VAULT/NAME, or set --vault or AKV_INIT_VAULT"));
+        };
+        let host = match vault {
+            VaultName::Host(host) => host.clone(),
+            VaultName::Short(name) => Host {
+                name: format!("{name}.{}", self.cloud.vault_suffix()),
+                port: 443,
             },
-            verbose: common.verbose || truth(env, "AKV_INIT_VERBOSE")?,
+        };
+        // The suffix decides, not `--cloud`: a vault in China needs a token for China. A host outside Azure's domains
+        // that no option allows has to name the resource itself, which is accepted only within its own domain.
+        let resource = match host.cloud() {
+            Some(cloud) => Some(cloud.vault_resource()),
+            None if self.allowed_hosts.contains(&host) => {
+                let resource = self.vault_resource.clone();
+                Some(resource.unwrap_or_else(|| self.cloud.vault_resource()))
+            }
+            None => None,
+        };
+        Ok(SecretId {
+            host,
+            resource,
+            name: reference.name.clone(),
+            version: reference.version.clone(),
         })
     }
 }
 
-/// What a duration looks like, for error messages.
+/// The syntax of a duration, for error messages.
 pub const DURATION: &str = "a duration like 90, 90s, 2m or 1h";
-/// What a cloud is called, for error messages.
+/// The names of the clouds, for error messages.
 pub const CLOUDS: &str = "public, usgov or china";
 
-/// `90`, `90s`, `2m`, `1h`; `0` is no time at all.
+/// Parses `90`, `90s`, `2m` or `1h`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, factor) = match text.as_bytes().last()? {
         b's' => (&text[..text.len() - 1], 1),
@@ -142,7 +205,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // 32 bits of seconds: 136 years, and no overflow wherever it is added to a clock.
+    // 32 bits of seconds are 136 years, which can be added to a clock without overflow.
     let seconds = number.parse::<u32>().ok()?.checked_mul(factor)?;
     Some(Duration::from_secs(seconds.into()))
 }
@@ -163,7 +226,7 @@ impl IdentityName {
     }
 }
 
-/// An option, else its equivalent in the environment.
+/// An option, or the variable with the same meaning.
 fn setting<T>(
     env: &Environment,
     option: Option<T>,
@@ -186,7 +249,7 @@ fn setting<T>(
     }
 }
 
-/// How lines are written: the option, else its equivalent.
+/// The format of the log: `--log-format` or `AKV_INIT_LOG_FORMAT`.
 pub fn log_format(option: Option<log::Format>, env: &Environment) -> Result<log::Format, Error> {
     let names = log::Format::NAMES;
     let format = setting(
@@ -199,7 +262,7 @@ pub fn log_format(option: Option<log::Format>, env: &Environment) -> Result<log:
     Ok(format.unwrap_or_default())
 }
 
-/// A variable that is `true` or `false`, or a number for it.
+/// A variable that is `true` or `false`, `1` or `0`; unset is `false`.
 pub fn truth(env: &Environment, name: &str) -> Result<bool, Error> {
     let parse = |text: &str| match text {
         "0" => Some(false),
@@ -209,15 +272,15 @@ pub fn truth(env: &Environment, name: &str) -> Result<bool, Error> {
     Ok(setting(env, None, name, parse, "true or false")?.unwrap_or(false))
 }
 
-/// The selector of the highest rank that has one: options, then `AKV_INIT_…`, then `AZURE_CLIENT_ID`.
-fn selector(common: &CommonOptions, env: &Environment) -> Result<Option<Selector>, Error> {
+/// The identity to select: by an option, else by `AKV_INIT_…`, else by `AZURE_CLIENT_ID`.
+fn selector(options: &CommonOptions, env: &Environment) -> Result<Option<Selector>, Error> {
     let options = [
-        common.client_id.clone().map(Selector::Client),
-        common.object_id.clone().map(Selector::Object),
-        common.resource_id.clone().map(Selector::Resource),
+        options.client_id.clone().map(Selector::Client),
+        options.object_id.clone().map(Selector::Object),
+        options.resource_id.clone().map(Selector::Resource),
     ];
     let equivalent = |name: &str| env.setting(name).map(|value| value.map(str::to_owned));
-    let twins = [
+    let variables = [
         equivalent("AKV_INIT_CLIENT_ID")?.map(Selector::Client),
         equivalent("AKV_INIT_OBJECT_ID")?.map(Selector::Object),
         equivalent("AKV_INIT_RESOURCE_ID")?.map(Selector::Resource),
@@ -229,7 +292,7 @@ fn selector(common: &CommonOptions, env: &Environment) -> Result<Option<Selector
             "--client-id, --object-id and --resource-id",
         ),
         (
-            twins,
+            variables,
             Cause::Config,
             "AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID",
         ),
@@ -239,7 +302,7 @@ fn selector(common: &CommonOptions, env: &Environment) -> Result<Option<Selector
         if given.next().is_some() {
             return Err(Error::new(
                 cause,
-                format!("of {names} only one can be given"),
+                format!("only one of {names} can be given"),
             ));
         }
         if first.is_some() {
@@ -249,8 +312,8 @@ fn selector(common: &CommonOptions, env: &Environment) -> Result<Option<Selector
     Ok(equivalent("AZURE_CLIENT_ID")?.map(Selector::Client))
 }
 
-/// Entra's host: `AZURE_AUTHORITY_HOST`, as the workload identity webhook sets it (https, perhaps with a slash at its
-/// end), else the cloud's. Asked for by those who ask Entra: a managed identity never looks at it.
+/// The host of Entra: `AZURE_AUTHORITY_HOST` (https, with or without a slash at its end), else that of the cloud. A
+/// managed identity does not need it, and works if the variable is malformed.
 pub fn authority(env: &Environment, cloud: Cloud) -> Result<Host, Error> {
     const NAME: &str = "AZURE_AUTHORITY_HOST";
     let Some(text) = env.setting(NAME)? else {
@@ -259,16 +322,21 @@ pub fn authority(env: &Environment, cloud: Cloud) -> Result<Host, Error> {
             port: 443,
         });
     };
-    let refuse = |why: &str| Error::new(Cause::Config, format!("{NAME} {why}"));
+    let malformed = || {
+        Error::new(
+            Cause::Config,
+            format!("{NAME}: expected https:// and a hostname"),
+        )
+    };
     let host = match text.split_once("://") {
         None => text,
         Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => host,
-        Some(_) => return Err(refuse("does not start with https://")),
+        Some(_) => return Err(malformed()),
     };
-    Host::parse(host.trim_end_matches('/')).map_err(|_| refuse("is not https:// and a host"))
+    Host::parse(host.trim_end_matches('/')).map_err(|_| malformed())
 }
 
-/// A cluster in another cloud needs no `--cloud`: its webhook names that cloud's authority.
+/// A cluster in another cloud needs no `--cloud`: its webhook sets `AZURE_AUTHORITY_HOST`.
 fn cloud_of_authority(env: &Environment) -> Cloud {
     let host = authority(env, Cloud::Public).ok();
     host.and_then(|host| Cloud::of_authority(&host.name))

@@ -1,18 +1,18 @@
-//! One secret of one vault, completed: nothing of it depends on a default any more.
+//! A secret in a vault, with nothing left to a default.
 
 use crate::request::host::{Host, VaultName};
 use crate::request::reference::SecretRef;
 
-/// One secret, completed: nothing of it depends on a default any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A secret in a vault, with nothing left to a default.
+#[derive(Clone, Debug)]
 pub struct SecretId {
     /// The vault.
     pub host: Host,
-    /// What an access token for the vault is asked for; none where the vault has to say it.
+    /// The resource of the access token; `None` if the vault has to name it.
     pub resource: Option<String>,
-    /// The secret's name.
+    /// The secret name.
     pub name: String,
-    /// The secret version; none is the current one.
+    /// The secret version; `None` is the current one.
     pub version: Option<String>,
 }
 
@@ -25,13 +25,22 @@ impl SecretId {
         }
     }
 
-    /// As one writes it.
-    pub fn reference(&self) -> SecretRef {
+    /// The reference to it, in full.
+    pub fn reference(&self, trim: bool) -> SecretRef {
         SecretRef {
-            vault: VaultName::Host(self.host.clone()),
+            vault: Some(VaultName::Host(self.host.clone())),
             name: self.name.clone(),
             version: self.version.clone(),
-            trim: false,
+            trim,
         }
+    }
+}
+
+/// Secret names are case-insensitive: two spellings are one secret and one request.
+impl PartialEq for SecretId {
+    fn eq(&self, other: &SecretId) -> bool {
+        self.host == other.host
+            && self.name.eq_ignore_ascii_case(&other.name)
+            && self.version == other.version
     }
 }

@@ -205,8 +205,8 @@ fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
     let outcome = run.outcome();
     let report = unfolded(&azure, report_of(&outcome, 78));
     for line in [
-        "FAILED  reference   A: malformed reference `akv://kv1/a_b`: Key Vault names cannot hold \"_\"; is it \"a-b\"?\n",
-        "FAILED  reference   B: the value looks like a reference and is none\n",
+        "FAILED  reference   A: malformed reference `akv://kv1/a_b`: a secret name cannot contain `_`\n",
+        "FAILED  reference   B: the value looks like a reference but is malformed\n",
         "ok      reference   C: akv://VAULT/missing, by the environment\n",
         "ok      secret      S: `sql-sa`, version ",
         "FAILED  secret      C: `missing` in VAULT: 404 ",
@@ -225,7 +225,7 @@ fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
     let report = report_of(&outcome, 78);
     for start in [
         "A\u{fffd}: malformed",
-        "BASH_ENV: this variable decides",
+        "BASH_ENV: a variable that controls",
         "S: malformed",
     ] {
         let line = format!("FAILED  reference   {start}");

@@ -64,8 +64,7 @@ fn help_text_names_all_variables() {
     let mut names = BTreeSet::new();
     for file in [
         "src/request/options.rs",
-        "src/request/plan/mod.rs",
-        "src/request/plan/vaults.rs",
+        "src/request/plan.rs",
         "src/azure/identity/entra.rs",
         "src/azure/identity/service_principal.rs",
         "src/azure/identity/imds.rs",

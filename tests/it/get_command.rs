@@ -217,7 +217,7 @@ fn malformed_reference_is_78_before_any_request() {
     for (word, shown, hint) in [
         ("", "``", false),
         ("akv://", "`akv://`", true),
-        ("akv://kv1/a_b", "`akv://kv1/a_b`", false),
+        ("akv://kv1/a_b", "`akv://kv1/a_b`", true),
         ("hunter2=LEAK", "`hunter2", false),
         ("http://kv1/a", "`http://kv1/a`", true),
         ("sql-sa", "`akv:///sql-sa`", true),

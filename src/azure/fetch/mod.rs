@@ -20,7 +20,8 @@ use crate::http::Http;
 use crate::log;
 use crate::request::plan::{Item, Plan, Target};
 use crate::request::secret_id::SecretId;
-use crate::secret::{Secret, Value};
+use crate::request::value::Value;
+use crate::secret::Secret;
 use crate::signals;
 
 pub use reader::{ReadError, Reader};
@@ -76,10 +77,7 @@ pub struct Fetched {
 impl Fetched {
     /// The value for a target of the plan.
     pub fn value(&self, target: &Target) -> Value<'_> {
-        Value {
-            secret: &self.values[target.item],
-            trim: target.trim,
-        }
+        Value::new(&self.values[target.item], target.trim)
     }
 
     /// The plan that was carried out.

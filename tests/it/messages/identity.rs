@@ -46,7 +46,6 @@ pub fn choice(page: &mut Page) {
     let workload = |name: &str, value: &str| Source::Workload.token(&azure, &[]).env(name, value);
     page.run(workload("AZURE_TENANT_ID", "the tenant"));
     page.run(workload("AZURE_AUTHORITY_HOST", "http://localhost"));
-    page.run(workload("AZURE_AUTHORITY_HOST", "https://localhost/x"));
     page.run(workload("AZURE_KUBERNETES_SNI_NAME", "x"));
     let proxied = |name: &str, value: &str| Source::TokenProxy.token(&azure, &[]).env(name, value);
     page.run(proxied("AZURE_KUBERNETES_TOKEN_PROXY", "localhost"));

@@ -36,11 +36,11 @@ const EVERYWHERE: &[(&str, &str, bool)] = &[
         true,
     ),
     // The name of a secret.
-    ("akv://kv1/SQL_PASSWORD", "", false),
+    ("akv://kv1/SQL_PASSWORD", "", true),
     (
         "@Microsoft.KeyVault(VaultName=kv1;SecretName=sql.sa_2)",
         APP_SERVICE,
-        false,
+        true,
     ),
     ("akv://kv1/a b", "akv://kv1/a…", false),
     ("akv://kv1/a%20b", "akv://kv1/a…", false),
@@ -129,7 +129,7 @@ const APP_SERVICE: &str = "@Microsoft.KeyVault(…";
 /// The same for references that only `--secret` accepts; elsewhere they are ordinary values.
 const OPTIONS: &[(&str, &str, bool)] = &[
     ("https://hsm1.managedhsm.azure.net/secrets/sa", "", true),
-    ("SQL_PASSWORD", "", false),
+    ("SQL_PASSWORD", "", true),
     ("", "", false),
     // A bare name with something that is not a version is usually a vault and a name.
     ("kv1/sa", "", true),
@@ -163,9 +163,9 @@ fn correction_is_named() {
     assert_rejected(
         variable("akv://kv1/SQL_PASSWORD"),
         "akv://kv1/SQL_PASSWORD",
-        false,
+        true,
     )
-    .names("SQL-PASSWORD");
+    .hint_names("SQL-PASSWORD");
     assert_rejected(option("kv1/sa"), "kv1/sa", true).hint_names("akv://kv1/sa");
     for (domain, suffix) in [
         ("azure.net", "vault.azure.net"),

@@ -1,0 +1,405 @@
+//! References to secrets and to access tokens: the only parser of them, and their canonical form.
+//!
+//! A reference names a vault, a secret and optionally a version, or a resource; it never holds a value. A malformed one
+//! is an error before any request. Names follow
+//! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
+
+use std::fmt;
+
+use crate::error::{Cause, Error};
+use crate::request::host::{VaultName, parse_vault_part, strip_prefix_ignore_case};
+
+const SCHEME: &str = "akv://";
+const TOKEN_SCHEME: &str = "entra-token:";
+const APP_SERVICE: &str = "@microsoft.keyvault(";
+
+/// What the value of a variable or a file comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A secret in a vault.
+    Secret(SecretRef),
+    /// An access token, by its resource.
+    Token(String),
+}
+
+/// A secret, as the user refers to it. Displayed as a text that parses to the same reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// The vault; `None` is the default one.
+    pub vault: Option<VaultName>,
+    /// The secret name, as written.
+    pub name: String,
+    /// The secret version; `None` is the current one.
+    pub version: Option<String>,
+    /// `?trim`: remove line ends at the end of the value.
+    pub trim: bool,
+}
+
+impl Reference {
+    /// Parses every form that the command line takes.
+    pub fn parse(text: &str) -> Result<Reference, Error> {
+        let text = text.trim();
+        let parsed = parse_full(text).unwrap_or_else(|| parse_short(text).map(Reference::Secret));
+        parsed.map_err(|error| error.context(subject(text)))
+    }
+
+    /// The reference that is the whole value of a variable, if it is one. A value that was probably meant as one is an
+    /// error: if it were passed on, its text would become the password.
+    pub fn find(name: &str, value: &str) -> Result<Option<Reference>, Error> {
+        let text = value.trim();
+        if let Some(parsed) = parse_full(text) {
+            return parsed.map(Some).map_err(|error| {
+                let error = error.context(subject(text));
+                match text.contains("$(") {
+                    true => error.hint(
+                        "Kubernetes did not expand `$(NAME)`: define NAME before this variable in `env`",
+                    ),
+                    false => error,
+                }
+            });
+        }
+        let pass_on = format!("to pass the value on unchanged, add --literal {name}");
+        let lower = value.to_ascii_lowercase();
+        if [SCHEME, TOKEN_SCHEME, APP_SERVICE]
+            .iter()
+            .any(|start| lower.contains(start))
+        {
+            let reason = "the value contains a reference, but only a whole value can be one";
+            return Err(malformed(reason).hint(format!(
+                "put the reference alone into a variable of its own; {pass_on}"
+            )));
+        }
+        // `akv:` without a path may be an image or a prefix of keys.
+        let starts = |start| strip_prefix_ignore_case(text, start);
+        let is_path = starts("akv:").is_some_and(|rest| rest.contains('/'));
+        if is_path || starts("akv//").is_some() || starts("@microsoft.keyvault").is_some() {
+            return Err(
+                malformed("the value looks like a reference but is malformed")
+                    .hint(format!("write akv://VAULT/NAME; {pass_on}")),
+            );
+        }
+        // As a whole value only: `…@azurekeyvault` also ends the user part of many a URL, password included.
+        if let Some((secret, rest)) = text.split_once("@azurekeyvault")
+            && (rest.is_empty() || rest.starts_with('?'))
+            && check_secret_name(secret).is_ok()
+        {
+            return Err(
+                malformed("`NAME@azurekeyvault` is the syntax of another tool")
+                    .hint(format!("write akv://VAULT/{secret}; {pass_on}")),
+            );
+        }
+        Ok(None)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reference::Secret(secret) => secret.fmt(f),
+            Reference::Token(resource) => write!(f, "{TOKEN_SCHEME}{resource}"),
+        }
+    }
+}
+
+impl SecretRef {
+    fn new(
+        vault: Option<VaultName>,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<SecretRef, Error> {
+        check_secret_name(name)?;
+        let is_valid = |version: &str| {
+            version.len() <= 127 && version.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        if version.is_some_and(|version| !is_valid(version)) {
+            return Err(malformed(
+                "a secret version contains only letters and digits",
+            ));
+        }
+        let (name, version) = (name.to_owned(), version.map(str::to_owned));
+        Ok(SecretRef {
+            vault,
+            name,
+            version,
+            trim: false,
+        })
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(SCHEME)?;
+        match &self.vault {
+            None => {}
+            Some(VaultName::Short(name)) => f.write_str(name)?,
+            // Without a dot or a port it would be read as a short name.
+            Some(VaultName::Host(host)) if !host.name.contains(['.', '[']) => {
+                write!(f, "{}:{}", host.name, host.port)?
+            }
+            Some(VaultName::Host(host)) => write!(f, "{host}")?,
+        }
+        write!(f, "/{}", self.name)?;
+        if let Some(version) = &self.version {
+            write!(f, "/{version}")?;
+        }
+        match self.trim {
+            true => f.write_str("?trim"),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The forms that are recognized in variables, too: `akv://…`, `@Microsoft.KeyVault(…)`, `entra-token:…`.
+fn parse_full(text: &str) -> Option<Result<Reference, Error>> {
+    if let Some(rest) = strip_prefix_ignore_case(text, SCHEME) {
+        return Some(parse_akv(rest).map(Reference::Secret));
+    }
+    if let Some(resource) = strip_prefix_ignore_case(text, TOKEN_SCHEME) {
+        return Some(check_resource(resource).map(|()| Reference::Token(resource.to_owned())));
+    }
+    strip_prefix_ignore_case(text, APP_SERVICE).map(|rest| match rest.strip_suffix(')') {
+        Some(inner) => parse_app_service(inner).map(Reference::Secret),
+        None => Err(malformed("the closing parenthesis is missing")),
+    })
+}
+
+/// The forms that only the command line takes: a URL, `NAME` and `NAME/VERSION`.
+fn parse_short(text: &str) -> Result<SecretRef, Error> {
+    if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
+        return parse_url(rest);
+    }
+    if strip_prefix_ignore_case(text, "http://").is_some() {
+        return Err(malformed("vaults are only accessed over https").hint("write https://"));
+    }
+    if text.contains("://") {
+        return Err(malformed(
+            "expected akv://, https://, entra-token: or @Microsoft.KeyVault( at the start",
+        ));
+    }
+    match text.split_once('/') {
+        None => SecretRef::new(None, text, None),
+        Some((name, version)) if is_version(version) => SecretRef::new(None, name, Some(version)),
+        Some((first, second)) => {
+            let are_names = [first, second]
+                .iter()
+                .all(|name| check_secret_name(name).is_ok());
+            let hint = are_names.then(|| format!("for a vault and a name, write akv://{text}"));
+            Err(
+                malformed("expected a version of 32 hexadecimal digits after NAME/")
+                    .maybe_hint(hint),
+            )
+        }
+    }
+}
+
+/// Checks the resource of an access token: it becomes a part of a query, a form or a command line.
+pub fn check_resource(resource: &str) -> Result<(), Error> {
+    if resource.is_empty() || resource.starts_with('-') {
+        return Err(malformed("the resource is missing")
+            .hint("write a resource such as https://database.windows.net/"));
+    }
+    if resource.ends_with("/.default") {
+        return Err(malformed("this is a scope, not a resource")
+            .hint("remove /.default, or use `akv-init token --scope`"));
+    }
+    match resource
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b":/._-".contains(&b))
+    {
+        true => Ok(()),
+        false => Err(malformed(
+            "expected a URL or the ID of an application as the resource",
+        )),
+    }
+}
+
+/// `VAULT/NAME[/VERSION][?trim]`, the part after `akv://`.
+fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
+    let (path, options) = match rest.split_once('?') {
+        Some((path, options)) => (path, Some(options)),
+        None => (rest, None),
+    };
+    let Some((vault, path)) = path.split_once('/') else {
+        return Err(malformed("the secret name is missing").hint("write akv://VAULT/NAME"));
+    };
+    let vault = match vault {
+        "" => None,
+        vault => Some(parse_vault_part(vault)?),
+    };
+    // A secret named `secrets` has a version of 32 digits. Anything else after it may be a value, and is not shown.
+    let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
+    if rest.is_some_and(|rest| !rest.is_empty() && !is_version(rest)) {
+        return Err(malformed("`secrets/` belongs only in an https:// URL")
+            .hint("write akv://VAULT/NAME or akv://VAULT/NAME/VERSION"));
+    }
+    let (name, version) = parse_path(path)?;
+    let reference = SecretRef::new(vault, name, version)?;
+    match options {
+        Some(options) if options.split('&').any(|option| option != "trim") => {
+            Err(malformed("the only option after `?` is `trim`"))
+        }
+        options => Ok(SecretRef {
+            trim: options.is_some(),
+            ..reference
+        }),
+    }
+}
+
+/// `HOST/secrets/NAME[/VERSION]`, the part after `https://`.
+fn parse_url(rest: &str) -> Result<SecretRef, Error> {
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let vault = parse_vault_part(host)?;
+    if let VaultName::Short(_) = vault {
+        return Err(malformed(
+            "expected a hostname, not the short name of a vault",
+        ));
+    }
+    let Some(path) = strip_prefix_ignore_case(path, "secrets/") else {
+        return Err(malformed("expected https://HOST/secrets/NAME[/VERSION]"));
+    };
+    let (name, version) = parse_path(path)?;
+    SecretRef::new(Some(vault), name, version)
+}
+
+/// The part between the parentheses of `@Microsoft.KeyVault(…)`
+/// (<https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#source-app-settings-from-key-vault>).
+fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
+    let (mut uri, mut vault, mut name, mut version) = (None, None, None, None);
+    for part in inner
+        .split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let Some((key, value)) = part.split_once('=') else {
+            return Err(malformed("expected KEY=VALUE pairs, separated by `;`"));
+        };
+        let slot = match key.trim().to_ascii_lowercase().as_str() {
+            "secreturi" => &mut uri,
+            "vaultname" => &mut vault,
+            "secretname" => &mut name,
+            "secretversion" => &mut version,
+            _ => {
+                return Err(malformed(
+                    "the keys are SecretUri, or VaultName, SecretName and SecretVersion",
+                ));
+            }
+        };
+        if slot.replace(value.trim()).is_some() {
+            return Err(malformed("a key was given twice"));
+        }
+    }
+    let version = version.filter(|version| !version.is_empty());
+    match (uri, vault, name) {
+        (Some(uri), None, None) if version.is_none() => {
+            match strip_prefix_ignore_case(uri, "https://") {
+                Some(rest) => parse_url(rest),
+                None => Err(malformed("SecretUri must start with https://")),
+            }
+        }
+        (None, Some(vault), Some(name)) => {
+            SecretRef::new(Some(parse_vault_part(vault)?), name, version)
+        }
+        _ => Err(malformed(
+            "expected SecretUri alone, or VaultName and SecretName",
+        )),
+    }
+}
+
+/// `NAME[/VERSION]`, optionally with a slash at the end.
+fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    match path.split_once('/') {
+        None => Ok((path, None)),
+        Some((_, version)) if version.is_empty() || version.contains('/') => Err(malformed(
+            "expected at most a version after the secret name",
+        )),
+        Some((name, version)) => Ok((name, Some(version))),
+    }
+}
+
+fn check_secret_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(malformed("the secret name is empty"));
+    }
+    if name.len() > 127 {
+        return Err(malformed("a secret name has at most 127 characters"));
+    }
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let Some(invalid) = name.chars().find(|c| !is_valid(*c)) else {
+        return Ok(());
+    };
+    let error = malformed(format!(
+        "a secret name cannot contain `{}`",
+        invalid.escape_debug()
+    ));
+    let likely = name.replace(['_', '.'], "-");
+    let hint = likely
+        .chars()
+        .all(is_valid)
+        .then(|| format!("did you mean `{likely}`?"));
+    Err(error.maybe_hint(hint))
+}
+
+fn is_version(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The subject of an error. The text is shown only as far as it looks like a reference: a connection string that starts
+/// with one may hold a password further on.
+fn subject(text: &str) -> String {
+    let scheme = [SCHEME, TOKEN_SCHEME]
+        .into_iter()
+        .find(|scheme| strip_prefix_ignore_case(text, scheme).is_some());
+    let start = scheme.map_or(0, str::len);
+    let is_foreign = |(at, c): &(usize, char)| match c {
+        // A port in the host's part is the only colon of a reference; any other may precede a password.
+        ':' => {
+            let (before, rest) = text[start..].split_at(*at);
+            let rest = rest[1..].trim_start_matches(|c: char| c.is_ascii_digit());
+            before.contains('/') || !(rest.is_empty() || rest.starts_with('/'))
+        }
+        c => !(c.is_ascii_alphanumeric() || "/._-".contains(*c)),
+    };
+    let foreign = text[start..].char_indices().find(is_foreign);
+    let end = match strip_prefix_ignore_case(text, APP_SERVICE) {
+        Some(_) => APP_SERVICE.len(),
+        None => foreign.map_or(text.len(), |(at, _)| start + at),
+    };
+    let rest = if end < text.len() { "…" } else { "" };
+    format!("malformed reference `{}{rest}`", &text[..end])
+}
+
+fn malformed(reason: impl Into<String>) -> Error {
+    Error::new(Cause::Config, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displayed_reference_parses_to_the_same_reference() {
+        for text in [
+            "sql-sa",
+            "sql-sa/0123456789abcdef0123456789abcdef",
+            "akv://prod-kv/sql-sa",
+            "akv:///sql-sa?trim",
+            "akv://prod-kv.vault.azure.net/sql-sa/1f?trim",
+            "akv://vault:443/a",
+            "akv://localhost:8443/a",
+            "akv://[::1]:8443/a",
+            "https://PROD-kv.vault.azure.net:443/secrets/sql-sa/",
+            "@Microsoft.KeyVault(VaultName=prod-kv;SecretName=sql-sa;SecretVersion=)",
+            "@Microsoft.KeyVault(SecretUri=https://prod-kv.vault.azure.net/secrets/sql-sa/1f)",
+            "entra-token:https://database.windows.net/",
+        ] {
+            let reference = Reference::parse(text).unwrap();
+            let displayed = reference.to_string();
+            assert_eq!(
+                Reference::parse(&displayed).unwrap(),
+                reference,
+                "{text} as {displayed}"
+            );
+        }
+    }
+}
