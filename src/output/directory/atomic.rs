@@ -5,29 +5,25 @@
 //! Links for new names are made before that rename and those for old names are removed after it: whenever the process
 //! ends, a name leads either to a file of the one set in force, or to nothing.
 
+use std::collections::BTreeSet;
+
+use nix::unistd::UnlinkatFlags;
+
 use super::dir::{Dir, EntryKind, TEMPORARY};
 use super::manifest;
-use super::request::WriteRequest;
+use super::request::{WriteRequest, directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::{is_below, split_path, with_parents};
+use crate::request::files::{FileName, split_path};
 
 /// The link that leads to the set of files in force.
 pub const DATA: &str = "..data";
 /// The new link, before it is renamed to [`DATA`].
 pub const DATA_TMP: &str = "..data_tmp";
 
-/// The set of files in force.
-pub struct Current {
-    /// The name of its directory.
-    pub name: String,
-    /// The directory.
-    pub data: Dir,
-}
-
-/// The set that `..data` leads to, if there is one.
-pub fn current(dir: &Dir) -> Result<Option<Current>, Error> {
+/// The name of the directory that `..data` leads to, and that directory, if there is one.
+pub fn current(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     let target = match dir.kind(DATA)? {
         None => return Ok(None),
         Some(EntryKind::Link(target)) => target,
@@ -43,16 +39,13 @@ pub fn current(dir: &Dir) -> Result<Option<Current>, Error> {
     };
     // None where another program has removed it.
     let data = dir.below(name)?;
-    Ok(data.map(|data| Current {
-        name: name.to_owned(),
-        data,
-    }))
+    Ok(data.map(|data| (name.to_owned(), data)))
 }
 
 /// Refuses a name that is not a link of this layout.
-pub fn check(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
+pub fn check(dir: &Dir, names: &[&FileName]) -> Result<(), Error> {
     current(dir)?;
-    for name in first_names(request) {
+    for name in names.iter().map(|name| name.first()) {
         match dir.kind(name)? {
             None => {}
             Some(EntryKind::Link(target)) if target == link_of(name).as_str() => {}
@@ -73,7 +66,7 @@ pub fn check(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
 /// Puts a new set in force, unless the one in force is the same.
 pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     let current = current(dir)?;
-    let names = first_names(request);
+    let names: BTreeSet<&str> = request.files.iter().map(|file| file.name.first()).collect();
     let mut missing = Vec::new();
     for name in &names {
         if dir.kind(name)?.is_none() {
@@ -82,16 +75,16 @@ pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     }
     let obsolete = obsolete_links(dir, &names)?;
     let mut transaction = Transaction::begin(dir);
-    if let Some(current) = &current
+    if let Some((name, data)) = &current
         && missing.is_empty()
         && obsolete.is_empty()
-        && is_same(&current.data, request)?
+        && is_same(data, request)?
     {
         log::debug(|| "every file is up to date".to_owned());
-        let result = update_manifest(&mut transaction, current, request);
+        let result = update_manifest(&mut transaction, name, data, request);
         return transaction.end(result);
     }
-    let before = current.as_ref().map(|current| current.name.as_str());
+    let before = current.as_ref().map(|(name, _)| name.as_str());
     let result = put_in_force(&mut transaction, dir, request, before, &missing);
     if let (Ok(()), Some(before)) = (&result, before) {
         transaction.remove_at_end(before);
@@ -99,7 +92,7 @@ pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     transaction.end(result)?;
     for name in obsolete {
         log::debug(|| format!("removed `{name}`, which is no longer named"));
-        if let Err(error) = dir.remove(&name) {
+        if let Err(error) = dir.remove(&name, UnlinkatFlags::NoRemoveDir) {
             log::warning(format!(
                 "{error}; it leads nowhere, and the next run will try again"
             ));
@@ -125,30 +118,25 @@ fn put_in_force(
 }
 
 fn fill(dir: &Dir, data: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
-    let mut made: Vec<&str> = Vec::new();
-    let create = |path: &str, content: &[u8], mode| -> Result<(), Error> {
+    let directories = directories(request.files);
+    for path in &directories {
         let (parent, name) = split_path(path);
-        data.existing(parent)?
-            .create(name, content, mode, &dir.path_of(path))
-    };
+        let parent = data.existing(parent)?;
+        parent.create_directory(name, request.mode, &dir.path_of(path))?;
+    }
     for file in request.files {
-        let (parent, _) = file.name.split();
-        for path in with_parents(parent) {
-            let (parent, name) = split_path(path);
-            if !made.contains(&path) {
-                let directory = data.existing(parent)?;
-                directory.create_directory(name, request.mode, &dir.path_of(path))?;
-                made.push(path);
-            }
-        }
-        create(file.name.as_str(), file.content, request.mode)?;
+        let (parent, name) = file.name.split();
+        let subject = dir.path_of(file.name.as_str());
+        let parent = data.existing(parent)?;
+        parent.create(name, file.content, request.mode, &subject)?;
         log::debug(|| format!("wrote `{}`", file.name));
     }
     if let Some(manifest) = request.manifest {
-        let text = manifest.to_text();
-        create(manifest::NAME, text.as_bytes(), request.manifest_mode())?;
+        let (text, subject) = (manifest.to_text(), dir.path_of(manifest::NAME));
+        let mode = request.manifest_mode();
+        data.create(manifest::NAME, text.as_bytes(), mode, &subject)?;
     }
-    for path in made {
+    for path in directories {
         data.existing(path)?.sync()?;
     }
     data.sync()
@@ -157,64 +145,47 @@ fn fill(dir: &Dir, data: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> 
 /// The files are the same; the manifest gets the time at which they were last found to be.
 fn update_manifest(
     transaction: &mut Transaction<'_>,
-    current: &Current,
+    name: &str,
+    data: &Dir,
     request: &WriteRequest<'_>,
 ) -> Result<(), Error> {
     match request.manifest {
-        None if current.data.kind(manifest::NAME)?.is_none() => Ok(()),
-        None => current.data.remove(manifest::NAME),
+        None if data.kind(manifest::NAME)?.is_none() => Ok(()),
+        None => data.remove(manifest::NAME, UnlinkatFlags::NoRemoveDir),
         Some(manifest) => {
-            let path = format!("{}/{}", current.name, manifest::NAME);
+            let path = format!("{name}/{}", manifest::NAME);
             let text = manifest.to_text();
             let staged = transaction.stage(&path, text.as_bytes(), request.manifest_mode())?;
             transaction.place(&staged, &path)?;
-            current.data.sync()
+            data.sync()
         }
     }
 }
 
+/// Whether the set in force consists of these files.
 fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
-    if !request
-        .files
-        .iter()
-        .all(|file| file.is_in(data, request.mode))
-    {
+    let mut files = request.files.iter();
+    if !files.all(|file| file.is_in(data, request.mode)) {
         return Ok(false);
     }
-    data.contains_only(|path, kind| {
-        let mut names = request.files.iter().map(|file| file.name.as_str());
-        match kind {
-            EntryKind::File => path == manifest::NAME || names.any(|name| name == path),
-            EntryKind::Directory => names.any(|name| is_below(name, path)),
-            _ => false,
-        }
-    })
+    let directories = directories(request.files);
+    let has_manifest = data.kind(manifest::NAME)? == Some(EntryKind::File);
+    let expected = request.files.len() + directories.len() + usize::from(has_manifest);
+    let mut found = data.names(|_| true)?.len();
+    for path in directories {
+        found += data.existing(path)?.names(|_| true)?.len();
+    }
+    Ok(found == expected)
 }
 
 /// Links of this layout for names that are not written any more. They are recognized by their targets, since a killed
 /// run has left no list of them.
-fn obsolete_links(dir: &Dir, names: &[&str]) -> Result<Vec<String>, Error> {
-    let obsolete = dir.names(|name| {
-        let Some(name) = name.to_str().filter(|name| !names.contains(name)) else {
-            return false;
-        };
-        matches!(dir.kind(name), Ok(Some(EntryKind::Link(target))) if target == link_of(name).as_str())
-    })?;
-    Ok(obsolete
-        .into_iter()
-        .filter_map(|name| name.into_string().ok())
-        .collect())
-}
-
-/// The names in the directory itself, each once.
-fn first_names<'a>(request: &WriteRequest<'a>) -> Vec<&'a str> {
-    let mut names = Vec::new();
-    for file in request.files {
-        if !names.contains(&file.name.first()) {
-            names.push(file.name.first());
-        }
-    }
-    names
+fn obsolete_links(dir: &Dir, names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
+    dir.names(|name| {
+        let kind = |name| dir.kind(name).ok().flatten();
+        !names.contains(name)
+            && matches!(kind(name), Some(EntryKind::Link(target)) if target == link_of(name).as_str())
+    })
 }
 
 /// Where the link of a name leads.

@@ -4,12 +4,11 @@
 //! The path is for messages only. Calls by path would look the directory up again each time, and another user of the
 //! volume could replace it by a symbolic link in between, as in CVE-2021-25741.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir as Listing;
@@ -183,17 +182,10 @@ impl Dir {
             Err(Errno::ENOTDIR | Errno::ELOOP) => Err(self.not_a_directory(path)),
             Err(errno) => {
                 // The permissions that matter are that directory's, not this one's.
-                let full = self.path_of(path);
-                let status = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW);
-                Err(match status {
-                    Ok(status) => cannot_write(&full, errno.desc()).maybe_hint(hint_for(
-                        errno,
-                        Some(status),
-                        &full,
-                        &full,
-                    )),
-                    Err(_) => self.failed_for(&full, errno),
-                })
+                let status = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+                let path = self.path_of(path);
+                let hint = hint_for(errno, status, &path, &path);
+                Err(cannot_write(&path, errno.desc()).maybe_hint(hint))
             }
         }
     }
@@ -254,7 +246,7 @@ impl Dir {
 
     /// Whether a regular file of this user has exactly these bytes and permissions. One that cannot be read has not.
     pub fn has_content(&self, name: &str, content: &[u8], mode: u32) -> bool {
-        self.read_limited(name, content.len())
+        self.read(name, content.len())
             .is_some_and(|(status, bytes)| {
                 status.st_uid == geteuid().as_raw()
                     && status.st_mode & 0o7777 == mode
@@ -262,12 +254,8 @@ impl Dir {
             })
     }
 
-    /// The bytes of a regular file, if it can be read and has at most `limit` of them.
-    pub fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
-        self.read_limited(name, limit).map(|(_, bytes)| bytes)
-    }
-
-    fn read_limited(&self, name: &str, limit: usize) -> Option<(FileStat, Vec<u8>)> {
+    /// The status and the bytes of a regular file, if it can be read and has at most `limit` of them.
+    pub fn read(&self, name: &str, limit: usize) -> Option<(FileStat, Vec<u8>)> {
         // Without O_NONBLOCK it would wait for the other end of a pipe that another user has put there.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = File::from(openat(&self.fd, name, flags, Mode::empty()).ok()?);
@@ -353,16 +341,9 @@ impl Dir {
         })
     }
 
-    /// Removes a file or a symbolic link.
-    pub fn remove(&self, name: &str) -> Result<(), Error> {
-        unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| cannot_remove(&self.path_of(name), errno))
-    }
-
-    /// Removes an empty directory.
-    pub fn remove_directory(&self, name: &str) -> Result<(), Error> {
-        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)
-            .map_err(|errno| cannot_remove(&self.path_of(name), errno))
+    /// Removes a file, a symbolic link or an empty directory.
+    pub fn remove(&self, name: &str, kind: UnlinkatFlags) -> Result<(), Error> {
+        unlinkat(&self.fd, name, kind).map_err(|errno| cannot_remove(&self.path_of(name), errno))
     }
 
     /// Syncs the directory itself to the disk.
@@ -375,8 +356,8 @@ impl Dir {
 
     /// Removes something with a temporary name: a file, or a directory of this user with all below it. Not a directory of
     /// another user, who could make this user remove one that it may not enter, by renaming it so.
-    pub fn remove_temporary(&self, name: &OsStr) -> Result<(), Error> {
-        let mut pending: Vec<OsString> = vec![name.to_owned()];
+    pub fn remove_temporary(&self, name: &str) -> Result<(), Error> {
+        let mut pending = vec![name.to_owned()];
         for _ in 0..MOST_DIRECTORIES {
             let Some(next) = pending.pop() else {
                 return Ok(());
@@ -395,7 +376,7 @@ impl Dir {
 
     /// Removes something that has no directory in it. From a directory that has, these are first moved here, under
     /// temporary names, which are added to `inner`: however deep a tree is, two descriptors are enough.
-    fn remove_or_flatten(&self, name: &OsStr, inner: &mut Vec<OsString>) -> nix::Result<()> {
+    fn remove_or_flatten(&self, name: &str, inner: &mut Vec<String>) -> nix::Result<()> {
         let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(errno @ (Errno::EISDIR | Errno::EPERM)) => errno,
@@ -417,7 +398,7 @@ impl Dir {
                 Err(Errno::EISDIR | Errno::EPERM) => {
                     let temporary = Dir::temporary_name();
                     renameat(&directory, entry.file_name(), &self.fd, temporary.as_str())?;
-                    inner.push(temporary.into());
+                    inner.push(temporary);
                 }
                 Err(errno) => return Err(errno),
             }
@@ -428,48 +409,21 @@ impl Dir {
         }
     }
 
-    /// The names in it that pass the filter: another user of the volume may have made a million others.
-    pub fn names(&self, mut filter: impl FnMut(&OsStr) -> bool) -> Result<Vec<OsString>, Error> {
+    /// The names in it that pass the filter: another user of the volume may have made a million others. Not those that are
+    /// not UTF-8.
+    pub fn names(&self, filter: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
         let mut listing =
             Listing::openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map_err(self.failed(""))?;
         let mut names = Vec::new();
         for entry in listing.iter() {
             let entry = entry.map_err(self.failed(""))?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name != "." && name != ".." && filter(name) {
-                names.push(name.to_owned());
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) if filter(name) => names.push(name.to_owned()),
+                Ok(_) => {}
             }
         }
         Ok(names)
-    }
-
-    /// Whether everything below it is expected, by its path.
-    pub fn contains_only(
-        &self,
-        is_expected: impl Fn(&str, &EntryKind) -> bool,
-    ) -> Result<bool, Error> {
-        let mut pending = vec![String::new()];
-        while let Some(path) = pending.pop() {
-            let directory = self.existing(&path)?;
-            for name in directory.names(|_| true)? {
-                let Some(name) = name.to_str() else {
-                    return Ok(false);
-                };
-                let full = match path.as_str() {
-                    "" => name.to_owned(),
-                    path => format!("{path}/{name}"),
-                };
-                match directory.kind(name)? {
-                    Some(kind) if is_expected(&full, &kind) => {
-                        if kind == EntryKind::Directory {
-                            pending.push(full);
-                        }
-                    }
-                    _ => return Ok(false),
-                }
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -44,7 +44,7 @@ fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i
     let dir = Dir::open(&options.dir)?;
     let home = match options.layout {
         Layout::Plain => dir.below("")?,
-        Layout::Atomic => atomic::current(&dir)?.map(|current| current.data),
+        Layout::Atomic => atomic::current(&dir)?.map(|(_, data)| data),
     };
     let Some(home) = home else {
         return Ok(None);

@@ -15,6 +15,7 @@ mod plain;
 mod request;
 mod transaction;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -57,17 +58,7 @@ pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<Prefligh
         log::warning(format!("{}; {MOUNT_TMPFS}", not_in_memory(&dir)));
     }
     let preflighted = PreflightedDir::of(&dir)?;
-    let files: Vec<File<'_>> = names
-        .iter()
-        .map(|name| File { name, content: b"" })
-        .collect();
-    let manifest = Manifest::default();
-    let request = WriteRequest {
-        files: &files,
-        mode: options.mode,
-        manifest: options.keep.is_some().then_some(&manifest),
-    };
-    check_targets(&dir, options.layout, &request)?;
+    check_targets(&dir, options, names)?;
     Ok(preflighted)
 }
 
@@ -108,7 +99,8 @@ pub fn write(
     }
     check_memory(&dir, options)?;
     sweep(&dir)?;
-    check_targets(&dir, options.layout, request)?;
+    let names: Vec<&FileName> = request.files.iter().map(|file| file.name).collect();
+    check_targets(&dir, options, &names)?;
     match options.layout {
         Layout::Atomic => atomic::write(&dir, request),
         Layout::Plain => plain::write(&dir, request),
@@ -144,10 +136,10 @@ pub fn install(dir: &Path) -> Result<(), Error> {
     write(&options, &preflighted, &request)
 }
 
-fn check_targets(dir: &Dir, layout: Layout, request: &WriteRequest<'_>) -> Result<(), Error> {
-    match layout {
-        Layout::Atomic => atomic::check(dir, request),
-        Layout::Plain => plain::check(dir, request),
+fn check_targets(dir: &Dir, options: &WriteOptions, names: &[&FileName]) -> Result<(), Error> {
+    match options.layout {
+        Layout::Atomic => atomic::check(dir, names),
+        Layout::Plain => plain::check(dir, names, options.keep.is_some()),
     }
 }
 
@@ -158,9 +150,8 @@ fn sweep(dir: &Dir) -> Result<(), Error> {
         _ => None,
     };
     let stale = dir.names(|name| {
-        let is_own =
-            name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) || name == atomic::DATA_TMP;
-        is_own && in_force.as_deref() != Some(name)
+        let is_own = name.starts_with(TEMPORARY) || name == atomic::DATA_TMP;
+        is_own && in_force.as_deref() != Some(OsStr::new(name))
     })?;
     for name in stale {
         if let Err(error) = dir.remove_temporary(&name) {

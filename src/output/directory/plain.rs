@@ -8,22 +8,17 @@ use nix::errno::Errno;
 use super::atomic::link_of;
 use super::dir::{Dir, EntryKind};
 use super::manifest::{self, Manifest};
-use super::request::{File, WriteRequest};
+use super::request::{File, WriteRequest, directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::with_parents;
+use crate::request::files::FileName;
 
 /// Refuses what a file cannot replace.
-pub fn check(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
-    let own = request.manifest.map(|_| ("", manifest::NAME));
+pub fn check(dir: &Dir, names: &[&FileName], has_manifest: bool) -> Result<(), Error> {
+    let own = has_manifest.then_some(("", manifest::NAME));
     let (volume, _) = dir.identity()?;
-    for (parent, name) in request
-        .files
-        .iter()
-        .map(|file| file.name.split())
-        .chain(own)
-    {
+    for (parent, name) in names.iter().map(|name| name.split()).chain(own) {
         let Some(directory) = dir.below(parent)? else {
             continue;
         };
@@ -92,15 +87,9 @@ fn replace(
         )?),
         false => None,
     };
-    let mut directories = vec![""];
-    for file in changed {
-        let (parent, _) = file.name.split();
-        transaction.make_directories(parent, request.mode)?;
-        for directory in with_parents(parent) {
-            if !directories.contains(&directory) {
-                directories.push(directory);
-            }
-        }
+    let directories = directories(changed.iter().copied());
+    for path in &directories {
+        transaction.make_directory(path, request.mode)?;
     }
 
     if set_aside {
@@ -115,6 +104,7 @@ fn replace(
     for path in directories {
         dir.existing(path)?.sync()?;
     }
+    dir.sync()?;
     if let Some(staged) = staged_manifest {
         transaction.place(&staged, manifest::NAME)?;
         dir.sync()?;

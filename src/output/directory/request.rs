@@ -1,8 +1,10 @@
 //! What is to be in a directory.
 
+use std::collections::BTreeSet;
+
 use super::dir::Dir;
 use super::manifest::Manifest;
-use crate::request::files::FileName;
+use crate::request::files::{FileName, with_parents};
 
 /// A file and its bytes.
 pub struct File<'a> {
@@ -20,6 +22,12 @@ impl File<'_> {
         let directory = dir.below(parent).ok().flatten();
         directory.is_some_and(|directory| directory.has_content(name, self.content, mode))
     }
+}
+
+/// The directories that files need, each after the one that it is in.
+pub fn directories<'a>(files: impl IntoIterator<Item = &'a File<'a>>) -> BTreeSet<&'a str> {
+    let parents = files.into_iter().map(|file| file.name.split().0);
+    parents.flat_map(with_parents).collect()
 }
 
 /// The files to write.

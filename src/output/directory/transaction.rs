@@ -1,10 +1,12 @@
 //! Changes to a directory that are rolled back if one of them fails.
 
+use nix::unistd::UnlinkatFlags;
+
 use super::dir::{Dir, EntryKind};
 use super::manifest;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::{split_path, with_parents};
+use crate::request::files::split_path;
 
 /// The steps so far.
 pub struct Transaction<'a> {
@@ -104,21 +106,19 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Makes the directories of a path, for files of this mode, where they do not exist.
-    pub fn make_directories(&mut self, path: &str, mode: u32) -> Result<(), Error> {
-        for path in with_parents(path) {
-            if self.dir.below(path)?.is_some() {
-                continue;
-            }
-            let (parent, name) = split_path(path);
-            let directory = self.dir.existing(parent)?;
-            // Under another name first, so that it never exists with fewer permissions.
-            let temporary = self.temporary_name();
-            let subject = self.dir.path_of(path);
-            self.dir.create_directory(&temporary, mode, &subject)?;
-            self.rename(&temporary, &directory, name)?;
-            self.did(path, Undo::RemoveDirectory);
+    /// Makes a directory for files of this mode, unless it exists.
+    pub fn make_directory(&mut self, path: &str, mode: u32) -> Result<(), Error> {
+        if self.dir.below(path)?.is_some() {
+            return Ok(());
         }
+        let (parent, name) = split_path(path);
+        let directory = self.dir.existing(parent)?;
+        // Under another name first, so that it never exists with fewer permissions.
+        let temporary = self.temporary_name();
+        let subject = self.dir.path_of(path);
+        self.dir.create_directory(&temporary, mode, &subject)?;
+        self.rename(&temporary, &directory, name)?;
+        self.did(path, Undo::RemoveDirectory);
         Ok(())
     }
 
@@ -168,7 +168,7 @@ impl<'a> Transaction<'a> {
         for name in &self.temporary {
             // A name may have been chosen for something that was never made.
             let exists = !matches!(self.dir.kind(name), Ok(None));
-            if exists && let Err(error) = self.dir.remove_temporary(name.as_ref()) {
+            if exists && let Err(error) = self.dir.remove_temporary(name) {
                 log::warning(format!("{error}; the next run will try again"));
             }
         }
@@ -185,16 +185,12 @@ impl<'a> Transaction<'a> {
                 Err(second) => error = error.note(format!("rolling back failed: {second}")),
             }
             self.steps.push(step);
-            let is_file = |step: &&Step| {
-                !matches!(step.undo, Undo::RemoveDirectory | Undo::RemoveTree)
-                    && !step.path.ends_with(manifest::NAME)
+            let is_file = |step: &&Step| match step.undo {
+                Undo::RemoveDirectory | Undo::RemoveTree => false,
+                _ => !step.path.ends_with(manifest::NAME),
             };
-            let written: Vec<String> = self
-                .steps
-                .iter()
-                .filter(is_file)
-                .map(|step| format!("`{}`", step.path))
-                .collect();
+            let written = self.steps.iter().filter(is_file);
+            let written: Vec<String> = written.map(|step| format!("`{}`", step.path)).collect();
             return match written.is_empty() {
                 true => error,
                 false => error.note(format!("already written: {}", written.join(", "))),
@@ -212,8 +208,8 @@ impl<'a> Transaction<'a> {
         };
         match &step.undo {
             Undo::Restore(backup) => self.dir.rename(backup, &directory, name)?,
-            Undo::Remove => directory.remove(name)?,
-            Undo::RemoveDirectory => directory.remove_directory(name)?,
+            Undo::Remove => directory.remove(name, UnlinkatFlags::NoRemoveDir)?,
+            Undo::RemoveDirectory => directory.remove(name, UnlinkatFlags::RemoveDir)?,
             Undo::RemoveTree => self.remove_at_end(name),
             Undo::Impossible => return Ok(false),
         }

@@ -1,5 +1,6 @@
 //! The loop that waits for signals, forwards them and reaps children; and the shutdown, when COMMAND has ended.
 
+use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -86,25 +87,17 @@ impl Supervisor {
 
     /// The next signal to act on. SIGCHLD only ends a wait.
     fn next_signal(&self) -> Option<i32> {
-        loop {
-            let number = os::next_signal(&self.signals)?;
-            if number != Signal::SIGCHLD as i32 {
-                return Some(number);
-            }
-        }
+        let mut signals = iter::from_fn(|| os::next_signal(&self.signals));
+        signals.find(|signal| *signal != Signal::SIGCHLD as i32)
     }
 
     /// Waits for a signal, until a deadline if there is one.
     fn wait(&self, until: Option<Instant>) {
-        let timeout = match until {
-            None => PollTimeout::NONE,
-            Some(until) => {
-                // Rounded up, not to poll with 0 ms just before the deadline.
-                let remaining =
-                    until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-                PollTimeout::try_from(remaining).unwrap_or(PollTimeout::MAX)
-            }
-        };
+        // Rounded up, not to poll with 0 ms just before the deadline.
+        let timeout = until.map_or(PollTimeout::NONE, |until| {
+            let remaining = until.saturating_duration_since(Instant::now());
+            PollTimeout::try_from(remaining + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
         let mut ready = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut ready, timeout);
     }
