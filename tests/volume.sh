@@ -84,7 +84,7 @@ no_inodes_in_memory() {
     # One remains: for the first file, or for the directory of the set.
     left=$(stat --file-system --format '%c %d' "$volume" | awk '{ print $1 - $2 + 1 }')
     mount -o "remount,nr_inodes=$left" "$volume"
-    [ "$layout" = plain ] || subject=DIR/a
+    [ "$layout" = plain ] || subject=DIR/dir
     refused "tmpfs without inodes ($now)" "cannot write \`$subject\`: No space left on device" "${room[@]}"
     mount -o remount,nr_inodes=100 "$volume"
     written "with inodes"
