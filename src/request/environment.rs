@@ -153,10 +153,10 @@ pub fn check_total(
     const INTERPRETER: usize = 256;
     let limit = (stack / 4).clamp(STRING_LIMIT as u64, 6 * 1024 * 1024);
     let strings = argv.iter().chain(environment);
-    let ours: usize = strings
+    let known: usize = strings
         .map(|string| string.as_bytes_with_nul().len() + POINTER)
         .sum();
-    let total = ours + 2 * (path.as_os_str().len() + 1) + INTERPRETER + POINTER;
+    let total = known + 2 * (path.as_os_str().len() + 1) + INTERPRETER + POINTER;
     if total as u64 <= limit {
         return Ok(());
     }

@@ -274,42 +274,40 @@ pub fn truth(env: &Environment, name: &str) -> Result<bool, Error> {
 
 /// The identity to select: by an option, else by `AKV_INIT_…`, else by `AZURE_CLIENT_ID`.
 fn selector(options: &CommonOptions, env: &Environment) -> Result<Option<Selector>, Error> {
-    let options = [
-        options.client_id.clone().map(Selector::Client),
-        options.object_id.clone().map(Selector::Object),
-        options.resource_id.clone().map(Selector::Resource),
-    ];
-    let equivalent = |name: &str| env.setting(name).map(|value| value.map(str::to_owned));
-    let variables = [
-        equivalent("AKV_INIT_CLIENT_ID")?.map(Selector::Client),
-        equivalent("AKV_INIT_OBJECT_ID")?.map(Selector::Object),
-        equivalent("AKV_INIT_RESOURCE_ID")?.map(Selector::Resource),
-    ];
-    for (rank, cause, names) in [
-        (
-            options,
-            Cause::Usage,
-            "--client-id, --object-id and --resource-id",
-        ),
-        (
-            variables,
-            Cause::Config,
-            "AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID",
-        ),
-    ] {
-        let mut given = rank.into_iter().flatten();
-        let first = given.next();
-        if given.next().is_some() {
-            return Err(Error::new(
-                cause,
-                format!("only one of {names} can be given"),
-            ));
-        }
-        if first.is_some() {
-            return Ok(first);
-        }
+    let variable = |name: &str| env.setting(name).map(|value| value.map(str::to_owned));
+    let ids = [&options.client_id, &options.object_id, &options.resource_id].map(Option::clone);
+    let names = "--client-id, --object-id and --resource-id";
+    if let Some(selector) = only_one(ids, Cause::Usage, names)? {
+        return Ok(Some(selector));
     }
-    Ok(equivalent("AZURE_CLIENT_ID")?.map(Selector::Client))
+    let ids = [
+        variable("AKV_INIT_CLIENT_ID")?,
+        variable("AKV_INIT_OBJECT_ID")?,
+        variable("AKV_INIT_RESOURCE_ID")?,
+    ];
+    let names = "AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID";
+    match only_one(ids, Cause::Config, names)? {
+        Some(selector) => Ok(Some(selector)),
+        None => Ok(variable("AZURE_CLIENT_ID")?.map(Selector::Client)),
+    }
+}
+
+/// The selector of a client id, an object id or a resource id.
+fn only_one(
+    ids: [Option<String>; 3],
+    cause: Cause,
+    names: &str,
+) -> Result<Option<Selector>, Error> {
+    match ids {
+        [None, None, None] => Ok(None),
+        [Some(id), None, None] => Ok(Some(Selector::Client(id))),
+        [None, Some(id), None] => Ok(Some(Selector::Object(id))),
+        [None, None, Some(id)] => Ok(Some(Selector::Resource(id))),
+        _ => Err(Error::new(
+            cause,
+            format!("only one of {names} can be given"),
+        )),
+    }
 }
 
 /// The host of Entra: `AZURE_AUTHORITY_HOST` (https, with or without a slash at its end), else that of the cloud. A
@@ -343,7 +341,7 @@ fn cloud_of_authority(env: &Environment) -> Cloud {
         .unwrap_or(Cloud::Public)
 }
 
-/// Variables that start with [`OWN_PREFIX`] and are not settings, each with what to say about it. Kubernetes sets some
+/// Variables that start with [`OWN_PREFIX`] and are not settings, each with the reason of a warning. Kubernetes sets some
 /// in every pod of a namespace that has a Service named `akv-init`; those are left out.
 pub fn unknown_settings(env: &Environment) -> Vec<(String, String)> {
     let names = env.variables().filter_map(|(name, _)| name.to_str());

@@ -264,45 +264,40 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
 /// The part between the parentheses of `@Microsoft.KeyVault(…)`
 /// (<https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#source-app-settings-from-key-vault>).
 fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
-    let (mut uri, mut vault, mut name, mut version) = (None, None, None, None);
-    for part in inner
+    let parts = inner
         .split(';')
         .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
-        let Some((key, value)) = part.split_once('=') else {
-            return Err(malformed("expected KEY=VALUE pairs, separated by `;`"));
-        };
-        let slot = match key.trim().to_ascii_lowercase().as_str() {
-            "secreturi" => &mut uri,
-            "vaultname" => &mut vault,
-            "secretname" => &mut name,
-            "secretversion" => &mut version,
-            _ => {
-                return Err(malformed(
-                    "the keys are SecretUri, or VaultName, SecretName and SecretVersion",
-                ));
-            }
-        };
-        if slot.replace(value.trim()).is_some() {
-            return Err(malformed("a key was given twice"));
-        }
-    }
-    let version = version.filter(|version| !version.is_empty());
-    match (uri, vault, name) {
-        (Some(uri), None, None) if version.is_none() => {
-            match strip_prefix_ignore_case(uri, "https://") {
+        .filter(|part| !part.is_empty());
+    let parts = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
+    let mut parts: Vec<(String, &str)> = parts
+        .map(|(key, value)| (key.trim().to_ascii_lowercase(), value.trim()))
+        .collect();
+    parts.retain(|(key, value)| key != "secretversion" || !value.is_empty());
+    parts.sort();
+    let parts: Vec<(&str, &str)> = parts
+        .iter()
+        .map(|(key, value)| (key.as_str(), *value))
+        .collect();
+    let (vault, name, version) = match parts[..] {
+        [("secreturi", uri)] => {
+            return match strip_prefix_ignore_case(uri, "https://") {
                 Some(rest) => parse_url(rest),
                 None => Err(malformed("SecretUri must start with https://")),
-            }
+            };
         }
-        (None, Some(vault), Some(name)) => {
-            SecretRef::new(Some(parse_vault_part(vault)?), name, version)
+        [("secretname", name), ("vaultname", vault)] => (vault, name, None),
+        [
+            ("secretname", name),
+            ("secretversion", version),
+            ("vaultname", vault),
+        ] => (vault, name, Some(version)),
+        _ => {
+            return Err(malformed(
+                "expected SecretUri, or VaultName, SecretName and SecretVersion",
+            ));
         }
-        _ => Err(malformed(
-            "expected SecretUri alone, or VaultName and SecretName",
-        )),
-    }
+    };
+    SecretRef::new(Some(parse_vault_part(vault)?), name, version)
 }
 
 /// `NAME[/VERSION]`, optionally with a slash at the end.

@@ -329,6 +329,8 @@ fn dry_run_fails_as_the_run_does() {
         let run = akv_init(["exec"]).args(dry).args(words).env("PATH", "/bin");
         run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NO_IMDS)
             .env("A", "a value")
+            // Warned of before COMMAND is found.
+            .env("AKV_INIT_TIMEOUTS", "5")
             .outcome()
     };
     let cases: [(&[&str], i32); 6] = [

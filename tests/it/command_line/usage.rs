@@ -86,6 +86,31 @@ fn unknown_option_is_rejected_without_its_value() {
 }
 
 #[test]
+fn typo_is_corrected_in_the_hint() {
+    for (words, name) in [
+        (&["exec", "--valt", "kv1", "/bin/true"][..], "`--vault`"),
+        (&["exec", "--time", "5", "/bin/true"], "`--timeout`"),
+        (&["write", "--from-evn", "/secrets"], "`--from-env`"),
+        (&["exce", "/bin/true"], "`exec`"),
+    ] {
+        akv_init(words).failure(64, "usage").hint_names(name);
+    }
+    let run = dry_run(&[]).env("AKV_INIT_TIMOUT", "5").json();
+    let warnings = run.outcome().lines_of("warning");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let message = warnings[0]["message"].as_str().unwrap();
+    assert!(message.contains("AKV_INIT_TIMEOUT"), "{message}");
+}
+
+#[test]
+fn usage_error_names_the_help_of_its_command() {
+    for command in ["exec", "write", "check", "get", "token", "install"] {
+        let failure = akv_init([command, "--bogus"]).failure(64, "usage");
+        failure.hint_names(&format!("`akv-init {command} --help`"));
+    }
+}
+
+#[test]
 fn option_without_its_value_is_rejected() {
     for (option, _) in VALUES {
         let (empty, followed) = (format!("{option}="), format!("{option}=--verbose"));
