@@ -24,7 +24,9 @@ use crate::request::{help, options};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_panic));
-    match run() {
+    let result = run();
+    signals::kill_groups();
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             report(&error);

@@ -5,6 +5,9 @@
 //! takes it all.
 
 use std::fmt::{self, Write};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +66,9 @@ const ENDING: u8 = 2;
 static PENDING: AtomicI32 = AtomicI32::new(0);
 /// Nothing is waited for any more, whatever a thread still does that was begun ahead of its time.
 static SETTLED: AtomicBool = AtomicBool::new(false);
+
+/// Process groups that end with this process; 0 is a free slot.
+static GROUPS: [AtomicI32; 16] = [const { AtomicI32::new(0) }; 16];
 
 impl Wait {
     /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
@@ -157,6 +163,44 @@ impl fmt::Display for Waiting {
     }
 }
 
+/// Starts a child in a process group of its own, which is killed when this process ends.
+pub fn spawn_group(command: &mut Command) -> io::Result<Child> {
+    let child = command.process_group(0).spawn()?;
+    replace_group(0, child.id() as i32);
+    Ok(child)
+}
+
+/// Kills a group, unless it has ended.
+pub fn kill_group(group: u32) {
+    if replace_group(group as i32, 0) {
+        os::send_signal(-(group as i32), Signal::SIGKILL as i32);
+    }
+}
+
+/// The child has ended: other processes can get its id.
+pub fn forget_group(group: u32) {
+    replace_group(group as i32, 0);
+}
+
+/// Kills the groups that have not ended, before this process ends.
+pub fn kill_groups() {
+    for slot in &GROUPS {
+        match slot.swap(0, Ordering::SeqCst) {
+            0 => {}
+            group => {
+                os::send_signal(-group, Signal::SIGKILL as i32);
+            }
+        }
+    }
+}
+
+fn replace_group(old: i32, new: i32) -> bool {
+    let order = Ordering::SeqCst;
+    GROUPS
+        .iter()
+        .any(|slot| slot.compare_exchange(old, new, order, order).is_ok())
+}
+
 /// Lets signals wait until this is dropped: for what must not be left half-done.
 pub struct Hold(());
 
@@ -217,6 +261,7 @@ extern "C" fn end_at_once(number: i32) {
     if let Some(waiting) = current().filter(|_| !SETTLED.load(Ordering::SeqCst)) {
         let _ = write!(line, ", while {waiting}");
     }
+    kill_groups();
     os::write_to_stderr(line.finish(), 0);
     os::exit_at_once(128 + number);
 }

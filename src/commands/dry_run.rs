@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::shared::announce;
-use crate::azure::identity::Source;
+use crate::azure::identity;
 use crate::error::Error;
 use crate::log;
 use crate::output::process;
@@ -46,7 +46,7 @@ pub fn write(write: &Write, env: &Environment) -> Result<(), Error> {
 fn show(plan: &Plan, env: &Environment, end: &str) -> Result<(), Error> {
     let mut text = String::new();
     if !plan.targets.is_empty() {
-        let source = Source::select(env, &plan.settings)?;
+        let source = identity::select(env, &plan.settings)?.source;
         text.push_str(&format!("identity  {}\n", source.describe()));
     }
     text.push_str(&plan.to_string());

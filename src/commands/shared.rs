@@ -1,7 +1,7 @@
 //! Steps that several commands share.
 
 use crate::azure::fetch::{self, Fetched};
-use crate::azure::identity::Source;
+use crate::azure::identity;
 use crate::error::{Cause, Error};
 use crate::http::Http;
 use crate::log;
@@ -24,7 +24,7 @@ pub fn announce(plan: &Plan) {
 /// Selects the identity and fetches everything in the plan. From here on a signal ends the process.
 pub fn fetch(plan: Plan, env: &Environment) -> Result<Fetched, Error> {
     signals::start()?;
-    let source = Source::select(env, &plan.settings)?;
+    let source = identity::select(env, &plan.settings)?.source;
     let http = Http::build(env, &plan.settings)?;
     fetch::fetch(plan, http, source)
 }

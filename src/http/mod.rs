@@ -22,4 +22,4 @@ pub use connection::LONGEST_HEADER;
 pub use random::request_id;
 pub use request::{Request, Timeouts};
 pub use response::Response;
-pub use url::{encode, is_base_url, split_url, with_query};
+pub use url::{encode, split_url, with_query};

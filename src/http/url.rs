@@ -16,7 +16,7 @@ pub fn encode(value: &str) -> String {
 }
 
 /// Whether a text is an `http://` or `https://` URL that a request can go to.
-pub fn is_base_url(text: &str) -> bool {
+fn is_base_url(text: &str) -> bool {
     let scheme = text.starts_with("http://") || text.starts_with("https://");
     scheme
         && !text.contains(['@', '?', '#', '\\'])

@@ -4,6 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Endpoint, OTHER_TENANT, TENANT};
 use crate::support::{Run, akv_init, exec};
@@ -197,16 +201,46 @@ fn token_without_expires_on_is_accepted() {
     assert_eq!(outcome.stdout_alone(), "opaque");
 }
 
-#[test]
-fn az_that_does_not_end_is_unavailable_at_the_deadline() {
-    let azure = Azure::start();
-    let fifo = azure.dir().join("never");
+/// An `az` that never ends and starts a child: a PATH with it, and the FIFO into which it writes the ids of both.
+fn az_that_hangs(azure: &Azure) -> (PathBuf, PathBuf) {
+    let fifo = azure.dir().join("started");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // It waits for a writer, and ends with the one that the test opens.
-    let path = az(&azure, &format!("read line <'{}'", fifo.display()));
-    token(&path, &["--timeout", "1"]).failure(69, "unavailable");
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).open(&fifo).unwrap();
+    let body = format!("/bin/sleep 60 &\necho $$ $! >'{}'\nwait", fifo.display());
+    (az(azure, &body), fifo)
+}
+
+/// Waits until each process has ended.
+#[track_caller]
+fn assert_ended(ids: &str) {
+    for id in ids.split_whitespace() {
+        let process = PathBuf::from(format!("/proc/{id}/stat"));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // A zombie is ended; in a container it may have no parent that waits for it.
+        while fs::read_to_string(&process).is_ok_and(|stat| !stat.contains(") Z")) {
+            assert!(Instant::now() < deadline, "process {id} has not ended");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn az_is_killed_with_its_children_at_the_deadline() {
+    let azure = Azure::start();
+    let (path, fifo) = az_that_hangs(&azure);
+    let ids = thread::spawn(move || fs::read_to_string(fifo).unwrap());
+    token(&path, &["--timeout", "2"]).failure(69, "unavailable");
+    assert_ended(&ids.join().unwrap());
+}
+
+#[test]
+fn az_is_killed_with_its_children_when_a_signal_ends_the_wait() {
+    let azure = Azure::start();
+    let (path, fifo) = az_that_hangs(&azure);
+    let run = token(&path, &[]).spawn();
+    let ids = fs::read_to_string(fifo).unwrap();
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.outcome().code, Some(143));
+    assert_ended(&ids);
 }
 
 /// The tenant becomes an argument of `az`.

@@ -66,9 +66,10 @@ fn help_text_names_all_variables() {
         "src/request/options.rs",
         "src/request/plan.rs",
         "src/azure/identity/entra.rs",
-        "src/azure/identity/service_principal.rs",
-        "src/azure/identity/imds.rs",
-        "src/azure/identity/workload.rs",
+        "src/azure/identity/credential.rs",
+        "src/azure/identity/managed_endpoints.rs",
+        "src/azure/identity/select.rs",
+        "src/azure/identity/token_proxy.rs",
         "src/http/tls.rs",
         "src/http/proxy.rs",
     ] {

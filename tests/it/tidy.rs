@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Folders whose modules still import each other in circles.
-const TANGLED: [&str; 2] = ["azure::identity", "commands::check"];
+const TANGLED: [&str; 1] = ["commands::check"];
 
 /// Each third-party crate, and the modules that may name it: a top-level one, or a path below it.
 const DOORS: [(&str, &[&str]); 9] = [
@@ -405,12 +405,10 @@ fn secrets_are_exposed_only_in_listed_files() {
     }
     let expected = [
         "src/azure/fetch/mod.rs",
-        "src/azure/identity/app_service.rs",
-        "src/azure/identity/arc.rs",
-        "src/azure/identity/claims.rs",
+        "src/azure/identity/credential.rs",
         "src/azure/identity/entra.rs",
-        "src/azure/identity/legacy.rs",
-        "src/azure/identity/service_principal.rs",
+        "src/azure/identity/managed.rs",
+        "src/azure/identity/token.rs",
         "src/azure/key_vault/client.rs",
         "src/commands/exec.rs",
         "src/commands/shared.rs",

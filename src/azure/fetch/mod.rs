@@ -87,7 +87,7 @@ impl Fetched {
 }
 
 /// Fetches every item of a plan, or none.
-pub fn fetch(plan: Plan, http: Http, source: Source) -> Result<Fetched, Error> {
+pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched, Error> {
     let job = Arc::new(Job {
         plan,
         http,

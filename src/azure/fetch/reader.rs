@@ -27,13 +27,13 @@ type TokenKey = (String, Option<String>);
 /// Reads secrets, from several threads.
 pub struct Reader {
     /// The identity.
-    pub source: Source,
+    pub source: Box<dyn Source>,
     tokens: Mutex<Vec<(TokenKey, Arc<TokenCell>)>>,
 }
 
 impl Reader {
     /// A reader without any token yet.
-    pub fn new(source: Source) -> Reader {
+    pub fn new(source: Box<dyn Source>) -> Reader {
         Reader {
             source,
             tokens: Mutex::default(),

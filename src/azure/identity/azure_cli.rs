@@ -1,110 +1,138 @@
-//! The Azure CLI's sign-in, for trying something on a laptop. Only where it is named: `--identity cli`.
+//! The Azure CLI's sign-in, for use on a laptop. Only where `--identity cli` or `AZURE_TOKEN_CREDENTIALS` names it.
 //!
-//! <https://learn.microsoft.com/cli/azure/account#az-account-get-access-token>. `az` is started directly, without a shell,
-//! and inherits the environment, so that `AZURE_CONFIG_DIR` and proxies work as they do by hand.
+//! <https://learn.microsoft.com/cli/azure/account#az-account-get-access-token>. `az` is started without a shell and
+//! inherits the environment: `AZURE_CONFIG_DIR` and proxies apply as usual. It runs in a process group of its own, which
+//! ends at the deadline and with this process.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{AccessToken, TokenRequest};
-use crate::azure::tenant::is_tenant;
+use super::entra::configured_tenant;
+use super::source::Source;
+use super::token::{AccessToken, TokenRequest, is_header_value};
 use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::Http;
+use crate::http::retry::Deadline;
 use crate::log;
+use crate::request::environment::Environment;
 use crate::secret::Secret;
-use crate::signals::Wait;
+use crate::signals::{self, Wait};
+
+/// Seconds that a token is taken to be valid where `az` does not say it.
+const SHORTEST_LIFETIME: i64 = 300;
 
 /// The source.
-#[derive(Debug)]
 pub struct AzureCli {
     tenant: Option<String>,
 }
 
 impl AzureCli {
-    /// With `AZURE_TENANT_ID`, where that is set: it becomes a word of az's command line.
-    pub fn build(tenant: Option<String>) -> Result<AzureCli, Error> {
-        if let Some(tenant) = tenant.as_deref().filter(|tenant| !is_tenant(tenant)) {
-            return Err(Error::new(
-                Cause::Config,
-                format!("AZURE_TENANT_ID: `{tenant}` is neither a GUID nor a domain"),
-            ));
-        }
+    /// Reads `AZURE_TENANT_ID`.
+    pub fn build(env: &Environment) -> Result<AzureCli, Error> {
+        let tenant = configured_tenant(env)?;
         Ok(AzureCli { tenant })
     }
 
-    pub(super) fn tenant(&self) -> Option<&str> {
-        self.tenant.as_deref()
-    }
-
-    pub(super) fn describe(&self) -> String {
-        "the Azure CLI (az account get-access-token)".to_owned()
-    }
-
-    pub(super) fn token(
-        &self,
-        _http: &Http,
-        token_request: &TokenRequest<'_>,
-    ) -> Result<AccessToken, Error> {
-        let doing = format!("getting an access token from {}", self.describe());
-        let _wait = Wait::begin(&doing, None);
+    fn run(&self, deadline: &Deadline, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         let mut command = Command::new("az");
-        command.args([
-            "account",
-            "get-access-token",
-            "--output",
-            "json",
-            "--resource",
-            token_request.resource,
-        ]);
-        if let Some(tenant) = token_request.tenant.or(self.tenant.as_deref()) {
+        command
+            .args(["account", "get-access-token", "--output", "json"])
+            .args(["--resource", request.resource])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(tenant) = request.tenant.or(self.tenant.as_deref()) {
             command.args(["--tenant", tenant]);
         }
-        let output = command.stdin(Stdio::null()).output().map_err(|error| {
-            let hint = "install the Azure CLI, or choose another --identity".to_owned();
+        let not_started = |error: io::Error| {
+            let hint = "install the Azure CLI, or use another --identity".to_owned();
             Error::new(Cause::Config, format!("starting az: {error}"))
                 .maybe_hint((error.kind() == io::ErrorKind::NotFound).then_some(hint))
-                .context(doing.as_str())
-        })?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = log::excerpt(said.trim_start().trim_start_matches("ERROR: "), &[]);
-            let message = match said.trim_end_matches('.') {
-                "" => match (output.status.code(), output.status.signal()) {
-                    (Some(code), _) => format!("az ended with exit code {code}"),
-                    (None, signal) => {
-                        format!("az was ended by signal {}", signal.unwrap_or_default())
-                    }
-                },
-                said => said.to_owned(),
-            };
-            return Err(Error::new(Cause::Denied, message)
-                .hint("sign in by az login; az account show says whose sign-in there is")
-                .context(doing.as_str()));
+        };
+        let child = signals::spawn_group(&mut command).map_err(not_started)?;
+        let output = wait(child, deadline).map_err(not_started)?;
+        if output.status.success() {
+            return read(&output.stdout)
+                .ok_or_else(|| Error::new(Cause::Protocol, "az printed no access token"));
         }
-        read(&output.stdout).ok_or_else(|| {
-            Error::new(Cause::Protocol, "az printed no access token").context(doing.as_str())
-        })
+        if deadline.remaining().is_some_and(|left| left.is_zero()) {
+            let reason = "az did not end before the deadline";
+            return Err(Error::new(Cause::Unavailable, reason));
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let text = log::excerpt(text.trim_start().trim_start_matches("ERROR: "), &[]);
+        let reason = match (text.trim_end_matches('.'), output.status.code()) {
+            ("", Some(code)) => format!("az ended with exit code {code}"),
+            ("", None) => {
+                let signal = output.status.signal().unwrap_or_default();
+                format!("az was killed by signal {signal}")
+            }
+            (text, _) => text.to_owned(),
+        };
+        Err(Error::new(Cause::Denied, reason)
+            .hint("sign in with az login; az account show prints the current sign-in"))
     }
 }
 
-/// `accessToken` and `expires_on`, which az has since 2.54. Before, there is only `expiresOn` in local time: then the
-/// token is taken to be good for five minutes, which is more than we need.
+impl Source for AzureCli {
+    fn describe(&self) -> String {
+        "the Azure CLI (az account get-access-token)".to_owned()
+    }
+
+    fn token(&self, http: &Http, token_request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        let doing = format!("getting an access token from {}", self.describe());
+        let _wait = Wait::begin(&doing, None);
+        self.run(&http.deadline, token_request)
+            .map_err(|error| error.context(doing))
+    }
+
+    fn is_other_tenant(&self, tenant: &str) -> bool {
+        !matches!(&self.tenant, Some(own) if own.eq_ignore_ascii_case(tenant))
+    }
+}
+
+/// Waits for the end of `az`, and kills its process group at the deadline.
+fn wait(child: Child, deadline: &Deadline) -> io::Result<Output> {
+    let group = child.id();
+    let (ended, timer) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        // Without a thread, the group is killed when this process ends.
+        let _ = thread::Builder::new().spawn_scoped(scope, move || {
+            loop {
+                // Another thread can move the deadline.
+                let left = deadline.remaining().unwrap_or(Duration::MAX);
+                match timer.recv_timeout(left) {
+                    Err(RecvTimeoutError::Timeout) if left.is_zero() => {
+                        return signals::kill_group(group);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    _ => return,
+                }
+            }
+        });
+        let output = child.wait_with_output();
+        signals::forget_group(group);
+        drop(ended);
+        output
+    })
+}
+
+/// `accessToken` and `expires_on`. `az` before 2.54 has only `expiresOn`, in local time.
 fn read(stdout: &[u8]) -> Option<AccessToken> {
     let mut body: Value = serde_json::from_slice(stdout).ok()?;
-    let Some(Value::String(token)) = body.get_mut("accessToken").map(Value::take) else {
-        return None;
-    };
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return None;
+    let expires_on = body["expires_on"].as_i64();
+    match body.get_mut("accessToken")?.take() {
+        Value::String(token) if is_header_value(&token) => Some(AccessToken {
+            token: Secret::new(token),
+            expires_on: expires_on.unwrap_or_else(|| date::now() + SHORTEST_LIFETIME),
+        }),
+        _ => None,
     }
-    Some(AccessToken {
-        token: Secret::new(token),
-        expires_on: body["expires_on"]
-            .as_i64()
-            .unwrap_or_else(|| date::now() + 300),
-    })
 }

@@ -13,7 +13,7 @@ mod tokens;
 
 use std::time::Duration;
 
-use crate::azure::identity::Source;
+use crate::azure::identity::{self, Selection};
 use crate::error::Error;
 use crate::http::Http;
 use crate::log;
@@ -96,8 +96,8 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
     if plan.targets.is_empty() {
         return;
     }
-    let source = match Source::select(env, &plan.settings) {
-        Ok(source) => source,
+    let selection = match identity::select(env, &plan.settings) {
+        Ok(selection) => selection,
         Err(error) => {
             let complete = "set what is missing, or name the identity that is meant: --identity";
             report
@@ -106,14 +106,11 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
             return;
         }
     };
-    let http = match identity(&source, env, &plan, report) {
-        Ok(()) => Http::build(env, &plan.settings),
-        Err(error) => Err(error),
-    };
-    match http {
+    report.links.push(selected(&selection));
+    match Http::build(env, &plan.settings) {
         Ok(http) => {
             let within = check.exec.common.timeout.filter(|time| !time.is_zero());
-            let links = network::look(plan, http, source, within.unwrap_or(PATIENCE));
+            let links = network::look(plan, http, selection.source, within.unwrap_or(PATIENCE));
             report.links.extend(links);
         }
         Err(error) => report.links.push(Link::failed("trust", "", &error)),
@@ -166,24 +163,17 @@ fn command(check: &Check, env: &Environment) -> Link {
     }
 }
 
-/// Which identity, and why that one.
-fn identity(
-    source: &Source,
-    env: &Environment,
-    plan: &Plan,
-    report: &mut Report,
-) -> Result<(), Error> {
-    let choice = source.choice(env, &plan.settings)?;
-    let described = source.describe();
-    let text = format!("{described}, since {}", choice.because);
+/// The identity, and the reason for it.
+fn selected(selection: &Selection) -> Link {
+    let described = selection.source.describe();
+    let text = format!("{described}, since {}", selection.because);
     let mut link = Link::good("identity", "", text)
         .fact("source", described)
-        .fact("because", choice.because);
-    if !choice.ignored.is_empty() {
-        let ignored = choice.ignored.join(", ");
+        .fact("because", selection.because.as_str());
+    if !selection.ignored.is_empty() {
+        let ignored = selection.ignored.join(", ");
         link.text = format!("{}; set and not used: {ignored}", link.text);
         link = link.fact("ignored", ignored);
     }
-    report.links.push(link);
-    Ok(())
+    link
 }

@@ -59,7 +59,7 @@ struct Vault {
 }
 
 /// Looks at all of them, within a time.
-pub fn look(plan: Plan, http: Http, source: Source, within: Duration) -> Vec<Link> {
+pub fn look(plan: Plan, http: Http, source: Box<dyn Source>, within: Duration) -> Vec<Link> {
     let deadline = Instant::now() + within;
     let job = Arc::new(Job {
         plan,

@@ -139,4 +139,7 @@ pub fn azure_cli(page: &mut Page) {
         );
         page.run(token(&directory));
     }
+    let directory = scratch.directory("hangs");
+    scratch.file("hangs/az", b"#!/bin/sh\n/bin/sleep 60\n", 0o755);
+    page.run(token(&directory).args(["--timeout=1"]));
 }

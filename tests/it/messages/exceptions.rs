@@ -80,7 +80,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "it takes 15 s, or 30, or minutes",
         &[
-            "aad-pod-identity, where it is in use, may still be assigning the identity: up to 100 s",
+            "aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
             "another process has held its lock (flock) for 30 s",
             "is another akv-init stopped while it writes there?",
             "no response in time",

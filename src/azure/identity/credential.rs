@@ -1,0 +1,199 @@
+//! What proves to Entra that a request is from an application or from a workload identity.
+//!
+//! A credential is read for each attempt, since its file can be replaced meanwhile. A relative path is a file in
+//! `$CREDENTIALS_DIRECTORY`, if it exists there (<https://systemd.io/CREDENTIALS/>).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::assertion;
+use super::token::jwt_payload;
+use crate::date;
+use crate::error::Error;
+use crate::http::error::AttemptError;
+use crate::http::retry::ErrorKind;
+use crate::log;
+use crate::request::environment::Environment;
+use crate::secret::Secret;
+
+/// The path of the service account token.
+pub const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+/// A service principal's secret.
+pub const SECRET: &str = "AZURE_CLIENT_SECRET";
+/// The path of a file with the secret.
+pub const SECRET_FILE: &str = "AZURE_CLIENT_SECRET_FILE";
+/// The path of a PEM file with a certificate and its key.
+pub const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+
+/// A credential and where it is read.
+pub enum Credential {
+    /// A service principal's certificate.
+    Certificate {
+        path: PathBuf,
+        /// For applications that trust an issuer and a subject name.
+        send_chain: bool,
+    },
+    /// A service principal's secret.
+    Secret(Secret),
+    /// A file with that secret.
+    SecretFile(PathBuf),
+    /// A file with the service account token of a pod.
+    TokenFile(PathBuf),
+}
+
+impl Credential {
+    /// The service account token, if the environment has its path.
+    pub fn workload_identity(env: &Environment) -> Option<Credential> {
+        let path = env.get(TOKEN_FILE).filter(|path| !path.is_empty())?;
+        Some(Credential::TokenFile(PathBuf::from(path)))
+    }
+
+    /// The first credential of a service principal that the environment has.
+    pub fn service_principal(env: &Environment) -> Result<Option<Credential>, Error> {
+        Ok(if let Some(secret) = env.setting(SECRET)? {
+            Some(Credential::Secret(Secret::new(secret.to_owned())))
+        } else if let Some(path) = env.setting(SECRET_FILE)? {
+            Some(Credential::SecretFile(credential_path(env, path)))
+        } else if let Some(path) = env.setting(CERTIFICATE)? {
+            let send_chain = env.setting("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?;
+            Some(Credential::Certificate {
+                path: credential_path(env, path),
+                send_chain: send_chain
+                    .is_some_and(|send| send == "1" || send.eq_ignore_ascii_case("true")),
+            })
+        } else {
+            None
+        })
+    }
+
+    /// For messages, with the client id behind it.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Credential::Certificate { .. } => "service principal with a certificate,",
+            Credential::Secret(_) | Credential::SecretFile(_) => "service principal with a secret,",
+            Credential::TokenFile(_) => "workload identity with",
+        }
+    }
+
+    /// The form's parameter for it, percent-encoded.
+    pub fn parameter(&self) -> &'static str {
+        match self {
+            Credential::Secret(_) | Credential::SecretFile(_) => "client_secret",
+            Credential::Certificate { .. } | Credential::TokenFile(_) => {
+                "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer\
+                 &client_assertion"
+            }
+        }
+    }
+
+    /// Its value for one request. `audience` is the URL of the token endpoint.
+    pub fn read(&self, client_id: &str, audience: &str) -> Result<Secret, AttemptError> {
+        match self {
+            Credential::Secret(secret) => Ok(Secret::new(secret.expose().to_owned())),
+            Credential::SecretFile(path) => {
+                let unusable = |why: &str| unusable(SECRET_FILE, path, why);
+                let text = String::from_utf8(read(SECRET_FILE, path)?)
+                    .map_err(|_| unusable("it is not UTF-8"))?;
+                match text.trim_end_matches(['\r', '\n']) {
+                    "" => Err(unusable("it is empty")),
+                    secret => Ok(Secret::new(secret.to_owned())),
+                }
+            }
+            Credential::Certificate { path, send_chain } => {
+                let pem = read(CERTIFICATE, path)?;
+                assertion::sign(&pem, path, client_id, audience, *send_chain).map_err(|problem| {
+                    unusable(CERTIFICATE, path, problem.reason)
+                        .map(|error| error.maybe_hint(problem.hint))
+                })
+            }
+            Credential::TokenFile(path) => read_token_file(path),
+        }
+    }
+
+    /// The hint where Entra rejects what was sent.
+    pub fn hint(&self, kind: ErrorKind, client_id: &str, sent: &Secret) -> Option<String> {
+        let claims = || federated_claims(sent).unwrap_or("no claims: it is not a JWT".to_owned());
+        match (kind, self) {
+            (ErrorKind::FederationMismatch, Credential::TokenFile(_)) => Some(format!(
+                "compare the federated credential of client id {client_id} with the token file, which has {}",
+                claims()
+            )),
+            (ErrorKind::AssertionExpired, Credential::TokenFile(_)) => Some(format!(
+                "is the token file stale, or is a clock wrong? The file has {}",
+                claims()
+            )),
+            (ErrorKind::AssertionExpired, _) => Some(format!(
+                "check this machine's clock: it is at {}",
+                date::format(date::now())
+            )),
+            (ErrorKind::CredentialRefused, Credential::Certificate { .. }) => Some(
+                "is the certificate registered for the application, and has it not expired?".to_owned(),
+            ),
+            (ErrorKind::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
+                Some(
+                    "is it the client secret's value, not its id, and has it not expired? Compare az ad app credential \
+                     list"
+                        .to_owned(),
+                )
+            }
+            _ => None,
+        }
+    }
+}
+
+fn credential_path(env: &Environment, path: &str) -> PathBuf {
+    let directory = env.get("CREDENTIALS_DIRECTORY");
+    directory
+        .filter(|_| Path::new(path).is_relative())
+        .map(|directory| Path::new(directory).join(path))
+        .filter(|credential| credential.exists())
+        .unwrap_or_else(|| PathBuf::from(path))
+}
+
+fn read(setting: &str, path: &Path) -> Result<Vec<u8>, AttemptError> {
+    fs::read(path).map_err(|error| unusable(setting, path, &error.to_string()))
+}
+
+fn unusable(setting: &str, path: &Path, why: &str) -> AttemptError {
+    AttemptError::new(
+        ErrorKind::InvalidSettings,
+        format!("{setting}: `{}`: {why}", path.display()),
+    )
+}
+
+/// The whole file but for white space at its ends, which no JWT has.
+fn read_token_file(path: &Path) -> Result<Secret, AttemptError> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Err(unusable(TOKEN_FILE, path, "it is empty").hint(
+            "is it the projected token? The kubelet writes that before the container starts",
+        )),
+        Ok(text) => Ok(Secret::new(text.trim().to_owned())),
+        Err(error) => Err(unusable(TOKEN_FILE, path, &error.to_string()).hint(match error.kind() {
+            io::ErrorKind::NotFound => {
+                "is the pod labelled azure.workload.identity/use: \"true\", and this container not skipped?"
+            }
+            _ => "check fsGroup and runAsUser: this user must be able to read the projected token",
+        })),
+    }
+}
+
+/// The claims that a federated credential is compared with, none of them secret; none if it is not a JWT.
+fn federated_claims(assertion: &Secret) -> Option<String> {
+    let claims = jwt_payload(assertion)?;
+    let claim = |name: &str| match &claims[name] {
+        Value::String(text) => log::excerpt(text, &[]),
+        Value::Array(list) => {
+            let texts = list.iter().filter_map(Value::as_str);
+            let texts: Vec<String> = texts.map(|text| log::excerpt(text, &[])).collect();
+            texts.join(" ")
+        }
+        _ => "none".to_owned(),
+    };
+    let (issuer, subject, audience) = (claim("iss"), claim("sub"), claim("aud"));
+    Some(format!(
+        "issuer {issuer}, subject {subject}, audience {audience}"
+    ))
+}

@@ -1,0 +1,261 @@
+//! The table of managed identity endpoints, and what their responses mean.
+
+use std::time::Duration;
+
+use super::arc;
+use super::managed::{Authentication, Endpoint, Refusal};
+use super::token::resource_hint;
+use crate::http::Timeouts;
+use crate::http::retry::ErrorKind;
+
+/// App Service, Functions and Container Apps
+/// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>). In Container Apps
+/// it is a sidecar, which is often not up yet when the container starts.
+pub const APP_SERVICE: Endpoint = Endpoint {
+    name: "the platform's identity endpoint",
+    url_variable: "IDENTITY_ENDPOINT",
+    default_url: "",
+    path: None,
+    api_version: Some("2019-08-01"),
+    authentication: Authentication::Header {
+        name: "X-IDENTITY-HEADER",
+        variable: "IDENTITY_HEADER",
+    },
+    takes_request_id: false,
+    selectors: [Some("client_id"), Some("principal_id"), Some("mi_res_id")],
+    default_client_id: None,
+    timeouts: timeouts(2, 10),
+    success: 200..=200,
+    classify: app_service_error,
+    unreachable: Some(
+        "the platform's identity endpoint did not come up; in Container Apps init containers have one only in the \
+         Consumption workload profile (not in Dedicated ones, nor in Consumption-only environments), and there only if \
+         the identity's lifecycle includes Init",
+    ),
+    slow_in_pod: None,
+};
+
+/// Azure Arc: a machine outside Azure whose agent has a managed identity
+/// (<https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>).
+pub const ARC: Endpoint = Endpoint {
+    name: "Azure Arc",
+    url_variable: "IDENTITY_ENDPOINT",
+    default_url: "http://127.0.0.1:40342/metadata/identity/oauth2/token",
+    path: None,
+    api_version: Some("2020-06-01"),
+    authentication: Authentication::KeyFile,
+    takes_request_id: false,
+    selectors: IMDS.selectors,
+    default_client_id: None,
+    timeouts: timeouts(2, 15),
+    success: 200..=200,
+    classify: arc_error,
+    unreachable: Some(
+        "nothing listens at {base}: is the Azure Arc agent's service himds running, and does this container share the \
+         host's network?",
+    ),
+    slow_in_pod: None,
+};
+
+/// Azure ML, and App Service of 2017
+/// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>).
+pub const MACHINE_LEARNING: Endpoint = Endpoint {
+    name: "the MSI endpoint",
+    url_variable: "MSI_ENDPOINT",
+    default_url: "",
+    path: None,
+    api_version: Some("2017-09-01"),
+    authentication: Authentication::Header {
+        name: "secret",
+        variable: "MSI_SECRET",
+    },
+    takes_request_id: false,
+    selectors: [Some("clientid"), None, None],
+    default_client_id: Some("DEFAULT_IDENTITY_CLIENT_ID"),
+    timeouts: timeouts(2, 10),
+    success: 200..=200,
+    classify: msi_error,
+    unreachable: None,
+    slow_in_pod: None,
+};
+
+/// Cloud Shell, whose tokens are the signed-in user's.
+pub const CLOUD_SHELL: Endpoint = Endpoint {
+    name: "Cloud Shell",
+    api_version: None,
+    authentication: Authentication::Metadata,
+    selectors: [None, None, None],
+    default_client_id: None,
+    ..MACHINE_LEARNING
+};
+
+/// IMDS: virtual machines, scale sets, nodes, Container Instances; and NMI in its place, in clusters with
+/// aad-pod-identity (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
+/// It is not probed: that would only delay containers that start before their endpoint.
+pub const IMDS: Endpoint = Endpoint {
+    name: "IMDS",
+    url_variable: "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    // Link-local: it never leaves the host.
+    default_url: "http://169.254.169.254",
+    path: Some("/metadata/identity/oauth2/token"),
+    // The version of all current SDKs but one.
+    api_version: Some("2018-02-01"),
+    authentication: Authentication::Metadata,
+    takes_request_id: true,
+    selectors: [Some("client_id"), Some("object_id"), Some("msi_res_id")],
+    // NMI holds a request for up to 100 s while it assigns the identity. A new request finds the identity at once, so a
+    // shorter timeout costs no time.
+    default_client_id: None,
+    timeouts: timeouts(3, 15),
+    success: 200..=202,
+    classify: imds_error,
+    unreachable: Some(
+        "this container is not on Azure, or a network policy blocks {base}, or it is an init container where those have \
+         no identity (Container Instances; Container Apps outside the Consumption workload profile)",
+    ),
+    slow_in_pod: Some(
+        "aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
+    ),
+};
+
+const fn timeouts(connect: u64, response: u64) -> Timeouts {
+    Timeouts {
+        connect: Duration::from_secs(connect),
+        response: Duration::from_secs(response),
+    }
+}
+
+fn hint(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// The statuses that mean the same everywhere.
+fn common_error(status: u16) -> (ErrorKind, Option<String>) {
+    let kind = match status {
+        429 => ErrorKind::Throttled,
+        408 | 500..=599 => ErrorKind::ServerError,
+        _ => ErrorKind::UnexpectedResponse,
+    };
+    (kind, None)
+}
+
+fn app_service_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+    match refusal.status {
+        400 if refusal.is_selected => (
+            ErrorKind::IdentityNotFound,
+            hint(
+                "is this identity assigned to the app? In Container Apps its lifecycle can exclude init containers",
+            ),
+        ),
+        400 => (
+            ErrorKind::IdentityNotFound,
+            hint(
+                "is an identity assigned to the app? If all are user-assigned, select one with --client-id",
+            ),
+        ),
+        401 | 403 => (
+            ErrorKind::CredentialRefused,
+            hint(
+                "IDENTITY_HEADER is not the platform's current value: restart the app, and do not set it or \
+                 IDENTITY_ENDPOINT yourself",
+            ),
+        ),
+        404 | 410 => (ErrorKind::ServerError, None),
+        500 => (
+            ErrorKind::MaybeBadResource,
+            Some(format!(
+                "this often means that {}",
+                resource_hint(refusal.resource)
+            )),
+        ),
+        status => common_error(status),
+    }
+}
+
+fn arc_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+    match refusal.status {
+        400 | 404 if !refusal.code.is_empty() => {
+            (ErrorKind::IdentityNotFound, hint(arc::OWN_IDENTITY))
+        }
+        401 | 403 => (ErrorKind::CredentialRefused, None),
+        404 | 410 => (ErrorKind::EndpointUpdating, None),
+        status => common_error(status),
+    }
+}
+
+fn msi_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+    match refusal.status {
+        400 => (ErrorKind::IdentityNotFound, None),
+        401 | 403 => (ErrorKind::CredentialRefused, None),
+        500 => (ErrorKind::MaybeBadResource, None),
+        status => common_error(status),
+    }
+}
+
+/// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>.
+/// NMI sends plain text where IMDS sends JSON.
+fn imds_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+    let Refusal { code, text, .. } = refusal;
+    match refusal.status {
+        403 if code.contains("unreachable") || text.contains("unreachable") => (
+            ErrorKind::NotOnAzure,
+            hint("Docker Desktop responds in place of IMDS: this machine has no managed identity"),
+        ),
+        403 | 404
+            if !refusal.is_json
+                && ["pod", "token", "identit"]
+                    .iter()
+                    .any(|word| text.contains(word)) =>
+        {
+            (
+                ErrorKind::IdentityNotYetAssigned,
+                hint(
+                    "the response is from aad-pod-identity: check the aadpodidbinding label, the AzureIdentityBinding and \
+                 NMI's logs; a client id must match the AzureIdentity's, case included",
+                ),
+            )
+        }
+        403 if !refusal.is_json => (ErrorKind::IdentityNotYetAssigned, None),
+        404 | 410 => (ErrorKind::EndpointUpdating, None),
+        400 if text.contains("Multiple user assigned identities") => (
+            ErrorKind::IdentityNotFound,
+            hint("select one with --client-id or AKV_INIT_CLIENT_ID"),
+        ),
+        400 if text.contains("Identity not found") => {
+            let assign = match refusal.is_selected {
+                true => {
+                    "assign this user-assigned identity to the machine, or select an assigned one"
+                }
+                false => {
+                    "give this machine a system-assigned identity, or assign a user-assigned one"
+                }
+            };
+            let pod = match refusal.is_pod {
+                true => {
+                    "; a pod's own identity is workload identity: label azure.workload.identity/use: \"true\""
+                }
+                false => "",
+            };
+            (ErrorKind::IdentityNotFound, Some(format!("{assign}{pod}")))
+        }
+        400 if text.contains("client_id parameter") => (
+            ErrorKind::IdentityNotFound,
+            hint(
+                "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
+            ),
+        ),
+        400 | 401 if *code == "invalid_resource" || *code == "unknown_source" => (
+            ErrorKind::InvalidSettings,
+            Some(resource_hint(refusal.resource)),
+        ),
+        400 if text.contains("api-version") => (ErrorKind::UnexpectedResponse, None),
+        400 if text.contains("metadata header") => (
+            ErrorKind::UnexpectedResponse,
+            hint(
+                "check proxies and service meshes between here and IMDS: one of them removes headers",
+            ),
+        ),
+        400 | 401 if refusal.is_json => (ErrorKind::IdentityNotFound, None),
+        status => common_error(status),
+    }
+}

@@ -1,0 +1,182 @@
+//! Which source the environment names, and why.
+
+use std::path::Path;
+
+use super::arc;
+use super::azure_cli::AzureCli;
+use super::credential;
+use super::entra::Entra;
+use super::managed::{Endpoint, ManagedIdentity};
+use super::managed_endpoints::{APP_SERVICE, ARC, CLOUD_SHELL, IMDS, MACHINE_LEARNING};
+use super::source::Source;
+use crate::error::{Cause, Error};
+use crate::request::environment::Environment;
+use crate::request::options::{IdentityName, Settings};
+
+const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+
+/// The variables that select a source.
+type Variables = &'static [&'static str];
+const WORKLOAD: Variables = &[credential::TOKEN_FILE];
+const PRINCIPAL: Variables = &[
+    credential::SECRET,
+    credential::SECRET_FILE,
+    credential::CERTIFICATE,
+];
+const PLATFORM: Variables = &["IDENTITY_ENDPOINT", "IDENTITY_HEADER"];
+const MSI: Variables = &["MSI_ENDPOINT", "MSI_SECRET"];
+const AGENT: Variables = &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"];
+const METADATA: Variables = &["AZURE_POD_IDENTITY_AUTHORITY_HOST"];
+
+/// The source of access tokens.
+pub struct Selection {
+    /// The source.
+    pub source: Box<dyn Source>,
+    /// The reason: "IDENTITY_ENDPOINT and IDENTITY_HEADER are set".
+    pub because: String,
+    /// Variables that are set and select another source.
+    pub ignored: Vec<&'static str>,
+}
+
+/// Selects the source, or says why there is none. Makes no request.
+pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error> {
+    let (named, by) = match settings.identity {
+        Some(name) => (Some(name), "--identity or AKV_INIT_IDENTITY"),
+        None => (token_credentials(env)?, TOKEN_CREDENTIALS),
+    };
+    let implied = match named {
+        Some(name) => name,
+        None if !set(env, WORKLOAD)?.is_empty() => IdentityName::Workload,
+        None if !set(env, PRINCIPAL)?.is_empty() => IdentityName::Principal,
+        None => IdentityName::Managed,
+    };
+    let mut because = None;
+    let (source, variables): (Box<dyn Source>, Variables) = match implied {
+        IdentityName::Cli => (Box::new(AzureCli::build(env)?), &[]),
+        IdentityName::Managed => {
+            let (endpoint, variables) = managed_endpoint(env)?;
+            if variables == METADATA {
+                because = Some("no variable names another".to_owned());
+                require_own_identity(env, settings, named)?;
+            }
+            if variables == AGENT && set(env, AGENT)?.is_empty() {
+                because = Some(format!("{} is there", arc::AGENT));
+            }
+            let selector = settings.selector.clone();
+            let source = ManagedIdentity::build(endpoint, env, selector)?;
+            (Box::new(source), variables)
+        }
+        IdentityName::Principal => {
+            let source = Entra::service_principal(env, settings)?;
+            (Box::new(source), PRINCIPAL)
+        }
+        IdentityName::Workload => {
+            let source = Entra::workload_identity(env, settings)?;
+            (Box::new(source), WORKLOAD)
+        }
+    };
+    let used = set(env, variables)?;
+    let because = match (named, because) {
+        (Some(_), _) => format!("{by} names it"),
+        (None, Some(because)) => because,
+        (None, None) => {
+            let are = if used.len() == 1 { "is" } else { "are" };
+            format!("{} {are} set", used.join(" and "))
+        }
+    };
+    let mut ignored = Vec::new();
+    for variables in [WORKLOAD, PRINCIPAL, PLATFORM, MSI, AGENT, METADATA] {
+        for name in set(env, variables)? {
+            if !used.contains(&name) && !ignored.contains(&name) {
+                ignored.push(name);
+            }
+        }
+    }
+    Ok(Selection {
+        source,
+        because,
+        ignored,
+    })
+}
+
+/// The endpoint of the managed identity, and the variables that select it.
+fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables), Error> {
+    let is_set = |name: &str| env.setting(name).map(|value| value.is_some());
+    let has_endpoint = is_set("IDENTITY_ENDPOINT")?;
+    if has_endpoint && is_set("IDENTITY_HEADER")? {
+        if is_set("IDENTITY_SERVER_THUMBPRINT")? {
+            return Err(Error::new(
+                Cause::Config,
+                "the environment has the managed identity of Service Fabric (IDENTITY_SERVER_THUMBPRINT), which is not \
+                 supported",
+            )
+            .hint("select another identity with --identity, or unset the three IDENTITY_ variables"));
+        }
+        return Ok((&APP_SERVICE, PLATFORM));
+    }
+    if is_set("MSI_ENDPOINT")? {
+        return Ok(match is_set("MSI_SECRET")? {
+            true => (&MACHINE_LEARNING, MSI),
+            false => (&CLOUD_SHELL, MSI),
+        });
+    }
+    if has_endpoint && is_set("IMDS_ENDPOINT")? || Path::new(arc::AGENT).exists() {
+        return Ok((&ARC, AGENT));
+    }
+    Ok((&IMDS, METADATA))
+}
+
+/// All pods of a node share its identities: a pod uses one only if the user names it.
+fn require_own_identity(
+    env: &Environment,
+    settings: &Settings,
+    named: Option<IdentityName>,
+) -> Result<(), Error> {
+    let is_pod = env.setting("KUBERNETES_SERVICE_HOST")?.is_some();
+    if !is_pod || named.is_some() || settings.selector.is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Cause::Config,
+        "this pod has no identity of its own: workload identity is not set up for it",
+    )
+    .hint(
+        "label the pod azure.workload.identity/use: \"true\" and annotate its service account with \
+         azure.workload.identity/client-id; to use an identity of the node, which all its pods share, select it with \
+         --client-id, or set --identity managed",
+    ))
+}
+
+/// Those of the variables that are set.
+fn set(env: &Environment, variables: Variables) -> Result<Vec<&'static str>, Error> {
+    let mut set = Vec::new();
+    for name in variables {
+        if env.setting(name)?.is_some() {
+            set.push(*name);
+        }
+    }
+    Ok(set)
+}
+
+/// `AZURE_TOKEN_CREDENTIALS`, as the SDKs read it: `prod` and `dev`, or one credential's type
+/// (<https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains>).
+fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Error> {
+    let Some(text) = env.setting(TOKEN_CREDENTIALS)? else {
+        return Ok(None);
+    };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "prod" => Ok(None),
+        "dev" | "azureclicredential" => Ok(Some(IdentityName::Cli)),
+        "environmentcredential" => Ok(Some(IdentityName::Principal)),
+        "managedidentitycredential" => Ok(Some(IdentityName::Managed)),
+        "workloadidentitycredential" => Ok(Some(IdentityName::Workload)),
+        _ => Err(Error::new(
+            Cause::Config,
+            format!("{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"),
+        )
+        .hint(
+            "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \
+             AzureCLICredential; --identity takes precedence over it",
+        )),
+    }
+}

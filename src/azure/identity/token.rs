@@ -1,0 +1,164 @@
+//! Access tokens: a request for one, the responses that carry one, and the claims in it.
+//!
+//! A response is JSON whatever its Content-Type is (NMI labels it text/plain). Numbers are numbers or strings;
+//! `expires_on` is also a date, empty or absent
+//! (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Number, Value};
+
+use crate::date;
+use crate::http::LONGEST_HEADER;
+use crate::http::error::AttemptError;
+use crate::http::retry::ErrorKind;
+use crate::secret::Secret;
+
+/// A request for an access token.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequest<'a> {
+    /// The resource; its scope is this and `/.default`.
+    pub resource: &'a str,
+    /// The tenant that a vault named, where it is not the configured one. A managed identity has only its own.
+    pub tenant: Option<&'a str>,
+}
+
+/// An access token for one resource.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// The value of `Authorization: Bearer`.
+    pub token: Secret,
+    /// Unix seconds.
+    pub expires_on: i64,
+}
+
+impl AccessToken {
+    /// Reads a successful response. No error holds any part of it.
+    pub fn from_body(body: Option<Value>) -> Result<AccessToken, AttemptError> {
+        let unexpected = |why: &str| AttemptError::new(ErrorKind::UnexpectedResponse, why);
+        // NMI sends a list where a service principal has several tenants; each entry is a token response.
+        let mut body = match body {
+            None => return Err(unexpected("the response is not JSON")),
+            Some(Value::Array(mut list)) if !list.is_empty() => list.swap_remove(0),
+            Some(body) => body,
+        };
+        let token = match body.get_mut("access_token").map(Value::take) {
+            Some(Value::String(token)) if token.len() > LONGEST_HEADER - "Bearer ".len() => {
+                return Err(
+                    unexpected("the access token is too long for a request header").hint(
+                        "remove the identity from some groups and app roles: each is a claim in its tokens",
+                    ),
+                );
+            }
+            Some(Value::String(token)) if is_header_value(&token) => Secret::new(token),
+            _ => return Err(unexpected("the response has no access token")),
+        };
+        let expires_on = expiry(&body, date::now())
+            .ok_or_else(|| unexpected("neither expires_in nor expires_on is valid"))?;
+        Ok(AccessToken { token, expires_on })
+    }
+
+    /// The claims that identify the token's holder, audience and issuer, by the names that Entra gives them; none where
+    /// the token is opaque. Never the token or its signature
+    /// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
+    pub fn claims(&self) -> Vec<(&'static str, String)> {
+        let Some(claims) = jwt_payload(&self.token) else {
+            return Vec::new();
+        };
+        ["tid", "appid", "azp", "oid", "aud", "iss"]
+            .into_iter()
+            .filter_map(|name| Some((name, claims[name].as_str()?.to_owned())))
+            .collect()
+    }
+}
+
+/// The hint for a resource that the identity's tenant does not have.
+pub fn resource_hint(resource: &str) -> String {
+    format!(
+        "the tenant has no resource `{resource}`: check its spelling, --vault-resource and --cloud"
+    )
+}
+
+/// The claims of a JWT; none if it is not one.
+pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
+    let payload = jwt.expose().split('.').nth(1)?;
+    let json = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('='));
+    serde_json::from_slice(&json.ok()?).ok()
+}
+
+/// Whether a token is valid in a header: a line end would start a second header.
+pub fn is_header_value(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Unix seconds. An invalid date is an error: `expires_in` does not replace it.
+fn expiry(body: &Value, now: i64) -> Option<i64> {
+    let number = |value: &Value| match value {
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => whole_seconds(number),
+        _ => None,
+    };
+    match &body["expires_on"] {
+        Value::String(text) if !text.trim().is_empty() => {
+            number(&body["expires_on"]).or_else(|| date::parse_expiry(text.trim()))
+        }
+        Value::Number(seconds) => whole_seconds(seconds),
+        _ => number(&body["expires_in"]).map(|seconds| now.saturating_add(seconds)),
+    }
+}
+
+/// Some services send a fraction.
+fn whole_seconds(number: &Number) -> Option<i64> {
+    let float = || number.as_f64().map(|float| float as i64);
+    number.as_i64().or_else(float)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn expiry_is_read_in_every_type_that_services_send() {
+        let now = 1_000;
+        for (body, expected) in [
+            (
+                json!({"expires_in": "", "expires_on": "1560974028", "not_before": "1560970130"}),
+                Some(1_560_974_028),
+            ),
+            (
+                json!({"expires_in": "", "expires_on": 1_560_974_028}),
+                Some(1_560_974_028),
+            ),
+            (json!({"expires_on": "15609740s28"}), None),
+            (
+                json!({"expires_on": "12/31/2024 23:59:59"}),
+                Some(1_735_689_599),
+            ),
+            (
+                json!({"expires_on": "2024-12-31 23:59:59"}),
+                Some(1_735_689_599),
+            ),
+            (json!({"expires_on": "", "expires_in": 3600}), Some(4_600)),
+            (
+                json!({"expires_on": null, "expires_in": "3600"}),
+                Some(4_600),
+            ),
+            (json!({"expires_in": 3599.0}), Some(4_599)),
+            (json!({}), None),
+            (json!({"expires_in": ""}), None),
+            (
+                json!({"expires_on": "invalid-date-format", "expires_in": 3600}),
+                None,
+            ),
+            (
+                json!({"expires_on": "01/01/1970 00:00:42 +00:00"}),
+                Some(42),
+            ),
+            (json!({"expires_on": "1586984735"}), Some(1_586_984_735)),
+        ] {
+            assert_eq!(expiry(&body, now), expected, "{body}");
+        }
+    }
+}

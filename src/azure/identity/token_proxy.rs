@@ -1,0 +1,119 @@
+//! The token proxy of a cluster with identity bindings: the request to Entra, sent to another host, whose certificate
+//! can have a name and a CA of its own
+//! (<https://learn.microsoft.com/azure/aks/identity-bindings-concepts>).
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::{Cause, Error};
+use crate::http::error::AttemptError;
+use crate::http::retry::ErrorKind;
+use crate::http::{Http, Service, split_url};
+use crate::request::environment::Environment;
+use crate::request::host::Host;
+
+const URL: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+const SERVER_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
+const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
+const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
+
+/// The token proxy.
+pub struct TokenProxy {
+    host: Host,
+    /// Without a slash at its end.
+    pub path: String,
+    /// The name in the certificate, where it is not the host's.
+    server_name: Option<String>,
+    ca: Ca,
+}
+
+/// The CA of its certificate.
+enum Ca {
+    /// PEM.
+    Data(String),
+    /// The trust store of every other connection.
+    Default,
+    File(PathBuf),
+}
+
+impl TokenProxy {
+    /// Reads its variables.
+    pub fn build(env: &Environment) -> Result<Option<TokenProxy>, Error> {
+        let refuse = |name: &str, why: &str| Error::new(Cause::Config, format!("{name}: {why}"));
+        let (server_name, file, data) = (
+            env.setting(SERVER_NAME)?,
+            env.setting(CA_FILE)?,
+            env.setting(CA_DATA)?,
+        );
+        let Some(url) = env.setting(URL)? else {
+            let others = [(server_name, SERVER_NAME), (file, CA_FILE), (data, CA_DATA)];
+            return match others.iter().find(|(value, _)| value.is_some()) {
+                None => Ok(None),
+                Some((_, name)) => Err(refuse(name, &format!("{URL} is not set"))),
+            };
+        };
+        if server_name.is_some_and(|name| name.contains(':') || Host::parse(name).is_err()) {
+            return Err(refuse(SERVER_NAME, "it is not a hostname"));
+        }
+        let not_a_url = || refuse(URL, "it is not https://HOST[:PORT][/PATH]");
+        let (base, path) = split_url(url)
+            .filter(|_| !url.contains(['?', '%']))
+            .ok_or_else(not_a_url)?;
+        let host = base.strip_prefix("https://").ok_or_else(not_a_url)?;
+        let ca = match (file, data) {
+            (Some(_), Some(_)) => {
+                return Err(refuse(
+                    CA_FILE,
+                    &format!("{CA_DATA} is also set; use only one of them"),
+                ));
+            }
+            (Some(file), None) => Ca::File(PathBuf::from(file)),
+            (None, Some(data)) => Ca::Data(data.to_owned()),
+            (None, None) => Ca::Default,
+        };
+        Ok(Some(TokenProxy {
+            host: Host::parse(host).map_err(|_| not_a_url())?,
+            path: path.trim_end_matches('/').to_owned(),
+            server_name: server_name.map(str::to_owned),
+            ca,
+        }))
+    }
+
+    /// The proxy as a service, with its CA as it is now: a cluster rotates it.
+    pub fn service(&self, http: &Http) -> Result<Service, AttemptError> {
+        let unusable = |kind, why: String| {
+            let setting = match &self.ca {
+                Ca::File(path) => format!("{CA_FILE}: `{}`", path.display()),
+                Ca::Data(_) | Ca::Default => CA_DATA.to_owned(),
+            };
+            AttemptError::new(kind, format!("{setting}: {why}"))
+        };
+        let roots = match &self.ca {
+            Ca::Default => None,
+            Ca::Data(pem) => Some(pem.clone().into_bytes()),
+            Ca::File(path) => Some(
+                fs::read(path)
+                    .map_err(|error| unusable(ErrorKind::InvalidSettings, error.to_string()))?,
+            ),
+        };
+        // Empty for a moment while it is replaced.
+        if let (Ca::File(_), Some([])) = (&self.ca, roots.as_deref()) {
+            return Err(unusable(
+                ErrorKind::EndpointUpdating,
+                "it is empty".to_owned(),
+            ));
+        }
+        http.named(&self.host, self.server_name.as_deref(), roots.as_deref())
+            .map_err(|error| {
+                unusable(ErrorKind::InvalidSettings, error.to_string())
+                    .map(|unusable| unusable.maybe_hint(error.hint.clone()))
+            })
+    }
+}
+
+impl fmt::Display for TokenProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.host)
+    }
+}
