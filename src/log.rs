@@ -14,7 +14,10 @@
 //! * A standard error that is closed, or full and read by nobody, must not keep a database down: what cannot be written
 //!   is lost.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
@@ -30,8 +33,9 @@ const READER_PATIENCE: i32 = 500;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 static JSON: AtomicBool = AtomicBool::new(false);
-/// The reader took too long once: it is not waited for again.
-static UNREAD: AtomicBool = AtomicBool::new(false);
+/// Whether a full pipe is not waited for: its reader took too long once, or a signal ends the process.
+static NEVER_WAIT: AtomicBool = AtomicBool::new(false);
+static BEFORE_STDOUT: OnceLock<fn(BorrowedFd<'_>)> = OnceLock::new();
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,12 +99,17 @@ pub fn set_format(format: Format) {
     JSON.store(format == Format::Json, Ordering::Relaxed);
 }
 
-/// How lines are written now. Async-signal-safe.
+/// How lines are written now.
 pub fn format() -> Format {
     match JSON.load(Ordering::Relaxed) {
         true => Format::Json,
         false => Format::Text,
     }
+}
+
+/// From now on a line for which standard error has no room is dropped at once.
+pub fn never_wait() {
+    NEVER_WAIT.store(true, Ordering::Relaxed);
 }
 
 /// Why the process ends, and what to do about it.
@@ -146,30 +155,40 @@ fn say(level: &str, kind: &str, event: Event) {
     }
 }
 
-/// What a command prints, as it is: help, version, a plan. Whoever does not read it has seen enough.
-pub fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Sets what is called before each write to standard output, whose reader may be slow.
+pub fn before_stdout(wait: fn(BorrowedFd<'_>)) {
+    let _ = BEFORE_STDOUT.set(wait);
 }
 
-/// What a command is for, as it is, with a line end only for somebody who looks at it. Whoever asked for it must learn
-/// that it did not arrive.
+/// Prints the text of a command: help, version, a plan. A reader that stops reading has read enough.
+pub fn print(text: &str) {
+    let _ = write_stdout(text);
+}
+
+/// Prints a value, with a line end only on a terminal. The caller must report an error: the value did not arrive.
 pub fn print_value(text: &str) -> io::Result<()> {
     // What is written there now goes to the /dev/null that std has opened.
     if os::was_closed(1) {
         return Err(io::Error::other("it is closed"));
     }
-    let mut out = io::stdout().lock();
-    let somebody_looks = out.is_terminal();
-    out.write_all(text.as_bytes())?;
-    if somebody_looks {
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    if somebody_looks {
+    write_stdout(text)?;
+    if io::stdout().is_terminal() {
+        write_stdout("\n")?;
         note(Event::new(
             "this is secret: it is in the terminal's memory now",
         ));
+    }
+    Ok(())
+}
+
+/// In parts for which a pipe that has room at all has room.
+fn write_stdout(text: &str) -> io::Result<()> {
+    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    for part in text.as_bytes().chunks(LONGEST_LINE + 1) {
+        if let Some(wait) = BEFORE_STDOUT.get() {
+            wait(out.as_fd());
+        }
+        out.write_all(part)?;
     }
     Ok(())
 }
@@ -218,13 +237,13 @@ fn write_object(level: &str, event: Event) {
 
 fn write_whole(mut line: String) {
     line.push('\n');
-    let patience = if UNREAD.load(Ordering::Relaxed) {
+    let patience = if NEVER_WAIT.load(Ordering::Relaxed) {
         0
     } else {
         READER_PATIENCE
     };
     if !os::write_to_stderr(line.as_bytes(), patience) {
-        UNREAD.store(true, Ordering::Relaxed);
+        never_wait();
     }
 }
 
@@ -240,34 +259,48 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A text without the strings of `hidden` and without anything that is shaped like a JWT: some servers echo the
+/// A text without the strings of `hidden` and without anything that is shaped like a JWT: some servers repeat the
 /// request that they refuse.
 pub fn without(text: &str, hidden: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, "[hidden]");
-    }
-    while let Some(start) = text.find("eyJ") {
-        let end = text[start..]
-            .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
-            .map_or(text.len(), |length| start + length);
-        text.replace_range(start..end, "[hidden]");
-    }
-    text
+    redacted(text, hidden).collect()
 }
 
-/// The first line of such a text, at most 300 characters of it.
+/// The first line of such a text that is not blank, at most 300 characters of it. No more than that is redacted: a
+/// response may be long.
 pub fn excerpt(text: &str, hidden: &[&str]) -> String {
-    let line = without(text, hidden);
-    let line = line
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or_default();
-    match line.char_indices().nth(300) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
+    let line = redacted(text, hidden).skip_while(|c| c.is_whitespace());
+    let mut line = line.take_while(|c| *c != '\n');
+    let mut excerpt: String = line.by_ref().take(300).collect();
+    if line.any(|c| !c.is_whitespace()) {
+        excerpt.push('…');
+    } else {
+        excerpt.truncate(excerpt.trim_end().len());
     }
+    excerpt
+}
+
+fn redacted(text: &str, hidden: &[&str]) -> impl Iterator<Item = char> {
+    let is_in_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let (mut hidden_until, mut jwt_end) = (0, 0);
+    text.char_indices().flat_map(move |(at, c)| {
+        let rest = &text[at..];
+        let secrets = hidden
+            .iter()
+            .filter(|secret| !secret.is_empty() && rest.starts_with(**secret));
+        let mut end = secrets.map(|secret| at + secret.len()).max().unwrap_or(0);
+        if at >= jwt_end && rest.starts_with("eyJ") {
+            jwt_end = at + rest.find(|c| !is_in_jwt(c)).unwrap_or(rest.len());
+            end = end.max(jwt_end);
+        }
+        let was_hidden = at < hidden_until;
+        hidden_until = hidden_until.max(end);
+        let shown: &str = match (was_hidden, at < hidden_until) {
+            (true, _) => "",
+            (false, true) => "[hidden]",
+            (false, false) => &rest[..c.len_utf8()],
+        };
+        shown.chars()
+    })
 }
 
 #[cfg(test)]
@@ -275,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_is_the_first_line_without_what_was_sent_and_without_a_jwt() {
+    fn excerpt_is_the_first_line_without_secrets_and_jwts() {
         let text = "\r\n bad secret s3cr3t and eyJhbGciOi.J9-_x.sig, sorry\nsecond line";
         assert_eq!(
             excerpt(text, &["s3cr3t", ""]),
@@ -284,7 +317,26 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_cut_between_characters() {
+    fn secret_that_overlaps_a_jwt_is_redacted() {
+        assert_eq!(without("a eyJx.y=z b", &["y=z"]), "a [hidden] b");
+        assert_eq!(
+            without("keyJey eyJ eyJ", &["key"]),
+            "[hidden] [hidden] [hidden]"
+        );
+    }
+
+    /// Quadratic work on this would take minutes.
+    #[test]
+    fn long_text_of_jwts_is_redacted_in_one_pass() {
+        let text = "eyJ ".repeat(1 << 19);
+        assert_eq!(without(&text, &[]).len(), "[hidden] ".len() << 19);
+        assert_eq!(excerpt(&text, &["s3cr3t"]).chars().count(), 301);
+        let blank = "\n".repeat(1 << 21);
+        assert_eq!(excerpt(&blank, &[]), "");
+    }
+
+    #[test]
+    fn excerpt_is_cut_between_characters() {
         assert_eq!(
             excerpt(&"é".repeat(301), &[]),
             format!("{}…", "é".repeat(300))

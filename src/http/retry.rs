@@ -5,6 +5,7 @@
 //! also be permanent are retried a limited number of times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::random::random;
@@ -175,7 +176,9 @@ pub struct Deadline {
     /// A vault refused access, and `--wait-for-access` extends the deadline.
     extended: AtomicBool,
     /// Something else failed permanently: no more attempts.
-    given_up: AtomicBool,
+    given_up: Mutex<bool>,
+    /// Notified of that.
+    woken: Condvar,
     /// Whether there is no second attempt, whatever the table says.
     once: bool,
 }
@@ -188,7 +191,8 @@ impl Deadline {
             timeout,
             access,
             extended: AtomicBool::new(false),
-            given_up: AtomicBool::new(false),
+            given_up: Mutex::new(false),
+            woken: Condvar::new(),
             once: false,
         }
     }
@@ -218,7 +222,22 @@ impl Deadline {
 
     /// Makes the present attempts the last ones.
     pub fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+        *self.given_up() = true;
+        self.woken.notify_all();
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, bool> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pauses between two attempts; whether there is to be another.
+    fn sleep(&self, pause: Duration) -> bool {
+        let given_up = self.given_up();
+        let result = self
+            .woken
+            .wait_timeout_while(given_up, pause, |given_up| !*given_up);
+        let (given_up, _) = result.unwrap_or_else(PoisonError::into_inner);
+        !*given_up
     }
 
     /// Whether a vault's 403 is retried.
@@ -241,7 +260,7 @@ impl Deadline {
             }
             Retry::Attempts(_) | Retry::WithAccess | Retry::Never => return Err(End::Final),
         };
-        if self.given_up.load(Ordering::Relaxed) {
+        if *self.given_up() {
             return Err(End::GivenUp);
         }
         let remaining = self.remaining().ok_or(End::Final)?.min(limit);
@@ -329,13 +348,9 @@ pub fn retry<T>(
                     .note(note)
                     .fact("retry_after", delay.as_secs().to_string()));
             }
-            // Another attempt might have succeeded, so this error is not reported. The permanent one ends the process
-            // in a moment.
-            Err(End::GivenUp) => loop {
-                std::thread::park();
-            },
+            Err(End::GivenUp) => return Err(given_up(last, attempts, since.elapsed())),
         };
-        wait.update(attempts, &last.error.to_string());
+        wait.update(attempts, &last.error);
         log::debug(|| {
             let next = pause.as_millis() as u64;
             Event::new(format!(
@@ -345,10 +360,20 @@ pub fn retry<T>(
             .fact("try", attempts)
             .fact("next_ms", next)
         });
-        std::thread::sleep(pause);
-        wait.update(attempts + 1, &last.error.to_string());
+        if !deadline.sleep(pause) {
+            return Err(given_up(last, attempts, since.elapsed()));
+        }
+        wait.update(attempts + 1, &last.error);
         previous = Some(last);
     }
+}
+
+/// The last error where another attempt might have succeeded, so that the permanent one of something else is reported
+/// first.
+fn given_up(last: AttemptError, attempts: u32, elapsed: Duration) -> Error {
+    let mut error = with_attempts(last, attempts, elapsed);
+    error.cause = Cause::Unavailable;
+    error
 }
 
 /// The final error, with the number of attempts and how long they took.

@@ -21,6 +21,7 @@ use nix::unistd::{AccessFlags, access, execve};
 use crate::error::{Cause, Error};
 use crate::os;
 use crate::request::environment::Environment;
+use crate::signals;
 
 /// What a shell searches without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -88,7 +89,8 @@ impl Program {
     pub fn replace_process(&self, environment: &[CString]) -> Result<Infallible, Error> {
         let path = CString::new(self.path.as_os_str().as_bytes())
             .expect("a path that was found holds no NUL");
-        os::undo_std_for_exec();
+        signals::end_if_pending();
+        os::restore_for_exec();
         let Err(errno) = execve(&path, &self.argv, environment);
         // A standard error without a reader must not end this process by SIGPIPE: the exit code would be lost.
         os::ignore(Signal::SIGPIPE);

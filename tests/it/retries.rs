@@ -3,6 +3,7 @@
 
 mod deadline;
 mod kinds;
+mod several;
 
 use serde_json::json;
 

@@ -1,5 +1,6 @@
 //! Signals while secrets are fetched, and the progress lines of a long wait.
 
+mod ending;
 mod pid_1;
 mod progress;
 mod races;
@@ -249,22 +250,6 @@ fn inherited_blocked_signal_stays_pending_for_command() {
     assert_eq!(field("ShdPnd:\t"), format!("{:016x}", bit(Signal::SIGTERM)));
     let blocked = bit(Signal::SIGTERM) | bit(Signal::SIGUSR1);
     assert_eq!(field("SigBlk:\t"), format!("{blocked:016x}"));
-}
-
-#[test]
-fn other_signals_have_their_default_action() {
-    let azure = Azure::start();
-    azure.always(Endpoint::Imds, Response::usual().hold());
-    for (count, signal) in [Signal::SIGUSR1, Signal::SIGALRM].into_iter().enumerate() {
-        let running = run(&azure, &["/bin/true"]).spawn();
-        azure.wait_for(Endpoint::Imds, count + 1);
-        running.signal(signal);
-        let outcome = running.outcome();
-        assert_eq!(
-            (outcome.signal, outcome.stderr.as_str()),
-            (Some(signal as i32), "")
-        );
-    }
 }
 
 #[test]

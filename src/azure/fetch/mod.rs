@@ -7,9 +7,9 @@ mod reader;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::azure::identity::{AccessToken, Source, TokenRequest};
@@ -22,7 +22,7 @@ use crate::request::plan::{Item, Plan, Target};
 use crate::request::secret_id::SecretId;
 use crate::request::value::Value;
 use crate::secret::Secret;
-use crate::signals;
+use crate::signals::{self, Receiver, Sender};
 
 pub use reader::{ReadError, Reader};
 
@@ -49,6 +49,8 @@ struct Job {
     plan: Plan,
     http: Http,
     reader: Reader,
+    /// The item that a thread reads now.
+    reading: Mutex<Vec<(ThreadId, usize)>>,
 }
 
 /// The secrets of one vault, of which each reader takes the next.
@@ -92,8 +94,9 @@ pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched,
         plan,
         http,
         reader: Reader::new(source),
+        reading: Mutex::default(),
     });
-    let (results, inbox) = mpsc::channel();
+    let (results, inbox) = signals::channel();
     start_threads(&job, &results)?;
     drop(results);
     let values = collect(&job, &inbox)?;
@@ -132,9 +135,8 @@ fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Err
                 }
             }
         };
-        let started = thread::Builder::new().stack_size(STACK).spawn(work);
-        match started {
-            Ok(_) => {}
+        match signals::spawn(STACK, work) {
+            Ok(()) => {}
             Err(_) if thread > 0 => break,
             Err(error) => {
                 let message = format!("starting a thread: {error}");
@@ -169,7 +171,7 @@ impl Job {
                 }
                 (Err(error), _) => Err(ReadError::Token(error)),
             };
-            let _ = results.send((index, result));
+            results.send((index, result));
         }
     }
 
@@ -188,6 +190,20 @@ impl Job {
         });
     }
 
+    /// The error of the last attempt at an item that a thread still reads.
+    fn last_error(&self, item: usize) -> Option<Error> {
+        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (thread, _) = reading.iter().find(|(_, index)| *index == item)?;
+        signals::last_error(*thread)
+    }
+
+    fn note_reading(&self, item: usize) {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let thread = thread::current().id();
+        reading.retain(|(other, _)| *other != thread);
+        reading.push((thread, item));
+    }
+
     fn read_secrets(&self, vault: &Vault, results: &Sender<ItemResult>) {
         if vault.next.load(Ordering::Relaxed) < vault.items.len() {
             vault.client.open_early();
@@ -196,6 +212,7 @@ impl Job {
             let Item::Secret(secret) = &self.plan.items[*index] else {
                 continue;
             };
+            self.note_reading(*index);
             let targets = self.plan.targets_of(*index);
             let read = self
                 .reader
@@ -204,9 +221,7 @@ impl Job {
                 warn_of_validity(secret, &bundle);
                 bundle.value
             });
-            if results.send((*index, result)).is_err() {
-                return;
-            }
+            results.send((*index, result));
         }
     }
 }
@@ -229,67 +244,53 @@ fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
 }
 
 /// Waits for every item. After the first failure only for [`FAILURE_COLLECTION_WINDOW`].
-fn collect(job: &Job, inbox: &mpsc::Receiver<ItemResult>) -> Result<Vec<Secret>, Error> {
+fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error> {
     let deadline = &job.http.deadline;
     let mut results: Vec<Option<Result<Secret, ReadError>>> = Vec::new();
     results.resize_with(job.plan.items.len(), || None);
     let mut window_end: Option<Instant> = None;
-    let mut is_slow = false;
+    let mut note_at = Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
     while results.iter().any(Option::is_none) {
-        let until_deadline = deadline.remaining_with(LATE_RESULT_WINDOW);
-        let until_note = (!is_slow).then(|| SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
-        let until_end = window_end.map(|at| at.saturating_duration_since(Instant::now()));
-        let wait = [until_deadline, until_note, until_end]
-            .into_iter()
-            .flatten()
-            .min();
-        match inbox.recv_timeout(wait.unwrap_or(Duration::from_secs(3_600))) {
+        // A vault may extend the deadline meanwhile.
+        let end = || {
+            let left = deadline.remaining_with(LATE_RESULT_WINDOW);
+            let ends = [left.map(|left| Instant::now() + left), window_end];
+            ends.into_iter().flatten().min()
+        };
+        match inbox.receive([end(), note_at].into_iter().flatten().min()) {
             Ok((index, result)) => {
                 if result.is_err() {
                     deadline.give_up();
                     window_end.get_or_insert(Instant::now() + FAILURE_COLLECTION_WINDOW);
                 }
-                // A token that was refused is reported for each secret twice.
+                // A token that was refused is reported twice for each secret.
                 results[index].get_or_insert(result);
             }
             Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if end().is_some_and(|end| end <= Instant::now()) => {
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) if note_at.is_none_or(|at| at > Instant::now()) => {}
             Err(RecvTimeoutError::Timeout) => {
-                let is_over = |left: Option<Duration>| left.is_some_and(|left| left.is_zero());
-                let until_end = window_end.map(|at| at.saturating_duration_since(Instant::now()));
-                if is_over(until_end) || is_over(deadline.remaining_with(LATE_RESULT_WINDOW)) {
-                    break;
-                }
-                if !is_slow && signals::elapsed() >= SLOW_NOTE_DELAY {
-                    is_slow = true;
-                    if let Some(waiting) = signals::current() {
-                        log::note(format!("still {waiting}"));
-                    }
+                note_at = None;
+                if let Some(waiting) = signals::current() {
+                    log::note(format!("still {waiting}"));
                 }
             }
         }
     }
-    let mut values = Vec::new();
-    let mut errors = Vec::new();
-    for (index, result) in results.into_iter().enumerate() {
-        match result {
-            Some(Ok(value)) => values.push(value),
-            Some(Err(error)) => errors.push((index, error)),
-            None => {}
-        }
-    }
-    if let Some(error) = combine(&job.plan, errors) {
+    if let Some(error) = combine(job, &results) {
         return Err(error);
     }
-    if values.len() < job.plan.items.len() {
+    let values = results.into_iter().map(|result| result?.ok());
+    let values = values.collect::<Option<Vec<Secret>>>().ok_or_else(|| {
         let error = Error::new(Cause::Unavailable, "no response before the deadline");
-        return Err(match signals::current() {
+        match signals::current() {
             None => error,
-            Some(waiting) => error
-                .context(waiting.to_string())
-                .maybe_hint(waiting.hint.clone()),
-        });
-    }
-    if is_slow {
+            Some(waiting) => error.context(waiting.to_string()).maybe_hint(waiting.hint),
+        }
+    })?;
+    if note_at.is_none() {
         let seconds = signals::elapsed().as_secs();
         log::note(format!("got every secret after {seconds} s"));
     }
@@ -297,40 +298,40 @@ fn collect(job: &Job, inbox: &mpsc::Receiver<ItemResult>) -> Result<Vec<Secret>,
 }
 
 /// The first error in the order of the plan, and of those the first that waiting does not fix. The other secrets that
-/// failed are named in a note, but for those that only lack the same token.
-fn combine(plan: &Plan, mut errors: Vec<(usize, ReadError)>) -> Option<Error> {
-    let order = |(index, error): &(usize, ReadError)| {
-        let (ReadError::Secret(error) | ReadError::Token(error)) = error;
-        (error.cause == Cause::Unavailable, *index)
-    };
-    let first = (0..errors.len()).min_by_key(|at| order(&errors[*at]))?;
-    let (_, first) = errors.remove(first);
-    let (first, resource) = match first {
-        ReadError::Secret(error) => (error, None),
-        ReadError::Token(error) => {
-            let resource = error.get_fact("resource").map(str::to_owned);
-            (error, resource)
-        }
-    };
-    let others = errors.iter().filter_map(|(index, error)| {
-        let error = match error {
-            ReadError::Token(error) if error.get_fact("resource") == resource.as_deref() => {
-                return None;
+/// failed, or have failed so far, are named in a note, but for those that only lack the same token.
+fn combine(job: &Job, results: &[Option<Result<Secret, ReadError>>]) -> Option<Error> {
+    let failed = results.iter().enumerate().filter_map(|(index, result)| {
+        let error = result.as_ref()?.as_ref().err()?;
+        Some((index, error))
+    });
+    let (first, error) =
+        failed.min_by_key(|(index, error)| (error.inner().cause == Cause::Unavailable, *index))?;
+    let mut others = Vec::new();
+    for (index, result) in results.iter().enumerate() {
+        let other = match result {
+            Some(Ok(_)) => None,
+            Some(Err(other)) => {
+                let token = other.missing_token();
+                let is_same = token.is_some() && token == error.missing_token();
+                (!is_same).then(|| other.inner().clone())
             }
-            ReadError::Token(error) | ReadError::Secret(error) => error,
+            None => job.last_error(index),
         };
-        let (targets, why) = (plan.targets_of(*index), error.short_name());
-        Some(match &plan.items[*index] {
+        let Some(other) = other.filter(|_| index != first) else {
+            continue;
+        };
+        let (targets, why) = (job.plan.targets_of(index), other.short_name());
+        others.push(match &job.plan.items[index] {
             Item::Secret(secret) => {
                 let (name, vault) = (secret.shown(), &secret.host);
                 format!("`{name}` from {vault} for {targets} ({why})")
             }
-            Item::Token(resource) => format!("token for {resource} for {targets} ({why})"),
-        })
-    });
-    let others: Vec<String> = others.collect();
+            Item::Token(resource) => format!("a token for {resource} for {targets} ({why})"),
+        });
+    }
+    let error = error.inner().clone();
     Some(match others.is_empty() {
-        true => first,
-        false => first.note(format!("also not read: {}", others.join(", "))),
+        true => error,
+        false => error.note(format!("also not read: {}", others.join(", "))),
     })
 }

@@ -18,6 +18,22 @@ pub enum ReadError {
     Token(Error),
 }
 
+impl ReadError {
+    /// The error, of whichever.
+    pub fn inner(&self) -> &Error {
+        let (ReadError::Secret(error) | ReadError::Token(error)) = self;
+        error
+    }
+
+    /// The resource of the token, if it is the token that is missing.
+    pub fn missing_token(&self) -> Option<&str> {
+        match self {
+            ReadError::Secret(_) => None,
+            ReadError::Token(error) => error.get_fact("resource"),
+        }
+    }
+}
+
 /// A token, or why there is none. Empty while it is being requested.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 

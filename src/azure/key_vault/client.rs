@@ -80,7 +80,7 @@ impl KeyVault {
     pub fn open_early(&self) {
         let doing = format!("connecting to {}", self.host);
         let hint = unreachable_hint(&self.host, ErrorKind::ConnectTimeout);
-        let _wait = Wait::begin_aside(&doing, hint);
+        let _wait = Wait::begin_early(&doing, hint);
         self.service.open_early(TIMEOUTS);
     }
 

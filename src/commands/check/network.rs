@@ -14,6 +14,7 @@ use crate::error::{Cause, Error};
 use crate::http::{Http, Service};
 use crate::request::host::Host;
 use crate::request::plan::{Item, Plan};
+use crate::signals;
 
 /// Secrets of one vault that are read at the same time.
 const TOGETHER: usize = 16;
@@ -163,17 +164,20 @@ impl Job {
             look(&job);
             job.seen().looking -= 1;
             job.changed.notify_all();
+            signals::wake();
         });
     }
 
     /// What was seen when all have looked, or when time was up.
     fn wait_until(&self, deadline: Instant) -> MutexGuard<'_, Seen> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (seen, _) = self
-            .changed
-            .wait_timeout_while(self.seen(), left, |seen| seen.looking > 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        seen
+        loop {
+            let seen = self.seen();
+            if seen.looking == 0 || deadline <= Instant::now() {
+                return seen;
+            }
+            drop(seen);
+            signals::wait(Some(deadline));
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

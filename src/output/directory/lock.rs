@@ -1,14 +1,13 @@
 //! The lock that keeps two runs from writing to one directory at the same time.
 
 use std::fs::{File, TryLockError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::dir::Dir;
 use super::error::shorten;
 use crate::error::Error;
 use crate::log;
-use crate::signals::Wait;
+use crate::signals::{self, Wait};
 
 /// How long another process may hold the lock, which it does only while it writes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +29,7 @@ pub fn lock(dir: &Dir) -> Result<Option<File>, Error> {
                         None,
                     )
                 });
-                thread::sleep(LOCK_INTERVAL);
+                signals::wait(Some(Instant::now() + LOCK_INTERVAL));
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(dir

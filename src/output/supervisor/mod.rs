@@ -34,7 +34,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     let caller_mask = os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals"))?;
     // While it is ignored, the kernel discards a child's exit status.
     let was_ignored = os::stop_ignoring(Signal::SIGCHLD);
-    let signals = os::signals().map_err(failed("signalfd"))?;
+    let signals = os::signalfd(os::ALL_SIGNALS).map_err(failed("signalfd"))?;
     let parent = getpid();
     // Process 1 gets orphans anyway.
     if parent.as_raw() != 1 {

@@ -1,4 +1,4 @@
-//! The line of a signal handler, which may not allocate and makes its object by hand.
+//! The line of a signal that ends the wait.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use crate::azure::{Endpoint, Response};
 use crate::support_requests::{NAME, stopped};
 use crate::support_tables::in_parallel;
 
-/// As long as the handler's line may be.
-const LONGEST: usize = 1_024;
+/// As long as a line may be, with its end.
+const LONGEST: usize = 4_096;
 
 #[test]
 fn signal_is_an_error_with_its_code() {

@@ -196,7 +196,7 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
     for (before, after) in [
         (" after ", " attempts in "),
         (" attempts in ", " s"),
-        (" tries in ", " s"),
+        (" attempts in ", " s"),
         (" after ", " s"),
         (" in ", " ms"),
         (", ", " ms"),

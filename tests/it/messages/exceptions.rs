@@ -5,13 +5,13 @@
 pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "the types allow it, and nothing else",
-        &["it is an access token", "there is no name", "a signal"],
+        &["it is an access token", "there is no name"],
     ),
     (
         "the call before it does not fail",
         &[
             "its key cannot sign",
-            "installing signal handlers",
+            "waiting for signals",
             "making `{}` inheritable",
         ],
     ),

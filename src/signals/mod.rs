@@ -1,0 +1,15 @@
+//! Signals while the process waits, and what it waits for.
+//!
+//! Signals that end a wait are blocked in every thread. The main thread, which only waits, reads them from a descriptor
+//! (signalfd(2)) that it polls beside an eventfd of the other threads: a signal handler could neither lock nor allocate,
+//! and a thread that execve ends while it still reports would lose signals.
+
+mod channel;
+mod child;
+mod reader;
+mod wait;
+
+pub use channel::{Receiver, Sender, channel};
+pub use child::{forget_group, kill_group, kill_groups, spawn_group};
+pub use reader::{elapsed, end_if_pending, hold, spawn, start, wait, wake};
+pub use wait::{Wait, current, last_error};
