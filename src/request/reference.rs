@@ -269,35 +269,29 @@ fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
         .map(str::trim)
         .filter(|part| !part.is_empty());
     let parts = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
-    let mut parts: Vec<(String, &str)> = parts
-        .map(|(key, value)| (key.trim().to_ascii_lowercase(), value.trim()))
+    let mut parts: Vec<_> = parts
+        .map(|(key, value)| (key.trim(), value.trim()))
         .collect();
-    parts.retain(|(key, value)| key != "secretversion" || !value.is_empty());
-    parts.sort();
-    let parts: Vec<(&str, &str)> = parts
-        .iter()
-        .map(|(key, value)| (key.as_str(), *value))
-        .collect();
-    let (vault, name, version) = match parts[..] {
-        [("secreturi", uri)] => {
-            return match strip_prefix_ignore_case(uri, "https://") {
-                Some(rest) => parse_url(rest),
-                None => Err(malformed("SecretUri must start with https://")),
-            };
-        }
-        [("secretname", name), ("vaultname", vault)] => (vault, name, None),
-        [
-            ("secretname", name),
-            ("secretversion", version),
-            ("vaultname", vault),
-        ] => (vault, name, Some(version)),
-        _ => {
-            return Err(malformed(
-                "expected SecretUri, or VaultName, SecretName and SecretVersion",
-            ));
-        }
+    parts.retain(|(key, value)| !key.eq_ignore_ascii_case("SecretVersion") || !value.is_empty());
+    let get = |name: &str| {
+        let part = parts.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        part.map(|(_, value)| *value)
     };
-    SecretRef::new(Some(parse_vault_part(vault)?), name, version)
+    if let (1, Some(uri)) = (parts.len(), get("SecretUri")) {
+        return match strip_prefix_ignore_case(uri, "https://") {
+            Some(rest) => parse_url(rest),
+            None => Err(malformed("SecretUri must start with https://")),
+        };
+    }
+    let version = get("SecretVersion");
+    match (get("VaultName"), get("SecretName")) {
+        (Some(vault), Some(name)) if parts.len() == 2 + usize::from(version.is_some()) => {
+            SecretRef::new(Some(parse_vault_part(vault)?), name, version)
+        }
+        _ => Err(malformed(
+            "expected SecretUri, or VaultName, SecretName and SecretVersion",
+        )),
+    }
 }
 
 /// `NAME[/VERSION]`, optionally with a slash at the end.
