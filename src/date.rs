@@ -84,7 +84,7 @@ pub fn parse_expiry(text: &str) -> Option<i64> {
     Some(days(number(year)?, number(month)?, number(day)?)? * 86_400 + time - offset)
 }
 
-/// Splits `…Z` or `…±hh:mm` into what stands before and the offset in seconds.
+/// Splits `…Z` or `…±hh:mm` into the part before the offset, and the offset in seconds.
 fn split_offset(text: &str) -> Option<(&str, i64)> {
     if let Some(rest) = text.strip_suffix('Z') {
         return Some((rest, 0));

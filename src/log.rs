@@ -1,18 +1,15 @@
 //! The only writer of standard error, and of standard output where a command prints.
 //!
-//! The rules of this voice:
-//!
-//! * As text, every line starts with `akv-init: `; then `error: `, `hint: `, `warning: ` or `debug: `, or nothing for
-//!   the two lines that show patience. Lower case, no full stop at the end.
+//! * As text, every line starts with `akv-init: `; then `error: `, `hint: `, `warning: ` or `debug: `, or none of them for
+//!   the two lines about a long wait. Lower case, no full stop at the end.
 //! * As JSON, every line is one object: `level` and `message`; of an error also `code`, `cause` and, where there is
-//!   one, `hint`; and the facts that the message is made of, each as a field.
-//! * Silent on success. `--verbose` adds one `debug:` line a step: names, hosts, status codes, tries, milliseconds.
-//! * Never a value, a value's length, a token, a header, a body, a query string or a whole environment. What is
-//!   printed was chosen; it is not what remained after hiding something.
-//! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Text of a server may
-//!   hold anything: control characters are replaced, so that an answer can neither forge a line nor steer a terminal.
-//! * A standard error that is closed, or full and read by nobody, must not keep a database down: what cannot be written
-//!   is lost.
+//!   one, `hint`; and the facts in the message, each as a field.
+//! * Silent on success. `--verbose` adds one `debug:` line a step: names, hosts, status codes, attempts, milliseconds.
+//! * Never a value, a value's length, a token, a header, a body, a query string or a whole environment. A message is
+//!   made of chosen parts; it is not a text from which secrets were removed.
+//! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Control characters in the
+//!   text of a server are replaced, so that a response can neither forge a line nor control a terminal.
+//! * A standard error that is closed, or full and not read, must not stop a database from starting: the line is dropped.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -24,12 +21,12 @@ use serde_json::{Map, Value};
 
 use crate::os;
 
-/// So much fits into a pipe at once (PIPE_BUF), with its line end.
+/// Bytes of a line without its end. A pipe takes PIPE_BUF (4096) at once.
 const LONGEST_LINE: usize = 4095;
-/// So much of a message and of a hint is left whatever has to be cut.
-const LEAST_SAID: usize = 900;
-/// So long, in milliseconds, the reader of a full pipe may take.
-const READER_PATIENCE: i32 = 500;
+/// Bytes of a message and of a hint that are never cut.
+const LEAST_TEXT: usize = 900;
+/// Milliseconds to wait for the reader of a full pipe.
+const READER_TIMEOUT: i32 = 500;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -40,10 +37,10 @@ static BEFORE_STDOUT: OnceLock<fn(BorrowedFd<'_>)> = OnceLock::new();
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Plain lines.
     #[default]
     Text,
-    /// For log collectors: one object a line.
+    /// One object a line, for log collectors.
     Json,
 }
 
@@ -61,7 +58,7 @@ impl Format {
     }
 }
 
-/// What is said of one thing, and the facts in it.
+/// A message, and the facts in it.
 pub struct Event {
     message: String,
     facts: Map<String, Value>,
@@ -76,7 +73,7 @@ impl Event {
         }
     }
 
-    /// The same with one more fact.
+    /// Adds a fact.
     pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Event {
         self.facts.insert(name.to_owned(), value.into());
         self
@@ -94,12 +91,12 @@ pub fn set_verbose() {
     VERBOSE.store(true, Ordering::Relaxed);
 }
 
-/// From now on lines are written so.
+/// Sets how lines are written.
 pub fn set_format(format: Format) {
     JSON.store(format == Format::Json, Ordering::Relaxed);
 }
 
-/// How lines are written now.
+/// How lines are written.
 pub fn format() -> Format {
     match JSON.load(Ordering::Relaxed) {
         true => Format::Json,
@@ -112,7 +109,7 @@ pub fn never_wait() {
     NEVER_WAIT.store(true, Ordering::Relaxed);
 }
 
-/// Why the process ends, and what to do about it.
+/// Writes the error that ends the process, and its hint.
 pub fn error(event: Event, hint: Option<&str>) {
     match format() {
         Format::Text => {
@@ -131,24 +128,24 @@ pub fn error(event: Event, hint: Option<&str>) {
     }
 }
 
-/// What is odd and was done nevertheless.
+/// Writes a warning: something is suspicious, and the run goes on.
 pub fn warning(event: impl Into<Event>) {
-    say("warning", "warning: ", event.into());
+    write_event("warning", "warning: ", event.into());
 }
 
-/// What is being waited for, and that it came.
+/// Writes a line about a long wait.
 pub fn note(event: impl Into<Event>) {
-    say("info", "", event.into());
+    write_event("info", "", event.into());
 }
 
-/// One step, for `--verbose`. The text is only made when it is wanted.
+/// Writes one step for `--verbose`. `event` is only called where that is on.
 pub fn debug<E: Into<Event>>(event: impl FnOnce() -> E) {
     if VERBOSE.load(Ordering::Relaxed) {
-        say("debug", "debug: ", event().into());
+        write_event("debug", "debug: ", event().into());
     }
 }
 
-fn say(level: &str, kind: &str, event: Event) {
+fn write_event(level: &str, kind: &str, event: Event) {
     match format() {
         Format::Text => write_line(kind, &event.message),
         Format::Json => write_object(level, event),
@@ -213,17 +210,17 @@ fn write_object(level: &str, event: Event) {
     object.insert("level".to_owned(), level.into());
     object.insert("message".to_owned(), plain(&event.message).into());
     let mut line = Value::Object(object.clone()).to_string();
-    // An object that is cut is none: its texts are, the longest first, and at last those that hold what others hold too.
-    let is_said = |name: &String| matches!(name.as_str(), "hint" | "message");
+    // A cut object is not JSON, so its texts are cut: the longest first, message and hint last.
+    let is_main = |name: &String| matches!(name.as_str(), "hint" | "message");
     let mut cut = vec!["cause".to_owned(), "level".to_owned()];
     while line.len() > LONGEST_LINE {
         let texts = object.iter().filter(|(name, _)| !cut.contains(name));
         let texts = texts.filter_map(|(name, value)| Some((name, value.as_str()?)));
-        let Some((name, text)) = texts.max_by_key(|(name, text)| (!is_said(name), text.len()))
+        let Some((name, text)) = texts.max_by_key(|(name, text)| (!is_main(name), text.len()))
         else {
             break;
         };
-        let least = if is_said(name) { LEAST_SAID } else { 0 };
+        let least = if is_main(name) { LEAST_TEXT } else { 0 };
         // Escapes only make it longer.
         let length = text.len().saturating_sub(line.len() - LONGEST_LINE);
         let text = &text[..text.floor_char_boundary(length.max(least))];
@@ -237,25 +234,24 @@ fn write_object(level: &str, event: Event) {
 
 fn write_whole(mut line: String) {
     line.push('\n');
-    let patience = if NEVER_WAIT.load(Ordering::Relaxed) {
+    let timeout = if NEVER_WAIT.load(Ordering::Relaxed) {
         0
     } else {
-        READER_PATIENCE
+        READER_TIMEOUT
     };
-    if !os::write_to_stderr(line.as_bytes(), patience) {
+    if !os::write_to_stderr(line.as_bytes(), timeout) {
         never_wait();
     }
 }
 
-/// A text as it can stand in one line: without control characters, and without those that turn the direction of
-/// writing.
+/// A text fit for one line: control characters, and those that change the direction of text, become blanks.
 pub fn plain(text: &str) -> String {
-    let steers = |c: char| {
+    let is_control = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars()
-        .map(|c| if steers(c) { ' ' } else { c })
+        .map(|c| if is_control(c) { ' ' } else { c })
         .collect()
 }
 

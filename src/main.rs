@@ -1,6 +1,6 @@
 //! akv-init: starts a container's real process with its Azure Key Vault secrets.
 //!
-//! Parse the command line, do what it says, report the error, exit.
+//! Parse the command line, run the command, report the error, exit.
 
 mod azure;
 mod commands;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit code where nothing failed: 0, the code of `check`, or COMMAND's with `--init`.
+/// Runs the command. The exit code is 0, that of `check`, or COMMAND's with `--init`.
 fn run() -> Result<u8, Error> {
     let env = Environment::new(os::environ());
     log::set_format(options::log_format(None, &env).unwrap_or_default());

@@ -1,10 +1,9 @@
 //! A secret value: what leaves a vault's or a token endpoint's JSON.
 //!
-//! It cannot be displayed, cloned or serialised, and its `Debug` says nothing, not even a length. The one way out is
-//! [`Secret::expose`], so that every place where a value is used can be found by that word.
+//! It cannot be displayed, cloned or serialised, and its `Debug` shows nothing, not even a length. It is read by
+//! [`Secret::expose`] alone, so that every use can be found by that word.
 //!
-//! Nothing is wiped from memory: `execve` replaces the whole address space, and the value then stands in the
-//! environment of the process that asked for it.
+//! It is not wiped from memory: `execve` replaces the whole address space, and the value is then in COMMAND's environment.
 
 use std::fmt;
 

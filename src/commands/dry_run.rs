@@ -1,4 +1,4 @@
-//! `--dry-run`: prints the plan, and does nothing else.
+//! `--dry-run`: prints the plan, without any request or change.
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use crate::request::value::Value;
 
 use crate::signals;
 
-/// Turns on `--verbose`, and warns of settings that do nothing.
+/// Turns on `--verbose`, and warns of settings without effect.
 pub fn announce(plan: &Plan) {
     if plan.settings.verbose {
         log::set_verbose();

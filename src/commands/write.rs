@@ -65,8 +65,8 @@ fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Error
             }
         });
     }
-    // Not before: of a value that was refused, nothing is said. A file of its own usually ends in a line end, and those
-    // who read one take that off.
+    // After rendering, so that a refused value gets no warning. A file of its own gets none either: programs that read
+    // a secret from a file remove a line end.
     if files.iter().any(|file| file.format.is_some()) {
         for target in &plan.targets {
             warn_of_line_end(plan, target, &fetched.value(target));

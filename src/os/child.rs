@@ -7,26 +7,16 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
+use nix::unistd::ForkResult;
 
 use super::caller::caller_mask;
 use super::signal::set_signal_mask;
 
-/// Which of the two processes this is.
-pub enum Fork {
-    /// The new one.
-    Child,
-    /// The old one, and the id of the new one.
-    Parent(i32),
-}
-
 /// Forks a process that has one thread, so that the child is not restricted to async-signal-safe calls.
-pub fn fork() -> nix::Result<Fork> {
+pub fn fork() -> nix::Result<ForkResult> {
     debug_assert!(fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1);
     // SAFETY: there is no other thread, as asserted above, whose locks the child could find held for ever.
-    match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Child => Ok(Fork::Child),
-        nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child.as_raw())),
-    }
+    unsafe { nix::unistd::fork() }
 }
 
 /// The result of wait(2), with the child's id.

@@ -1,16 +1,17 @@
-//! What this process, or a program, may and may not.
+//! Capabilities and resource limits.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit};
 
 /// A file's capabilities as the kernel stores them (`security.capability`, capabilities(7)), if it has any.
 pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut value = vec![0_u8; 64];
-    // SAFETY: both strings are NUL-terminated; the buffer is as long as it is said to be.
+    // SAFETY: both strings are NUL-terminated; the length is the buffer's.
     let length = unsafe {
         libc::getxattr(
             path.as_ptr(),
@@ -25,8 +26,8 @@ pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
 
 /// Whether a capability, by its number, is in the bounding set.
 pub fn is_in_bounding_set(capability: u32) -> bool {
-    // SAFETY: PR_CAPBSET_READ only looks.
-    let answer = unsafe {
+    // SAFETY: PR_CAPBSET_READ takes any number.
+    let is_in = unsafe {
         libc::prctl(
             libc::PR_CAPBSET_READ,
             libc::c_ulong::from(capability),
@@ -35,32 +36,19 @@ pub fn is_in_bounding_set(capability: u32) -> bool {
             0,
         )
     };
-    answer == 1
+    is_in == 1
 }
 
 /// The soft limit of the stack in bytes, of which a quarter is for arguments and environment.
 pub fn stack_limit() -> u64 {
-    soft_limit(libc::RLIMIT_STACK)
+    soft_limit(Resource::RLIMIT_STACK)
 }
 
 /// The soft limit of open files: one more than the highest descriptor.
 pub fn open_files_limit() -> u64 {
-    soft_limit(libc::RLIMIT_NOFILE)
+    soft_limit(Resource::RLIMIT_NOFILE)
 }
 
-#[cfg(target_env = "musl")]
-type Resource = libc::c_int;
-#[cfg(not(target_env = "musl"))]
-type Resource = libc::__rlimit_resource_t;
-
 fn soft_limit(resource: Resource) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: writes `limit`, which lives until the call returns.
-    match unsafe { libc::getrlimit(resource, &raw mut limit) } {
-        0 => limit.rlim_cur,
-        _ => u64::MAX,
-    }
+    getrlimit(resource).map_or(u64::MAX, |(soft, _)| soft)
 }

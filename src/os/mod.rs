@@ -16,9 +16,7 @@ use nix::libc;
 use nix::sys::stat::fstat;
 
 pub use caller::{caller_mask, restore_for_exec, was_closed};
-pub use child::{
-    Fork, WaitStatus, fork, keep_only_stderr_and, wait_for_any_child, with_caller_mask,
-};
+pub use child::{WaitStatus, fork, keep_only_stderr_and, wait_for_any_child, with_caller_mask};
 pub use libc::{EMFILE, ENFILE};
 pub use limits::{file_capabilities, is_in_bounding_set, open_files_limit, stack_limit};
 pub use signal::{

@@ -38,6 +38,12 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
 /// SIGRTMIN of musl and glibc, from which `SIGRTMIN+3` counts.
 const SIGRTMIN: i32 = 34;
 
+/// Of a thread. Only the touched part is memory. A TLS handshake takes some 30 KiB, far more in a debug build.
+const STACK: usize = match cfg!(debug_assertions) {
+    true => 1024 * 1024,
+    false => 256 * 1024,
+};
+
 static STARTED: OnceLock<Instant> = OnceLock::new();
 static READER: OnceLock<Reader> = OnceLock::new();
 
@@ -83,13 +89,13 @@ pub fn start() -> Result<(), Error> {
 }
 
 /// Starts a thread. It does not receive the signals of [`start`]: musl and glibc unblock one of them in a new thread.
-pub fn spawn(stack_size: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let blocked = READER.get().map_or(0, |reader| reader.mask);
     let work = move || {
         let _ = os::block_signals(blocked);
         work();
     };
-    let thread = thread::Builder::new().stack_size(stack_size);
+    let thread = thread::Builder::new().stack_size(STACK);
     thread.spawn(work).map(drop)
 }
 

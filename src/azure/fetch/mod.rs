@@ -5,10 +5,10 @@
 
 mod reader;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,6 @@ pub use reader::{ReadError, Reader};
 
 /// Connections to one vault at most.
 const CONNECTIONS: usize = 16;
-/// Only the touched part of a stack is memory. A TLS handshake takes some 30 KiB of it, far more in a debug build.
-const STACK: usize = if cfg!(debug_assertions) {
-    1024 * 1024
-} else {
-    256 * 1024
-};
 /// When the one line about a long wait is due.
 const SLOW_NOTE_DELAY: Duration = Duration::from_secs(5);
 /// After the first failure: time for the others to fail, so that one run names them all.
@@ -49,8 +43,8 @@ struct Job {
     plan: Plan,
     http: Http,
     reader: Reader,
-    /// The item that a thread reads now.
-    reading: Mutex<Vec<(ThreadId, usize)>>,
+    /// The thread that reads an item.
+    readers: Mutex<HashMap<usize, ThreadId>>,
 }
 
 /// The secrets of one vault, of which each reader takes the next.
@@ -94,7 +88,7 @@ pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched,
         plan,
         http,
         reader: Reader::new(source),
-        reading: Mutex::default(),
+        readers: Mutex::default(),
     });
     let (results, inbox) = signals::channel();
     start_threads(&job, &results)?;
@@ -135,7 +129,7 @@ fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Err
                 }
             }
         };
-        match signals::spawn(STACK, work) {
+        match signals::spawn(work) {
             Ok(()) => {}
             Err(_) if thread > 0 => break,
             Err(error) => {
@@ -190,18 +184,8 @@ impl Job {
         });
     }
 
-    /// The error of the last attempt at an item that a thread still reads.
-    fn last_error(&self, item: usize) -> Option<Error> {
-        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (thread, _) = reading.iter().find(|(_, index)| *index == item)?;
-        signals::last_error(*thread)
-    }
-
-    fn note_reading(&self, item: usize) {
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let thread = thread::current().id();
-        reading.retain(|(other, _)| *other != thread);
-        reading.push((thread, item));
+    fn readers(&self) -> MutexGuard<'_, HashMap<usize, ThreadId>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_secrets(&self, vault: &Vault, results: &Sender<ItemResult>) {
@@ -212,7 +196,7 @@ impl Job {
             let Item::Secret(secret) = &self.plan.items[*index] else {
                 continue;
             };
-            self.note_reading(*index);
+            self.readers().insert(*index, thread::current().id());
             let targets = self.plan.targets_of(*index);
             let read = self
                 .reader
@@ -228,18 +212,17 @@ impl Job {
 
 /// An expired secret may still be the right one, so it is used.
 fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
-    let (shown, now) = (secret.shown(), date::now());
-    if let Some(expired) = bundle.expires.filter(|expires| *expires <= now) {
-        log::warning(format!(
-            "secret `{shown}` expired at {}; it is used nevertheless",
-            date::format(expired)
-        ));
-    }
-    if let Some(begins) = bundle.not_before.filter(|begins| *begins > now) {
-        log::warning(format!(
-            "secret `{shown}` is not valid before {}; it is used nevertheless",
-            date::format(begins)
-        ));
+    let now = date::now();
+    let expired = bundle.expires.filter(|expires| *expires <= now);
+    let early = bundle.not_before.filter(|begins| *begins > now);
+    let parts = [("expired at", expired), ("is not valid before", early)];
+    for (what, time) in parts {
+        if let Some(time) = time {
+            let (shown, time) = (secret.shown(), date::format(time));
+            log::warning(format!(
+                "secret `{shown}` {what} {time}; it is used nevertheless"
+            ));
+        }
     }
 }
 
@@ -315,7 +298,11 @@ fn combine(job: &Job, results: &[Option<Result<Secret, ReadError>>]) -> Option<E
                 let is_same = token.is_some() && token == error.missing_token();
                 (!is_same).then(|| other.inner().clone())
             }
-            None => job.last_error(index),
+            None => job
+                .readers()
+                .get(&index)
+                .copied()
+                .and_then(signals::last_error),
         };
         let Some(other) = other.filter(|_| index != first) else {
             continue;

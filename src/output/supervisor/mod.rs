@@ -14,10 +14,10 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::prctl::{get_dumpable, set_child_subreaper, set_dumpable};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, chdir, getpid, setpgid, tcsetpgrp};
+use nix::unistd::{ForkResult, Pid, chdir, getpid, setpgid, tcsetpgrp};
 
 use crate::error::{Cause, Error};
-use crate::os::{self, Fork};
+use crate::os;
 use crate::request::supervision::Supervision;
 use event_loop::Supervisor;
 
@@ -46,7 +46,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     let was_dumpable = get_dumpable().unwrap_or(false);
     let _ = set_dumpable(false);
     match os::fork().map_err(failed("starting a process"))? {
-        Fork::Child => {
+        ForkResult::Child => {
             // In both processes, since either may be the first to rely on it.
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             if let Some(terminal) = &terminal {
@@ -61,8 +61,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
                 parent: parent.as_raw(),
             })
         }
-        Fork::Parent(child) => {
-            let child = Pid::from_raw(child);
+        ForkResult::Parent { child } => {
             let _ = setpgid(child, child);
             // An open descriptor here would keep a pipe from ending and a file system from being unmounted.
             drop(terminal);
