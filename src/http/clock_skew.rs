@@ -1,29 +1,26 @@
-//! What the servers' clocks said beside their answers: for those who look whether ours is right.
+//! How far this machine's clock differs from those of the servers, by the `Date` header of their responses.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::response::Response;
 use crate::date;
 
-/// What servers' clocks said: of each origin how far it is ahead of ours, in seconds.
+/// Of each response its origin, and how far the server's clock is ahead of this machine's, in seconds.
 #[derive(Default)]
 pub struct Clocks(Mutex<Vec<(String, i64)>>);
 
 impl Clocks {
-    /// Looks at the date of a response.
+    /// Notes the date of a response, if it has one.
     pub fn note(&self, origin: &str, response: &Response) {
-        let theirs = response.header("date").and_then(date::parse_http);
-        if let Some(theirs) = theirs {
-            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.push((origin.to_owned(), theirs - date::now()));
+        if let Some(date) = response.header("date").and_then(date::parse_http) {
+            let mut skews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            skews.push((origin.to_owned(), date - date::now()));
         }
     }
 
-    /// All of them, in the order in which they answered.
+    /// All of them, in the order of the responses.
     pub fn all(&self) -> Vec<(String, i64)> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let skews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        skews.clone()
     }
 }

@@ -30,6 +30,15 @@ pub fn is_terminal(fd: i32) -> bool {
     unsafe { libc::isatty(fd) == 1 }
 }
 
+/// The columns of a terminal; none where it is not one, or its width is unknown.
+pub fn terminal_width(fd: i32) -> Option<usize> {
+    // SAFETY: all-zero bytes are a valid winsize.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: TIOCGWINSZ writes a winsize.
+    let status = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
+    (status == 0 && size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
 /// A second descriptor of the same file: the lowest free one from `lowest` on. execve closes it.
 pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
     duplicate(fd.as_fd().as_raw_fd(), lowest)

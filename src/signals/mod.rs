@@ -11,5 +11,5 @@ mod wait;
 
 pub use channel::{Receiver, Sender, channel};
 pub use child::{forget_group, kill_group, kill_groups, spawn_group};
-pub use reader::{elapsed, end_if_pending, hold, spawn, start, wait, wake};
+pub use reader::{elapsed, end_if_pending, hold, spawn, start, wait};
 pub use wait::{Wait, current, last_error};

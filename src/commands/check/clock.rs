@@ -1,116 +1,67 @@
-//! The servers' clocks, and which errors they explain.
+//! This machine's clock, compared with the `Date` headers of responses.
 
-use super::report::{Link, State};
+use super::report::Link;
 
-/// By how much clocks may differ, in seconds, before that is worth a warning: Entra allows 5 minutes.
-const SKEW: i64 = 120;
-/// What the way of an answer may cost, in seconds.
+/// The smallest difference worth a warning, in seconds: Entra allows 5 minutes.
+const TOLERANCE: i64 = 120;
+/// The difference that a slow response explains, in seconds.
 const DELAY: i64 = 5;
 
-/// What is known of the time.
-enum Time {
-    /// Some server's clock is ours; whose.
-    Right(String),
-    /// None is, and how far ours is from one of theirs.
-    Wrong(String),
+/// The clock's link, if there was any response. `skews` are origins and how far their clocks are ahead, in seconds.
+pub fn link(skews: &[(String, i64)]) -> Option<Link> {
+    let skews = by_host(skews);
+    let (_, largest) = skews.iter().max_by_key(|(_, skew)| skew.abs())?;
+    let (right, wrong): (Vec<_>, Vec<_>) =
+        skews.iter().partition(|(_, skew)| skew.abs() <= TOLERANCE);
+    let is_slow = right.iter().any(|(_, skew)| skew.abs() > DELAY);
+    let hosts: Vec<&str> = right.iter().map(|(host, _)| host.as_str()).collect();
+    let agreement = match (hosts.is_empty(), is_slow) {
+        (true, _) => String::new(),
+        (_, true) => format!("within 2 minutes of that of {}", hosts.join(" and ")),
+        (_, false) => format!("the same as that of {}", hosts.join(" and ")),
+    };
+    let link = Link::good("clock", "", agreement).fact("skew", *largest);
+    let hint = match (right.is_empty(), wrong.is_empty()) {
+        (_, true) => return Some(link),
+        (true, false) => "set this node's clock; in a virtual machine: its time synchronisation",
+        (false, false) => {
+            "is that clock wrong, or does a proxy or cache in between send an old date?"
+        }
+    };
+    Some(link.warn(&differences(&wrong), Some(hint)))
 }
 
-/// Tells of the clocks, and of the errors that they explain.
-pub fn look(seen: &[(String, i64)], links: &mut [Link]) -> Option<Link> {
-    let seen = by_host(seen);
-    let (right, wrong): (Vec<_>, Vec<_>) = seen.iter().partition(|(_, skew)| skew.abs() <= SKEW);
-    let furthest = seen.iter().max_by_key(|(_, skew)| skew.abs())?;
-    let agreeing = || {
-        let hosts: Vec<&str> = right.iter().map(|(host, _)| host.as_str()).collect();
-        let slow = right.iter().any(|(_, skew)| skew.abs() > DELAY);
-        let about = if slow {
-            "within 2 minutes of"
-        } else {
-            "the same as"
-        };
-        format!("{about} that of {}", hosts.join(" and "))
-    };
-    let apart = apart(&wrong);
-    let link = match (right.is_empty(), wrong.is_empty()) {
-        (_, true) => Link::good("clock", "", agreeing()),
-        (true, false) => Link::good("clock", "", "").warn(
-            &apart,
-            Some("set this node's clock; in a virtual machine: its time synchronisation"),
-        ),
-        (false, false) => Link::good("clock", "", agreeing()).warn(
-            &apart,
-            Some("is that clock wrong, or does something on the way answer with an old date?"),
-        ),
-    };
-    let time = match right.is_empty() {
-        true => Time::Wrong(apart),
-        false => Time::Right(agreeing()),
-    };
-    for link in links {
-        if link.state == State::Failed && link.is_of_time {
-            explain(link, &time);
-        }
-    }
-    Some(link.fact("skew", furthest.1))
-}
-
-/// A error that is about the time, where the time is known.
-fn explain(link: &mut Link, time: &Time) {
-    match time {
-        Time::Wrong(distance) => {
-            link.text = format!("{}; this machine's clock is {distance}", link.text);
-            link.hint = Some(
-                "set this node's clock; in a virtual machine: its time synchronisation".to_owned(),
-            );
-        }
-        Time::Right(agreeing) => {
-            link.text = format!("{}; this machine's clock is {agreeing}", link.text);
-            let host = &link.subject;
-            link.hint = match link.kind {
-                "connection" => Some(format!(
-                    "whoever runs {host}, or what intercepts TLS on the way, must renew the certificate"
-                )),
-                _ => link.hint.take(),
-            };
-        }
-    }
-}
-
-/// Each host once, in order; of several answers the one that was quickest on its way.
-fn by_host(seen: &[(String, i64)]) -> Vec<(String, i64)> {
-    let mut hosts: Vec<(String, i64)> = Vec::new();
-    for (origin, skew) in seen {
-        let host = origin.split("://").nth(1).unwrap_or(origin).to_owned();
-        match hosts.iter_mut().find(|(known, _)| *known == host) {
-            Some((_, least)) if skew.abs() < least.abs() => *least = *skew,
-            Some(_) => {}
-            None => {
-                let at = hosts.partition_point(|(known, _)| *known < host);
-                hosts.insert(at, (host, *skew));
-            }
-        }
-    }
+/// Each host once, sorted, with its smallest skew: that of the fastest response.
+fn by_host(skews: &[(String, i64)]) -> Vec<(String, i64)> {
+    let host_of = |origin: &str| origin.split("://").last().unwrap_or(origin).to_owned();
+    let mut hosts: Vec<(String, i64)> = skews
+        .iter()
+        .map(|(origin, skew)| (host_of(origin), *skew))
+        .collect();
+    hosts.sort_by_key(|(host, skew)| (host.clone(), skew.abs()));
+    hosts.dedup_by_key(|(host, _)| host.clone());
     hosts
 }
 
-/// How far ours is from theirs, each distance once.
-fn apart(wrong: &[&(String, i64)]) -> String {
-    let mut found: Vec<(String, Vec<&str>)> = Vec::new();
+/// Each difference once, with its hosts.
+fn differences(wrong: &[&(String, i64)]) -> String {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (host, skew) in wrong {
-        let distance = distance(*skew);
-        match found.iter_mut().find(|(known, _)| *known == distance) {
+        let difference = difference(*skew);
+        match groups.iter_mut().find(|(known, _)| *known == difference) {
             Some((_, hosts)) => hosts.push(host),
-            None => found.push((distance, vec![host])),
+            None => groups.push((difference, vec![host])),
         }
     }
-    let found = found
+    let groups: Vec<String> = groups
         .into_iter()
-        .map(|(distance, hosts)| format!("{distance} that of {}", hosts.join(" and ")));
-    found.collect::<Vec<_>>().join(", ")
+        .map(|(difference, hosts)| format!("{difference} that of {}", hosts.join(" and ")))
+        .collect();
+    groups.join(", ")
 }
 
-/// In words that do not change from one second to the next.
-fn distance(skew: i64) -> String {
+/// Rounded, so that it does not change from one second to the next.
+fn difference(skew: i64) -> String {
     let (number, unit) = match skew.abs() {
         seconds @ ..7_200 => ((seconds + 30) / 60, "minutes"),
         seconds @ ..172_800 => ((seconds + 1_800) / 3_600, "hours"),
@@ -124,18 +75,18 @@ fn distance(skew: i64) -> String {
 mod tests {
     use super::*;
 
-    fn told(seen: &[(&str, i64)]) -> Option<String> {
-        let seen: Vec<_> = seen
+    fn text(skews: &[(&str, i64)]) -> Option<String> {
+        let skews: Vec<_> = skews
             .iter()
             .map(|(origin, skew)| ((*origin).to_owned(), *skew))
             .collect();
-        look(&seen, &mut []).map(|link| link.text)
+        link(&skews).map(|link| link.text)
     }
 
     #[test]
-    fn clocks_are_compared_with_every_host_once() {
+    fn clock_is_compared_with_each_host_once() {
         let (a, b) = ("https://a.example", "http://b.example:81");
-        for (seen, expected) in [
+        for (skews, expected) in [
             (
                 vec![(b, 0), (a, -1), (b, 1)],
                 "the same as that of a.example and b.example:81",
@@ -151,8 +102,8 @@ mod tests {
                 "the same as that of a.example; 3 hours behind that of b.example:81",
             ),
         ] {
-            assert_eq!(told(&seen).as_deref(), Some(expected));
+            assert_eq!(text(&skews).as_deref(), Some(expected));
         }
-        assert_eq!(told(&[]), None);
+        assert_eq!(text(&[]), None);
     }
 }

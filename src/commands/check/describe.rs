@@ -1,27 +1,37 @@
-//! What is told of each link that was seen: the facts, and what is odd about them.
+//! The link for each result: its text, its facts, and its warnings.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::reachability::{ONE_TRY, Place};
 use super::report::Link;
 use crate::azure::identity::AccessToken;
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::http::Service;
-use crate::http::probe::{Found, Peer, Resolved};
+use crate::http::error::AttemptError;
+use crate::http::probe::{Found, NameServers, Peer, Resolved};
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
 
+/// How long one attempt may take.
+pub const ATTEMPT: Duration = Duration::from_secs(3);
 const DAY: i64 = 86_400;
-/// When something that ends is worth a warning, in days.
+/// The days before an expiry in which it is a warning.
 const SOON: i64 = 30;
-/// Words of Entra and of vaults for a token that is refused for its time.
-const OF_TIME: [&str; 3] = ["AADSTS700024", "valid time range", "not yet valid"];
 
-/// A service as one names it: with its port only where that is not the usual one.
-pub fn shown(service: &Service) -> String {
+/// The addresses of a service, as far as messages need them.
+#[derive(Default)]
+pub struct Route {
+    /// With their reach; empty where the host is an address itself.
+    addresses: String,
+    /// The search list, if DNS has the name only with one of its domains appended.
+    search_list: Option<String>,
+}
+
+/// Host and port; the port only where it is not the usual one.
+pub fn service(service: &Service) -> String {
     match service.host() {
         None => String::new(),
         Some(host) if !service.is_tls() && host.port == 80 => host.name,
@@ -29,150 +39,173 @@ pub fn shown(service: &Service) -> String {
     }
 }
 
-/// Addresses, and who can reach them.
-pub fn places(addresses: &[IpAddr]) -> String {
-    let places = addresses
-        .iter()
-        .map(|address| format!("{address} ({})", reach(*address)));
-    places.collect::<Vec<_>>().join(", ")
+/// The host of the next connection.
+pub fn next_hop(service: &Service) -> String {
+    service
+        .next_hop()
+        .map_or_else(String::new, |host| host.name)
 }
 
-/// Where a name leads.
-pub fn name(host: &Host, service: &Service, resolved: &Resolved, place: &Place) -> Link {
-    let mut text = match resolved.found {
-        Found::Literal => resolved
-            .addresses
-            .first()
-            .map_or_else(String::new, |address| reach(*address).to_owned()),
-        _ => place.addresses.clone(),
+/// The addresses of a name.
+pub fn name(host: &Host, service: &Service, resolved: &Resolved) -> (Link, Route) {
+    let addresses: Vec<String> = resolved
+        .addresses
+        .iter()
+        .map(|address| format!("{address} ({})", reach(*address)))
+        .collect();
+    let addresses = addresses.join(", ");
+    let route = Route {
+        addresses: match resolved.found {
+            Found::Literal => String::new(),
+            // The file may be older than the address.
+            Found::HostsFile => format!("{addresses}, by /etc/hosts"),
+            Found::Dns | Found::SearchList => addresses.clone(),
+        },
+        search_list: (resolved.found == Found::SearchList)
+            .then(|| NameServers::read().search.join(" ")),
+    };
+    let mut text = match (resolved.found, resolved.addresses.first()) {
+        (Found::Literal, Some(address)) => reach(*address).to_owned(),
+        _ => route.addresses.clone(),
     };
     if service.proxy().is_some() {
-        text.push_str(", the proxy on the way");
+        text.push_str(", the proxy");
     }
-    let link =
-        Link::good("name", host.name.as_str(), text).fact("addresses", places(&resolved.addresses));
-    match (resolved.found, &place.searched) {
-        (Found::SearchList, Some(domains)) => {
-            let oddity = format!("DNS only knows it with a search domain behind it ({domains})");
-            let hint = "is the name right? A wildcard in a search domain answers for any name";
-            link.fact("found", "search list").warn(&oddity, Some(hint))
-        }
+    let link = Link::good("name", host.name.as_str(), text).fact("addresses", addresses);
+    let link = match (resolved.found, &route.search_list) {
+        (_, Some(domains)) => link.fact("found", "search list").warn(
+            &format!("DNS has this name only with a search domain appended ({domains})"),
+            Some("is the name right? A wildcard in a search domain matches any name"),
+        ),
         (Found::HostsFile, _) => link.fact("found", "/etc/hosts"),
         (Found::Dns, _) => link.fact("found", "DNS"),
         _ => link,
-    }
+    };
+    (link, route)
 }
 
-/// Who can reach an address.
+/// Why a name has no address.
+pub fn no_name(mut error: AttemptError, host: &Host, service: &Service) -> AttemptError {
+    let servers = NameServers::read().servers.join(" ");
+    if !servers.is_empty() {
+        error = error.map(|error| error.note(format!("name servers: {servers}")));
+    }
+    if service.proxy().is_none() {
+        return error;
+    }
+    if let Some(behind) = service.host() {
+        let note = format!("it is the proxy for {}", behind.name);
+        error = error.map(|error| error.note(note));
+    }
+    error.hint_for(|kind| {
+        let hint = "check HTTPS_PROXY, or name the host in NO_PROXY";
+        (kind == ErrorKind::NameNotFound).then(|| format!("{}: {hint}", host.name))
+    })
+}
+
+/// The networks that can reach an address.
 fn reach(address: IpAddr) -> &'static str {
-    let (private, loopback, local) = match address {
+    let (is_private, is_link_local) = match address {
         IpAddr::V4(v4) => {
-            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            (
-                v4.is_private() || shared,
-                v4.is_loopback(),
-                v4.is_link_local(),
-            )
+            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            (v4.is_private() || is_shared, v4.is_link_local())
         }
-        IpAddr::V6(v6) => (
-            v6.is_unique_local(),
-            v6.is_loopback(),
-            v6.is_unicast_link_local(),
-        ),
+        IpAddr::V6(v6) => (v6.is_unique_local(), v6.is_unicast_link_local()),
     };
-    match (private, loopback, local) {
-        (true, ..) => "private",
-        (_, true, _) => "this machine",
-        (_, _, true) => "link-local",
+    match (is_private, is_link_local) {
+        (true, _) => "private",
+        (_, true) => "link-local",
+        _ if address.is_loopback() => "this machine",
         _ => "public",
     }
 }
 
-/// The name that a certificate has for a host, or what it has instead.
-fn name_of(peer: &Peer, service: &Service) -> String {
-    let host = service.host();
-    let own = host.and_then(|host| peer.certificate.name_for(&host.name).map(str::to_owned));
-    own.unwrap_or_else(|| peer.certificate.some_names())
-}
-
-/// A connection, and who is at its other end.
+/// A connection, and the server's certificate.
 pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
-    let subject = shown(service);
-    let way = match service.proxy() {
+    let subject = self::service(service);
+    let proxy = match service.proxy() {
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
     let Some(peer) = peer else {
-        return Link::good("connection", subject, format!("open{way}"));
+        return Link::good("connection", subject, format!("open{proxy}"));
     };
-    let certificate = &peer.certificate;
+    let (version, certificate) = (peer.version, &peer.certificate);
+    let (issuer, names) = (certificate.issuer.as_str(), certificate.some_names());
     let days = (certificate.not_after - date::now()) / DAY;
-    let version = peer.version;
-    let (name, issuer) = (name_of(peer, service), &certificate.issuer);
+    let host = service.host();
+    let host = host.as_ref();
+    let name = host.and_then(|host| certificate.name_for(&host.name));
+    let name = name.unwrap_or(&names);
     let private = if peer.is_public {
         ""
     } else {
         " (a private CA)"
     };
-    let text = format!("{version}{way}, {name} by {issuer}{private}, {days} days left");
-    let link = Link::good("connection", subject, text).fact("tls", version);
-    let link = with_certificate(link, peer);
-    let host = service.host();
-    let is_azure = host
-        .is_some_and(|host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some());
-    let link = match is_azure && !peer.is_public {
-        true => link.warn(
-            &format!("TLS is intercepted on the way: Azure has no certificate by {issuer}"),
-            Some("that proxy reads everything, tokens and secrets too: is it meant to?"),
-        ),
-        false => link,
-    };
+    let text = format!("{version}{proxy}, {name} by {issuer}{private}, {days} days left");
+    let mut link = Link::good("connection", subject, text)
+        .fact("tls", version)
+        .fact("issuer", issuer)
+        .fact("names", names.as_str())
+        .fact("until", date::format(certificate.not_after));
+    let is_azure =
+        |host: &Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
+    if host.is_some_and(is_azure) && !peer.is_public {
+        link = link.warn(
+            &format!("TLS is intercepted: {issuer} issues no certificates to Azure"),
+            Some("the interceptor can read tokens and secrets: is it meant to?"),
+        );
+    }
     match days < SOON {
-        true => link.warn(&format!("the certificate ends in {days} days"), None),
+        true => link.warn(&format!("the certificate expires in {days} days"), None),
         false => link,
     }
 }
 
-/// No connection, and who was at its other end if anybody was.
-pub fn no_connection(service: &Service, place: &Place, error: Error) -> Link {
-    let mut link = Link::failed("connection", shown(service), &error);
-    let way = match service.proxy() {
-        Some(proxy) if !link.text.contains(proxy) => format!("through the proxy {proxy}: "),
-        None if !place.addresses.is_empty() => format!("at {}: ", place.addresses),
-        _ => String::new(),
-    };
-    link.text = format!("{way}{}", link.text);
-    link.is_of_time = error.kind == Some(ErrorKind::CertificateExpired);
+/// Why there is no connection.
+pub fn no_connection(service: &Service, route: &Route, error: &Error) -> Link {
+    let mut link = Link::failed("connection", self::service(service), error);
+    // Before the tunnel it is the proxy that fails, and the error names it.
+    let is_about_proxy = matches!(
+        error.kind,
+        Some(
+            ErrorKind::NameNotFound
+                | ErrorKind::NameServerTimeout
+                | ErrorKind::ConnectionRefused
+                | ErrorKind::NoRoute
+                | ErrorKind::ProxyFailed
+                | ErrorKind::ProxyRefused
+        )
+    );
+    match service.proxy() {
+        Some(proxy) if !is_about_proxy => {
+            link.text = format!("through the proxy {proxy}: {}", link.text);
+        }
+        None if !route.addresses.is_empty() => {
+            link.text = format!("at {}: {}", route.addresses, link.text);
+        }
+        _ => {}
+    }
     for name in ["issuer", "names", "until"] {
         if let Some(value) = error.get_fact(name) {
             link = link.fact(name, value);
         }
     }
-    if link.cause == Some(Cause::Protocol) {
-        link = link.or_hint("another server answers at this address: check DNS and proxies");
-    }
-    if let Some(domains) = &place.searched {
+    if let Some(domains) = &route.search_list {
         let host = service.host().map_or_else(String::new, |host| host.name);
         link.text = format!(
-            "{}; DNS only knows the name with a search domain behind it ({domains})",
+            "{}; DNS has the name only with a search domain appended ({domains})",
             link.text
         );
         link.hint = Some(format!(
-            "{host} itself does not exist in DNS: is the name right? A wildcard in a search domain of /etc/resolv.conf \
-             led elsewhere"
+            "{host} itself does not exist in DNS: is the name right? A wildcard in a search domain of \
+             /etc/resolv.conf matches any name"
         ));
     }
     link
 }
 
-fn with_certificate(link: Link, peer: &Peer) -> Link {
-    let certificate = &peer.certificate;
-    link.fact("issuer", certificate.issuer.as_str())
-        .fact("names", certificate.some_names())
-        .fact("until", date::format(certificate.not_after))
-}
-
-/// An access token: whose, for what, until when. Never itself.
+/// An access token: its claims and its expiry.
 pub fn token(resource: &str, token: &AccessToken) -> Link {
     let until = date::format(token.expires_on);
     let claims = token.claims();
@@ -184,9 +217,9 @@ pub fn token(resource: &str, token: &AccessToken) -> Link {
         ("oid", "object"),
         ("aud", "audience"),
     ] {
-        let value = claims.iter().find(|(claim, _)| *claim == name);
-        // An audience that is what was asked for says nothing.
-        if let Some((_, value)) = value.filter(|(_, value)| value != resource) {
+        // The audience is mostly the resource itself.
+        let claim = |(claim, value): &&(&str, String)| *claim == name && value != resource;
+        if let Some((_, value)) = claims.iter().find(claim) {
             text.push_str(&format!(", {label} {value}"));
         }
     }
@@ -196,52 +229,76 @@ pub fn token(resource: &str, token: &AccessToken) -> Link {
         .fold(link, |link, (name, value)| link.fact(name, value))
 }
 
-/// No access token. `source` is what was asked, as messages have it, and `place` where it is.
-pub fn no_token(resource: &str, source: &str, place: Option<&str>, error: &Error) -> Link {
-    let mut link = Link::failed("token", resource, error);
-    let doing = format!("getting an access token from {source}: ");
-    if let Some(rest) = link.text.strip_prefix(&doing) {
-        // An answer, and not what kept us from asking.
-        let answered = rest.starts_with(|c: char| c.is_ascii_digit());
-        link.text = match place.filter(|_| answered) {
-            Some(place) => format!("from {place}: {rest}"),
-            None => rest.to_owned(),
-        };
+/// Why there is no access token. `issuer` is the service that was asked for it, if there is one.
+pub fn no_token(resource: &str, issuer: Option<&str>, mut error: Error) -> Link {
+    if !error.context.is_empty() {
+        error.context.remove(0);
     }
-    complete(link)
+    if let Some(issuer) = issuer.filter(|_| error.kind.is_some_and(is_refusal)) {
+        error = error.context(format!("from {issuer}"));
+    }
+    after_one_attempt(error, |error| Link::failed("token", resource, error))
 }
 
-/// A secret that cannot be read.
-pub fn no_secret(targets: &str, secret: &SecretId, error: &Error) -> Link {
-    let mut link = Link::failed("secret", targets, error);
+/// Whether an identity endpoint or Entra responded.
+fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Throttled
+            | ErrorKind::ServerError
+            | ErrorKind::EndpointUpdating
+            | ErrorKind::IdentityNotYetAssigned
+            | ErrorKind::MaybeBadResource
+            | ErrorKind::IdentityNotFound
+            | ErrorKind::FederationMismatch
+            | ErrorKind::AssertionExpired
+            | ErrorKind::CredentialRefused
+            | ErrorKind::UnexpectedResponse
+    )
+}
+
+/// Why a secret was not read.
+pub fn no_secret(targets: &str, secret: &SecretId, mut error: Error) -> Link {
     let shown = secret.shown();
-    let doing = format!(
-        "reading secret `{shown}` from {} for {targets}",
-        secret.host
-    );
-    if let Some(rest) = link.text.strip_prefix(&doing) {
-        link.text = format!("`{shown}` in {}{rest}", secret.host);
-    }
-    complete(link.fact("secret", shown))
+    error.context = vec![format!("`{shown}` in {}", secret.host)];
+    after_one_attempt(error, |error| {
+        Link::failed("secret", targets, error).fact("secret", shown.as_str())
+    })
 }
 
-/// What a request that was made once leaves to be said.
-fn complete(mut link: Link) -> Link {
-    link.is_of_time = OF_TIME.iter().any(|words| link.text.contains(words));
-    let within = format!("no response within {} s", ONE_TRY.as_secs());
-    link.text = link
-        .text
-        .replace("no response before the deadline", &within);
-    match link.cause {
-        Some(Cause::Unavailable) if link.text.contains(&within) => {
-            link.and_hint("exec waits longer")
+/// Why there is no access token for a vault that names its resource itself.
+pub fn no_secret_token(targets: &str, secret: &SecretId, error: Error) -> Link {
+    after_one_attempt(error, |error| {
+        Link::failed("secret", targets, error).fact("secret", secret.shown())
+    })
+}
+
+/// A request that `exec` would repeat, or wait for longer.
+fn after_one_attempt(mut error: Error, link: impl FnOnce(&Error) -> Link) -> Link {
+    let seconds = ATTEMPT.as_secs();
+    let is_timeout = match error.kind {
+        Some(ErrorKind::DeadlineExceeded) => {
+            error.reason = format!("no response within {seconds} s");
+            true
         }
-        Some(Cause::Unavailable) => link.or_hint("exec tries this again until its deadline"),
+        Some(ErrorKind::DeadlineExceededConnecting) => {
+            error.reason = format!("no connection within {seconds} s");
+            true
+        }
+        _ => false,
+    };
+    let link = link(&error);
+    match (error.cause, &error.hint) {
+        (Cause::Unavailable, Some(hint)) if is_timeout => Link {
+            hint: Some(format!("{hint}; exec waits longer")),
+            ..link
+        },
+        (Cause::Unavailable, None) => link.or_hint("exec retries this until its deadline"),
         _ => link,
     }
 }
 
-/// A secret: which version, what it says to be, until when. Never its value, nor how long that is.
+/// A secret: its version and its attributes.
 pub fn secret(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Link {
     let mut text = format!("`{}`", secret.name);
     let mut link = Link::good("secret", targets, "").fact("secret", secret.name.as_str());
@@ -249,30 +306,26 @@ pub fn secret(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Link {
         text.push_str(&format!(", version {version}"));
         link = link.fact("version", version.as_str());
     }
-    if let Some(kind) = &bundle.content_type {
-        text.push_str(&format!(", {kind}"));
-        link = link.fact("content_type", kind.as_str());
+    if let Some(content_type) = &bundle.content_type {
+        text.push_str(&format!(", {content_type}"));
+        link = link.fact("content_type", content_type.as_str());
     }
     text.push_str(", enabled");
-    let now = date::now();
     for (label, time) in [("from", bundle.not_before), ("until", bundle.expires)] {
-        if let Some(time) = time {
-            let time = date::format(time);
+        if let Some(time) = time.map(date::format) {
             text.push_str(&format!(", {label} {time}"));
             link = link.fact(label, time);
         }
     }
     link.text = text;
+    let now = date::now();
     if bundle.not_before.is_some_and(|begins| begins > now) {
-        return link.warn("it is not valid yet, and used nevertheless", None);
+        return link.warn("it is not valid yet; exec uses it anyway", None);
     }
-    match bundle.expires {
-        Some(expires) if expires <= now => {
-            link.warn("it has expired, and is used nevertheless", None)
-        }
-        Some(expires) if expires - now < SOON * DAY => {
-            let days = (expires - now) / DAY;
-            link.warn(&format!("it expires in {days} days"), None)
+    match bundle.expires.map(|expires| expires - now) {
+        Some(..=0) => link.warn("it has expired; exec uses it anyway", None),
+        Some(left) if left < SOON * DAY => {
+            link.warn(&format!("it expires in {} days", left / DAY), None)
         }
         _ => link,
     }

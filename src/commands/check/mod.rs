@@ -1,15 +1,12 @@
-//! `check`: every link of the chain, from the references to the vault's answers, each looked at once and each told.
+//! `check`: every link of the chain from a reference to its value, each checked once.
 //!
-//! What does not depend on one another is looked at together: one thread for who we are, one for each vault. Each try
-//! has three seconds; what has not answered when time is up is broken. No connection that looks at a certificate ever
-//! carries a token, and nothing that is told comes from a secret's value.
+//! The probes use the client, the tokens and the reader of `exec`, with one attempt of 3 seconds each. No link holds
+//! anything of a secret's value.
 
 mod clock;
 mod describe;
-mod network;
-mod reachability;
+mod probes;
 mod report;
-mod tokens;
 
 use std::time::Duration;
 
@@ -23,75 +20,107 @@ use crate::request::environment::Environment;
 use crate::request::options;
 use crate::request::plan::{Item, Plan, Target};
 use crate::signals;
+use report::{Link, Phase, Report, Style};
 
-pub use report::Report;
-use report::{Link, Phase};
+/// The deadline without `--timeout`, or with 0, which is one attempt each in any case.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The deadline without `--timeout`, or where that is 0: one try each is what is made anyway.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Checks every link and prints the report. The exit code is the one that `exec` would have.
+/// Checks every link and prints the report. Returns the exit code that `exec` would have.
 pub fn run(check: &Check, env: &Environment) -> Result<u8, Error> {
-    // A bad value is reported as a broken link.
+    // A malformed value is reported as a failed link.
     if check.exec.common.verbose || options::truth(env, "AKV_INIT_VERBOSE").unwrap_or(false) {
         log::set_verbose();
     }
     signals::start()?;
-    let report = report(check, env);
-    log::print(&report.to_text(check.format));
-    Ok(report.exit_code())
-}
-
-fn report(check: &Check, env: &Environment) -> Report {
-    let mut report = Report::default();
+    let mut report = Report::new(Style::new(check.format, env));
     let plan = plan(&check.exec, env, &mut report);
     if let Some(plan) = &plan {
-        let is_whole = report.links.is_empty();
-        report.links.extend(references(plan, &check.exec, is_whole));
+        add_references(plan, &check.exec, &mut report);
     }
     let command = (!check.exec.command.is_empty()).then(|| command(check, env));
-    // What only execve refuses is the last that `exec` comes to.
-    let (command, last) = match command {
-        Some(link) if link.turn.0 == Phase::Becoming => (None, Some(link)),
-        other => (other, None),
-    };
-    report.links.extend(command);
+    let (at_execve, command): (Vec<Link>, Vec<Link>) = command
+        .into_iter()
+        .partition(|link| link.turn.0 == Phase::Execve);
+    command.into_iter().for_each(|link| report.add(link));
     if let Some(plan) = plan {
-        look_further(check, env, plan, &mut report);
+        add_network(check, env, plan, &mut report);
     }
-    report.links.extend(last);
-    report
+    at_execve.into_iter().for_each(|link| report.add(link));
+    Ok(report.finish())
 }
 
-/// The plan of what can be planned. A variable with a malformed reference is told and then left as it is, or what is
-/// wrong with another one would be told at the next start only.
+/// The plan without the malformed references, each of which is reported.
 fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
-    let mut told: Vec<String> = Vec::new();
+    let mut malformed: Vec<String> = Vec::new();
     loop {
-        let error = match Plan::exec_without(&told, exec, env) {
+        let mut error = match Plan::exec_without(&malformed, exec, env) {
             Ok(plan) => return Some(plan),
             Err(error) => error,
         };
         let variable = error.get_fact("for").map(str::to_owned);
-        let Some(name) = variable.filter(|name| !told.contains(name)) else {
-            report.links.push(Link::failed("references", "", &error));
+        let Some(name) = variable.filter(|name| !malformed.contains(name)) else {
+            report.add(Link::failed("references", "", &error));
             return None;
         };
-        let mut error = error;
-        if error.context.first() == Some(&name) {
-            error.context.remove(0);
-        }
-        report
-            .links
-            .push(Link::failed("reference", name.as_str(), &error));
-        told.push(name);
+        error.context.retain(|context| *context != name);
+        report.add(Link::failed("reference", name.as_str(), &error));
+        malformed.push(name);
     }
 }
 
-fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Report) {
+/// Where each reference comes from, and what it resolves to.
+fn add_references(plan: &Plan, exec: &Exec, report: &mut Report) {
+    if plan.targets.is_empty() && !report.has_failed() {
+        let link = Link::good("references", "", "");
+        report.add(link.warn("there are none: exec starts COMMAND as it is", None));
+    }
+    for target in &plan.targets {
+        report.add(reference(plan, exec, target));
+    }
+}
+
+fn reference(plan: &Plan, exec: &Exec, target: &Target) -> Link {
+    let mut options = exec.common.secrets.iter().chain(&exec.memfds);
+    let place = match options.any(|(name, _)| target.name == name.as_str()) {
+        true => "an option",
+        false => "the environment",
+    };
+    let to = match &plan.items[target.item] {
+        Item::Token(resource) => format!("an access token for {resource}"),
+        Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
+    };
+    let name = target.name.to_string_lossy();
+    Link::good("reference", name, format!("{to}, by {place}"))
+        .fact("reference", to)
+        .fact("place", place)
+}
+
+fn command(check: &Check, env: &Environment) -> Link {
+    let typed = check.exec.command[0].to_string_lossy();
+    let failed = |mut error: Error, phase| {
+        error.context.clear();
+        Link::failed("command", typed.as_ref(), &error).at(phase, 0)
+    };
+    let program = match process::find(&check.exec.command, env) {
+        Ok(program) => program,
+        Err(error) => return failed(error, Phase::Before),
+    };
+    if let Err(error) = program.check_format() {
+        return failed(error, Phase::Execve);
+    }
+    let path = program.path().display().to_string();
+    let text = match path == typed {
+        true => "",
+        false => path.as_str(),
+    };
+    Link::good("command", typed, text).fact("path", path)
+}
+
+/// Adds the settings, the identity, and the links that need the network.
+fn add_network(check: &Check, env: &Environment, plan: Plan, report: &mut Report) {
     for (setting, reason) in &plan.ignored {
         let link = Link::good("setting", setting.as_str(), "");
-        report.links.push(link.warn(reason.as_str(), None));
+        report.add(link.warn(reason, None));
     }
     if plan.targets.is_empty() {
         return;
@@ -99,67 +128,18 @@ fn look_further(check: &Check, env: &Environment, plan: Plan, report: &mut Repor
     let selection = match identity::select(env, &plan.settings) {
         Ok(selection) => selection,
         Err(error) => {
-            let complete = "set what is missing, or name the identity that is meant: --identity";
-            report
-                .links
-                .push(Link::failed("identity", "", &error).or_hint(complete));
-            return;
+            let hint = "set the missing variables, or select an identity with --identity";
+            return report.add(Link::failed("identity", "", &error).or_hint(hint));
         }
     };
-    report.links.push(selected(&selection));
+    report.add(selected(&selection));
     match Http::build(env, &plan.settings) {
         Ok(http) => {
-            let within = check.exec.common.timeout.filter(|time| !time.is_zero());
-            let links = network::look(plan, http, selection.source, within.unwrap_or(PATIENCE));
-            report.links.extend(links);
+            let timeout = check.exec.common.timeout.filter(|time| !time.is_zero());
+            let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+            probes::run(plan, http, selection.source, timeout, report);
         }
-        Err(error) => report.links.push(Link::failed("trust", "", &error)),
-    }
-}
-
-/// Where each reference is, and what it leads to.
-fn references(plan: &Plan, exec: &Exec, is_whole: bool) -> Vec<Link> {
-    if plan.targets.is_empty() && is_whole {
-        let link = Link::good("references", "", "");
-        return vec![link.warn("there are none: COMMAND is started as it is", None)];
-    }
-    let link = |target: &Target| {
-        let name = target.name.to_string_lossy();
-        let mut options = exec.common.secrets.iter().chain(&exec.memfds);
-        let place = match options.any(|(name, _)| target.name == name.as_str()) {
-            true => "an option",
-            false => "the environment",
-        };
-        let to = match &plan.items[target.item] {
-            Item::Token(resource) => format!("an access token for {resource}"),
-            Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
-        };
-        Link::good("reference", name, format!("{to}, by {place}"))
-            .fact("reference", to)
-            .fact("place", place)
-    };
-    plan.targets.iter().map(link).collect()
-}
-
-fn command(check: &Check, env: &Environment) -> Link {
-    let typed = check.exec.command[0].to_string_lossy();
-    let failed = |mut error: Error, turn| {
-        error.context.clear();
-        Link::failed("command", typed.as_ref(), &error).at((turn, 0))
-    };
-    match process::find(&check.exec.command, env) {
-        Err(error) => failed(error, Phase::Before),
-        Ok(program) => match program.check_format() {
-            Err(error) => failed(error, Phase::Becoming),
-            Ok(()) => {
-                let path = program.path().display().to_string();
-                let text = match path == typed {
-                    true => "",
-                    false => path.as_str(),
-                };
-                Link::good("command", typed, text).fact("path", path)
-            }
-        },
+        Err(error) => report.add(Link::failed("trust", "", &error)),
     }
 }
 

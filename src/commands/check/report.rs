@@ -1,43 +1,46 @@
-//! What was found: lines for people, or one object a link.
+//! The report: one line for each link of the chain, or one JSON object. The verdict is the last.
 //!
-//! A terminal may have 80 columns. What is only looked at is folded there; what is broken, and the verdict, stay in one
-//! line, however long: they are copied into tickets, and found by `grep` and `tail`.
+//! Lines are folded to the terminal's width, or to 80 columns. Without a terminal, failed links and the verdict stay in
+//! one line each, for `grep`, `tail` and tickets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::log;
+use crate::os;
+use crate::request::environment::Environment;
 
-/// Where the text of a link begins.
+/// The column where the text of a link begins.
 const MARGIN: usize = 20;
-/// Where it is folded.
-const WIDTH: usize = 80;
-/// The end of a duration, while it must not be folded.
-const UNIT: &str = "\u{a0}ms)";
+/// Where lines are folded without a terminal.
+const DEFAULT_WIDTH: usize = 80;
+/// The narrowest column of text.
+const MIN_TEXT_WIDTH: usize = 20;
 const VERDICT: &str = "verdict";
 
-/// How a link is.
+/// The result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Broken, whatever else is.
+    /// `exec` would fail.
     Failed,
-    /// As it should be.
+    /// Passed.
     Good,
-    /// Not looked at, since something before it is broken.
+    /// Not checked, since something before it failed.
     Skipped,
-    /// It works, and will perhaps not go on to.
+    /// Passed, but may fail later.
     Warning,
 }
 
 impl State {
-    fn word(self) -> &'static str {
+    /// The first word of a line, and its colour (ECMA-48, SGR).
+    fn word(self) -> (&'static str, Option<u8>) {
         match self {
-            State::Failed => "FAILED",
-            State::Good => "ok",
-            State::Skipped => "skipped",
-            State::Warning => "warning",
+            State::Failed => ("FAILED", Some(31)),
+            State::Good => ("ok", Some(32)),
+            State::Skipped => ("skipped", None),
+            State::Warning => ("warning", Some(33)),
         }
     }
 }
@@ -48,163 +51,130 @@ pub enum Phase {
     /// Before any request.
     #[default]
     Before,
-    /// Tokens, and the vaults for which there is one: all at the same time.
-    Asking,
-    /// Vaults that wait for a token that never comes.
-    Waiting,
-    /// When everything else was good.
-    Becoming,
+    /// Tokens, and the vaults whose token is there: all at the same time.
+    Requests,
+    /// Vaults whose token is missing.
+    WithoutToken,
+    /// At its execve.
+    Execve,
 }
 
-/// One link of the chain.
-#[derive(Debug)]
+/// One link of the chain from a reference to its value.
+#[derive(Clone, Debug)]
 pub struct Link {
-    /// What kind of link, as in `token`.
+    /// What was checked, as in `token`.
     pub kind: &'static str,
-    /// Which one of its kind: a host, a target.
+    /// Which one: a host, a variable.
     pub subject: String,
-    /// How it is.
+    /// The result.
     pub state: State,
-    /// What there is to say, in one line.
+    /// The result in words, one line.
     pub text: String,
-    /// The part of it that is a warning.
-    pub oddity: Option<String>,
     /// What to do.
     pub hint: Option<String>,
-    /// What the text is made of, for programs.
+    /// The parts of the text, for programs.
     pub facts: Vec<(&'static str, Value)>,
-    /// How long it took, where that says something.
+    /// How long a request took.
     pub took: Option<Duration>,
-    /// Why `exec` would end, where it would because of this link.
+    /// Why `exec` would fail.
     pub cause: Option<Cause>,
-    /// When `exec` comes to it, and which of several things comes first then.
+    /// When `exec` comes to it, and the order of simultaneous links.
     pub turn: (Phase, usize),
-    /// Whether it failed because of what time it is.
-    pub is_of_time: bool,
+    /// It failed because of the time of day.
+    pub is_about_time: bool,
+    /// It was not finished when time was up.
+    pub timed_out: bool,
 }
 
 impl Link {
-    /// A link that is as it should be.
+    /// A link that passed.
     pub fn good(kind: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Link {
         Link {
             kind,
             subject: subject.into(),
             state: State::Good,
             text: text.into(),
-            oddity: None,
             hint: None,
             facts: Vec::new(),
             took: None,
             cause: None,
             turn: (Phase::Before, 0),
-            is_of_time: false,
+            is_about_time: false,
+            timed_out: false,
         }
     }
 
-    /// A link at which `exec` would end.
+    /// A link at which `exec` would fail.
     pub fn failed(kind: &'static str, subject: impl Into<String>, error: &Error) -> Link {
         Link {
             state: State::Failed,
-            hint: error.hint.as_deref().map(str::to_owned),
+            hint: error.hint.clone(),
             cause: Some(error.cause),
+            is_about_time: matches!(
+                error.kind,
+                Some(
+                    ErrorKind::AssertionExpired
+                        | ErrorKind::CertificateExpired
+                        | ErrorKind::TokenNotYetValid
+                )
+            ),
             ..Link::good(kind, subject, error.to_string())
         }
     }
 
-    /// A link that was not looked at.
-    pub fn skipped(kind: &'static str, subject: impl Into<String>, why: &str) -> Link {
+    /// A link that was not checked.
+    pub fn skipped(kind: &'static str, subject: impl Into<String>, reason: &str) -> Link {
         Link {
             state: State::Skipped,
-            ..Link::good(kind, subject, why)
+            ..Link::good(kind, subject, reason)
         }
     }
 
-    /// The same as a warning.
-    pub fn warn(mut self, oddity: &str, hint: Option<&str>) -> Link {
+    /// Makes it a warning.
+    pub fn warn(mut self, warning: &str, hint: Option<&str>) -> Link {
         self.state = State::Warning;
         self.text = match self.text.as_str() {
-            "" => oddity.to_owned(),
-            before => format!("{before}; {oddity}"),
+            "" => warning.to_owned(),
+            before => format!("{before}; {warning}"),
         };
-        self.oddity = Some(oddity.to_owned());
         self.hint = hint.map(str::to_owned).or(self.hint);
         self
     }
 
-    /// The same with something to do, where nothing was said.
+    /// Sets the hint, if there is none.
     pub fn or_hint(mut self, hint: &str) -> Link {
         self.hint.get_or_insert_with(|| hint.to_owned());
         self
     }
 
-    /// The same with something more to know for whoever does it.
-    pub fn and_hint(mut self, more: &str) -> Link {
-        self.hint = Some(match self.hint {
-            Some(hint) => format!("{hint}; {more}"),
-            None => more.to_owned(),
-        });
-        self
-    }
-
-    /// The same with a fact.
+    /// Adds a fact.
     pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Link {
         self.facts.push((name, value.into()));
         self
     }
 
-    /// The same with how long it took.
-    pub fn took(mut self, took: Duration) -> Link {
-        self.took = Some(took);
+    /// Sets how long it took.
+    pub fn took(mut self, started: Instant) -> Link {
+        self.took = Some(started.elapsed());
         self
     }
 
-    /// The same in this phase.
-    pub fn at(mut self, turn: (Phase, usize)) -> Link {
-        self.turn = turn;
+    /// Sets when `exec` comes to it.
+    pub fn at(mut self, phase: Phase, index: usize) -> Link {
+        self.turn = (phase, index);
         self
     }
 
-    /// Which link it is.
-    pub fn about(&self) -> String {
+    /// Its kind and subject.
+    fn name(&self) -> String {
         match self.subject.as_str() {
             "" => self.kind.to_owned(),
             subject => format!("{} {subject}", self.kind),
         }
     }
 
-    fn lines(&self) -> String {
-        let took = match self.took {
-            Some(took) => format!(" ({}{UNIT}", took.as_millis()),
-            None => String::new(),
-        };
-        let about = match (self.subject.as_str(), self.text.as_str()) {
-            ("", _) => String::new(),
-            (subject, "") => subject.to_owned(),
-            (subject, _) => format!("{subject}: "),
-        };
-        let text = log::plain(&format!("{about}{}", self.text)) + &took;
-        let hint = self.hint.as_deref().map(log::plain);
-        let hint = hint.map(|hint| format!("hint: {hint}"));
-        let mut lines = format!("{:<8}{:<12}", self.state.word(), self.kind);
-        for (at, part) in [text].into_iter().chain(hint).enumerate() {
-            let whole = self.state == State::Failed || self.kind == VERDICT;
-            let folded = match whole {
-                true => vec![part],
-                false => fold(&part),
-            };
-            for (row, piece) in folded.into_iter().enumerate() {
-                if at + row > 0 {
-                    lines.push_str(&" ".repeat(MARGIN));
-                }
-                lines.push_str(piece.trim_end_matches(' '));
-                lines.push('\n');
-            }
-        }
-        lines.replace(UNIT, " ms)")
-    }
-
     fn object(&self) -> Value {
-        let mut object = Map::new();
+        let mut object: Map<String, Value> = Map::new();
         for (name, value) in &self.facts {
             let value = match value {
                 Value::String(text) => log::plain(text).into(),
@@ -212,11 +182,9 @@ impl Link {
             };
             object.insert((*name).to_owned(), value);
         }
+        let state = self.state.word().0.to_ascii_lowercase();
         object.insert("link".to_owned(), self.kind.into());
-        object.insert(
-            "state".to_owned(),
-            self.state.word().to_ascii_lowercase().into(),
-        );
+        object.insert("state".to_owned(), state.into());
         object.insert("message".to_owned(), log::plain(&self.text).into());
         if !self.subject.is_empty() {
             object.insert("subject".to_owned(), log::plain(&self.subject).into());
@@ -231,104 +199,193 @@ impl Link {
     }
 }
 
-/// A text in pieces that fit between the margins, as far as its words do.
-fn fold(text: &str) -> Vec<String> {
-    let mut pieces = vec![String::new()];
-    for word in text.split_inclusive(' ') {
-        let last = pieces.last_mut().expect("there is always one");
-        let length = last.chars().count() + word.trim_end().chars().count();
-        match length > WIDTH - MARGIN && !last.is_empty() {
-            true => pieces.push(word.to_owned()),
-            false => last.push_str(word),
-        }
-    }
-    pieces
+/// How links are printed.
+#[derive(Clone, Copy)]
+pub struct Style {
+    format: log::Format,
+    is_terminal: bool,
+    has_color: bool,
+    width: usize,
 }
 
-/// All links, in the order in which `exec` needs them.
-#[derive(Debug, Default)]
+impl Style {
+    /// The style for standard output.
+    pub fn new(format: log::Format, env: &Environment) -> Style {
+        let is_terminal = os::is_terminal(1);
+        let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
+        Style {
+            format,
+            is_terminal,
+            // https://no-color.org
+            has_color: is_terminal && env.get("NO_COLOR").is_none_or(|value| value.is_empty()),
+            width: width.max(MARGIN + MIN_TEXT_WIDTH),
+        }
+    }
+
+    fn print(self, link: &Link) -> String {
+        match self.format {
+            log::Format::Json => format!("{}\n", link.object()),
+            log::Format::Text => self.lines(link),
+        }
+    }
+
+    fn lines(self, link: &Link) -> String {
+        let about = match (link.subject.as_str(), link.text.as_str()) {
+            ("", text) => text.to_owned(),
+            (subject, "") => subject.to_owned(),
+            (subject, text) => format!("{subject}: {text}"),
+        };
+        let took = link.took.map(|took| format!("({} ms)", took.as_millis()));
+        let text = log::plain(&about);
+        let hint = link.hint.as_deref().filter(|_| link.kind != VERDICT);
+        let hint = hint.map(|hint| log::plain(&format!("hint: {hint}")));
+        let mut rows = self.rows(link, text.split(' ').chain(took.as_deref()));
+        rows.extend(
+            hint.iter()
+                .flat_map(|hint| self.rows(link, hint.split(' '))),
+        );
+        let (word, color) = link.state.word();
+        let padding = " ".repeat(8 - word.len());
+        let word = match color.filter(|_| self.has_color) {
+            Some(color) => format!("\x1b[{color}m{word}\x1b[0m"),
+            None => word.to_owned(),
+        };
+        let head = format!("{word}{padding}{:<12}", link.kind);
+        let indent = format!("\n{}", " ".repeat(MARGIN));
+        format!("{}\n", (head + &rows.join(&indent)).trim_end_matches(' '))
+    }
+
+    /// The words in rows.
+    fn rows<'a>(self, link: &Link, words: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let is_whole = !self.is_terminal && (link.state == State::Failed || link.kind == VERDICT);
+        let mut rows = vec![String::new()];
+        for word in words.filter(|word| !word.is_empty()) {
+            let row = rows.last_mut().expect("there is always one");
+            let length = row.chars().count() + 1 + word.chars().count();
+            if row.is_empty() {
+                row.push_str(word);
+            } else if is_whole || length <= self.width - MARGIN {
+                row.push(' ');
+                row.push_str(word);
+            } else {
+                rows.push(word.to_owned());
+            }
+        }
+        rows
+    }
+}
+
+/// The links so far, in the order in which `exec` needs them.
 pub struct Report {
-    /// The links.
-    pub links: Vec<Link>,
+    style: Style,
+    links: Vec<Link>,
 }
 
 impl Report {
-    /// The link at which `exec` would end. What waiting does not mend ends it first: it goes on trying the rest.
-    fn broken(&self) -> Option<(&Link, Cause)> {
-        let broken = self
+    /// An empty report.
+    pub fn new(style: Style) -> Report {
+        Report {
+            style,
+            links: Vec::new(),
+        }
+    }
+
+    /// Prints a link.
+    pub fn add(&mut self, link: Link) {
+        log::print(&self.style.print(&link));
+        self.links.push(link);
+    }
+
+    /// Whether a link failed.
+    pub fn has_failed(&self) -> bool {
+        self.links.iter().any(|link| link.state == State::Failed)
+    }
+
+    /// Whether there is a link of this kind and subject.
+    pub fn has(&self, kind: &str, subject: &str) -> bool {
+        let is_it = |link: &Link| link.kind == kind && link.subject == subject;
+        self.links.iter().any(is_it)
+    }
+
+    /// Prints the verdict, and returns the exit code that `exec` would have: 0 is that it would start COMMAND.
+    pub fn finish(self) -> u8 {
+        let verdict = self.verdict();
+        log::print(&self.style.print(&verdict));
+        verdict.cause.map_or(0, Cause::exit_code)
+    }
+
+    fn verdict(&self) -> Link {
+        let Some((failed, cause)) = self.first_failed() else {
+            return self.good_verdict().fact("code", 0);
+        };
+        let (code, name) = (cause.exit_code(), failed.name());
+        let others: Vec<&Link> = self
+            .links
+            .iter()
+            .filter(|link| link.state == State::Failed && !std::ptr::eq(*link, failed))
+            .collect();
+        let mut text = match failed.timed_out {
+            true => format!(
+                "{}; all checks passed so far; not finished: {name}",
+                failed.text
+            ),
+            false => format!("exec would fail with {code}: {name}"),
+        };
+        if let Some(clock) = self.links.iter().find(|link| link.kind == "clock")
+            && failed.is_about_time
+        {
+            text.push_str(&format!("; this machine's clock is {}", clock.text));
+        }
+        match others.len() {
+            0 => {}
+            _ if failed.timed_out => {
+                let names: Vec<String> = others.iter().map(|link| link.name()).collect();
+                text.push_str(&format!(", {}", names.join(", ")));
+            }
+            1 => text.push_str("; 1 more check failed"),
+            more => text.push_str(&format!("; {more} more checks failed")),
+        }
+        Link {
+            state: State::Failed,
+            hint: failed.hint.clone(),
+            cause: Some(cause),
+            ..Link::good(VERDICT, "", text)
+        }
+        .fact("code", code)
+        .fact("cause", cause.name())
+        .fact("broken", name)
+    }
+
+    /// The link at which `exec` would fail: it retries what is unavailable while the other requests go on.
+    fn first_failed(&self) -> Option<(&Link, Cause)> {
+        let failed = self
             .links
             .iter()
             .filter_map(|link| Some((link, link.cause?)));
-        broken.min_by_key(|(link, cause)| {
+        failed.min_by_key(|(link, cause)| {
             let (phase, index) = link.turn;
-            (phase, *cause == Cause::Unavailable, index)
+            let is_retried = *cause == Cause::Unavailable;
+            (link.timed_out, phase, is_retried, index)
         })
     }
 
-    /// The exit code that `exec` would have; 0 is that it would start COMMAND.
-    pub fn exit_code(&self) -> u8 {
-        self.broken().map_or(0, |(_, cause)| cause.exit_code())
-    }
-
-    /// The last line: what is broken and what to do first.
-    fn verdict(&self) -> Link {
-        let Some((broken, cause)) = self.broken() else {
-            return self.good_verdict().fact("code", 0);
-        };
-        let failed = self.links.iter().filter(|link| link.state == State::Failed);
-        let others = match failed.count() - 1 {
-            0 => String::new(),
-            1 => "; one more link is broken".to_owned(),
-            more => format!("; {more} more links are broken"),
-        };
-        let text = format!("{}: {}{others}", broken.about(), broken.text);
-        Link {
-            state: State::Failed,
-            hint: broken.hint.clone(),
-            ..Link::good(VERDICT, "", text)
-        }
-        .fact("code", cause.exit_code())
-        .fact("cause", cause.name())
-        .fact("broken", broken.about())
-    }
-
     fn good_verdict(&self) -> Link {
-        let odd = |link: &&Link| link.state == State::Warning;
-        let odd: Vec<&Link> = self.links.iter().filter(odd).collect();
-        let Some(first) = odd.first() else {
-            return Link::good(VERDICT, "", "every link holds");
-        };
-        // The same is often odd about several.
-        let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
-        for link in &odd {
-            let oddity = link.oddity.as_deref().unwrap_or(&link.text);
-            match groups.iter_mut().find(|(known, _)| *known == oddity) {
-                Some((_, links)) => links.push(link.about()),
-                None => groups.push((oddity, vec![link.about()])),
-            }
-        }
-        let warnings = match odd.len() {
-            1 => "a warning".to_owned(),
-            more => format!("{more} warnings"),
-        };
-        let groups: Vec<String> = groups
-            .into_iter()
-            .map(|(oddity, links)| format!("{}: {oddity}", links.join(" and ")))
+        let warnings = self.links.iter();
+        let warnings: Vec<&Link> = warnings
+            .filter(|link| link.state == State::Warning)
             .collect();
-        let text = format!("every link holds; {warnings}: {}", groups.join("; "));
+        let names: Vec<String> = warnings.iter().map(|link| link.name()).collect();
+        let text = match names.len() {
+            0 => "all checks passed".to_owned(),
+            1 => format!("all checks passed, with a warning: {}", names[0]),
+            more => format!(
+                "all checks passed, with {more} warnings: {}",
+                names.join(", ")
+            ),
+        };
         Link {
-            hint: first.hint.clone(),
+            hint: warnings.first().and_then(|link| link.hint.clone()),
             ..Link::good(VERDICT, "", text)
-        }
-    }
-
-    /// As it is printed.
-    pub fn to_text(&self, format: log::Format) -> String {
-        let verdict = self.verdict();
-        let links = self.links.iter().chain([&verdict]);
-        match format {
-            log::Format::Text => links.map(Link::lines).collect(),
-            log::Format::Json => links.map(|link| format!("{}\n", link.object())).collect(),
         }
     }
 }
@@ -337,34 +394,54 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn failed(kind: &'static str, subject: &str, cause: Cause, turn: (Phase, usize)) -> Link {
-        Link::failed(kind, subject, &Error::new(cause, "it is broken")).at(turn)
+    const STYLE: Style = Style {
+        format: log::Format::Text,
+        is_terminal: false,
+        has_color: false,
+        width: 80,
+    };
+
+    fn failed(kind: &'static str, subject: &str, cause: Cause, phase: Phase, index: usize) -> Link {
+        Link::failed(kind, subject, &Error::new(cause, "it failed")).at(phase, index)
     }
 
     fn verdict(links: Vec<Link>) -> String {
-        let text = Report { links }.to_text(log::Format::Text);
-        text.lines().last().unwrap().split_at(MARGIN).1.to_owned()
+        Report {
+            style: STYLE,
+            links,
+        }
+        .verdict()
+        .text
     }
 
     #[test]
-    fn the_verdict_is_about_the_link_at_which_exec_ends() {
-        let refused = || failed("connection", "kv1", Cause::Unavailable, (Phase::Asking, 1));
-        let absent = || failed("secret", "B", Cause::NotFound, (Phase::Asking, 2));
-        let denied = || failed("secret", "A", Cause::Denied, (Phase::Waiting, 0));
-        let foreign = || failed("command", "x", Cause::NotExecutable, (Phase::Becoming, 0));
+    fn verdict_names_the_link_at_which_exec_fails() {
+        let refused = || failed("connection", "kv1", Cause::Unavailable, Phase::Requests, 1);
+        let absent = || failed("secret", "B", Cause::NotFound, Phase::Requests, 2);
+        let denied = || failed("secret", "A", Cause::Denied, Phase::WithoutToken, 0);
+        let foreign = || failed("command", "x", Cause::NotExecutable, Phase::Execve, 0);
+        let late = || Link {
+            timed_out: true,
+            text: "timed out after 10 s".to_owned(),
+            ..failed("token", "r", Cause::Unavailable, Phase::Requests, 0)
+        };
         for (links, expected) in [
-            (vec![refused()], "connection kv1: it is broken"),
+            (vec![refused()], "exec would fail with 69: connection kv1"),
             (
                 vec![refused(), absent()],
-                "secret B: it is broken; one more link is broken",
+                "exec would fail with 66: secret B; 1 more check failed",
             ),
             (
-                vec![denied(), refused()],
-                "connection kv1: it is broken; one more link is broken",
+                vec![denied(), refused(), late()],
+                "exec would fail with 69: connection kv1; 2 more checks failed",
             ),
             (
                 vec![foreign(), denied(), absent()],
-                "secret B: it is broken; 2 more links are broken",
+                "exec would fail with 66: secret B; 2 more checks failed",
+            ),
+            (
+                vec![late()],
+                "timed out after 10 s; all checks passed so far; not finished: token r",
             ),
         ] {
             assert_eq!(verdict(links), expected);
@@ -372,31 +449,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_about_several_links_is_said_once() {
-        let odd = |subject: &str, oddity| Link::good("secret", subject, "").warn(oddity, None);
-        let links = vec![
-            odd("A", "it ends"),
-            odd("B", "it has ended"),
-            odd("C", "it ends"),
-        ];
+    fn verdict_names_the_links_with_warnings() {
+        let odd = |subject: &str| Link::good("secret", subject, "").warn("it ends soon", None);
+        assert_eq!(verdict(vec![]), "all checks passed");
         assert_eq!(
-            verdict(links),
-            "every link holds; 3 warnings: secret A and secret C: it ends; secret B: it has ended"
+            verdict(vec![odd("A"), odd("C")]),
+            "all checks passed, with 2 warnings: secret A, secret C"
         );
-        assert_eq!(verdict(vec![]), "every link holds");
     }
 
     #[test]
-    fn what_is_only_looked_at_is_folded_and_its_time_is_not_torn_off() {
+    fn lines_are_folded_and_failed_ones_only_on_a_terminal() {
         let words = "word ".repeat(11) + "last";
-        let link = Link::good("token", "", words.as_str()).took(Duration::from_millis(5));
+        let link = Link {
+            took: Some(Duration::from_millis(5)),
+            ..Link::good("token", "", words.as_str())
+        };
         let margin = " ".repeat(MARGIN);
         let expected = format!("ok      token       {words}\n{margin}(5 ms)\n");
-        assert_eq!(link.lines(), expected);
-        let broken = Error::new(Cause::Denied, words.repeat(3));
-        assert_eq!(
-            Link::failed("token", "", &broken).lines().lines().count(),
-            1
+        assert_eq!(STYLE.lines(&link), expected);
+        let failed = Error::new(Cause::Denied, words.repeat(3)).hint(words.repeat(2));
+        let failed = Link::failed("token", "", &failed);
+        assert_eq!(STYLE.lines(&failed).lines().count(), 2);
+        let terminal = Style {
+            is_terminal: true,
+            has_color: true,
+            ..STYLE
+        };
+        let lines = terminal.lines(&failed);
+        assert!(
+            lines.starts_with("\x1b[31mFAILED\x1b[0m  token       word"),
+            "{lines}"
         );
+        assert_eq!(lines.lines().count(), 7);
     }
 }
