@@ -166,13 +166,13 @@ row() {
     local variables=()
     [[ $1 == *"$only"* ]] || return 0
     rows=$((rows + 1))
-    local told=("${@:1:4}") output=$tmp/output.$rows
+    local expected=("${@:1:4}") output=$tmp/output.$rows
     shift 4
     while [ "$1" != :: ]; do
         variables+=("$1")
         shift
     done
-    python3 "$ours/look.py" "$output" "${told[@]}" "${here[@]}" \
+    python3 "$ours/look.py" "$output" "${expected[@]}" "${here[@]}" \
         env -i PATH=/usr/bin:/bin ${variables[@]+"${variables[@]}"} "$binary" "$@" >"$tmp/row.$rows" 2>&1 9>&- &
     running+=($!)
     [ ${#running[@]} -lt $together ] || finish_one
@@ -188,30 +188,30 @@ stranger=33333333-3333-4333-8333-333333333333
 corporate=(--allow-vault vault.corp.example --secret SECRET=akv://vault.corp.example/s1)
 
 enter "$main" hosts resolv.none
-row 'nothing' 0 'every link holds' '' "$ca" :: "${corporate[@]}" --vault-resource https://vault.azure.net :: true
-row 'nothing, with one try each' 0 'every link holds' '' "$ca" :: --timeout 0 "${corporate[@]}" \
+row 'nothing' 0 'all checks passed' '' "$ca" :: "${corporate[@]}" --vault-resource https://vault.azure.net :: true
+row 'nothing, with one try each' 0 'all checks passed' '' "$ca" :: --timeout 0 "${corporate[@]}" \
     --vault-resource https://vault.azure.net :: true
 
 # Names.
 enter "$main" hosts.none resolv.silent
 row 'the name server never answers (vault)' 69 \
-    'name kv1.vault.azure.net: | do not answer within 3 s | asked: 192.0.2.53' \
-    "~does a network policy let DNS through" "$ca" "${secret[@]}"
+    'name kv1.vault.azure.net: | do not answer within 3 s | name servers: 192.0.2.53' \
+    "~does a network policy allow DNS" "$ca" "${secret[@]}"
 row 'the name server never answers (Entra)' 69 'name login.microsoftonline.com: | do not answer within 3 s' \
-    "~does a network policy let DNS through" "$ca" "${workload[@]}" "${secret[@]}"
+    "~does a network policy allow DNS" "$ca" "${workload[@]}" "${secret[@]}"
 enter "$main" hosts.none resolv.no_names
-row 'NXDOMAIN for all of Azure' 69 'name login.microsoftonline.com: the name does not exist in DNS; asked: 127.0.0.54' \
-    'AZURE_AUTHORITY_HOST, or reach it by HTTPS_PROXY' "$ca" "${workload[@]}" "${secret[@]}"
-row 'no such proxy' 69 'name prxy.corp.example: | does not exist | it is the proxy to kv1.vault.azure.net' \
-    'look at HTTPS_PROXY' "$ca" HTTPS_PROXY=http://prxy.corp.example:3128 "${secret[@]}"
+row 'NXDOMAIN for all of Azure' 69 'name login.microsoftonline.com: | name servers: 127.0.0.54' \
+    'AZURE_AUTHORITY_HOST, or set HTTPS_PROXY' "$ca" "${workload[@]}" "${secret[@]}"
+row 'no such proxy' 69 'name prxy.corp.example: | DNS has no address | it is the proxy for kv1.vault.azure.net' \
+    'check HTTPS_PROXY' "$ca" HTTPS_PROXY=http://prxy.corp.example:3128 "${secret[@]}"
 enter "$main" hosts.none resolv.azure_names
 secret s1 kv9
-row 'no such vault' 69 'name kv9.vault.azure.net: the name does not exist in DNS' \
+row 'no such vault' 69 'name kv9.vault.azure.net: DNS has no address for the name' \
     "is the vault's name right? | privatelink.vaultcore.azure.net" "$ca" "${secret[@]}"
 enter "$main" hosts.none resolv.wildcard
 secret s1
 row 'a wildcard in the search list (ndots:5)' 76 \
-    'connection kv1.vault.azure.net: | for another name | search domain behind it (corp.example)' \
+    'connection kv1.vault.azure.net: | for another name | search domain appended (corp.example)' \
     '~kv1.vault.azure.net itself does not exist in DNS | ~A wildcard in a search domain' \
     "SSL_CERT_FILE=$tmp/other/ca.pem" "${secret[@]}"
 
@@ -222,43 +222,43 @@ row 'no way to IMDS' 69 'connection 169.254.169.254: no route to the address' \
 enter "$main" hosts resolv.none
 secret s1 away
 row 'no route to the vault' 69 'connection away.vault.azure.net: at 198.51.100.7 (public), by /etc/hosts: no route' \
-    'an egress rule, a route' "$ca" "${secret[@]}"
+    'check DNS, egress rules, routes' "$ca" "${secret[@]}"
 secret s1 refusing
 row 'the vault refuses connections' 69 'connection refusing.vault.azure.net: | connection refused' \
     "the private endpoint's approval" "$ca" "${secret[@]}"
 secret s1 silent
 row 'packets to the vault vanish' 69 \
     'connection silent.vault.azure.net: at 192.0.2.1 (public), | no connection within 3 s' \
-    'an egress rule' "$ca" "${secret[@]}"
+    'egress rules' "$ca" "${secret[@]}"
 secret s1 mute
 row 'what is there never says a word' 69 'connection mute.vault.azure.net: | no connection within 3 s' \
-    'an egress rule' "$ca" "${secret[@]}"
+    'egress rules' "$ca" "${secret[@]}"
 secret s1 portal
 row 'what is there does not speak TLS' 76 'connection portal.vault.azure.net: | does not speak TLS' \
-    'does something else answer as portal.vault.azure.net?' "$ca" "${secret[@]}"
+    'does another server answer as portal.vault.azure.net?' "$ca" "${secret[@]}"
 secret s1
 row 'packets to IMDS vanish' 69 'connection 192.0.2.169: no connection within 3 s' 'a network policy blocks' \
     "$ca" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://192.0.2.169 "${secret[@]}"
 row 'the proxy refuses connections' 69 'connection kv1.vault.azure.net: the proxy 127.0.0.9:9: connection refused' \
-    'look at HTTPS_PROXY' "$ca" HTTPS_PROXY=http://127.0.0.9:9 "${secret[@]}"
+    'check HTTPS_PROXY' "$ca" HTTPS_PROXY=http://127.0.0.9:9 "${secret[@]}"
 row 'the proxy wants a password (407)' 78 'connection kv1.vault.azure.net: | proxy.corp.example:3128 | 407' \
     'http://USER:PASSWORD@HOST:PORT' "$ca" HTTPS_PROXY=http://user:sentinel-wrong@proxy.corp.example:3128 "${secret[@]}"
 
 # Certificates.
-row 'a CA that nobody trusts' 76 \
-    'connection kv1.vault.azure.net: | signed by nobody who is trusted here | by akv-init fake Azure' \
+row 'an unknown CA' 76 \
+    'connection kv1.vault.azure.net: | the certificate is not trusted | akv-init fake Azure' \
     'SSL_CERT_FILE or --ca-file' "${secret[@]}"
 secret s1 expired
 row 'an expired certificate' 76 \
-    'connection expired.vault.azure.net: | expired | until 2021-01-01 | clock is the same as' \
-    '~whoever runs expired.vault.azure.net' "SSL_CERT_FILE=$tmp/expired/ca.pem" "${secret[@]}"
+    'connection expired.vault.azure.net: | expired at 2021-01-01 | clock is the same as' \
+    'the certificate must be renewed' "SSL_CERT_FILE=$tmp/expired/ca.pem" "${secret[@]}"
 secret s1 other
 row 'a certificate for another name' 76 'connection other.vault.azure.net: | for another name | another.example.com' \
-    'something else answers' "SSL_CERT_FILE=$tmp/other/ca.pem" "${secret[@]}"
+    'another server answers' "SSL_CERT_FILE=$tmp/other/ca.pem" "${secret[@]}"
 secret s1
 row 'TLS is intercepted, by a CA that is trusted' 0 \
-    'every link holds; 2 warnings: connection login.microsoftonline.com and connection kv1 | Contoso TLS inspection' \
-    'reads everything' "SSL_CERT_FILE=$tmp/inspecting/ca.pem" HTTPS_PROXY=http://127.0.0.9:3128 \
+    'all checks passed, with 2 warnings: connection login.microsoftonline.com, connection kv1 | Contoso TLS inspection' \
+    'can read tokens and secrets' "SSL_CERT_FILE=$tmp/inspecting/ca.pem" HTTPS_PROXY=http://127.0.0.9:3128 \
     "${behind_inspection[@]}" "${secret[@]}"
 row 'TLS is intercepted, by a CA that is not' 76 \
     'connection login.microsoftonline.com: through the proxy 127.0.0.9:3128: | by Contoso TLS inspection' \
@@ -268,38 +268,38 @@ row 'TLS is intercepted, by a CA that is not' 76 \
 enter "$main" hosts.ahead resolv.none
 row 'the clock is an hour late' 77 \
     "token https://vault.azure.net: | AADSTS700024 | clock is 60 minutes behind that of login.microsoftonline.com" \
-    "~set this node's clock" "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_certificate[@]}" "${secret[@]}"
-row 'the clock is an hour late, and nobody minds' 0 'every link holds; | clock: 60 minutes behind' 'reads everything' \
+    "check this machine's clock" "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_certificate[@]}" "${secret[@]}"
+row 'the clock is an hour late, and no service minds' 0 'all checks passed | 60 minutes behind' 'can read tokens and secrets' \
     "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_secret[@]}" "${secret[@]}"
 
 # Identities.
 enter "$two" hosts resolv.none
 row 'two identities, and none chosen' 77 \
     'token https://vault.azure.net: from 169.254.169.254: 400 | Multiple user assigned' \
-    '--client-id ID' "SSL_CERT_FILE=$tmp/identities/ca.pem" "${secret[@]}"
+    '--client-id' "SSL_CERT_FILE=$tmp/identities/ca.pem" "${secret[@]}"
 enter "$main" hosts resolv.none
 row 'the identity is not attached' 77 'token https://vault.azure.net: from 169.254.169.254: 400 | Identity not found' \
     'assign this user-assigned identity' "$ca" :: --client-id "$stranger" "${secret[@]:1}"
-row 'no workload identity label' 78 'identity: this pod has no identity of its own' \
+row 'no workload identity label' 78 'identity | this pod has no identity of its own' \
     'azure.workload.identity/use: "true" | --client-id' "$ca" KUBERNETES_SERVICE_HOST=10.96.0.1 "${secret[@]}"
-row 'half a credential' 78 'identity: | AZURE_TENANT_ID and AZURE_CLIENT_ID' '~set what is missing' \
+row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' '~set the missing variables' \
     "$ca" AZURE_CLIENT_SECRET=sentinel-client-secret "${secret[@]}"
-row 'the token file is missing' 78 'token https://vault.azure.net: reading the token file `/nowhere`' \
+row 'the token file is missing' 78 'token https://vault.azure.net: | AZURE_FEDERATED_TOKEN_FILE: `/nowhere`' \
     'is the pod labelled' "$ca" "${workload[@]}" AZURE_FEDERATED_TOKEN_FILE=/nowhere "${secret[@]}"
 row 'the token file is stale' 77 'from login.microsoftonline.com: | AADSTS700024 | clock is the same as' \
-    'the token file is stale' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
+    'is the token file stale' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
 row 'the federated credential does not match' 77 'from login.microsoftonline.com: | AADSTS700213' \
-    'must have exactly what was presented | subject system:serviceaccount:default:default' \
+    'compare the federated credential | subject system:serviceaccount:default:default' \
     "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/other_subject" "${secret[@]}"
 row 'a wrong client id' 77 "from login.microsoftonline.com: | AADSTS700016 | $stranger" \
-    'look at AZURE_CLIENT_ID and AZURE_TENANT_ID' "$ca" "${workload[@]}" "AZURE_CLIENT_ID=$stranger" "${secret[@]}"
+    'check AZURE_CLIENT_ID and AZURE_TENANT_ID' "$ca" "${workload[@]}" "AZURE_CLIENT_ID=$stranger" "${secret[@]}"
 row 'a wrong client secret' 77 'from login.microsoftonline.com: | AADSTS7000215' \
     "the client secret's value, not its id" \
     "$ca" "${principal[@]}" AZURE_CLIENT_SECRET=sentinel-client-secret "${secret[@]}"
 row 'an old IDENTITY_HEADER' 77 'from 169.254.130.2:8081: 401' 'restart the app' \
     "$ca" "${app_service[@]}" IDENTITY_HEADER=sentinel-header "${secret[@]}"
 row 'a wrong audience' 77 'secret SECRET: `s1` in vault.corp.example: 401 | AKV10022' \
-    'the vault expects https://vault.azure.net: look at --vault-resource' \
+    'the vault expects https://vault.azure.net: check --vault-resource' \
     "$ca" :: "${corporate[@]}" --vault-resource https://management.azure.com :: true
 
 # What the vault says.
@@ -320,16 +320,16 @@ secret off
 row 'the secret is disabled' 66 "secret SECRET: \`off\` $in_kv1: 403 | SecretDisabled" 'enable the secret' \
     "$ca" "${secret[@]}"
 secret absent
-row 'no such secret' 66 "secret SECRET: \`absent\` $in_kv1: 404" 'look at the name, the version and the vault' \
+row 'no such secret' 66 "secret SECRET: \`absent\` $in_kv1: 404" 'check the name, the version and the vault' \
     "$ca" "${secret[@]}"
 secret s1 kv2
 row 'the secret is in another vault' 66 'secret SECRET: `s1` in kv2.vault.azure.net: 404' 'and the vault' \
     "$ca" "${secret[@]}"
 secret throttled
-row 'the vault throttles for an hour' 69 "secret SECRET: \`throttled\` $in_kv1: 429" 'asked too often' \
+row 'the vault throttles for an hour' 69 "secret SECRET: \`throttled\` $in_kv1: 429" 'requests are being throttled' \
     "$ca" "${secret[@]}"
 secret slow
-row 'the vault answers after 20 s' 69 "secret SECRET: \`slow\` $in_kv1: no answer within 3 s" 'it is slow' \
+row 'the vault answers after 20 s' 69 "secret SECRET: \`slow\` $in_kv1: no response within 3 s" 'it is slow' \
     "$ca" "${secret[@]}"
 
 # COMMAND.
@@ -338,20 +338,20 @@ row 'COMMAND is missing' 127 'command /nowhere/server: not found' 'is it in this
     "$ca" "${secret[@]}" /nowhere/server
 row 'COMMAND is not executable' 126 "command $tmp/not_executable: | Permission denied" 'chmod' \
     "$ca" "${secret[@]}" "$tmp/not_executable"
-row 'COMMAND is for another machine' 126 "command $tmp/foreign: | Exec format error" "this node's architecture" \
+row 'COMMAND is for another machine' 126 "command $tmp/foreign: | Exec format error" "another architecture" \
     "$ca" "${secret[@]}" "$tmp/foreign"
 row "COMMAND's interpreter is missing" 127 "command $tmp/no_interpreter: its interpreter" 'names `/bin/nowhere`' \
     "$ca" "${secret[@]}" "$tmp/no_interpreter"
 
 # References, and several broken links: the one at which `exec` ends is the one to mend first.
-row 'a malformed reference' 78 'reference PASSWORD: malformed reference `akv://kv1/s_1` | is it "s-1"?' '' \
+row 'a malformed reference' 78 'reference PASSWORD: malformed reference `akv://kv1/s_1`' 'did you mean `s-1`?' \
     "$ca" PASSWORD=akv://kv1/s_1 :: :: true
 absent=(--secret OTHER=akv://kv1/absent)
-row 'no such secret, and COMMAND is for another machine' 66 "secret OTHER: \`absent\` | one more link is broken" \
-    'look at the name' "$ca" :: "${absent[@]}" :: "$tmp/foreign"
-row 'a vault refuses connections, another has no such secret' 66 "secret OTHER: \`absent\` | one more link is broken" \
-    'look at the name' "$ca" :: --secret SECRET=akv://refusing/s1 "${absent[@]}" :: true
-row 'no way to IMDS, and a certificate for another name' 69 'connection 127.0.0.99: connection refused; one more' \
+row 'no such secret, and COMMAND is for another machine' 66 "secret OTHER: \`absent\` | 1 more check failed" \
+    'check the name' "$ca" :: "${absent[@]}" :: "$tmp/foreign"
+row 'a vault refuses connections, another has no such secret' 66 "secret OTHER: \`absent\` | 1 more check failed" \
+    'check the name' "$ca" :: --secret SECRET=akv://refusing/s1 "${absent[@]}" :: true
+row 'no way to IMDS, and a certificate for another name' 69 'connection 127.0.0.99: connection refused | 1 more' \
     'not on Azure' "$ca" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.99 :: --secret SECRET=akv://other/s1 :: true
 
 while [ ${#running[@]} -gt 0 ]; do

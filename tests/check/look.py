@@ -1,16 +1,17 @@
-"""Looks at one set-up as whoever is on call does: with `check`, and beside it with the `exec` that fails.
+"""Examines one set-up as the person on call does: with `check`, and beside it with the `exec` that fails.
 
     look.py OUTPUT WHAT CODE BROKEN MEND PREFIX... :: OPTION... :: COMMAND...
 
 Runs `PREFIX check OPTION... -- COMMAND` twice as text and once with `--format json`, and `PREFIX exec` with the same
-options, all at once, and prints a line of the table of `tests/check.sh`, with what is not as it should be below it:
+options, all at once, and prints a line of the table of `tests/check.sh`, with each fault below it:
 
-  * the verdict says BROKEN and its hint MEND, each several texts with ` | ` between them; without MEND there is no
-    hint. `exec` ends with that hint, too, but for texts that start with `~`: those are what only `check` can know;
+  * the verdict, or the link that it names, contains BROKEN, and that link's hint MEND, each several texts with ` | `
+    between them; without MEND there is no hint. `exec` ends with that hint, too, but for texts that start with `~`, which
+    only `check` can know;
   * `check` and `exec` end with CODE, and so says the verdict; `exec` prints an `error:` and a `hint:` line at most;
   * as JSON every line is an object with link, state and message, and the verdict is the same;
   * two runs give the same lines, but for times and ids;
-  * what is not broken fits into 80 columns, as far as its words do.
+  * lines that are not FAILED fit into 80 columns, as far as their words do.
 
 All that was printed is left in the file OUTPUT. The exit code is 0 unless this program itself fails.
 """
@@ -76,22 +77,41 @@ def too_wide(text):
             yield line
 
 
+def links_of(text):
+    """Each link as `KIND SUBJECT: TEXT`, with its state and its hint, however its lines were folded."""
+    links = []
+    for line in text.splitlines():
+        if not line.startswith(MARGIN):
+            links.append([line[:8].strip(), f"{line[8:20].strip()} {line[20:]}", ""])
+        elif line.startswith(f"{MARGIN}hint: ") or links[-1][2]:
+            links[-1][2] = f"{links[-1][2]} {line.strip()}".strip()
+        else:
+            links[-1][1] += f" {line.strip()}"
+    return [(state, link, hint.removeprefix("hint: ")) for state, link, hint in links]
+
+
 def look_at_text(text):
-    lines = text.stdout.splitlines()
-    at = max((number for number, line in enumerate(lines) if line[8:20].strip() == "verdict"), default=None)
-    if at is None:
-        holds(False, "there is no verdict", text.stdout, text.stderr)
+    """The verdict, and the hint of the link that it names."""
+    links = links_of(text.stdout)
+    if not links or not links[-1][1].startswith("verdict "):
+        holds(False, "the last line is the verdict", text.stdout, text.stderr)
         return "", ""
-    verdict = lines[at].removeprefix(lines[at][:20])
-    hint = "\n".join(lines[at + 1 :]).removeprefix(f"{MARGIN}hint: ")
-    is_broken = lines[at].startswith("FAILED")
-    holds(is_broken == (code != "0"), "the verdict is FAILED where the exit code is not 0", lines[at])
+    state, verdict, _ = links[-1]
+    verdict = verdict.removeprefix("verdict ")
+    holds((state == "FAILED") == (code != "0"), "the verdict is FAILED where the exit code is not 0", verdict)
+    named = re.match(r"exec would fail with \d+: (.*?)(;|$)", verdict)
+    if named:
+        at_fault = [link for link in links if link[0] == "FAILED" and link[1].startswith(named[1])]
+    else:
+        at_fault = [link for link in links if link[0] == "warning"]
+    report = " ".join([verdict, *(link for _, link, _ in at_fault)])
+    hint = next((hint for _, _, hint in at_fault if hint), "")
     for expected in texts_of(broken):
-        holds(expected in verdict, f"the verdict says: {expected}", verdict)
+        holds(expected in report, f"the verdict, or the link that it names, says: {expected}", report)
     for expected in texts_of(mend):
-        holds(expected.removeprefix("~") in hint, f"its hint says: {expected}", hint)
+        holds(expected.removeprefix("~") in hint, f"the hint says: {expected}", hint)
     holds(bool(mend) == bool(hint), "there is a hint where there is something to do", hint)
-    holds(not list(too_wide(text.stdout)), "what is not broken fits into 80 columns", *too_wide(text.stdout))
+    holds(not list(too_wide(text.stdout)), "lines that are not FAILED fit into 80 columns", *too_wide(text.stdout))
     return verdict, hint
 
 
@@ -105,9 +125,9 @@ def look_at_json(as_json, verdict, hint):
         return
     holds(not bare, "each object has link, state and message", *map(str, bare))
     holds(last["link"] == "verdict", "the last object is the verdict", str(last))
-    told = (last["message"], last.get("hint", ""), str(last.get("code")))
+    reported = (last["message"], last.get("hint", ""), str(last.get("code")))
     expected = (verdict, hint, code)
-    holds(tuple(map(steady, told)) == tuple(map(steady, expected)), "as JSON it is the same verdict", *told, *expected)
+    holds(tuple(map(steady, reported)) == tuple(map(steady, expected)), "as JSON it is the same verdict", *reported, *expected)
 
 
 def look_at_exec(started):
