@@ -223,12 +223,12 @@ part_no_name_server() {
         has "$(grep '^akv-init: error: ' <<<"$output")" kv1.vault.azure.net
     check "the hint names the cluster's DNS" has "$(hint)" DNS
     stopped "while a name server does not answer" \
-        '.*kv1\.vault\.azure\.net.* \(1 try.*\)' "" "${here[@]}" "${akv[@]}" exec "${secret[@]}" -- true
+        '.*kv1\.vault\.azure\.net.* \(1 attempt.*\)' "" "${here[@]}" "${akv[@]}" exec "${secret[@]}" -- true
 }
 
 part_silent_vault() {
     enter "$azure" hosts resolv.none
-    stopped "while a vault does not answer to a connection" '.*silent\.vault\.azure\.net.* \(1 try.*\)' "" \
+    stopped "while a vault does not answer to a connection" '.*silent\.vault\.azure\.net.* \(1 attempt.*\)' "" \
         "${here[@]}" "${akv[@]}" exec --secret SECRET=akv://silent/s1 -- true
     attempt "${here[@]}" "${akv[@]}" exec --timeout 6 --secret SECRET=akv://silent/s1 -- true
     check "a vault that never answers is waited for until the deadline of 6 s ($took ms)" between 5500 7000 "$took"
@@ -270,7 +270,7 @@ part_no_identity_endpoint() {
     done
     wait
     cat "$tmp"/no_identity_endpoint.*
-    stopped "while packets to it vanish" 'getting an access token from IMDS .* \(1 try\)' "" \
+    stopped "while packets to it vanish" 'getting an access token from IMDS .* \(1 attempt\)' "" \
         unshare --net -- sh -c "$up && ip route add 169.254.169.254/32 dev lo && exec \"\$@\"" sh \
         "${akv[@]}" exec "${secret[@]}" -- true
 }
