@@ -67,9 +67,9 @@ impl Comparison {
 
 /// An outcome without what differs between any two processes: ids, memory, accounting.
 fn comparable(mut outcome: Outcome) -> Outcome {
-    const DIFFERENT: [&str; 12] = [
-        "Hugetlb", "NSpid", "NStgid", "Ngid", "Pid", "Rss", "SigQ", "State", "Tgid", "Vm",
-        "nonvol", "volun",
+    const DIFFERENT: [&str; 13] = [
+        "FDSize", "Hugetlb", "NSpid", "NStgid", "Ngid", "Pid", "Rss", "SigQ", "State", "Tgid",
+        "Vm", "nonvol", "volun",
     ];
     let lasting = |line: &str| match line.rsplit_once(") ") {
         Some((_, fields)) if line.contains("(cat)") => {
