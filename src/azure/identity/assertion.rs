@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
 use crate::date;
+use crate::http::error::AttemptError;
 use crate::http::request_id;
 use crate::secret::Secret;
 
@@ -21,36 +22,27 @@ const LIFETIME: i64 = 600;
 /// Seconds that the clocks may differ.
 const SKEW: i64 = 120;
 
-/// Why a certificate file cannot be used.
-pub struct Problem {
-    /// In terms of the file: "it …", "its key …".
-    pub reason: &'static str,
-    /// How to convert it.
-    pub hint: Option<String>,
-}
-
-/// A JWT that identifies the client by its certificate, signed with PS256. `path` is for hints.
+/// A JWT that identifies the client by its certificate, signed with PS256. `refuse` makes an error about the file at
+/// `path`.
 pub fn sign(
     pem: &[u8],
     path: &Path,
     client_id: &str,
     audience: &str,
     send_chain: bool,
-) -> Result<Secret, Problem> {
-    let refuse = |reason: &'static str| Problem { reason, hint: None };
-    let convert = |reason: &'static str, command: String| Problem {
-        reason,
-        hint: Some(format!("convert it: {command}")),
-    };
+    refuse: impl Fn(&str) -> AttemptError,
+) -> Result<Secret, AttemptError> {
     let file = path.display();
     // A PFX starts with the tag of a DER sequence.
     if pem.first() == Some(&0x30) {
-        let command = format!("openssl pkcs12 -nodes -in {file} -out client.pem");
-        return Err(convert("it is a PFX, not PEM", command));
+        return Err(refuse("it is a PFX, not PEM").hint(format!(
+            "convert it: openssl pkcs12 -nodes -in {file} -out client.pem"
+        )));
     }
     if pem.windows(9).any(|word| word == b"ENCRYPTED") {
-        let command = format!("(openssl pkey -in {file}; openssl x509 -in {file}) > client.pem");
-        return Err(convert("its key is encrypted", command));
+        return Err(refuse("its key is encrypted").hint(format!(
+            "convert it: (openssl pkey -in {file}; openssl x509 -in {file}) > client.pem"
+        )));
     }
     let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(pem)
         .filter_map(Result::ok)

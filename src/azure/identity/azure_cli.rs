@@ -8,8 +8,6 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -25,7 +23,7 @@ use crate::request::environment::Environment;
 use crate::secret::Secret;
 use crate::signals::{self, Wait};
 
-/// Seconds that a token is taken to be valid where `az` does not say it.
+/// Seconds: the lifetime of a token whose end `az` does not print. Key Vault is read within less.
 const SHORTEST_LIFETIME: i64 = 300;
 
 /// The source.
@@ -101,27 +99,18 @@ impl Source for AzureCli {
 /// Waits for the end of `az`, and kills its process group at the deadline.
 fn wait(child: Child, deadline: &Deadline) -> io::Result<Output> {
     let group = child.id();
-    let (ended, timer) = mpsc::channel::<()>();
-    thread::scope(|scope| {
+    let (_ended, timer) = mpsc::channel::<()>();
+    if let Some(left) = deadline.remaining() {
         // Without a thread, the group is killed when this process ends.
-        let _ = thread::Builder::new().spawn_scoped(scope, move || {
-            loop {
-                // Another thread can move the deadline.
-                let left = deadline.remaining().unwrap_or(Duration::MAX);
-                match timer.recv_timeout(left) {
-                    Err(RecvTimeoutError::Timeout) if left.is_zero() => {
-                        return signals::kill_group(group);
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    _ => return,
-                }
+        let _ = signals::spawn(move || {
+            if timer.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                signals::kill_group(group);
             }
         });
-        let output = child.wait_with_output();
-        signals::forget_group(group);
-        drop(ended);
-        output
-    })
+    }
+    let output = child.wait_with_output();
+    signals::forget_group(group);
+    output
 }
 
 /// `accessToken` and `expires_on`. `az` before 2.54 has only `expiresOn`, in local time.

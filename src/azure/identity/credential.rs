@@ -53,20 +53,21 @@ impl Credential {
 
     /// The first credential of a service principal that the environment has.
     pub fn service_principal(env: &Environment) -> Result<Option<Credential>, Error> {
-        Ok(if let Some(secret) = env.setting(SECRET)? {
-            Some(Credential::Secret(Secret::new(secret.to_owned())))
-        } else if let Some(path) = env.setting(SECRET_FILE)? {
-            Some(Credential::SecretFile(credential_path(env, path)))
-        } else if let Some(path) = env.setting(CERTIFICATE)? {
-            let send_chain = env.setting("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?;
-            Some(Credential::Certificate {
-                path: credential_path(env, path),
-                send_chain: send_chain
-                    .is_some_and(|send| send == "1" || send.eq_ignore_ascii_case("true")),
-            })
-        } else {
-            None
-        })
+        if let Some(secret) = env.setting(SECRET)? {
+            let secret = Secret::new(secret.to_owned());
+            return Ok(Some(Credential::Secret(secret)));
+        }
+        if let Some(path) = env.setting(SECRET_FILE)? {
+            return Ok(Some(Credential::SecretFile(credential_path(env, path))));
+        }
+        let Some(path) = env.setting(CERTIFICATE)? else {
+            return Ok(None);
+        };
+        let path = credential_path(env, path);
+        let send_chain = env
+            .setting("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?
+            .is_some_and(|send| send == "1" || send.eq_ignore_ascii_case("true"));
+        Ok(Some(Credential::Certificate { path, send_chain }))
     }
 
     /// For messages, with the client id behind it.
@@ -104,10 +105,8 @@ impl Credential {
             }
             Credential::Certificate { path, send_chain } => {
                 let pem = read(CERTIFICATE, path)?;
-                assertion::sign(&pem, path, client_id, audience, *send_chain).map_err(|problem| {
-                    unusable(CERTIFICATE, path, problem.reason)
-                        .map(|error| error.maybe_hint(problem.hint))
-                })
+                let refuse = |why: &str| unusable(CERTIFICATE, path, why);
+                assertion::sign(&pem, path, client_id, audience, *send_chain, refuse)
             }
             Credential::TokenFile(path) => read_token_file(path),
         }
@@ -116,31 +115,28 @@ impl Credential {
     /// The hint where Entra rejects what was sent.
     pub fn hint(&self, kind: ErrorKind, client_id: &str, sent: &Secret) -> Option<String> {
         let claims = || federated_claims(sent).unwrap_or("no claims: it is not a JWT".to_owned());
-        match (kind, self) {
-            (ErrorKind::FederationMismatch, Credential::TokenFile(_)) => Some(format!(
+        let hint = match (kind, self) {
+            (ErrorKind::FederationMismatch, Credential::TokenFile(_)) => format!(
                 "compare the federated credential of client id {client_id} with the token file, which has {}",
                 claims()
-            )),
-            (ErrorKind::AssertionExpired, Credential::TokenFile(_)) => Some(format!(
+            ),
+            (ErrorKind::AssertionExpired, Credential::TokenFile(_)) => format!(
                 "is the token file stale, or is a clock wrong? The file has {}",
                 claims()
-            )),
-            (ErrorKind::AssertionExpired, _) => Some(format!(
-                "check this machine's clock: it is at {}",
-                date::format(date::now())
-            )),
-            (ErrorKind::CredentialRefused, Credential::Certificate { .. }) => Some(
-                "is the certificate registered for the application, and has it not expired?".to_owned(),
             ),
-            (ErrorKind::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
-                Some(
-                    "is it the client secret's value, not its id, and has it not expired? Compare az ad app credential \
-                     list"
-                        .to_owned(),
-                )
+            (ErrorKind::AssertionExpired, _) => {
+                let now = date::format(date::now());
+                format!("is this machine's clock right? It shows {now}")
             }
-            _ => None,
-        }
+            (ErrorKind::CredentialRefused, Credential::Certificate { .. }) => {
+                "is the certificate registered for the application, and still valid?".to_owned()
+            }
+            (ErrorKind::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
+                "is it the secret's value (not its id), and still valid? See az ad app credential list".to_owned()
+            }
+            _ => return None,
+        };
+        Some(hint)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::credential::{self, Credential};
 use super::source::Source;
-use super::token::{AccessToken, TokenRequest, resource_hint};
+use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE, refusal_reason};
 use super::token_proxy::TokenProxy;
 use crate::azure::tenant::is_tenant;
 use crate::error::{Cause, Error};
@@ -116,22 +116,30 @@ impl Entra {
         })
     }
 
+    fn tenant_for<'a>(&'a self, token_request: &TokenRequest<'a>) -> &'a str {
+        token_request.tenant.unwrap_or(&self.tenant)
+    }
+
+    /// The path of the token endpoint.
+    fn path(&self, token_request: &TokenRequest<'_>) -> String {
+        format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request))
+    }
+
     fn attempt(
         &self,
         http: &Http,
         service: &Service,
         target: &str,
-        tenant: &str,
-        resource: &str,
+        token_request: &TokenRequest<'_>,
     ) -> Result<AccessToken, AttemptError> {
-        let audience = format!("https://{}/{tenant}/oauth2/v2.0/token", self.authority);
+        let audience = format!("https://{}{}", self.authority, self.path(token_request));
         let secret = self.credential.read(&self.client_id, &audience)?;
         let form = format!(
             "client_id={}&grant_type=client_credentials&{}={}&scope={}",
             encode(&self.client_id),
             self.credential.parameter(),
             encode(secret.expose()),
-            encode(&format!("{resource}/.default"))
+            encode(&format!("{}/.default", token_request.resource))
         );
         let id = request_id();
         let request = Request {
@@ -146,7 +154,7 @@ impl Entra {
             200 | 201 => AccessToken::from_body(body),
             _ => {
                 let body = body.unwrap_or_default();
-                Err(self.refusal(&response, &body, &id, tenant, resource, &secret))
+                Err(self.refusal(&response, &body, token_request, &secret, &id))
             }
         }
     }
@@ -155,46 +163,37 @@ impl Entra {
         &self,
         response: &Response,
         body: &Value,
-        id: &str,
-        tenant: &str,
-        resource: &str,
+        token_request: &TokenRequest<'_>,
         sent: &Secret,
+        id: &str,
     ) -> AttemptError {
         // Also as the form has it: an inspecting proxy may show the whole request.
         let encoded = encode(sent.expose());
         let excerpt = |text: &str| log::excerpt(text, &[sent.expose(), &encoded]);
         let field = |name: &str| body[name].as_str();
-        let error = field("error").unwrap_or_default();
+        let code = field("error").unwrap_or_default();
         let codes = body["error_codes"].as_array().into_iter().flatten();
         let codes: Vec<i64> = codes.filter_map(Value::as_i64).collect();
         // Older descriptions have line ends between their parts, newer ones only spaces.
         let description = field("error_description").unwrap_or_default();
         let description = excerpt(description.split("Trace ID:").next().unwrap_or_default());
         let description = description.trim_end_matches('.');
-        let kind = classify(response.status.as_u16(), error, &codes);
-        let mut reason = response.status_text();
-        if !error.is_empty() {
-            reason.push_str(&format!(" ({})", excerpt(error)));
-        }
-        if !description.is_empty() {
-            reason.push_str(&format!(": {description}"));
-        }
+        let kind = classify(response.status.as_u16(), code, &codes);
+        let mut reason = refusal_reason(response, &excerpt(code), description);
         if !codes.is_empty() && !description.contains("AADSTS") {
             let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
             reason.push_str(&format!(" (codes {})", codes.join(", ")));
         }
         let hint = self
-            .refusal_hint(kind, &codes, tenant, resource)
+            .refusal_hint(kind, &codes, token_request)
             .or_else(|| self.credential.hint(kind, &self.client_id, sent));
-        let labeled = |error: AttemptError, fact, label| {
-            error.labeled(fact, label, field(fact).map(excerpt).as_deref())
-        };
         let mut error = AttemptError::new(kind, reason)
             .retry_after(response.retry_after())
             .map(|error| error.maybe_hint(hint));
-        error = labeled(error, "trace_id", "trace id");
-        error = labeled(error, "correlation_id", "correlation id");
-        error = labeled(error, "timestamp", "timestamp");
+        for name in ["trace_id", "correlation_id", "timestamp"] {
+            let value = field(name).map(excerpt);
+            error = error.labeled(name, &name.replace('_', " "), value.as_deref());
+        }
         // Entra's correlation id is the request id that we sent.
         match field("correlation_id") {
             None => error.ids(response, id),
@@ -206,9 +205,9 @@ impl Entra {
         &self,
         kind: ErrorKind,
         codes: &[i64],
-        tenant: &str,
-        resource: &str,
+        token_request: &TokenRequest<'_>,
     ) -> Option<String> {
+        let tenant = self.tenant_for(token_request);
         let has = |code| codes.contains(&code);
         match kind {
             ErrorKind::CredentialRefused if has(700_016) => Some(format!(
@@ -217,7 +216,7 @@ impl Entra {
                 self.client_id
             )),
             ErrorKind::InvalidSettings if has(50_001) || has(500_011) || has(70_011) => {
-                Some(resource_hint(resource))
+                Some(UNKNOWN_RESOURCE.replace("{resource}", token_request.resource))
             }
             ErrorKind::InvalidSettings => Some(format!(
                 "check AZURE_TENANT_ID ({tenant}), AZURE_AUTHORITY_HOST and --cloud"
@@ -266,8 +265,7 @@ impl Source for Entra {
     }
 
     fn token(&self, http: &Http, token_request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        let tenant = token_request.tenant.unwrap_or(&self.tenant);
-        let path = format!("/{tenant}/oauth2/v2.0/token");
+        let path = self.path(token_request);
         let authority = http.internet(&self.authority);
         let doing = format!("getting an access token from {}", self.describe());
         let hint = match self.proxy {
@@ -276,7 +274,7 @@ impl Source for Entra {
         };
         retry(&http.deadline, Wait::begin(&doing, hint), || {
             let attempt = |service: &Service, target: &str| {
-                self.attempt(http, service, target, tenant, token_request.resource)
+                self.attempt(http, service, target, token_request)
             };
             let token = match &self.proxy {
                 None => attempt(&authority, &path),
@@ -315,7 +313,7 @@ pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
 /// The kind of a refusal: by the known codes
 /// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>), then by `error`,
 /// then by the status.
-fn classify(status: u16, error: &str, codes: &[i64]) -> ErrorKind {
+fn classify(status: u16, code: &str, codes: &[i64]) -> ErrorKind {
     let by_code = codes.iter().find_map(|code| match code {
         70_021 | 70_025 | 700_211 | 700_212 | 700_213 => Some(ErrorKind::FederationMismatch),
         700_024 => Some(ErrorKind::AssertionExpired),
@@ -327,7 +325,7 @@ fn classify(status: u16, error: &str, codes: &[i64]) -> ErrorKind {
         }
         _ => None,
     });
-    by_code.unwrap_or(match (error, status) {
+    by_code.unwrap_or(match (code, status) {
         ("temporarily_unavailable" | "server_error", _) => ErrorKind::ServerError,
         (_, 429) => ErrorKind::Throttled,
         (_, 408 | 500..=599) => ErrorKind::ServerError,

@@ -1,13 +1,11 @@
 //! Managed identities: one client for all their endpoints. An [`Endpoint`] is one row of the table in
 //! `managed_endpoints.rs`.
 
-use std::ops::RangeInclusive;
-
 use serde_json::Value;
 
 use super::arc;
 use super::source::Source;
-use super::token::{AccessToken, TokenRequest};
+use super::token::{AccessToken, TokenRequest, refusal_reason};
 use crate::error::{Cause, Error};
 use crate::http::error::AttemptError;
 use crate::http::retry::{ErrorKind, retry};
@@ -34,7 +32,7 @@ pub struct Endpoint {
     pub api_version: Option<&'static str>,
     /// How a request proves that it comes from this machine.
     pub authentication: Authentication,
-    /// Whether it gets a `x-ms-client-request-id`.
+    /// Whether a request has an `x-ms-client-request-id`.
     pub takes_request_id: bool,
     /// The parameters for a client id, an object id and a resource id, where it has them.
     pub selectors: [Option<&'static str>; 3],
@@ -42,10 +40,9 @@ pub struct Endpoint {
     pub default_client_id: Option<&'static str>,
     /// The timeouts of one attempt.
     pub timeouts: Timeouts,
-    /// The status of a response with a token.
-    pub success: RangeInclusive<u16>,
-    /// What any other response means: the kind of error, and a hint.
-    pub classify: fn(&Refusal<'_>) -> (ErrorKind, Option<String>),
+    /// What a response without a token means: the kind of error, and a hint, or empty. `{resource}` in it is the
+    /// request's resource.
+    pub classify: fn(&Refusal<'_>) -> (ErrorKind, &'static str),
     /// The hint where there is no connection. `{base}` is the endpoint's origin.
     pub unreachable: Option<&'static str>,
     /// The hint where it does not respond in time, inside a pod.
@@ -79,8 +76,6 @@ pub struct Refusal<'a> {
     pub is_selected: bool,
     /// Whether this is a pod.
     pub is_pod: bool,
-    /// The resource of the request.
-    pub resource: &'a str,
 }
 
 /// A managed identity and its endpoint.
@@ -180,8 +175,7 @@ impl ManagedIdentity {
         if self.endpoint.takes_request_id {
             headers.push(("x-ms-client-request-id", request_id));
         }
-        let is_success =
-            |response: &Response| self.endpoint.success.contains(&response.status.as_u16());
+        let is_success = |response: &Response| (200..=202).contains(&response.status.as_u16());
         let mut response = send(&headers)?;
         let mut key = None;
         if let Authentication::KeyFile = self.endpoint.authentication {
@@ -233,7 +227,7 @@ impl ManagedIdentity {
         let code = field(["error", "code"]).unwrap_or_default();
         let text = match field(["message", "error_description"]) {
             Some(text) => text,
-            // NMI sends plain text. A response to a secret may be anything, and hold the secret in another form.
+            // NMI sends plain text. Where the request had a secret, the text may repeat it in another form.
             None if !is_json && sent.is_none() => excerpt(&response.text()),
             None => String::new(),
         };
@@ -244,27 +238,19 @@ impl ManagedIdentity {
             is_json,
             is_selected: self.selector.is_some(),
             is_pod: self.is_pod,
-            resource,
         });
-        let mut reason = response.status_text();
-        if !code.is_empty() {
-            reason.push_str(&format!(" ({code})"));
-        }
-        if !text.is_empty() {
-            reason.push_str(&format!(": {text}"));
-        }
         let correlation_id = error["correlationId"]
             .as_str()
             .or(response.header("x-correlation-id"))
             .map(excerpt);
-        let error = AttemptError::new(kind, reason)
+        let error = AttemptError::new(kind, refusal_reason(response, &code, &text))
             .retry_after(response.retry_after())
             .labeled(
                 "correlation_id",
                 "correlation id",
                 correlation_id.as_deref(),
             )
-            .map(|error| error.maybe_hint(hint));
+            .hint_for(|_| (!hint.is_empty()).then(|| hint.replace("{resource}", resource)));
         match self.endpoint.takes_request_id {
             true => error.ids(response, request_id),
             false => error,

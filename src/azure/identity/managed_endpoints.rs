@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::arc;
 use super::managed::{Authentication, Endpoint, Refusal};
-use super::token::resource_hint;
+use super::token::UNKNOWN_RESOURCE;
 use crate::http::Timeouts;
 use crate::http::retry::ErrorKind;
 
@@ -25,7 +25,6 @@ pub const APP_SERVICE: Endpoint = Endpoint {
     selectors: [Some("client_id"), Some("principal_id"), Some("mi_res_id")],
     default_client_id: None,
     timeouts: timeouts(2, 10),
-    success: 200..=200,
     classify: app_service_error,
     unreachable: Some(
         "the platform's identity endpoint did not come up; in Container Apps init containers have one only in the \
@@ -48,7 +47,6 @@ pub const ARC: Endpoint = Endpoint {
     selectors: IMDS.selectors,
     default_client_id: None,
     timeouts: timeouts(2, 15),
-    success: 200..=200,
     classify: arc_error,
     unreachable: Some(
         "nothing listens at {base}: is the Azure Arc agent's service himds running, and does this container share the \
@@ -73,7 +71,6 @@ pub const MACHINE_LEARNING: Endpoint = Endpoint {
     selectors: [Some("clientid"), None, None],
     default_client_id: Some("DEFAULT_IDENTITY_CLIENT_ID"),
     timeouts: timeouts(2, 10),
-    success: 200..=200,
     classify: msi_error,
     unreachable: None,
     slow_in_pod: None,
@@ -103,11 +100,10 @@ pub const IMDS: Endpoint = Endpoint {
     authentication: Authentication::Metadata,
     takes_request_id: true,
     selectors: [Some("client_id"), Some("object_id"), Some("msi_res_id")],
+    default_client_id: None,
     // NMI holds a request for up to 100 s while it assigns the identity. A new request finds the identity at once, so a
     // shorter timeout costs no time.
-    default_client_id: None,
     timeouts: timeouts(3, 15),
-    success: 200..=202,
     classify: imds_error,
     unreachable: Some(
         "this container is not on Azure, or a network policy blocks {base}, or it is an init container where those have \
@@ -125,137 +121,100 @@ const fn timeouts(connect: u64, response: u64) -> Timeouts {
     }
 }
 
-fn hint(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
 /// The statuses that mean the same everywhere.
-fn common_error(status: u16) -> (ErrorKind, Option<String>) {
-    let kind = match status {
-        429 => ErrorKind::Throttled,
-        408 | 500..=599 => ErrorKind::ServerError,
-        _ => ErrorKind::UnexpectedResponse,
-    };
-    (kind, None)
+fn common_error(status: u16) -> (ErrorKind, &'static str) {
+    match status {
+        429 => (ErrorKind::Throttled, ""),
+        408 | 500..=599 => (ErrorKind::ServerError, ""),
+        _ => (ErrorKind::UnexpectedResponse, ""),
+    }
 }
 
-fn app_service_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+fn app_service_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
     match refusal.status {
         400 if refusal.is_selected => (
             ErrorKind::IdentityNotFound,
-            hint(
-                "is this identity assigned to the app? In Container Apps its lifecycle can exclude init containers",
-            ),
+            "is this identity assigned to the app? In Container Apps its lifecycle can exclude init containers",
         ),
         400 => (
             ErrorKind::IdentityNotFound,
-            hint(
-                "is an identity assigned to the app? If all are user-assigned, select one with --client-id",
-            ),
+            "is an identity assigned to the app? If all are user-assigned, select one with --client-id",
         ),
         401 | 403 => (
             ErrorKind::CredentialRefused,
-            hint(
-                "IDENTITY_HEADER is not the platform's current value: restart the app, and do not set it or \
-                 IDENTITY_ENDPOINT yourself",
-            ),
+            "IDENTITY_HEADER is not the platform's current value: restart the app, and do not set it or \
+             IDENTITY_ENDPOINT yourself",
         ),
-        404 | 410 => (ErrorKind::ServerError, None),
+        404 | 410 => (ErrorKind::ServerError, ""),
         500 => (
             ErrorKind::MaybeBadResource,
-            Some(format!(
-                "this often means that {}",
-                resource_hint(refusal.resource)
-            )),
+            "does the tenant have the resource `{resource}`? Check its spelling, --vault-resource and --cloud",
         ),
         status => common_error(status),
     }
 }
 
-fn arc_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+fn arc_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
     match refusal.status {
-        400 | 404 if !refusal.code.is_empty() => {
-            (ErrorKind::IdentityNotFound, hint(arc::OWN_IDENTITY))
-        }
-        401 | 403 => (ErrorKind::CredentialRefused, None),
-        404 | 410 => (ErrorKind::EndpointUpdating, None),
+        400 | 404 if !refusal.code.is_empty() => (ErrorKind::IdentityNotFound, arc::OWN_IDENTITY),
+        401 | 403 => (ErrorKind::CredentialRefused, ""),
+        404 | 410 => (ErrorKind::EndpointUpdating, ""),
         status => common_error(status),
     }
 }
 
-fn msi_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
+fn msi_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
     match refusal.status {
-        400 => (ErrorKind::IdentityNotFound, None),
-        401 | 403 => (ErrorKind::CredentialRefused, None),
-        500 => (ErrorKind::MaybeBadResource, None),
+        400 => (ErrorKind::IdentityNotFound, ""),
+        401 | 403 => (ErrorKind::CredentialRefused, ""),
+        500 => (ErrorKind::MaybeBadResource, ""),
         status => common_error(status),
     }
 }
 
 /// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>.
 /// NMI sends plain text where IMDS sends JSON.
-fn imds_error(refusal: &Refusal<'_>) -> (ErrorKind, Option<String>) {
-    let Refusal { code, text, .. } = refusal;
+fn imds_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
+    let is_nmi = !refusal.is_json;
+    let has = |text: &str| refusal.text.contains(text);
     match refusal.status {
-        403 if code.contains("unreachable") || text.contains("unreachable") => (
+        403 if has("unreachable") || refusal.code.contains("unreachable") => (
             ErrorKind::NotOnAzure,
-            hint("Docker Desktop responds in place of IMDS: this machine has no managed identity"),
+            "Docker Desktop responds in place of IMDS: this machine has no managed identity",
         ),
-        403 | 404
-            if !refusal.is_json
-                && ["pod", "token", "identit"]
-                    .iter()
-                    .any(|word| text.contains(word)) =>
-        {
-            (
-                ErrorKind::IdentityNotYetAssigned,
-                hint(
-                    "the response is from aad-pod-identity: check the aadpodidbinding label, the AzureIdentityBinding and \
-                 NMI's logs; a client id must match the AzureIdentity's, case included",
-                ),
-            )
-        }
-        403 if !refusal.is_json => (ErrorKind::IdentityNotYetAssigned, None),
-        404 | 410 => (ErrorKind::EndpointUpdating, None),
-        400 if text.contains("Multiple user assigned identities") => (
+        403 | 404 if is_nmi && (has("pod") || has("token") || has("identit")) => (
+            ErrorKind::IdentityNotYetAssigned,
+            "the response is from aad-pod-identity: check the aadpodidbinding label, the AzureIdentityBinding and \
+             NMI's logs; a client id must match the AzureIdentity's, case included",
+        ),
+        403 if is_nmi => (ErrorKind::IdentityNotYetAssigned, ""),
+        404 | 410 => (ErrorKind::EndpointUpdating, ""),
+        400 if has("Multiple user assigned identities") => (
             ErrorKind::IdentityNotFound,
-            hint("select one with --client-id or AKV_INIT_CLIENT_ID"),
+            "select one with --client-id or AKV_INIT_CLIENT_ID",
         ),
-        400 if text.contains("Identity not found") => {
-            let assign = match refusal.is_selected {
-                true => {
-                    "assign this user-assigned identity to the machine, or select an assigned one"
-                }
-                false => {
-                    "give this machine a system-assigned identity, or assign a user-assigned one"
-                }
-            };
-            let pod = match refusal.is_pod {
-                true => {
-                    "; a pod's own identity is workload identity: label azure.workload.identity/use: \"true\""
-                }
-                false => "",
-            };
-            (ErrorKind::IdentityNotFound, Some(format!("{assign}{pod}")))
-        }
-        400 if text.contains("client_id parameter") => (
+        400 if has("Identity not found") && refusal.is_pod => (
             ErrorKind::IdentityNotFound,
-            hint(
-                "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
-            ),
+            "assign the identity to this node, or set up workload identity for the pod (label \
+             azure.workload.identity/use: \"true\")",
         ),
-        400 | 401 if *code == "invalid_resource" || *code == "unknown_source" => (
-            ErrorKind::InvalidSettings,
-            Some(resource_hint(refusal.resource)),
+        400 if has("Identity not found") => (
+            ErrorKind::IdentityNotFound,
+            "assign the identity to this machine: a system-assigned one, or the selected user-assigned one",
         ),
-        400 if text.contains("api-version") => (ErrorKind::UnexpectedResponse, None),
-        400 if text.contains("metadata header") => (
+        400 if has("client_id parameter") => (
+            ErrorKind::IdentityNotFound,
+            "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
+        ),
+        400 | 401 if ["invalid_resource", "unknown_source"].contains(&refusal.code) => {
+            (ErrorKind::InvalidSettings, UNKNOWN_RESOURCE)
+        }
+        400 if has("api-version") => (ErrorKind::UnexpectedResponse, ""),
+        400 if has("metadata header") => (
             ErrorKind::UnexpectedResponse,
-            hint(
-                "check proxies and service meshes between here and IMDS: one of them removes headers",
-            ),
+            "check proxies and service meshes between this container and IMDS: one of them removes headers",
         ),
-        400 | 401 if refusal.is_json => (ErrorKind::IdentityNotFound, None),
+        400 | 401 if refusal.is_json => (ErrorKind::IdentityNotFound, ""),
         status => common_error(status),
     }
 }

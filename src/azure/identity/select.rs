@@ -44,14 +44,14 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         Some(name) => (Some(name), "--identity or AKV_INIT_IDENTITY"),
         None => (token_credentials(env)?, TOKEN_CREDENTIALS),
     };
-    let implied = match named {
+    let identity = match named {
         Some(name) => name,
         None if !set(env, WORKLOAD)?.is_empty() => IdentityName::Workload,
         None if !set(env, PRINCIPAL)?.is_empty() => IdentityName::Principal,
         None => IdentityName::Managed,
     };
     let mut because = None;
-    let (source, variables): (Box<dyn Source>, Variables) = match implied {
+    let (source, variables): (Box<dyn Source>, Variables) = match identity {
         IdentityName::Cli => (Box::new(AzureCli::build(env)?), &[]),
         IdentityName::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
@@ -126,7 +126,7 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
     Ok((&IMDS, METADATA))
 }
 
-/// All pods of a node share its identities: a pod uses one only if the user names it.
+/// Rejects a pod whose user did not name an identity: those of the node are shared by all its pods.
 fn require_own_identity(
     env: &Environment,
     settings: &Settings,
@@ -147,7 +147,7 @@ fn require_own_identity(
     ))
 }
 
-/// Those of the variables that are set.
+/// The variables that are set.
 fn set(env: &Environment, variables: Variables) -> Result<Vec<&'static str>, Error> {
     let mut set = Vec::new();
     for name in variables {

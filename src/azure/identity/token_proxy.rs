@@ -25,16 +25,9 @@ pub struct TokenProxy {
     pub path: String,
     /// The name in the certificate, where it is not the host's.
     server_name: Option<String>,
-    ca: Ca,
-}
-
-/// The CA of its certificate.
-enum Ca {
-    /// PEM.
-    Data(String),
-    /// The trust store of every other connection.
-    Default,
-    File(PathBuf),
+    /// PEM. Without it and `ca_file`, the CAs of all other connections are trusted.
+    ca_data: Option<String>,
+    ca_file: Option<PathBuf>,
 }
 
 impl TokenProxy {
@@ -61,53 +54,44 @@ impl TokenProxy {
             .filter(|_| !url.contains(['?', '%']))
             .ok_or_else(not_a_url)?;
         let host = base.strip_prefix("https://").ok_or_else(not_a_url)?;
-        let ca = match (file, data) {
-            (Some(_), Some(_)) => {
-                return Err(refuse(
-                    CA_FILE,
-                    &format!("{CA_DATA} is also set; use only one of them"),
-                ));
-            }
-            (Some(file), None) => Ca::File(PathBuf::from(file)),
-            (None, Some(data)) => Ca::Data(data.to_owned()),
-            (None, None) => Ca::Default,
-        };
+        if file.is_some() && data.is_some() {
+            return Err(refuse(
+                CA_FILE,
+                &format!("{CA_DATA} is also set; use only one of them"),
+            ));
+        }
         Ok(Some(TokenProxy {
             host: Host::parse(host).map_err(|_| not_a_url())?,
             path: path.trim_end_matches('/').to_owned(),
             server_name: server_name.map(str::to_owned),
-            ca,
+            ca_data: data.map(str::to_owned),
+            ca_file: file.map(PathBuf::from),
         }))
     }
 
     /// The proxy as a service, with its CA as it is now: a cluster rotates it.
     pub fn service(&self, http: &Http) -> Result<Service, AttemptError> {
-        let unusable = |kind, why: String| {
-            let setting = match &self.ca {
-                Ca::File(path) => format!("{CA_FILE}: `{}`", path.display()),
-                Ca::Data(_) | Ca::Default => CA_DATA.to_owned(),
-            };
-            AttemptError::new(kind, format!("{setting}: {why}"))
+        let setting = match &self.ca_file {
+            Some(path) => format!("{CA_FILE}: `{}`", path.display()),
+            None => CA_DATA.to_owned(),
         };
-        let roots = match &self.ca {
-            Ca::Default => None,
-            Ca::Data(pem) => Some(pem.clone().into_bytes()),
-            Ca::File(path) => Some(
-                fs::read(path)
-                    .map_err(|error| unusable(ErrorKind::InvalidSettings, error.to_string()))?,
-            ),
+        let unusable = |kind, why: &str| AttemptError::new(kind, format!("{setting}: {why}"));
+        let roots = match &self.ca_file {
+            None => self.ca_data.clone().map(String::into_bytes),
+            Some(path) => {
+                let pem = fs::read(path)
+                    .map_err(|error| unusable(ErrorKind::InvalidSettings, &error.to_string()))?;
+                // Empty for a moment while it is replaced.
+                if pem.is_empty() {
+                    return Err(unusable(ErrorKind::EndpointUpdating, "it is empty"));
+                }
+                Some(pem)
+            }
         };
-        // Empty for a moment while it is replaced.
-        if let (Ca::File(_), Some([])) = (&self.ca, roots.as_deref()) {
-            return Err(unusable(
-                ErrorKind::EndpointUpdating,
-                "it is empty".to_owned(),
-            ));
-        }
         http.named(&self.host, self.server_name.as_deref(), roots.as_deref())
             .map_err(|error| {
-                unusable(ErrorKind::InvalidSettings, error.to_string())
-                    .map(|unusable| unusable.maybe_hint(error.hint.clone()))
+                unusable(ErrorKind::InvalidSettings, &error.to_string())
+                    .hint_for(|_| error.hint.clone())
             })
     }
 }
