@@ -197,7 +197,7 @@ fn write_line(kind: &str, text: &str) {
     line.push_str(&plain(text));
     let end = line.floor_char_boundary(LONGEST_LINE);
     line.truncate(end);
-    write_whole(line);
+    write_to_stderr(line);
 }
 
 fn write_object(level: &str, event: Event) {
@@ -229,10 +229,10 @@ fn write_object(level: &str, event: Event) {
         cut.push(name);
         line = Value::Object(object.clone()).to_string();
     }
-    write_whole(line);
+    write_to_stderr(line);
 }
 
-fn write_whole(mut line: String) {
+fn write_to_stderr(mut line: String) {
     line.push('\n');
     let timeout = if NEVER_WAIT.load(Ordering::Relaxed) {
         0

@@ -38,16 +38,18 @@ pub(super) fn from_ureq(
             ErrorKind::DeadlineExceeded,
             "no response before the deadline",
         ),
-        ureq::Error::ConnectProxyFailed(reason) => from_tunnel(reason),
+        ureq::Error::ConnectProxyFailed(reason) => from_proxy_connect(reason),
         ureq::Error::Io(error) => from_io(error),
         ureq::Error::Other(error) => match error.downcast_ref() {
             Some(error) => from_lookup(*error),
-            None => unexpected("the request failed"),
+            None => unexpected_response("the request failed"),
         },
-        ureq::Error::LargeResponseHeader(..) => unexpected("the response's headers are too long"),
-        ureq::Error::Protocol(_) => unexpected("the response is not HTTP"),
+        ureq::Error::LargeResponseHeader(..) => {
+            unexpected_response("the response's headers are too long")
+        }
+        ureq::Error::Protocol(_) => unexpected_response("the response is not HTTP"),
         // A variant of another feature, or a request that we built wrongly.
-        _ => unexpected("the request failed"),
+        _ => unexpected_response("the request failed"),
     };
     // Before the tunnel, an error is about the connection to the proxy.
     match (error.kind, proxy) {
@@ -81,7 +83,7 @@ pub(super) fn from_lookup(error: LookupError) -> AttemptError {
     AttemptError::new(kind, error.to_string())
 }
 
-fn unexpected(reason: &str) -> AttemptError {
+fn unexpected_response(reason: &str) -> AttemptError {
     AttemptError::new(ErrorKind::UnexpectedResponse, reason)
 }
 
@@ -105,7 +107,7 @@ fn rejected(error: &ureq::Error) -> Option<&Rejected> {
 fn from_io(error: &io::Error) -> AttemptError {
     if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
         return AttemptError::new(ErrorKind::NoRoute, "too many open files")
-            .hint("raise the limit of open files (ulimit -n)");
+            .hint("raise the limit on open files (ulimit -n)");
     }
     let (kind, reason) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (ErrorKind::ConnectionRefused, "connection refused"),
@@ -132,7 +134,7 @@ fn from_io(error: &io::Error) -> AttemptError {
 }
 
 /// ureq's reason for a tunnel that the proxy did not open: a sentence that ends in the status.
-fn from_tunnel(reason: &str) -> AttemptError {
+fn from_proxy_connect(reason: &str) -> AttemptError {
     let status = reason.rsplit(' ').next().unwrap_or_default();
     let status: Option<u16> = status
         .split('/')
@@ -175,20 +177,20 @@ fn from_tls(error: &TlsError) -> AttemptError {
         }
         TlsError::InvalidMessage(
             InvalidMessage::CertificatePayloadTooLarge | InvalidMessage::HandshakePayloadTooLarge,
-        ) => unexpected("the server's certificate chain is too long")
+        ) => unexpected_response("the server's certificate chain is too long")
             .hint("the server must present only its certificate and the intermediate ones"),
         TlsError::InvalidMessage(
             InvalidMessage::InvalidContentType
             | InvalidMessage::MessageTooLarge
             | InvalidMessage::UnknownProtocolVersion,
-        ) => unexpected("the server does not speak TLS on this port"),
+        ) => unexpected_response("the server does not speak TLS on this port"),
         TlsError::PeerIncompatible(_)
         | TlsError::AlertReceived(
             AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion,
-        ) => {
-            unexpected("the server supports none of the TLS versions and cipher suites of akv-init")
-                .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE")
-        }
+        ) => unexpected_response(
+            "the server supports none of the TLS versions and cipher suites of akv-init",
+        )
+        .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
         TlsError::AlertReceived(
             AlertDescription::InternalError | AlertDescription::UserCanceled,
         ) => AttemptError::new(
@@ -197,11 +199,11 @@ fn from_tls(error: &TlsError) -> AttemptError {
         ),
         TlsError::AlertReceived(alert) => {
             let alert = u8::from(*alert);
-            unexpected(&format!(
+            unexpected_response(&format!(
                 "the server refused the TLS connection with alert {alert}"
             ))
         }
-        _ => unexpected("the server violated the TLS protocol"),
+        _ => unexpected_response("the server violated the TLS protocol"),
     }
 }
 

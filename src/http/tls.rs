@@ -21,7 +21,7 @@ use super::verifier::Verifier;
 use crate::error::{Cause, Error};
 use crate::request::environment::Environment;
 
-const NO_CERTIFICATE: &str = "it holds no certificate";
+const NO_CERTIFICATE: &str = "it contains no certificate";
 /// The hint for a file without certificates.
 const PEM: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 

@@ -35,7 +35,7 @@ impl FileName {
             return refuse("it contains a control character");
         }
         if text.starts_with('/') {
-            return refuse("it is an absolute path, not one below DIR");
+            return refuse("it must be relative to DIR, not an absolute path");
         }
         if text.len() >= LONGEST_PATH {
             return refuse("it is longer than 4,095 bytes");
@@ -206,9 +206,9 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
             let why = if one == two {
                 "it is given twice".to_owned()
             } else if is_below(two, one) {
-                format!("it cannot be a file and the directory of `{two}`")
+                format!("it cannot be both a file and the directory of `{two}`")
             } else if is_below(one, two) {
-                format!("`{two}` cannot be a file and its directory")
+                format!("`{two}` cannot be both a file and its directory")
             } else {
                 continue;
             };

@@ -112,12 +112,12 @@ pub fn parse_vault_part(vault: &str) -> Result<VaultName, Error> {
         return Ok(VaultName::Short(name));
     }
     let host = Host::parse(vault)?;
-    check_domain(&host)?;
+    reject_other_azure_hosts(&host)?;
     Ok(VaultName::Host(host))
 }
 
 /// Rejects hosts in Azure's domains that do not serve secrets.
-fn check_domain(host: &Host) -> Result<(), Error> {
+fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
     let name = host.name.as_str();
     for cloud in Cloud::ALL {
         let suffix = cloud.vault_suffix();

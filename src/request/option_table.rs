@@ -113,9 +113,9 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
             "the permissions of the files (default 0440). New directories get 0750, or 0755 if MODE lets others read"),
         CliOption {
             values: &[
-                ("plain", "one file after the other (the default); files of earlier runs that are no longer named stay"),
+                ("plain", "one file after the other (the default); files of earlier runs that are no longer requested stay"),
                 ("atomic", "all at once, like the kubelet: DIR/NAME is a link to ..data/NAME, and ..data is a link to \
-                    a directory; files that are no longer named are removed"),
+                    a directory; files that are no longer requested are removed"),
             ],
             ..option("--layout", Value("LAYOUT"), &["write"], "", "how files are replaced")
         },

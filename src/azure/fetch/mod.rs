@@ -27,7 +27,7 @@ use crate::signals::{self, Receiver, Sender};
 pub use reader::{ReadError, Reader};
 
 /// Connections to one vault at most.
-const CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS_PER_VAULT: usize = 16;
 /// When the one line about a long wait is due.
 const SLOW_NOTE_DELAY: Duration = Duration::from_secs(5);
 /// After the first failure: time for the others to fail, so that one run names them all.
@@ -109,7 +109,7 @@ fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Err
     let vaults: Vec<Arc<Vault>> = vaults.collect();
     let mut tasks = VecDeque::from([Task::Tokens]);
     // The first connection to each vault before the second to any.
-    for connection in 0..CONNECTIONS {
+    for connection in 0..MAX_CONNECTIONS_PER_VAULT {
         let vaults = vaults.iter().filter(|vault| connection < vault.items.len());
         tasks.extend(vaults.cloned().map(Task::Secrets));
     }
@@ -219,9 +219,7 @@ fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
     for (what, time) in parts {
         if let Some(time) = time {
             let (shown, time) = (secret.shown(), date::format(time));
-            log::warning(format!(
-                "secret `{shown}` {what} {time}; it is used nevertheless"
-            ));
+            log::warning(format!("secret `{shown}` {what} {time}; using it anyway"));
         }
     }
 }

@@ -109,7 +109,7 @@ impl KeyVault {
             };
             match (refusal.status(), refusal.header("www-authenticate")) {
                 (401, Some(header)) => self.verify(header),
-                (401, None) => Err(self.unexpected("401 without a challenge")),
+                (401, None) => Err(self.unexpected_response("401 without a challenge")),
                 _ => Err(refusal.into_error(&self.host, http, &id)),
             }
         })?;
@@ -124,7 +124,7 @@ impl KeyVault {
 
     fn verify(&self, header: &str) -> Result<Challenge, AttemptError> {
         let Some(challenge) = Challenge::parse(header) else {
-            return Err(self.unexpected("401 with a challenge that is not Bearer"));
+            return Err(self.unexpected_response("401 with a challenge that is not Bearer"));
         };
         if challenge.is_for(&self.host) {
             return Ok(challenge);
@@ -136,7 +136,7 @@ impl KeyVault {
                 "it requires a token for `{resource}`, which is not a parent domain of this host"
             ),
         };
-        Err(self.unexpected(&reason).hint(format!(
+        Err(self.unexpected_response(&reason).hint(format!(
             "if this host is right, name the resource of its tokens: --allow-vault {} --vault-resource URL",
             self.host
         )))
@@ -223,8 +223,9 @@ impl KeyVault {
 
     /// Reads a secret bundle. Nothing of the body is ever part of an error.
     fn bundle(&self, response: &Response) -> Result<SecretBundle, AttemptError> {
-        let refuse =
-            |reason: &str| self.unexpected(&format!("{}: {reason}", response.status_text()));
+        let refuse = |reason: &str| {
+            self.unexpected_response(&format!("{}: {reason}", response.status_text()))
+        };
         let mut bundle = response
             .json()
             .ok_or_else(|| refuse("the response is not JSON"))?;
@@ -247,7 +248,7 @@ impl KeyVault {
         })
     }
 
-    fn unexpected(&self, reason: &str) -> AttemptError {
+    fn unexpected_response(&self, reason: &str) -> AttemptError {
         self.with_hint(AttemptError::new(ErrorKind::UnexpectedResponse, reason))
     }
 }

@@ -173,7 +173,7 @@ impl Refusal {
         let none = String::new();
         let wait = |done: &str| match http.deadline.waits_for_access() {
             true => String::new(),
-            false => format!("; {done} in the last 10 minutes? --wait-for-access 10m"),
+            false => format!("; if {done} in the last 10 minutes, use --wait-for-access 10m"),
         };
         match (self.status(), self.inner.as_str()) {
             (_, "ForbiddenByRbac") => {
@@ -189,7 +189,7 @@ impl Refusal {
                  {}{}",
                 host.name.split('.').next().unwrap_or_default(),
                 self.object().unwrap_or_else(|| "OID".to_owned()),
-                wait("done")
+                wait("set")
             )),
             (_, "ForbiddenByFirewall") => (
                 AccessRefused,

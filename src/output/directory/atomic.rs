@@ -91,7 +91,7 @@ pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     }
     transaction.end(result)?;
     for name in obsolete {
-        log::debug(|| format!("removed `{name}`, which is no longer named"));
+        log::debug(|| format!("removed `{name}`: no longer requested"));
         if let Err(error) = dir.remove(&name, UnlinkatFlags::NoRemoveDir) {
             log::warning(format!(
                 "{error}; it leads nowhere, and the next run will try again"

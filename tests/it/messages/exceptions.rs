@@ -27,7 +27,6 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "starting a process",
             "restoring the signal mask",
             "does a sandbox (seccomp) forbid it? try without --init",
-            "raise the limit on open files (ulimit -n)",
             "raise the container's limit on processes (pids) or on memory",
         ],
     ),
