@@ -1,16 +1,15 @@
 #!/bin/bash
-# Proves, on the release binary as it is and with its built-in addresses, that `check` names the broken link of a set-up
-# and its mend. Each set-up is made for real, in a network namespace: routes, name servers, proxies, certificates,
-# clocks, identities, refusals. Beside `check` runs the `exec` that fails, with the same options.
+# Proves, on the release binary as it is and with its built-in addresses, that `check` names the link that fails in a
+# set-up, and how to fix it. Each set-up is real, in a network namespace: routes, name servers, proxies, certificates,
+# clocks, identities, refusals. `exec` runs beside `check`, with the same options.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/check.sh [WORDS]
 #
-# WORDS: only the set-ups with these words in their name, and all that was printed for them. 169.254.169.254,
-# login.microsoftonline.com and the vaults are the stand-in for Azure, by a hosts file or a name server. Needs root,
-# cargo, dnsmasq and what tests/namespace/common.sh asks for; the whole takes half a minute. Prints one line for each
-# set-up: how long the verdict took, the exit code, what the verdict says, and what its hint says to do (after `~`: what
-# `exec` cannot know). What else must hold is in tests/check/look.py. The exit code is 0 if and only if all of it holds,
-# 2 if it could not be looked at.
+# WORDS: only the set-ups with these words in their name, with all output. 169.254.169.254, login.microsoftonline.com and
+# the vaults are the fake Azure, by a hosts file or a name server. Needs root, cargo, dnsmasq and what
+# tests/namespace/common.sh requires; takes half a minute. Prints one line for each set-up: how long the verdict took, the
+# exit code, what the failed link says, and what its hint says (after `~`: what `exec` cannot know). The other conditions
+# are in tests/check/compare.py. The exit code is 0 if all of them hold, 2 if they could not be checked.
 
 set -euo pipefail
 # shellcheck source=tests/namespace/common.sh
@@ -146,7 +145,7 @@ chmod -x "$tmp/not_executable"
 # The table
 # ---------------------------------------------------------------------------------------------------------------------
 
-# At so many set-ups is looked at a time, each with four processes that mostly wait.
+# Set-ups at a time, each with four processes that mostly wait.
 together=6
 rows=0
 running=()
@@ -160,7 +159,7 @@ finish_one() {
     running=(${still[@]+"${still[@]}"})
 }
 
-# row WHAT CODE BROKEN MEND [VARIABLE...] :: [OPTION...] :: [COMMAND...]: looks at a set-up in the network of the last
+# row WHAT CODE FAILED HINT [VARIABLE...] :: [OPTION...] :: [COMMAND...]: checks a set-up in the network of the last
 # `enter`, with nothing in the environment but PATH and these variables.
 row() {
     local variables=()
@@ -172,7 +171,7 @@ row() {
         variables+=("$1")
         shift
     done
-    python3 "$ours/look.py" "$output" "${expected[@]}" "${here[@]}" \
+    python3 "$ours/compare.py" "$output" "${expected[@]}" "${here[@]}" \
         env -i PATH=/usr/bin:/bin ${variables[@]+"${variables[@]}"} "$binary" "$@" >"$tmp/row.$rows" 2>&1 9>&- &
     running+=($!)
     [ ${#running[@]} -lt $together ] || finish_one
@@ -268,7 +267,7 @@ row 'TLS is intercepted, by a CA that is not' 76 \
 enter "$main" hosts.ahead resolv.none
 row 'the clock is an hour late' 77 \
     "token https://vault.azure.net: | AADSTS700024 | clock is 60 minutes behind that of login.microsoftonline.com" \
-    "check this machine's clock" "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_certificate[@]}" "${secret[@]}"
+    "this machine's clock" "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_certificate[@]}" "${secret[@]}"
 row 'the clock is an hour late, and no service minds' 0 'all checks passed | 60 minutes behind' 'can read tokens and secrets' \
     "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_secret[@]}" "${secret[@]}"
 
@@ -279,7 +278,7 @@ row 'two identities, and none chosen' 77 \
     '--client-id' "SSL_CERT_FILE=$tmp/identities/ca.pem" "${secret[@]}"
 enter "$main" hosts resolv.none
 row 'the identity is not attached' 77 'token https://vault.azure.net: from 169.254.169.254: 400 | Identity not found' \
-    'assign this user-assigned identity' "$ca" :: --client-id "$stranger" "${secret[@]:1}"
+    'user-assigned' "$ca" :: --client-id "$stranger" "${secret[@]:1}"
 row 'no workload identity label' 78 'identity | this pod has no identity of its own' \
     'azure.workload.identity/use: "true" | --client-id' "$ca" KUBERNETES_SERVICE_HOST=10.96.0.1 "${secret[@]}"
 row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' '~set the missing variables' \
@@ -294,7 +293,7 @@ row 'the federated credential does not match' 77 'from login.microsoftonline.com
 row 'a wrong client id' 77 "from login.microsoftonline.com: | AADSTS700016 | $stranger" \
     'check AZURE_CLIENT_ID and AZURE_TENANT_ID' "$ca" "${workload[@]}" "AZURE_CLIENT_ID=$stranger" "${secret[@]}"
 row 'a wrong client secret' 77 'from login.microsoftonline.com: | AADSTS7000215' \
-    "the client secret's value, not its id" \
+    'not its id' \
     "$ca" "${principal[@]}" AZURE_CLIENT_SECRET=sentinel-client-secret "${secret[@]}"
 row 'an old IDENTITY_HEADER' 77 'from 169.254.130.2:8081: 401' 'restart the app' \
     "$ca" "${app_service[@]}" IDENTITY_HEADER=sentinel-header "${secret[@]}"
@@ -374,7 +373,7 @@ done >"$tmp/found"
     sed -n 's/^IDENTITY_HEADER=//p' "$tmp/azure/app-service.env"
 } >"$tmp/sentinels"
 if [ -z "$only" ]; then
-    check "at least 30 set-ups were looked at ($rows)" between 30 1000 "$rows" >>"$tmp/found"
+    check "at least 30 set-ups were checked ($rows)" between 30 1000 "$rows" >>"$tmp/found"
     slowest=$(awk '/ms/ { if ($2 > most) most = $2 } END { print most + 0 }' "$tmp"/row.*)
     check "the slowest verdict takes 10 s at most ($slowest ms)" between 0 10000 "$slowest" >>"$tmp/found"
 fi

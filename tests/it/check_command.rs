@@ -3,6 +3,8 @@
 
 mod readme;
 mod report;
+mod terminal;
+mod threads;
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -205,8 +207,8 @@ fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
     let outcome = run.outcome();
     let report = unfolded(&azure, report_of(&outcome, 78));
     for line in [
-        "FAILED  reference   A: malformed reference `akv://kv1/a_b`: a secret name cannot contain `_`\n",
-        "FAILED  reference   B: the value looks like a reference but is malformed\n",
+        "FAILED  reference   A: malformed reference `akv://kv1/a_b`: ",
+        "FAILED  reference   B: ",
         "ok      reference   C: akv://VAULT/missing, by the environment\n",
         "ok      secret      S: `sql-sa`, version ",
         "FAILED  secret      C: `missing` in VAULT: 404 ",
@@ -223,11 +225,7 @@ fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
         .env("S", "akv://kv1/a_b");
     let outcome = run.outcome();
     let report = report_of(&outcome, 78);
-    for start in [
-        "A\u{fffd}: malformed",
-        "BASH_ENV: a variable",
-        "S: malformed",
-    ] {
+    for start in ["A\u{fffd}: malformed", "BASH_ENV: ", "S: malformed"] {
         let line = format!("FAILED  reference   {start}");
         assert_eq!(report.matches(&line).count(), 1, "{line}{report}");
     }

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -123,6 +123,21 @@ impl Run {
     pub fn with(mut self, change: impl FnOnce(&mut Command)) -> Run {
         change(&mut self.command);
         self
+    }
+
+    /// The same with a copy of the binary in a directory, which other users may read where they may not read the
+    /// original.
+    pub fn copied_to(self, dir: &Path) -> Run {
+        let program = dir.join("akv-init");
+        // By another process: a fork of another test could keep the file open for writing, and then it cannot be run.
+        let copied = Command::new("cp").arg(binary()).arg(&program).status();
+        assert!(copied.expect("there is cp").success());
+        let mut command = Command::new(program);
+        command.args(self.command.get_args()).env_clear();
+        let variables = self.command.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null());
+        Run { command }
     }
 
     /// Runs to the end.

@@ -35,6 +35,7 @@ struct Job {
     http: Http,
     reader: Reader,
     results: Sender<(usize, Link)>,
+    deadline: Instant,
     /// What issues the tokens, if it can be probed, and the slots of its name and its connection.
     identity: Option<(Service, [usize; 2])>,
     /// The resources that are known before the first request.
@@ -78,12 +79,11 @@ pub fn run(
     timeout: Duration,
     report: &mut Report,
 ) {
-    let deadline = Instant::now() + timeout;
     let (results, inbox) = signals::channel();
     let (job, slots) = prepare(plan, http, source, timeout, results);
     let job = Arc::new(job);
     start_threads(&job);
-    collect(&job, slots, &inbox, deadline, report);
+    collect(&job, slots, &inbox, report);
     if let Some(link) = clock::link(&job.http.clocks().all()) {
         report.add(link);
     }
@@ -158,6 +158,7 @@ fn prepare(
         http,
         reader: Reader::new(source),
         results,
+        deadline: Instant::now() + timeout,
         identity,
         resources,
         tokens: OnceLock::new(),
@@ -174,49 +175,32 @@ fn resource_of(item: &Item) -> Option<&String> {
     }
 }
 
+/// What a thread does: probe the identity, or read secrets of the vault with this index.
+type Task = Option<usize>;
+
 /// Starts as many threads as are useful. If there can be none, this one does the work.
 fn start_threads(job: &Arc<Job>) {
-    let mut tasks: VecDeque<Option<usize>> = VecDeque::from([None]);
+    let mut tasks: VecDeque<Task> = VecDeque::from([None]);
     for reader in 0..READERS {
         let has_work = |at: &usize| reader < job.vaults[*at].items.len();
         tasks.extend((0..job.vaults.len()).filter(has_work).map(Some));
     }
     let threads = tasks.len();
     let tasks = Arc::new(Mutex::new(tasks));
-    let work = || {
+    let start = || {
         let (job, tasks) = (job.clone(), tasks.clone());
-        let next = move || {
-            tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front()
-        };
-        move || {
-            while let Some(task) = next() {
-                match task {
-                    None => drop(job.tokens()),
-                    Some(vault) => job.read_secrets(&job.vaults[vault]),
-                }
-            }
-        }
+        spawn(move || job.run(&tasks, || ()))
     };
-    let started = (0..threads).take_while(|_| spawn(work()).is_ok()).count();
-    if started == 0 {
-        work()();
+    if (0..threads).take_while(|_| start().is_ok()).count() == 0 {
+        job.run(&tasks, signals::end_if_pending);
     }
 }
 
 /// Prints each result when it and those before it are known; at the deadline the others too.
-fn collect(
-    job: &Job,
-    mut slots: Vec<Slot>,
-    inbox: &Receiver<(usize, Link)>,
-    deadline: Instant,
-    report: &mut Report,
-) {
+fn collect(job: &Job, mut slots: Vec<Slot>, inbox: &Receiver<(usize, Link)>, report: &mut Report) {
     let mut printed = 0;
     loop {
-        let is_late = Instant::now() >= deadline;
+        let is_late = Instant::now() >= job.deadline;
         while let Some(slot) = slots.get_mut(printed)
             && (is_late || slot.link.is_some())
         {
@@ -237,13 +221,32 @@ fn collect(
         if printed == slots.len() {
             return;
         }
-        if let Ok((slot, link)) = inbox.receive(Some(deadline)) {
+        if let Ok((slot, link)) = inbox.receive(Some(job.deadline)) {
             slots[slot].link = Some(link);
         }
     }
 }
 
 impl Job {
+    /// Does the tasks until there are none left.
+    fn run(&self, tasks: &Mutex<VecDeque<Task>>, before_each: impl Fn()) {
+        let next = || {
+            tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+        };
+        while let Some(task) = next() {
+            before_each();
+            match task {
+                None => {
+                    self.tokens();
+                }
+                Some(vault) => self.read_secrets(&self.vaults[vault]),
+            }
+        }
+    }
+
     fn send(&self, slot: usize, link: Link) {
         self.results.send((slot, link));
     }
@@ -382,7 +385,9 @@ impl Job {
     /// Reads secrets of a vault until there are none left.
     fn read_secrets(&self, vault: &Vault) {
         let skip = *vault.skip.get_or_init(|| self.probe_vault(vault));
-        while let Some((item, slot)) = vault.next_item() {
+        while let Some((item, slot)) = vault.next_item()
+            && Instant::now() < self.deadline
+        {
             let link = match skip {
                 Some(reason) => Link::skipped("secret", self.plan.targets_of(*item), reason),
                 None => self.read_secret(vault, *item).0,
