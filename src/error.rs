@@ -112,7 +112,7 @@ pub enum ErrorKind {
     /// The assertion matches no federated credential: intermittent even when the credential exists, and for minutes
     /// after it was created.
     FederationMismatch,
-    /// The assertion is outside its validity period: the file may have been replaced meanwhile.
+    /// The assertion is outside its validity period: the file may have been replaced since it was read.
     AssertionExpired,
     /// The credential, or the client, is refused.
     CredentialRefused,

@@ -1,4 +1,4 @@
-//! How Azure is asked: identities and their access tokens, Key Vault, and fetching everything a plan names.
+//! Azure's services: identities and their access tokens, Key Vault, and fetching everything in a plan.
 
 pub mod fetch;
 pub mod identity;

@@ -285,7 +285,7 @@ enum End {
     Final,
     /// The service asks to wait beyond the deadline.
     RetryAfterDeadline(Duration),
-    /// Something else failed permanently meanwhile.
+    /// Another request failed permanently in the meantime.
     GivenUp,
 }
 

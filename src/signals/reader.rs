@@ -161,7 +161,7 @@ pub fn end_if_pending() {
 /// Delays signals until it is dropped, for work that must not be left half done.
 pub struct Hold(());
 
-/// Delays signals: the main thread does not wait meanwhile.
+/// Delays signals: only a wait of the main thread reads them, and there is none until the drop.
 pub fn hold() -> Hold {
     end_if_pending();
     Hold(())

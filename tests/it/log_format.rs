@@ -11,6 +11,7 @@ use crate::azure::{Azure, Certificate, Endpoint, Response, Stored};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{Source, leak};
 use crate::support_requests::{NAME, VALUE, one_secret};
+use crate::support_tables::cause_of;
 use settled::{objects, raw_objects, settled, texts};
 
 /// The maximum length of a line with its end: PIPE_BUF, so that lines of several writers do not mix.
@@ -390,22 +391,6 @@ fn lines_of_objects(objects: &[Value]) -> Vec<(String, String)> {
     lines
 }
 
-/// As the table of exit codes names it.
-fn cause(code: i32) -> &'static str {
-    match code {
-        64 => "usage",
-        66 => "not found",
-        69 => "unavailable",
-        73 => "cannot create",
-        76 => "protocol",
-        77 => "denied",
-        78 => "config",
-        126 => "not executable",
-        127 => "command not found",
-        _ => "",
-    }
-}
-
 #[test]
 fn text_and_json_have_the_same_content() {
     let (azure, _) = with_secret();
@@ -447,7 +432,7 @@ fn text_and_json_have_the_same_content() {
         for error in errors {
             assert_eq!(
                 (&error["code"], &error["cause"]),
-                (&json!(case.code), &json!(cause(case.code))),
+                (&json!(case.code), &json!(cause_of(case.code))),
                 "{name}"
             );
         }
@@ -581,7 +566,7 @@ fn object_with_a_long_message_is_complete() {
             (code, cause, text.code),
             (
                 &json!(json.code),
-                &json!(self::cause(json.code.unwrap())),
+                &json!(self::cause_of(json.code.unwrap())),
                 json.code
             )
         );

@@ -232,7 +232,7 @@ fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error
     let mut window_end: Option<Instant> = None;
     let mut note_at = Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
     while results.iter().any(Option::is_none) {
-        // A vault may extend the deadline meanwhile.
+        // Computed anew each time: a vault may extend the deadline.
         let end = || {
             let left = deadline.remaining_with(LATE_RESULT_WINDOW);
             let ends = [left.map(|left| Instant::now() + left), window_end];

@@ -1,7 +1,7 @@
 //! What proves to Entra that a request is from an application or from a workload identity.
 //!
-//! A credential is read for each attempt, since its file can be replaced meanwhile. A relative path is a file in
-//! `$CREDENTIALS_DIRECTORY`, if it exists there (<https://systemd.io/CREDENTIALS/>).
+//! A credential is read for each attempt, since its file can be replaced between two attempts. A relative path is a file
+//! in `$CREDENTIALS_DIRECTORY`, if it exists there (<https://systemd.io/CREDENTIALS/>).
 
 use std::fs;
 use std::io;

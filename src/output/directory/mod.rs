@@ -39,7 +39,7 @@ const MOUNT_TMPFS: &str = "mount an emptyDir with `medium: Memory`, or another t
 const PROGRAM: (&str, u32) = ("akv-init", 0o755);
 
 /// A directory that passed the checks, by device and inode. It is not kept open: an old descriptor would silently write
-/// to a volume that has been unmounted meanwhile.
+/// to a volume that was unmounted before the write.
 pub struct PreflightedDir(u64, u64);
 
 impl PreflightedDir {
@@ -94,7 +94,7 @@ pub fn write(
             let reason = "it is not the directory that it was before the secrets were fetched";
             return Err(dir
                 .refuse("", reason)
-                .hint("was the volume unmounted meanwhile?"));
+                .hint("was the volume unmounted while the secrets were fetched?"));
         }
     }
     check_memory(&dir, options)?;

@@ -222,8 +222,8 @@ impl Supervisor {
             return self.signal_all(Signal::SIGCONT);
         };
         let notified: Vec<&Identity> = self.stops(code).flat_map(|(_, ids)| ids).collect();
-        // Only once: processes that are started meanwhile may be part of a clean-up. The id of one that ends meanwhile is
-        // safe, since the kernel assigns all others first.
+        // Only once: a process that starts after this may be part of a clean-up. The id of one that ends before its
+        // signal is safe, since the kernel assigns all others first.
         for process in &remaining {
             if !notified.contains(&&process.identity()) {
                 os::send_signal(process.id, Signal::SIGTERM as i32);

@@ -36,7 +36,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "cannot remove `{}`",
             "{error}; an earlier run left it",
             "it is not the directory that it was before the secrets were fetched",
-            "was the volume unmounted meanwhile?",
+            "was the volume unmounted while the secrets were fetched?",
             "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user",
             "does an attribute of `{subject}` or of its directory forbid it (lsattr)?",
             "is something mounted at `{subject}`? choose another name",
