@@ -49,7 +49,7 @@ pub fn parse_http(text: &str) -> Option<i64> {
     Some(days(year, month as i64, day)? * 86_400 + time)
 }
 
-/// The dates that token answers carry in `expires_on`: `12/31/2024 23:59:59`, the same with ` +00:00`,
+/// The dates that token responses have in `expires_on`: `12/31/2024 23:59:59`, the same with ` +00:00`,
 /// `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, and RFC 3339. UTC where no offset is written.
 pub fn parse_expiry(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once([' ', 'T'])?;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_layout_of_a_token_answer_is_read() {
+    fn every_date_format_of_a_token_response_is_parsed() {
         for (text, unix) in [
             ("12/31/2024 23:59:59", 1_735_689_599),
             ("2024-12-31 23:59:59", 1_735_689_599),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_date_is_not_read_as_one() {
+    fn invalid_dates_are_rejected() {
         for text in [
             "invalid-date-format",
             "15609740s28",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http_date_is_read_and_a_date_is_printed() {
+    fn http_date_is_parsed_and_formatted() {
         let unix = parse_http("Thu, 31 Dec 2020 23:59:50 GMT").unwrap();
         assert_eq!(unix, 1_609_459_190);
         assert_eq!(format(unix), "2020-12-31 23:59:50 UTC");

@@ -57,7 +57,7 @@ fn report_of(outcome: &Outcome, code: i32) -> &str {
 }
 
 #[test]
-fn when_all_is_well_each_link_has_a_line() {
+fn healthy_setup_reports_one_line_per_link() {
     let (azure, target) = with_secret();
     let version = Stored::new(NAME, VALUE).version;
     let outcome = check(&azure, &["--secret", &target, "--", "printenv", "S"]).outcome();
@@ -88,7 +88,7 @@ ok      verdict     all checks passed
 }
 
 #[test]
-fn as_json_each_link_is_an_object() {
+fn json_report_has_one_object_per_link() {
     let (azure, target) = with_secret();
     let version = Stored::new(NAME, VALUE).version;
     let words = ["--format", "json", "--secret", &target, "--", "/bin/sh"];
@@ -159,7 +159,7 @@ fn as_json_each_link_is_an_object() {
 
 /// The objects are the lines.
 #[test]
-fn both_formats_tell_the_same_links() {
+fn text_and_json_report_the_same_links() {
     let (azure, target) = with_secret();
     let missing = format!("T=akv://{}/missing", azure.vault());
     for words in [
@@ -198,7 +198,7 @@ fn both_formats_tell_the_same_links() {
 
 /// Or what is wrong with the second would be told at the next start only.
 #[test]
-fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
+fn malformed_reference_is_reported_and_the_others_are_checked() {
     let (azure, target) = with_secret();
     let run = check(&azure, &["--secret", &target, "--", "true"])
         .env("A", "akv://kv1/a_b")
@@ -233,7 +233,7 @@ fn a_malformed_reference_is_told_and_the_others_are_looked_at() {
 }
 
 #[test]
-fn with_override_a_reference_is_told_by_the_option_that_won() {
+fn overridden_reference_is_reported_from_the_option() {
     let (azure, target) = with_secret();
     let words = ["--override", "--secret", &target, "--", "true"];
     let outcome = check(&azure, &words).env("S", "akv://kv1/other").outcome();
@@ -244,7 +244,7 @@ fn with_override_a_reference_is_told_by_the_option_that_won() {
 
 /// What takes its connection says nothing: there is not even a handshake.
 #[test]
-fn what_stops_it_while_it_connects_is_said() {
+fn signal_while_connecting_is_reported() {
     let azure = Azure::start();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let vault = format!("localhost:{}", silent.local_addr().unwrap().port());
@@ -259,7 +259,7 @@ fn what_stops_it_while_it_connects_is_said() {
 
 /// Somebody who has waited long enough.
 #[test]
-fn what_stops_it_is_said() {
+fn signal_while_reading_is_reported() {
     let (azure, target) = with_secret();
     azure.always(
         Endpoint::Vault,
@@ -277,7 +277,7 @@ fn what_stops_it_is_said() {
 
 /// What is wrong, and what `exec` makes of it.
 #[test]
-fn its_exit_code_is_that_of_exec() {
+fn exit_code_is_that_of_exec() {
     let (azure, target) = with_secret();
     azure.put(Stored {
         enabled: false,
@@ -519,7 +519,7 @@ fn check_code(azure: &Azure, words: &[&str]) -> i32 {
 }
 
 #[test]
-fn after_a_broken_link_the_others_are_looked_at() {
+fn failed_link_does_not_stop_independent_checks() {
     let (azure, target) = with_secret();
     azure.always_for(Endpoint::Vault, "/secrets/denied", Response::rbac());
     let secret = |name: &str| format!("{}=akv://{}/{name}", name.to_uppercase(), azure.vault());
@@ -577,7 +577,7 @@ fn after_a_broken_link_the_others_are_looked_at() {
 }
 
 #[test]
-fn what_hangs_on_a_broken_link_is_skipped() {
+fn links_that_depend_on_a_failed_one_are_skipped() {
     let (azure, target) = with_secret();
     azure.always(Endpoint::Imds, Response::imds_not_found());
     let report = check(&azure, &["--secret", &target]).outcome().stdout;
@@ -596,7 +596,7 @@ fn what_hangs_on_a_broken_link_is_skipped() {
 }
 
 #[test]
-fn one_token_and_one_request_for_each_secret_are_all_that_is_asked() {
+fn check_costs_one_token_and_one_request_per_secret() {
     let (azure, target) = with_secret();
     azure.secret("other", VALUE);
     let vault = azure.vault();
@@ -670,7 +670,7 @@ fn one_token_and_one_request_for_each_secret_are_all_that_is_asked() {
 }
 
 #[test]
-fn it_starts_nothing() {
+fn command_is_not_started() {
     let (azure, target) = with_secret();
     let marker = azure.dir().join("was-run");
     let words = ["--secret", &target, "--", "touch", marker.to_str().unwrap()];
@@ -679,7 +679,7 @@ fn it_starts_nothing() {
 }
 
 #[test]
-fn it_takes_what_exec_takes() {
+fn options_of_exec_are_accepted() {
     let (azure, _) = with_secret();
     let (vault, reference) = (azure.vault(), format!("akv://{}/{NAME}", azure.vault()));
     let memfd = format!("M={reference}");
@@ -723,7 +723,7 @@ fn it_takes_what_exec_takes() {
 }
 
 #[test]
-fn without_references_and_without_a_command_there_is_little_to_look_at() {
+fn missing_references_are_a_warning() {
     let azure = Azure::start();
     let none = "there are none: exec starts COMMAND as it is";
     let verdict = "ok      verdict     all checks passed, with a warning: references\n";
@@ -760,7 +760,7 @@ fn without_references_and_without_a_command_there_is_little_to_look_at() {
 }
 
 #[test]
-fn options_of_other_commands_are_refused_and_nobody_is_asked() {
+fn options_of_other_commands_are_rejected_without_a_request() {
     let (azure, target) = with_secret();
     for words in [
         &["--dry-run"][..],
@@ -783,7 +783,7 @@ fn options_of_other_commands_are_refused_and_nobody_is_asked() {
 
 /// The exit code is an answer, too: `check >/dev/null` in a script, `check | grep` by hand.
 #[test]
-fn whoever_does_not_read_it_still_gets_the_exit_code() {
+fn closed_output_still_gives_the_exit_code() {
     let (azure, target) = with_secret();
     let missing = format!("S=akv://{}/missing", azure.vault());
     for (target, code) in [(&target, 0), (&missing, 66)] {
@@ -808,7 +808,7 @@ fn whoever_does_not_read_it_still_gets_the_exit_code() {
 
 /// All the time that there is, whatever the manifest gives `exec`.
 #[test]
-fn its_time_is_its_own() {
+fn timeout_is_not_that_of_exec() {
     let (azure, target) = with_secret();
     azure.always(Endpoint::Vault, Response::usual().hold());
     let run = check(&azure, &["--timeout", "1", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1h");
@@ -823,7 +823,7 @@ fn its_time_is_its_own() {
 }
 
 #[test]
-fn nothing_secret_is_in_the_report_nor_said_at_verbose() {
+fn no_secret_is_in_the_report_or_verbose_output() {
     for source in Source::ALL
         .into_iter()
         .filter(|source| *source != Source::Arc)
@@ -864,7 +864,7 @@ fn nothing_secret_is_in_the_report_nor_said_at_verbose() {
 
 /// Its lines are the report's; what `--verbose` says has the form of every other command's.
 #[test]
-fn at_verbose_each_request_is_said_on_standard_error() {
+fn verbose_writes_each_request_to_standard_error() {
     let (azure, target) = with_secret();
     let words = ["--secret", &target];
     for run in [

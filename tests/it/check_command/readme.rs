@@ -52,7 +52,7 @@ fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_a_check_as_it_is() {
+fn readme_shows_the_report_of_check() {
     let azure = Azure::start();
     azure.secret("sql-sa-password", "pa$$w0rd");
     let command = azure.dir().join("sqlservr");
@@ -87,7 +87,7 @@ fn the_readme_shows_a_check_as_it_is() {
 
 /// And an error as a log collector gets it.
 #[test]
-fn the_readme_shows_an_error_as_json() {
+fn readme_shows_an_error_as_json() {
     let azure = Azure::start();
     azure.always(Endpoint::Vault, Response::disabled());
     let run = run(&azure, "exec", &["--log-format", "json", "--", "/bin/true"]);
