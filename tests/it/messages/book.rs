@@ -210,6 +210,8 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
     ] {
         text = between(&text, before, after, digits, "N");
     }
+    let decimal = |c: char| c.is_ascii_digit() || c == '.';
+    text = between(&text, "not stopped after ", " s: ", decimal, "N");
     let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
     for (before, after) in [
         ("request id ", ""),
