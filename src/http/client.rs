@@ -53,7 +53,7 @@ impl Http {
     }
 
     /// The same with a deadline of its own, and one attempt for each request.
-    pub fn for_one_try(&self, within: Duration) -> Http {
+    pub fn for_one_attempt(&self, within: Duration) -> Http {
         Http {
             deadline: Arc::new(Deadline::attempt(within)),
             ..self.clone()

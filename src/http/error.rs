@@ -61,6 +61,7 @@ pub(super) fn from_ureq(
             Some(proxy),
         ) => {
             error.error.reason = format!("the proxy {proxy}: {}", error.error.reason);
+            error.error = error.error.fact("proxy", proxy);
             match error.kind {
                 ErrorKind::NameServerTimeout => error,
                 _ => error.hint(CHECK_PROXY),
@@ -68,6 +69,7 @@ pub(super) fn from_ureq(
         }
         (ErrorKind::ProxyFailed | ErrorKind::ProxyRefused, Some(proxy)) => {
             error.error.reason = format!("the proxy {proxy} {}", error.error.reason);
+            error.error = error.error.fact("proxy", proxy);
             error
         }
         _ => error,

@@ -85,7 +85,7 @@ pub fn name(host: &Host, service: &Service, resolved: &Resolved) -> (Link, Route
 }
 
 /// Why a name has no address.
-pub fn no_name(mut error: AttemptError, host: &Host, service: &Service) -> AttemptError {
+pub fn no_name(mut error: AttemptError, service: &Service) -> AttemptError {
     let servers = NameServers::read().servers.join(" ");
     if !servers.is_empty() {
         error = error.map(|error| error.note(format!("name servers: {servers}")));
@@ -93,13 +93,10 @@ pub fn no_name(mut error: AttemptError, host: &Host, service: &Service) -> Attem
     if service.proxy().is_none() {
         return error;
     }
-    if let Some(behind) = service.host() {
-        let note = format!("it is the proxy for {}", behind.name);
-        error = error.map(|error| error.note(note));
-    }
-    error.hint_for(|kind| {
+    let note = format!("it is the proxy for {}", self::service(service));
+    error.map(|error| error.note(note)).hint_for(|kind| {
         let hint = "check HTTPS_PROXY, or name the host in NO_PROXY";
-        (kind == ErrorKind::NameNotFound).then(|| format!("{}: {hint}", host.name))
+        (kind == ErrorKind::NameNotFound).then(|| hint.to_owned())
     })
 }
 
@@ -165,20 +162,8 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
 /// Why there is no connection.
 pub fn no_connection(service: &Service, route: &Route, error: &Error) -> Link {
     let mut link = Link::failed("connection", self::service(service), error);
-    // Before the tunnel it is the proxy that fails, and the error names it.
-    let is_about_proxy = matches!(
-        error.kind,
-        Some(
-            ErrorKind::NameNotFound
-                | ErrorKind::NameServerTimeout
-                | ErrorKind::ConnectionRefused
-                | ErrorKind::NoRoute
-                | ErrorKind::ProxyFailed
-                | ErrorKind::ProxyRefused
-        )
-    );
     match service.proxy() {
-        Some(proxy) if !is_about_proxy => {
+        Some(proxy) if error.get_fact("proxy").is_none() => {
             link.text = format!("through the proxy {proxy}: {}", link.text);
         }
         None if !route.addresses.is_empty() => {
@@ -234,27 +219,14 @@ pub fn no_token(resource: &str, issuer: Option<&str>, mut error: Error) -> Link 
     if !error.context.is_empty() {
         error.context.remove(0);
     }
-    if let Some(issuer) = issuer.filter(|_| error.kind.is_some_and(is_refusal)) {
+    // What keeps from a request is not from the issuer: a file that cannot be read.
+    let is_response = error
+        .kind
+        .is_some_and(|kind| kind != ErrorKind::InvalidSettings);
+    if let Some(issuer) = issuer.filter(|_| is_response) {
         error = error.context(format!("from {issuer}"));
     }
     after_one_attempt(error, |error| Link::failed("token", resource, error))
-}
-
-/// Whether an identity endpoint or Entra responded.
-fn is_refusal(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Throttled
-            | ErrorKind::ServerError
-            | ErrorKind::EndpointUpdating
-            | ErrorKind::IdentityNotYetAssigned
-            | ErrorKind::MaybeBadResource
-            | ErrorKind::IdentityNotFound
-            | ErrorKind::FederationMismatch
-            | ErrorKind::AssertionExpired
-            | ErrorKind::CredentialRefused
-            | ErrorKind::UnexpectedResponse
-    )
 }
 
 /// Why a secret was not read.

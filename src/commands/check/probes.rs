@@ -29,17 +29,17 @@ const TIMEOUTS: Timeouts = Timeouts {
     response: ATTEMPT,
 };
 
-/// What the threads share. Slots are indices into the list of links.
+/// What the threads share.
 struct Job {
     plan: Plan,
     http: Http,
     reader: Reader,
-    results: Sender<(usize, Link)>,
+    results: Sender<Link>,
     deadline: Instant,
-    /// What issues the tokens, if it can be probed, and the slots of its name and its connection.
-    identity: Option<(Service, [usize; 2])>,
+    /// What issues the tokens, if it can be probed.
+    identity: Option<Service>,
     /// The resources that are known before the first request.
-    resources: Vec<(String, usize)>,
+    resources: Vec<String>,
     /// Those of them with a token.
     tokens: OnceLock<Vec<String>>,
     vaults: Vec<Vault>,
@@ -47,29 +47,24 @@ struct Job {
 
 struct Vault {
     client: KeyVault,
-    slots: [usize; 2],
-    /// Why its secrets cannot be read.
-    skip: OnceLock<Option<&'static str>>,
-    /// Items of the plan, and the slots of their secrets.
-    items: Vec<(usize, usize)>,
-    /// The next item to be read.
-    next: AtomicUsize,
     /// The resource of the token for it, if it is known before the first request.
     resource: Option<String>,
+    /// Why its secrets cannot be read.
+    skip: OnceLock<Option<&'static str>>,
+    /// Items of the plan.
+    items: Vec<usize>,
+    /// The next of them to be read.
+    next: AtomicUsize,
 }
 
-/// A link that is not known yet.
+/// A place in the report.
 struct Slot {
-    /// What it is if the time is up first.
+    /// The link if the time is up before its result.
     timed_out: Link,
-    /// The result.
-    link: Option<Link>,
+    result: Option<Link>,
     /// The resource of the token that `exec` needs before it comes here.
     resource: Option<String>,
 }
-
-/// The link of a failed name or connection, with its slot and the kind of error.
-type Unreachable = (usize, Link, ErrorKind);
 
 /// Probes everything until the time is up, and adds the links to the report.
 pub fn run(
@@ -80,8 +75,31 @@ pub fn run(
     report: &mut Report,
 ) {
     let (results, inbox) = signals::channel();
-    let (job, slots) = prepare(plan, http, source, timeout, results);
-    let job = Arc::new(job);
+    let mut resources: Vec<String> = Vec::new();
+    for resource in plan.items.iter().filter_map(resource_of) {
+        if !resources.contains(resource) {
+            resources.push(resource.clone());
+        }
+    }
+    let vaults = plan.vaults().into_iter().map(|(host, items)| Vault {
+        client: KeyVault::new(&http, host),
+        resource: resource_of(&plan.items[items[0]]).cloned(),
+        skip: OnceLock::new(),
+        items,
+        next: AtomicUsize::new(0),
+    });
+    let job = Arc::new(Job {
+        vaults: vaults.collect(),
+        identity: source.service(&http),
+        reader: Reader::new(source),
+        deadline: Instant::now() + timeout,
+        tokens: OnceLock::new(),
+        plan,
+        http,
+        results,
+        resources,
+    });
+    let slots = slots(&job, timeout);
     start_threads(&job);
     collect(&job, slots, &inbox, report);
     if let Some(link) = clock::link(&job.http.clocks().all()) {
@@ -89,82 +107,45 @@ pub fn run(
     }
 }
 
-/// The job, and its slots in the order of the report.
-fn prepare(
-    plan: Plan,
-    http: Http,
-    source: Box<dyn Source>,
-    timeout: Duration,
-    results: Sender<(usize, Link)>,
-) -> (Job, Vec<Slot>) {
+/// The order of the report.
+fn slots(job: &Job, timeout: Duration) -> Vec<Slot> {
     let reason = format!("timed out after {} s", timeout.as_secs());
-    let late = Error::new(Cause::Unavailable, reason);
+    let error = Error::new(Cause::Unavailable, reason);
     let mut slots: Vec<Slot> = Vec::new();
-    let mut add = |kind, subject: &str, index, resource: Option<&String>| {
-        let link = Link {
+    let mut add = |kind, subject: String, index, resource: Option<&String>| {
+        let timed_out = Link {
             timed_out: true,
-            ..Link::failed(kind, subject, &late)
+            ..Link::failed(kind, subject, &error).at(Phase::Requests, index)
         };
-        slots.push(Slot {
-            timed_out: link.at(Phase::Requests, index),
-            link: None,
-            resource: resource.cloned(),
-        });
-        slots.len() - 1
+        // The same proxy may be in front of several services.
+        if !slots.iter().any(|slot| slot.timed_out.is_same(&timed_out)) {
+            slots.push(Slot {
+                timed_out,
+                result: None,
+                resource: resource.cloned(),
+            });
+        }
     };
-    let identity = source.service(&http).map(|service| {
-        let (host, shown) = (describe::next_hop(&service), describe::service(&service));
-        let slots = [
-            add("name", &host, 0, None),
-            add("connection", &shown, 0, None),
-        ];
-        (service, slots)
-    });
-    let mut resources: Vec<(String, usize)> = Vec::new();
-    for resource in plan.items.iter().filter_map(resource_of) {
-        if !resources.iter().any(|(known, _)| known == resource) {
-            resources.push((resource.clone(), add("token", resource, 0, None)));
+    if let Some(service) = &job.identity {
+        add("name", describe::next_hop(service), 0, None);
+        add("connection", describe::service(service), 0, None);
+    }
+    for resource in &job.resources {
+        add("token", resource.clone(), 0, None);
+    }
+    for vault in &job.vaults {
+        let (service, resource) = (vault.client.service(), vault.resource.as_ref());
+        let index = vault.items[0] + 1;
+        add("name", describe::next_hop(service), index, resource);
+        add("connection", describe::service(service), index, resource);
+    }
+    for vault in &job.vaults {
+        for item in &vault.items {
+            let targets = job.plan.targets_of(*item);
+            add("secret", targets, item + 1, vault.resource.as_ref());
         }
     }
-    let mut vaults: Vec<Vault> = Vec::new();
-    for (host, items) in plan.vaults() {
-        let client = KeyVault::new(&http, host);
-        let (host, shown) = (
-            describe::next_hop(client.service()),
-            describe::service(client.service()),
-        );
-        let resource = resource_of(&plan.items[items[0]]);
-        let index = items[0] + 1;
-        vaults.push(Vault {
-            slots: [
-                add("name", &host, index, resource),
-                add("connection", &shown, index, resource),
-            ],
-            client,
-            skip: OnceLock::new(),
-            items: items.into_iter().map(|item| (item, 0)).collect(),
-            next: AtomicUsize::new(0),
-            resource: resource.cloned(),
-        });
-    }
-    for vault in &mut vaults {
-        for (item, slot) in &mut vault.items {
-            let targets = plan.targets_of(*item);
-            *slot = add("secret", &targets, *item + 1, vault.resource.as_ref());
-        }
-    }
-    let job = Job {
-        plan,
-        http,
-        reader: Reader::new(source),
-        results,
-        deadline: Instant::now() + timeout,
-        identity,
-        resources,
-        tokens: OnceLock::new(),
-        vaults,
-    };
-    (job, slots)
+    slots
 }
 
 /// The resource of the token for an item, if it is known before the first request.
@@ -197,32 +178,34 @@ fn start_threads(job: &Arc<Job>) {
 }
 
 /// Prints each result when it and those before it are known; at the deadline the others too.
-fn collect(job: &Job, mut slots: Vec<Slot>, inbox: &Receiver<(usize, Link)>, report: &mut Report) {
+fn collect(job: &Job, mut slots: Vec<Slot>, inbox: &Receiver<Link>, report: &mut Report) {
     let mut printed = 0;
     loop {
         let is_late = Instant::now() >= job.deadline;
         while let Some(slot) = slots.get_mut(printed)
-            && (is_late || slot.link.is_some())
+            && (is_late || slot.result.is_some())
         {
             let (mut phase, index) = slot.timed_out.turn;
-            let tokens = job.tokens.get();
-            if let Some(resource) = &slot.resource
-                && !tokens.is_some_and(|tokens| tokens.contains(resource))
+            let tokens = job.tokens.get().map_or(&[][..], Vec::as_slice);
+            if slot
+                .resource
+                .as_ref()
+                .is_some_and(|resource| !tokens.contains(resource))
             {
                 phase = Phase::WithoutToken;
             }
-            let link = slot.link.take().unwrap_or_else(|| slot.timed_out.clone());
-            // The same proxy may be in front of several services.
-            if link.kind != "name" || !report.has("name", &link.subject) {
-                report.add(link.at(phase, index));
-            }
+            let link = slot.result.take().unwrap_or_else(|| slot.timed_out.clone());
+            report.add(link.at(phase, index));
             printed += 1;
         }
         if printed == slots.len() {
             return;
         }
-        if let Ok((slot, link)) = inbox.receive(Some(job.deadline)) {
-            slots[slot].link = Some(link);
+        if let Ok(link) = inbox.receive(Some(job.deadline)) {
+            let slot = slots.iter_mut().find(|slot| slot.timed_out.is_same(&link));
+            if let Some(slot) = slot {
+                slot.result = Some(link);
+            }
         }
     }
 }
@@ -247,137 +230,118 @@ impl Job {
         }
     }
 
-    fn send(&self, slot: usize, link: Link) {
-        self.results.send((slot, link));
-    }
-
     /// The resources that there is a token for, after the identity was probed.
     fn tokens(&self) -> &[String] {
         self.tokens.get_or_init(|| self.probe_identity())
     }
 
     fn probe_identity(&self) -> Vec<String> {
-        let Some((service, slots)) = &self.identity else {
-            return self.send_tokens(self.probe_tokens(None, None));
+        let failed = match &self.identity {
+            Some(service) => self.probe_route(service, Error::from),
+            None => None,
         };
-        let shown = describe::service(service);
-        let Some((slot, mut failed, kind)) = self.probe_route(service, *slots, Error::from) else {
-            return self.send_tokens(self.probe_tokens(Some(&shown), None));
-        };
-        // A request would hang in the same lookup.
-        let hangs =
-            (kind == ErrorKind::NameServerTimeout).then_some("the name servers do not answer");
-        let mut tokens = self.probe_tokens(Some(&shown), hangs);
-        // The error of a token request has a better hint, and the same reason.
-        for (_, link, token_kind) in &mut tokens {
-            let is_same = *token_kind == Some(kind)
-                || link.cause.is_some()
-                    && link.cause == failed.cause
-                    && link.cause == Some(Cause::Unavailable);
-            if is_same {
-                failed.hint = link.hint.take().or(failed.hint.take());
-                *link = Link::skipped(
-                    "token",
-                    link.subject.as_str(),
-                    "there is no connection to it",
-                );
+        let mut tokens = self.probe_tokens(failed.as_ref().map(|(_, kind)| *kind));
+        if let Some((mut failed, kind)) = failed {
+            // The error of a token request has a better hint, and the same reason.
+            for (link, token_kind) in &mut tokens {
+                let is_unavailable = |link: &Link| link.cause == Some(Cause::Unavailable);
+                if *token_kind == Some(kind) || is_unavailable(link) && is_unavailable(&failed) {
+                    failed.hint = link.hint.take().or(failed.hint);
+                    *link = Link::skipped(
+                        "token",
+                        link.subject.as_str(),
+                        "there is no connection to it",
+                    );
+                }
             }
+            if tokens.iter().all(|(link, _)| link.state == State::Good) {
+                failed.state = State::Warning;
+                failed.cause = None;
+            }
+            self.results.send(failed);
         }
-        if tokens.iter().all(|(_, link, _)| link.state == State::Good) {
-            failed.state = State::Warning;
-            failed.cause = None;
-        }
-        self.send(slot, failed);
-        self.send_tokens(tokens)
-    }
-
-    /// Sends the links of the tokens. Returns the resources that there is a token for.
-    fn send_tokens(&self, tokens: Vec<(usize, Link, Option<ErrorKind>)>) -> Vec<String> {
         let mut resources = Vec::new();
-        for (slot, link, _) in tokens {
+        for (link, _) in tokens {
             if link.state == State::Good {
                 resources.push(link.subject.clone());
             }
-            self.send(slot, link);
+            self.results.send(link);
         }
         resources
     }
 
-    fn probe_tokens(
-        &self,
-        issuer: Option<&str>,
-        mut skip: Option<&str>,
-    ) -> Vec<(usize, Link, Option<ErrorKind>)> {
+    /// Requests the tokens. `failed` is why there is no connection.
+    fn probe_tokens(&self, failed: Option<ErrorKind>) -> Vec<(Link, Option<ErrorKind>)> {
+        let issuer = self.identity.as_ref().map(describe::service);
+        let mut skip = match failed {
+            // A request would hang in the same lookup.
+            Some(ErrorKind::NameServerTimeout) => Some("the name servers do not answer"),
+            _ => None,
+        };
         let mut tokens = Vec::new();
-        for (resource, slot) in &self.resources {
-            let (link, kind) = match skip {
-                Some(reason) => (Link::skipped("token", resource.as_str(), reason), None),
-                None => self.probe_token(resource, issuer),
+        for resource in &self.resources {
+            if let Some(reason) = skip {
+                tokens.push((Link::skipped("token", resource.as_str(), reason), None));
+                continue;
+            }
+            let started = Instant::now();
+            let token_request = TokenRequest {
+                resource,
+                tenant: None,
+            };
+            let http = self.http.for_one_attempt(ATTEMPT);
+            let (link, kind) = match self.reader.token(&http, &token_request) {
+                Ok(token) => (describe::token(resource, &token), None),
+                Err(error) => {
+                    let kind = error.kind;
+                    (describe::no_token(resource, issuer.as_deref(), error), kind)
+                }
             };
             if link.cause == Some(Cause::Unavailable) {
                 skip = Some("there was no token for the resource before");
             }
-            tokens.push((*slot, link, kind));
+            tokens.push((link.took(started), kind));
         }
         tokens
-    }
-
-    fn probe_token(&self, resource: &str, issuer: Option<&str>) -> (Link, Option<ErrorKind>) {
-        let started = Instant::now();
-        let token_request = TokenRequest {
-            resource,
-            tenant: None,
-        };
-        let http = self.http.for_one_try(ATTEMPT);
-        match self.reader.token(&http, &token_request) {
-            Ok(token) => (describe::token(resource, &token).took(started), None),
-            Err(error) => {
-                let kind = error.kind;
-                let link = describe::no_token(resource, issuer, error);
-                (link.took(started), kind)
-            }
-        }
     }
 
     /// Probes a name and a connection, and sends their links, except for a failed one, which is returned.
     fn probe_route(
         &self,
         service: &Service,
-        [name, connection]: [usize; 2],
         error_of: impl Fn(AttemptError) -> Error,
-    ) -> Option<Unreachable> {
+    ) -> Option<(Link, ErrorKind)> {
         let started = Instant::now();
+        let shown = describe::service(service);
         let route = match probe_name(service) {
             Ok((link, route)) => {
-                self.send(name, link.took(started));
+                self.results.send(link.took(started));
                 route
             }
             Err(error) => {
                 let kind = error.kind;
-                let host = describe::next_hop(service);
-                let link = Link::failed("name", host, &error_of(error));
                 let reason = match service.proxy() {
                     Some(_) => "there is no address for the proxy",
                     None => "there is no address for it",
                 };
-                let shown = describe::service(service);
-                self.send(connection, Link::skipped("connection", shown, reason));
-                return Some((name, link, kind));
+                self.results
+                    .send(Link::skipped("connection", shown, reason));
+                let host = describe::next_hop(service);
+                return Some((Link::failed("name", host, &error_of(error)), kind));
             }
         };
         let started = Instant::now();
-        let doing = format!("connecting to {}", describe::service(service));
-        let _wait = Wait::begin(&doing, None);
+        let _wait = Wait::begin(&format!("connecting to {shown}"), None);
         match service.probe(TIMEOUTS) {
             Ok(peer) => {
                 let link = describe::connection(service, peer.as_ref());
-                self.send(connection, link.took(started));
+                self.results.send(link.took(started));
                 None
             }
             Err(error) => {
                 let kind = error.kind;
                 let link = describe::no_connection(service, &route, &error_of(error));
-                Some((connection, link.took(started), kind))
+                Some((link.took(started), kind))
             }
         }
     }
@@ -385,45 +349,46 @@ impl Job {
     /// Reads secrets of a vault until there are none left.
     fn read_secrets(&self, vault: &Vault) {
         let skip = *vault.skip.get_or_init(|| self.probe_vault(vault));
-        while let Some((item, slot)) = vault.next_item()
+        while let Some(item) = vault.next_item()
             && Instant::now() < self.deadline
         {
-            let link = match skip {
-                Some(reason) => Link::skipped("secret", self.plan.targets_of(*item), reason),
-                None => self.read_secret(vault, *item).0,
-            };
-            self.send(*slot, link);
+            match skip {
+                Some(reason) => {
+                    let targets = self.plan.targets_of(item);
+                    self.results.send(Link::skipped("secret", targets, reason));
+                }
+                None => {
+                    self.read_secret(vault, item);
+                }
+            }
         }
     }
 
     /// Probes a vault. Returns why its secrets cannot be read.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
         let error_of = |error| vault.client.failure_of(error);
-        let probed = self.probe_route(vault.client.service(), vault.slots, error_of);
-        if let Some((slot, link, _)) = probed {
-            self.send(slot, link);
+        if let Some((link, _)) = self.probe_route(vault.client.service(), error_of) {
+            self.results.send(link);
             return Some("there is no connection to its vault");
         }
         let has_token = match &vault.resource {
             Some(resource) => self.tokens().contains(resource),
             // The first secret finds out, for all of them.
-            None => vault.next_item().is_none_or(|(item, slot)| {
-                let (link, has_token) = self.read_secret(vault, *item);
-                self.send(*slot, link);
-                has_token
-            }),
+            None => vault
+                .next_item()
+                .is_none_or(|item| self.read_secret(vault, item)),
         };
         (!has_token).then_some("there is no access token")
     }
 
-    /// Reads a secret. Returns its link, and whether there was a token for it.
-    fn read_secret(&self, vault: &Vault, item: usize) -> (Link, bool) {
+    /// Reads a secret, and sends its link. Returns whether there was a token for it.
+    fn read_secret(&self, vault: &Vault, item: usize) -> bool {
         let Item::Secret(secret) = &self.plan.items[item] else {
             unreachable!("only secrets are read from vaults");
         };
         let targets = self.plan.targets_of(item);
         let started = Instant::now();
-        let http = self.http.for_one_try(ATTEMPT);
+        let http = self.http.for_one_attempt(ATTEMPT);
         let read = self.reader.read(&http, &vault.client, secret, &targets);
         let has_token = !matches!(read, Err(ReadError::Token(_)));
         let link = match read {
@@ -431,14 +396,16 @@ impl Job {
             Err(ReadError::Secret(error)) => describe::no_secret(&targets, secret, error),
             Err(ReadError::Token(error)) => describe::no_secret_token(&targets, secret, error),
         };
-        (link.took(started), has_token)
+        self.results.send(link.took(started));
+        has_token
     }
 }
 
 impl Vault {
-    /// An item that no thread has taken yet, and its slot.
-    fn next_item(&self) -> Option<&(usize, usize)> {
-        self.items.get(self.next.fetch_add(1, Ordering::Relaxed))
+    /// An item that no thread has taken yet.
+    fn next_item(&self) -> Option<usize> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.items.get(next).copied()
     }
 }
 
@@ -465,6 +432,6 @@ fn probe_name(service: &Service) -> Result<(Link, Route), AttemptError> {
     };
     match resolved {
         Ok(resolved) => Ok(describe::name(&host, service, &resolved)),
-        Err(error) => Err(describe::no_name(error, &host, service)),
+        Err(error) => Err(describe::no_name(error, service)),
     }
 }

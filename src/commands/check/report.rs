@@ -165,6 +165,11 @@ impl Link {
         self
     }
 
+    /// Whether it is the same link, with another result.
+    pub fn is_same(&self, other: &Link) -> bool {
+        self.kind == other.kind && self.subject == other.subject
+    }
+
     /// Its kind and subject.
     fn name(&self) -> String {
         match self.subject.as_str() {
@@ -299,12 +304,6 @@ impl Report {
     /// Whether a link failed.
     pub fn has_failed(&self) -> bool {
         self.links.iter().any(|link| link.state == State::Failed)
-    }
-
-    /// Whether there is a link of this kind and subject.
-    pub fn has(&self, kind: &str, subject: &str) -> bool {
-        let is_it = |link: &Link| link.kind == kind && link.subject == subject;
-        self.links.iter().any(is_it)
     }
 
     /// Prints the verdict, and returns the exit code that `exec` would have: 0 is that it would start COMMAND.
@@ -456,31 +455,5 @@ mod tests {
             verdict(vec![odd("A"), odd("C")]),
             "all checks passed, with 2 warnings: secret A, secret C"
         );
-    }
-
-    #[test]
-    fn lines_are_folded_and_failed_ones_only_on_a_terminal() {
-        let words = "word ".repeat(11) + "last";
-        let link = Link {
-            took: Some(Duration::from_millis(5)),
-            ..Link::good("token", "", words.as_str())
-        };
-        let margin = " ".repeat(MARGIN);
-        let expected = format!("ok      token       {words}\n{margin}(5 ms)\n");
-        assert_eq!(STYLE.lines(&link), expected);
-        let failed = Error::new(Cause::Denied, words.repeat(3)).hint(words.repeat(2));
-        let failed = Link::failed("token", "", &failed);
-        assert_eq!(STYLE.lines(&failed).lines().count(), 2);
-        let terminal = Style {
-            is_terminal: true,
-            has_color: true,
-            ..STYLE
-        };
-        let lines = terminal.lines(&failed);
-        assert!(
-            lines.starts_with("\x1b[31mFAILED\x1b[0m  token       word"),
-            "{lines}"
-        );
-        assert_eq!(lines.lines().count(), 7);
     }
 }
