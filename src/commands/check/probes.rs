@@ -113,18 +113,15 @@ fn slots(job: &Job, timeout: Duration) -> Vec<Slot> {
     let error = Error::new(Cause::Unavailable, reason);
     let mut slots: Vec<Slot> = Vec::new();
     let mut add = |kind, subject: String, index, resource: Option<&String>| {
-        let timed_out = Link {
-            timed_out: true,
-            ..Link::failed(kind, subject, &error).at(Phase::Requests, index)
-        };
-        // The same proxy may be in front of several services.
-        if !slots.iter().any(|slot| slot.timed_out.is_same(&timed_out)) {
-            slots.push(Slot {
-                timed_out,
-                result: None,
-                resource: resource.cloned(),
-            });
-        }
+        let link = Link::failed(kind, subject, &error).at(Phase::Requests, index);
+        slots.push(Slot {
+            timed_out: Link {
+                timed_out: true,
+                ..link
+            },
+            result: None,
+            resource: resource.cloned(),
+        });
     };
     if let Some(service) = &job.identity {
         add("name", describe::next_hop(service), 0, None);
@@ -195,7 +192,10 @@ fn collect(job: &Job, mut slots: Vec<Slot>, inbox: &Receiver<Link>, report: &mut
                 phase = Phase::WithoutToken;
             }
             let link = slot.result.take().unwrap_or_else(|| slot.timed_out.clone());
-            report.add(link.at(phase, index));
+            // The same proxy may be in front of several services.
+            if link.kind != "name" || !report.has("name", &link.subject) {
+                report.add(link.at(phase, index));
+            }
             printed += 1;
         }
         if printed == slots.len() {
@@ -230,6 +230,11 @@ impl Job {
         }
     }
 
+    /// Sends a link; `index` is that of its slot.
+    fn send(&self, link: Link, index: usize) {
+        self.results.send(link.at(Phase::Requests, index));
+    }
+
     /// The resources that there is a token for, after the identity was probed.
     fn tokens(&self) -> &[String] {
         self.tokens.get_or_init(|| self.probe_identity())
@@ -237,7 +242,7 @@ impl Job {
 
     fn probe_identity(&self) -> Vec<String> {
         let failed = match &self.identity {
-            Some(service) => self.probe_route(service, Error::from),
+            Some(service) => self.probe_route(service, 0, Error::from),
             None => None,
         };
         let mut tokens = self.probe_tokens(failed.as_ref().map(|(_, kind)| *kind));
@@ -258,14 +263,14 @@ impl Job {
                 failed.state = State::Warning;
                 failed.cause = None;
             }
-            self.results.send(failed);
+            self.send(failed, 0);
         }
         let mut resources = Vec::new();
         for (link, _) in tokens {
             if link.state == State::Good {
                 resources.push(link.subject.clone());
             }
-            self.results.send(link);
+            self.send(link, 0);
         }
         resources
     }
@@ -309,13 +314,14 @@ impl Job {
     fn probe_route(
         &self,
         service: &Service,
+        index: usize,
         error_of: impl Fn(AttemptError) -> Error,
     ) -> Option<(Link, ErrorKind)> {
         let started = Instant::now();
         let shown = describe::service(service);
         let route = match probe_name(service) {
             Ok((link, route)) => {
-                self.results.send(link.took(started));
+                self.send(link.took(started), index);
                 route
             }
             Err(error) => {
@@ -324,8 +330,7 @@ impl Job {
                     Some(_) => "there is no address for the proxy",
                     None => "there is no address for it",
                 };
-                self.results
-                    .send(Link::skipped("connection", shown, reason));
+                self.send(Link::skipped("connection", shown, reason), index);
                 let host = describe::next_hop(service);
                 return Some((Link::failed("name", host, &error_of(error)), kind));
             }
@@ -335,7 +340,7 @@ impl Job {
         match service.probe(TIMEOUTS) {
             Ok(peer) => {
                 let link = describe::connection(service, peer.as_ref());
-                self.results.send(link.took(started));
+                self.send(link.took(started), index);
                 None
             }
             Err(error) => {
@@ -355,7 +360,7 @@ impl Job {
             match skip {
                 Some(reason) => {
                     let targets = self.plan.targets_of(item);
-                    self.results.send(Link::skipped("secret", targets, reason));
+                    self.send(Link::skipped("secret", targets, reason), item + 1);
                 }
                 None => {
                     self.read_secret(vault, item);
@@ -367,8 +372,9 @@ impl Job {
     /// Probes a vault. Returns why its secrets cannot be read.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
         let error_of = |error| vault.client.failure_of(error);
-        if let Some((link, _)) = self.probe_route(vault.client.service(), error_of) {
-            self.results.send(link);
+        let index = vault.items[0] + 1;
+        if let Some((link, _)) = self.probe_route(vault.client.service(), index, error_of) {
+            self.send(link, index);
             return Some("there is no connection to its vault");
         }
         let has_token = match &vault.resource {
@@ -396,7 +402,7 @@ impl Job {
             Err(ReadError::Secret(error)) => describe::no_secret(&targets, secret, error),
             Err(ReadError::Token(error)) => describe::no_secret_token(&targets, secret, error),
         };
-        self.results.send(link.took(started));
+        self.send(link.took(started), item + 1);
         has_token
     }
 }

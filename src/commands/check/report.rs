@@ -167,7 +167,7 @@ impl Link {
 
     /// Whether it is the same link, with another result.
     pub fn is_same(&self, other: &Link) -> bool {
-        self.kind == other.kind && self.subject == other.subject
+        (self.kind, &self.subject, self.turn.1) == (other.kind, &other.subject, other.turn.1)
     }
 
     /// Its kind and subject.
@@ -306,6 +306,12 @@ impl Report {
         self.links.iter().any(|link| link.state == State::Failed)
     }
 
+    /// Whether there is a link of this kind and subject.
+    pub fn has(&self, kind: &str, subject: &str) -> bool {
+        let mut links = self.links.iter();
+        links.any(|link| link.kind == kind && link.subject == subject)
+    }
+
     /// Prints the verdict, and returns the exit code that `exec` would have: 0 is that it would start COMMAND.
     pub fn finish(self) -> u8 {
         let verdict = self.verdict();
@@ -315,19 +321,27 @@ impl Report {
 
     fn verdict(&self) -> Link {
         let Some((failed, cause)) = self.first_failed() else {
-            return self.good_verdict().fact("code", 0);
+            let warnings = self.names(State::Warning);
+            let text = match warnings.len() {
+                0 => "all checks passed".to_owned(),
+                1 => format!("all checks passed, with a warning: {}", warnings[0]),
+                more => {
+                    let warnings = warnings.join(", ");
+                    format!("all checks passed, with {more} warnings: {warnings}")
+                }
+            };
+            let warning = self.links.iter().find(|link| link.state == State::Warning);
+            let mut verdict = Link::good(VERDICT, "", text).fact("code", 0);
+            verdict.hint = warning.and_then(|link| link.hint.clone());
+            return verdict;
         };
         let (code, name) = (cause.exit_code(), failed.name());
-        let others: Vec<&Link> = self
-            .links
-            .iter()
-            .filter(|link| link.state == State::Failed && !std::ptr::eq(*link, failed))
-            .collect();
+        let all = self.names(State::Failed);
         let mut text = match failed.timed_out {
-            true => format!(
-                "{}; all checks passed so far; not finished: {name}",
-                failed.text
-            ),
+            true => {
+                let (reason, all) = (&failed.text, all.join(", "));
+                format!("{reason}; all checks passed so far; not finished: {all}")
+            }
             false => format!("exec would fail with {code}: {name}"),
         };
         if let Some(clock) = self.links.iter().find(|link| link.kind == "clock")
@@ -335,14 +349,10 @@ impl Report {
         {
             text.push_str(&format!("; this machine's clock is {}", clock.text));
         }
-        match others.len() {
-            0 => {}
-            _ if failed.timed_out => {
-                let names: Vec<String> = others.iter().map(|link| link.name()).collect();
-                text.push_str(&format!(", {}", names.join(", ")));
-            }
+        match all.len() - 1 {
+            others if others == 0 || failed.timed_out => {}
             1 => text.push_str("; 1 more check failed"),
-            more => text.push_str(&format!("; {more} more checks failed")),
+            others => text.push_str(&format!("; {others} more checks failed")),
         }
         Link {
             state: State::Failed,
@@ -353,6 +363,11 @@ impl Report {
         .fact("code", code)
         .fact("cause", cause.name())
         .fact("broken", name)
+    }
+
+    fn names(&self, state: State) -> Vec<String> {
+        let links = self.links.iter().filter(|link| link.state == state);
+        links.map(Link::name).collect()
     }
 
     /// The link at which `exec` would fail: it retries what is unavailable while the other requests go on.
@@ -366,26 +381,6 @@ impl Report {
             let is_retried = *cause == Cause::Unavailable;
             (link.timed_out, phase, is_retried, index)
         })
-    }
-
-    fn good_verdict(&self) -> Link {
-        let warnings = self.links.iter();
-        let warnings: Vec<&Link> = warnings
-            .filter(|link| link.state == State::Warning)
-            .collect();
-        let names: Vec<String> = warnings.iter().map(|link| link.name()).collect();
-        let text = match names.len() {
-            0 => "all checks passed".to_owned(),
-            1 => format!("all checks passed, with a warning: {}", names[0]),
-            more => format!(
-                "all checks passed, with {more} warnings: {}",
-                names.join(", ")
-            ),
-        };
-        Link {
-            hint: warnings.first().and_then(|link| link.hint.clone()),
-            ..Link::good(VERDICT, "", text)
-        }
     }
 }
 
