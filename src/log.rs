@@ -45,17 +45,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The names, for error messages.
-    pub const NAMES: &str = "text or json";
-
-    /// The name that `--log-format` takes.
-    pub fn parse(name: &str) -> Option<Format> {
-        match name {
-            "json" => Some(Format::Json),
-            "text" => Some(Format::Text),
-            _ => None,
-        }
-    }
+    /// The names that `--log-format` takes.
+    pub const NAMES: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
 }
 
 /// A message, and the facts in it.

@@ -17,10 +17,11 @@ mod signals;
 use std::process::ExitCode;
 
 use crate::error::{Cause, Error};
-use crate::log::Event;
-use crate::request::cli::{self, Action};
+use crate::log::{Event, Format};
+use crate::request::arguments::Arguments;
+use crate::request::cli::{self, Invocation};
 use crate::request::environment::Environment;
-use crate::request::{help, options};
+use crate::request::help;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_panic));
@@ -38,24 +39,36 @@ fn main() -> ExitCode {
 /// Runs the command. The exit code is 0, that of `check`, or COMMAND's with `--init`.
 fn run() -> Result<u8, Error> {
     let env = Environment::new(os::environ());
-    log::set_format(options::log_format(None, &env).unwrap_or_default());
-    let action = cli::parse(std::env::args_os().skip(1).collect())?;
-    if !matches!(action, Action::Help(_) | Action::Version) {
-        log::set_format(options::log_format(action.log_format(), &env)?);
-    }
-    match action {
-        Action::Check(check) => return commands::check::run(&check, &env),
-        Action::Exec(exec) if exec.dry_run => commands::dry_run::exec(&exec, &env)?,
-        Action::Exec(exec) => return commands::exec::run(&exec, env),
-        Action::Get(get) => commands::get::run(&get, &env)?,
-        Action::Help(command) => log::print(&help::help(command)),
-        Action::Install(install) => commands::install::run(&install)?,
-        Action::Token(token) => commands::token::run(&token, &env)?,
-        Action::Version => log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n")),
-        Action::Write(write) if write.dry_run => commands::dry_run::write(&write, &env)?,
-        Action::Write(write) => commands::write::run(&write, &env)?,
+    let _ = set_log_format(&Arguments::new("install", &env));
+    let arguments = match cli::parse(std::env::args_os().skip(1).collect(), &env)? {
+        Invocation::Command(arguments) => arguments,
+        Invocation::Help(command) => {
+            log::print(&help::help(command));
+            return Ok(0);
+        }
+        Invocation::Version => {
+            log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n"));
+            return Ok(0);
+        }
+    };
+    set_log_format(&arguments)?;
+    match (arguments.command, arguments.has("--dry-run")) {
+        ("check", _) => return commands::check::run(&arguments),
+        ("exec", false) => return commands::exec::run(&arguments),
+        ("exec", true) => commands::dry_run::exec(&arguments)?,
+        ("get", _) => commands::get::run(&arguments)?,
+        ("install", _) => commands::install::run(&arguments)?,
+        ("token", _) => commands::token::run(&arguments)?,
+        (_, false) => commands::write::run(&arguments)?,
+        (_, true) => commands::dry_run::write(&arguments)?,
     }
     Ok(0)
+}
+
+fn set_log_format(arguments: &Arguments<'_>) -> Result<(), Error> {
+    let format = arguments.choice("--log-format", &Format::NAMES)?;
+    log::set_format(format.unwrap_or_default());
+    Ok(())
 }
 
 fn report(error: &Error) {

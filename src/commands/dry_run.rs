@@ -7,40 +7,44 @@ use crate::azure::identity;
 use crate::error::Error;
 use crate::log;
 use crate::output::process;
-use crate::request::cli::{Exec, Write};
+use crate::request::arguments::Arguments;
 use crate::request::environment::Environment;
+use crate::request::files::WriteOptions;
 use crate::request::plan::Plan;
+use crate::request::supervision::Supervision;
 
 /// `exec --dry-run`.
-pub fn exec(exec: &Exec, env: &Environment) -> Result<(), Error> {
-    let plan = Plan::exec(exec, env)?;
+pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
+    let supervision = Supervision::parse(arguments)?;
+    let plan = Plan::exec(arguments)?;
     announce(&plan);
-    let program = process::find(&exec.command, env)?;
+    let program = process::find(&arguments.words, arguments.env)?;
     let path = log::plain(&program.path().display().to_string());
-    let end = match exec.supervision {
+    let end = match supervision {
         None => format!("become    {path}\n"),
         Some(supervision) => format!("start     {path} ({supervision})\n"),
     };
-    show(&plan, env, &end)
+    show(&plan, arguments.env, &end)
 }
 
 /// `write --dry-run`. DIR is not opened: it may be another machine's.
-pub fn write(write: &Write, env: &Environment) -> Result<(), Error> {
-    let (plan, files) = Plan::write(write, env)?;
+pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
+    let options = WriteOptions::parse(arguments)?;
+    let (plan, files) = Plan::write(arguments)?;
     announce(&plan);
     let mut text = String::new();
     for file in &files {
-        let path = write.options.dir.join(Path::new(file.name.as_str()));
+        let path = options.dir.join(Path::new(file.name.as_str()));
         let format = file
             .format
             .map_or("the secret itself", |format| format.name());
         let path = log::plain(&path.display().to_string());
         text.push_str(&format!(
             "write     {path} ({format}, {:04o})\n",
-            write.options.mode
+            options.mode
         ));
     }
-    show(&plan, env, &text)
+    show(&plan, arguments.env, &text)
 }
 
 fn show(plan: &Plan, env: &Environment, end: &str) -> Result<(), Error> {

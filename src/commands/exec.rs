@@ -1,7 +1,7 @@
 //! `akv-init exec`: becomes COMMAND with its secrets, or supervises a child that does.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 
 use super::shared::{announce, fetch, warn_of_line_end};
 use crate::azure::fetch::Fetched;
@@ -10,30 +10,36 @@ use crate::os;
 use crate::output::memfd::{self, Memfd};
 use crate::output::process::{self, Program};
 use crate::output::supervisor::{self, Role};
-use crate::request::cli::Exec;
+use crate::request::arguments::Arguments;
 use crate::request::environment::{self, Environment};
 use crate::request::plan::{Delivery, Plan};
+use crate::request::supervision::Supervision;
 use crate::request::value::Value;
 
 /// Becomes COMMAND, or with `--init` supervises it to its end. The exit code is COMMAND's.
-pub fn run(exec: &Exec, env: Environment) -> Result<u8, Error> {
-    let Some(supervision) = exec.supervision else {
-        match become_command(exec, &env)? {}
+pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
+    let supervision = Supervision::parse(arguments)?;
+    let plan = Plan::exec(arguments)?;
+    let Some(supervision) = supervision else {
+        match become_command(plan, &arguments.words, arguments.env)? {}
     };
     match supervisor::supervise(supervision)? {
         Role::Parent(code) => Ok(code),
         Role::Child { parent } => {
-            let env = env.handed_on(parent, std::process::id());
-            match become_command(exec, &env)? {}
+            let env = arguments.env.handed_on(parent, std::process::id());
+            match become_command(plan, &arguments.words, &env)? {}
         }
     }
 }
 
 /// Becomes COMMAND, with its secrets.
-fn become_command(exec: &Exec, env: &Environment) -> Result<Infallible, Error> {
-    let plan = Plan::exec(exec, env)?;
+fn become_command(
+    plan: Plan,
+    command: &[OsString],
+    env: &Environment,
+) -> Result<Infallible, Error> {
     announce(&plan);
-    let program = process::find(&exec.command, env)?;
+    let program = process::find(command, env)?;
     if plan.targets.is_empty() {
         return program.replace_process(&env.child(&[], &plan.unset)?);
     }

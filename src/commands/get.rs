@@ -2,11 +2,10 @@
 
 use super::shared::print_value;
 use crate::error::Error;
-use crate::request::cli::Get;
-use crate::request::environment::Environment;
+use crate::request::arguments::Arguments;
 use crate::request::plan::Plan;
 
 /// Prints the secret on standard output.
-pub fn run(get: &Get, env: &Environment) -> Result<(), Error> {
-    print_value(Plan::get(get, env)?, env, "the secret")
+pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
+    print_value(Plan::get(arguments)?, arguments.env, "the secret")
 }

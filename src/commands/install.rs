@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::output::directory;
-use crate::request::cli::Install;
+use crate::request::arguments::Arguments;
+use crate::request::files::parse_dir;
 
 /// Copies our own file into DIR.
-pub fn run(install: &Install) -> Result<(), Error> {
-    directory::install(&install.dir)
+pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
+    directory::install(&parse_dir(arguments)?)
 }

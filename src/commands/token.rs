@@ -2,11 +2,10 @@
 
 use super::shared::print_value;
 use crate::error::Error;
-use crate::request::cli::Token;
-use crate::request::environment::Environment;
+use crate::request::arguments::Arguments;
 use crate::request::plan::Plan;
 
 /// Prints the access token on standard output.
-pub fn run(token: &Token, env: &Environment) -> Result<(), Error> {
-    print_value(Plan::token(token, env)?, env, "the access token")
+pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
+    print_value(Plan::token(arguments)?, arguments.env, "the access token")
 }

@@ -6,23 +6,23 @@ use crate::date;
 use crate::error::Error;
 use crate::output::directory::{self, Manifest, WriteRequest};
 use crate::output::formats;
-use crate::request::cli::Write;
-use crate::request::environment::Environment;
-use crate::request::files::{FileName, PlannedFile};
+use crate::request::arguments::Arguments;
+use crate::request::files::{FileName, PlannedFile, WriteOptions};
 use crate::request::plan::Plan;
 use crate::request::value::Value;
 use crate::secret::Secret;
 
 /// Fetches the secrets and writes the files, or keeps those of an earlier run while Azure cannot be reached.
-pub fn run(write: &Write, env: &Environment) -> Result<(), Error> {
-    let (plan, files) = Plan::write(write, env)?;
+pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
+    let options = WriteOptions::parse(arguments)?;
+    let (plan, files) = Plan::write(arguments)?;
     announce(&plan);
     let names: Vec<&FileName> = files.iter().map(|file| &file.name).collect();
-    let preflighted = directory::preflight(&write.options, &names)?;
-    let manifest = write.options.keep.and_then(|_| describe(&plan, &files));
-    let fetched = match fetch(plan, env) {
+    let preflighted = directory::preflight(&options, &names)?;
+    let manifest = options.keep.and_then(|_| describe(&plan, &files));
+    let fetched = match fetch(plan, arguments.env) {
         Ok(fetched) => fetched,
-        Err(error) => return directory::keep(&write.options, manifest.as_ref(), error),
+        Err(error) => return directory::keep(&options, manifest.as_ref(), error),
     };
     let contents = render(&files, &fetched)?;
     let files: Vec<directory::File<'_>> = names
@@ -35,10 +35,10 @@ pub fn run(write: &Write, env: &Environment) -> Result<(), Error> {
         .collect();
     let request = WriteRequest {
         files: &files,
-        mode: write.options.mode,
+        mode: options.mode,
         manifest: manifest.as_ref(),
     };
-    directory::write(&write.options, &preflighted, &request)
+    directory::write(&options, &preflighted, &request)
 }
 
 /// What each file will hold.

@@ -8,12 +8,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Cause, Error};
+use crate::request::environment::{Environment, OWN_PREFIX};
 use crate::request::option_table::{CliOption, Takes, options};
 use crate::request::suggestion::nearest;
 
-/// The options that were given to a command, and the words after them.
-pub struct Arguments {
-    command: &'static str,
+/// The options of a command, the variables with the same meaning, and the words after the options.
+pub struct Arguments<'a> {
+    /// The command.
+    pub command: &'static str,
+    /// The caller's environment.
+    pub env: &'a Environment,
+    /// The options that were given, each with its value.
     options: Vec<(&'static CliOption, Option<OsString>)>,
     /// COMMAND and its arguments, DIR, REF or RESOURCE.
     pub words: Vec<OsString>,
@@ -68,14 +73,24 @@ fn is_named(option: &CliOption, name: &[u8]) -> bool {
     names.any(|known| known.as_bytes() == name)
 }
 
-impl Arguments {
-    /// Splits the words into the options of the command and the words after them.
-    pub fn parse(command: &'static str, words: Vec<OsString>) -> Result<Arguments, Error> {
-        let mut arguments = Arguments {
+impl<'a> Arguments<'a> {
+    /// A command without options and further words.
+    pub fn new(command: &'static str, env: &'a Environment) -> Arguments<'a> {
+        Arguments {
             command,
+            env,
             options: Vec::new(),
             words: Vec::new(),
-        };
+        }
+    }
+
+    /// Splits the words after the command into its options and the words after those.
+    pub fn parse(
+        command: &'static str,
+        words: Vec<OsString>,
+        env: &'a Environment,
+    ) -> Result<Arguments<'a>, Error> {
+        let mut arguments = Arguments::new(command, env);
         let mut words = words.into_iter();
         while let Some(word) = words.next().filter(|word| word != "--") {
             if !is_option(&word) {
@@ -83,24 +98,19 @@ impl Arguments {
                 break;
             }
             let mut parts = word.as_bytes().splitn(2, |byte| *byte == b'=');
-            let name = parts.next().unwrap_or_default();
-            let attached = parts
-                .next()
-                .map(|value| OsStr::from_bytes(value).to_owned());
-            let option = arguments.option(name)?;
+            let option = arguments.option(parts.next().unwrap_or_default())?;
             let name = option.name;
+            let attached = parts.next();
+            let attached = attached.map(|value| OsStr::from_bytes(value).to_owned());
             let value = match (option.takes, attached) {
                 (Takes::Nothing, Some(_)) => {
                     return Err(arguments.usage(format!("`{name}` takes no value")));
                 }
                 (Takes::Nothing | Takes::Optional(_), None) => None,
-                (_, Some(value)) => Some(value),
-                (_, None) => Some(words.next().unwrap_or_default()),
+                (_, attached) => attached.or_else(|| words.next()).or(Some(OsString::new())),
             };
-            if value
-                .as_ref()
-                .is_some_and(|value| value.is_empty() || value.as_bytes()[0] == b'-')
-            {
+            let is_missing = |value: &OsString| value.is_empty() || value.as_bytes()[0] == b'-';
+            if value.as_ref().is_some_and(is_missing) {
                 return Err(arguments.usage(format!("`{name}` needs a value")));
             }
             if arguments.has(name) && !matches!(option.takes, Takes::Values(_)) {
@@ -112,10 +122,13 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// The row of an option of this command.
+    /// The options of this command.
+    fn own_options(&self) -> impl Iterator<Item = &'static CliOption> {
+        options().filter(|option| option.commands.contains(&self.command))
+    }
+
     fn option(&self, name: &[u8]) -> Result<&'static CliOption, Error> {
-        let own = || options().filter(|option| option.commands.contains(&self.command));
-        if let Some(option) = own().find(|option| is_named(option, name)) {
+        if let Some(option) = self.own_options().find(|option| is_named(option, name)) {
             return Ok(option);
         }
         let shown = String::from_utf8_lossy(name);
@@ -124,7 +137,7 @@ impl Arguments {
             return Err(self.usage(format!("`{shown}` is not an option of `{command}`")));
         }
         let message = format!("unknown option `{shown}`");
-        let known = own().map(|option| option.name);
+        let known = self.own_options().map(|option| option.name);
         Err(unknown(Some(self.command), message, &shown, known))
     }
 
@@ -133,14 +146,14 @@ impl Arguments {
         usage(Some(self.command), message)
     }
 
-    /// A value on the command line that is malformed is a usage error, even if the same text in a variable is not.
-    pub fn malformed(&self, option: &str, error: Error) -> Error {
-        let error = error.context(option);
-        let malformed = self.usage(error.to_string());
-        match &error.hint {
-            Some(hint) => malformed.hint(hint.as_str()),
-            None => malformed,
+    /// The error of a value, whose name is an option or a variable. On the command line it is a usage error.
+    pub fn malformed(&self, name: &str, error: Error) -> Error {
+        let mut error = error.context(name);
+        if !name.starts_with(OWN_PREFIX) {
+            error.cause = Cause::Usage;
+            error.hint = error.hint.take().or_else(|| self.usage("").hint.take());
         }
+        error
     }
 
     /// Whether an option was given.
@@ -148,57 +161,113 @@ impl Arguments {
         self.options.iter().any(|(option, _)| option.name == name)
     }
 
-    /// Every value of an option, which need not be UTF-8.
-    pub fn os_values(&self, name: &str) -> impl Iterator<Item = &OsString> {
+    /// The values of an option; without the option that of its variable; without both the default. Each has the name of
+    /// the option or the variable, and need not be UTF-8.
+    pub fn values(&self, name: &str) -> Vec<(&'static str, &OsStr)> {
         let given = self
             .options
             .iter()
-            .filter(move |(option, _)| option.name == name);
-        given.filter_map(|(_, value)| value.as_ref())
+            .filter(|(option, _)| option.name == name);
+        let mut values: Vec<_> = given
+            .filter_map(|(option, value)| Some((option.name, value.as_deref()?)))
+            .collect();
+        let option = self.own_options().find(|option| option.name == name);
+        if let Some(option) = option.filter(|_| values.is_empty()) {
+            let variable = self.env.get(option.variable);
+            let variable = variable.filter(|value| !value.is_empty());
+            let mut defaults = option.defaults.iter();
+            let default = defaults.find(|(commands, _)| commands.contains(&self.command));
+            let default = default.map(|(_, value)| (option.name, OsStr::new(value)));
+            values.extend(variable.map(|value| (option.variable, value)).or(default));
+        }
+        values
     }
 
-    /// Every value of an option.
-    pub fn values(&self, name: &str) -> Result<Vec<&str>, Error> {
-        let texts = self.os_values(name).map(|value| {
-            value
-                .to_str()
-                .ok_or_else(|| self.usage(format!("{name}: the value is not UTF-8")))
+    /// The values of an option that takes names of variables.
+    pub fn names(&self, option: &str) -> Vec<OsString> {
+        let names = self.values(option).into_iter();
+        names.map(|(_, name)| name.to_owned()).collect()
+    }
+
+    /// The values of an option, its variable or its default, parsed.
+    pub fn parsed_values<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let values = self.values(name).into_iter().map(|(name, value)| {
+            let text = value.to_str();
+            let text = text.ok_or_else(|| Error::new(Cause::Config, "the value is not UTF-8"));
+            text.and_then(&parse)
+                .map_err(|error| self.malformed(name, error))
         });
-        texts.collect()
+        values.collect()
     }
 
-    /// The value of an option.
-    pub fn value(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(self.values(name)?.first().map(|text| text.to_string()))
-    }
-
-    /// The value of an option, parsed.
+    /// The value of an option, its variable or its default, parsed.
     pub fn parsed<T>(
         &self,
         name: &str,
-        parse: impl Fn(&str) -> Option<T>,
-        expected: &str,
+        parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let values = self.values(name)?;
-        let value = values.first().map(|text| {
-            parse(text).ok_or_else(|| self.usage(format!("{name}: `{text}` is not {expected}")))
-        });
-        value.transpose()
+        Ok(self.parsed_values(name, parse)?.pop())
+    }
+
+    /// The value of an option that takes one of a few names.
+    pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
+        self.parsed(name, |text| {
+            if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == text) {
+                return Ok(*choice);
+            }
+            let names: Vec<&str> = choices.iter().map(|(known, _)| *known).collect();
+            Err(unexpected(text, &alternatives(&names)))
+        })
+    }
+
+    /// Whether an option without a value was given, or its variable is `true` or `1`.
+    pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        let variable = || {
+            self.parsed(name, |text| match text {
+                "0" | "false" => Ok(false),
+                "1" | "true" => Ok(true),
+                _ => Err(unexpected(text, "true or false")),
+            })
+        };
+        Ok(self.has(name) || variable()?.unwrap_or(false))
     }
 
     /// The only word after the options, if there is one.
-    pub fn single_word(&mut self, placeholder: &str) -> Result<Option<OsString>, Error> {
-        let mut words = std::mem::take(&mut self.words).into_iter();
-        let (word, unexpected) = (words.next(), words.next());
-        let Some(unexpected) = unexpected else {
-            return Ok(word);
+    pub fn single_word(&self, placeholder: &str) -> Result<Option<&OsStr>, Error> {
+        let Some(unexpected) = self.words.get(1) else {
+            return Ok(self.words.first().map(OsString::as_os_str));
         };
         let shown = unexpected.to_string_lossy();
-        Err(match is_option(&unexpected) {
-            true => self.usage(format!(
-                "`{shown}` is after {placeholder}; options go before it"
-            )),
-            false => self.usage(format!("unexpected argument `{shown}`")),
-        })
+        Err(self.usage(match is_option(unexpected) {
+            true => format!("`{shown}` is after {placeholder}; options go before it"),
+            false => format!("unexpected argument `{shown}`"),
+        }))
     }
+
+    /// The same, as text.
+    pub fn single_text(&self, placeholder: &str) -> Result<Option<&str>, Error> {
+        let word = self.single_word(placeholder)?;
+        let text = word.map(|word| {
+            let not_utf8 = || self.usage(format!("{placeholder} is not UTF-8"));
+            word.to_str().ok_or_else(not_utf8)
+        });
+        text.transpose()
+    }
+}
+
+/// `A, B or C`.
+fn alternatives(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// The error of a value that is not what was expected.
+pub fn unexpected(text: &str, expected: &str) -> Error {
+    Error::new(Cause::Config, format!("`{text}` is not {expected}"))
 }

@@ -18,15 +18,12 @@ impl Cloud {
     /// Every cloud.
     pub const ALL: [Cloud; 3] = [Cloud::China, Cloud::Public, Cloud::UsGov];
 
-    /// The name that `--cloud` takes.
-    pub fn parse(name: &str) -> Option<Cloud> {
-        match name {
-            "china" => Some(Cloud::China),
-            "public" => Some(Cloud::Public),
-            "usgov" => Some(Cloud::UsGov),
-            _ => None,
-        }
-    }
+    /// The names that `--cloud` takes.
+    pub const NAMES: [(&str, Cloud); 3] = [
+        ("public", Cloud::Public),
+        ("usgov", Cloud::UsGov),
+        ("china", Cloud::China),
+    ];
 
     /// What a vault's short name is completed with.
     pub fn vault_suffix(self) -> &'static str {

@@ -36,20 +36,21 @@ impl Environment {
     /// The environment of a process that takes over from this one: the sockets, the watchdog and the journal that
     /// systemd passed to this process id are passed to the other one (sd_listen_fds(3), sd_watchdog_enabled(3)).
     /// `LISTEN_PIDFDID` identifies this process in another form, and is removed.
-    pub fn handed_on(mut self, from: i32, to: u32) -> Self {
+    pub fn handed_on(&self, from: i32, to: u32) -> Self {
+        let mut entries = self.entries.clone();
         let mut has_sockets = false;
         for name in PID_VARIABLES {
             let old = OsString::from(format!("{name}={from}"));
-            for entry in self.entries.iter_mut().filter(|entry| **entry == old) {
+            for entry in entries.iter_mut().filter(|entry| **entry == old) {
                 *entry = format!("{name}={to}").into();
                 has_sockets |= *name == "LISTEN_PID";
             }
         }
         if has_sockets {
             let stale = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
-            self.entries.retain(|entry| !stale(entry));
+            entries.retain(|entry| !stale(entry));
         }
-        self
+        Environment { entries }
     }
 
     /// Each entry that has a name: the name and the value.

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Cause, Error};
+use crate::request::arguments::{Arguments, unexpected};
 use crate::request::format::Format;
+use crate::request::options::parse_duration;
 
 /// The longest name of one file (NAME_MAX, limits.h(0p)).
 const LONGEST_NAME: usize = 255;
 /// The longest path, with its NUL (PATH_MAX).
 const LONGEST_PATH: usize = 4_096;
+/// The permissions of files without `--mode`: readable by owner and group, writable by none.
+const DEFAULT_MODE: u32 = 0o440;
 /// How the names of akv-init's own files in DIR begin, which is reserved for them as in the kubelet's volumes.
 pub const OWN_START: &str = "..";
 
@@ -107,13 +111,10 @@ pub enum Output {
     Bundle(Format, FileName),
 }
 
-/// What `--output` takes, for error messages.
-const OUTPUTS: &str = "files, dotenv:FILE, k8s-env:FILE or json:FILE";
-
 impl Output {
     /// Parses `files` or `FORMAT:FILE`.
     pub fn parse(text: &str) -> Result<Output, Error> {
-        let refuse = || Error::new(Cause::Usage, format!("`{text}` is not {OUTPUTS}"));
+        let refuse = || unexpected(text, "files, dotenv:FILE, k8s-env:FILE or json:FILE");
         let (format, file) = match text.split_once(':') {
             None if text == "files" => return Ok(Output::Files),
             None => return Err(refuse()),
@@ -145,28 +146,17 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The names, for error messages.
-    pub const NAMES: &str = "plain or atomic";
-
-    /// The name that `--layout` takes.
-    pub fn parse(name: &str) -> Option<Layout> {
-        match name {
-            "atomic" => Some(Layout::Atomic),
-            "plain" => Some(Layout::Plain),
-            _ => None,
-        }
-    }
+    /// The names that `--layout` takes.
+    pub const NAMES: [(&str, Layout); 2] = [("plain", Layout::Plain), ("atomic", Layout::Atomic)];
 }
 
-/// The form of a mode, for error messages.
-pub const MODE: &str = "a mode like 0440 (octal, 0777 at most)";
-
 /// Parses a file's permissions, in octal, without setuid, setgid and sticky bits.
-pub fn parse_mode(text: &str) -> Option<u32> {
+fn parse_mode(text: &str) -> Result<u32, Error> {
     let digits = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| digits && *mode <= 0o777)
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if digits && mode <= 0o777 => Ok(mode),
+        _ => Err(unexpected(text, "a mode like 0440 (octal, 0777 at most)")),
+    }
 }
 
 /// How to write.
@@ -182,6 +172,38 @@ pub struct WriteOptions {
     pub require_tmpfs: bool,
     /// Whether a later run may keep the files, and how old they may be by then.
     pub keep: Option<MaxAge>,
+}
+
+impl WriteOptions {
+    /// Reads the options and DIR of `write`.
+    pub fn parse(arguments: &Arguments<'_>) -> Result<WriteOptions, Error> {
+        let layout = arguments.choice("--layout", &Layout::NAMES)?;
+        let mode = arguments.parsed("--mode", parse_mode)?;
+        let age = arguments.parsed("--keep-existing", parse_duration)?;
+        let keep = arguments.has("--keep-existing").then_some(age);
+        let dir = parse_dir(arguments).map_err(|error| match keep {
+            // `--keep-existing 5m DIR` makes 5m the directory.
+            Some(None) => error.hint(
+                "write --keep-existing=12h: the value of --keep-existing follows an equals sign",
+            ),
+            _ => error,
+        })?;
+        Ok(WriteOptions {
+            dir,
+            layout: layout.unwrap_or(Layout::Plain),
+            mode: mode.unwrap_or(DEFAULT_MODE),
+            require_tmpfs: arguments.has("--require-tmpfs"),
+            keep,
+        })
+    }
+}
+
+/// DIR, the only word after the options.
+pub fn parse_dir(arguments: &Arguments<'_>) -> Result<PathBuf, Error> {
+    match arguments.single_word("DIR")? {
+        Some(dir) if !dir.is_empty() => Ok(dir.into()),
+        _ => Err(arguments.usage("no DIR given")),
+    }
 }
 
 /// How old files may be that are kept; none is any age.
@@ -243,10 +265,10 @@ mod tests {
 
     #[test]
     fn mode_is_octal_and_contains_only_permissions() {
-        assert_eq!(parse_mode("0440"), Some(0o440));
-        assert_eq!(parse_mode("600"), Some(0o600));
+        assert_eq!(parse_mode("0440").unwrap(), 0o440);
+        assert_eq!(parse_mode("600").unwrap(), 0o600);
         for text in ["", "4755", "01777", "8", "0o440", "+440", "00440"] {
-            assert_eq!(parse_mode(text), None, "{text}");
+            assert!(parse_mode(text).is_err(), "{text}");
         }
     }
 }

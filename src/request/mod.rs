@@ -1,6 +1,6 @@
 //! What the user asked for, from the command line and the environment. Pure: no clock, no file, no network.
 
-mod arguments;
+pub mod arguments;
 pub mod cli;
 pub mod cloud;
 pub mod environment;

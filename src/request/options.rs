@@ -6,47 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Cause, Error};
-use crate::log;
+use crate::request::arguments::{Arguments, unexpected};
 use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, OWN_PREFIX};
 use crate::request::host::{Host, VaultName, parse_vault};
 use crate::request::option_table::settings;
-use crate::request::reference::{Reference, SecretRef};
+use crate::request::reference::SecretRef;
 use crate::request::secret_id::SecretId;
 use crate::request::suggestion::nearest;
-
-/// The options as they were given.
-#[derive(Debug, Default)]
-pub struct CommonOptions {
-    /// `--secret NAME=REF`.
-    pub secrets: Vec<(String, Reference)>,
-    /// `--vault`.
-    pub vault: Option<VaultName>,
-    /// `--timeout`.
-    pub timeout: Option<Duration>,
-    /// `--wait-for-access`.
-    pub wait_for_access: Option<Duration>,
-    /// `--identity`.
-    pub identity: Option<IdentityName>,
-    /// `--client-id`.
-    pub client_id: Option<String>,
-    /// `--object-id`.
-    pub object_id: Option<String>,
-    /// `--resource-id`.
-    pub resource_id: Option<String>,
-    /// `--cloud`.
-    pub cloud: Option<Cloud>,
-    /// `--allow-vault`.
-    pub allow_vault: Vec<Host>,
-    /// `--vault-resource`.
-    pub vault_resource: Option<String>,
-    /// `--ca-file`.
-    pub ca_file: Option<PathBuf>,
-    /// `--log-format`.
-    pub log_format: Option<log::Format>,
-    /// `--verbose`.
-    pub verbose: bool,
-}
 
 /// The kind of identity that `--identity` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,61 +65,25 @@ pub enum Selector {
 }
 
 impl Settings {
-    /// Completes the options from the environment, except for those that only reading secrets needs.
-    pub fn build(
-        options: &CommonOptions,
-        env: &Environment,
-        default_timeout: Duration,
-    ) -> Result<Settings, Error> {
-        let cloud = setting(env, options.cloud, "AKV_INIT_CLOUD", Cloud::parse, CLOUDS)?;
-        let duration = |option, variable| setting(env, option, variable, parse_duration, DURATION);
-        let wait_for_access = duration(options.wait_for_access, "AKV_INIT_WAIT_FOR_ACCESS")?;
-        let (parse, names) = (IdentityName::parse, IdentityName::NAMES);
-        let ca_file = env.get("AKV_INIT_CA_FILE").filter(|path| !path.is_empty());
+    /// Reads those that the command has, from its options and from the environment.
+    pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
+        let text = |name| arguments.parsed(name, |text| Ok(text.to_owned()));
+        let duration = |name| arguments.parsed(name, parse_duration);
+        let ca_file = arguments.values("--ca-file").pop();
+        let cloud = arguments.choice("--cloud", &Cloud::NAMES)?;
+        let allowed_hosts = arguments.parsed_values("--allow-vault", parse_hosts)?;
         Ok(Settings {
-            timeout: duration(options.timeout, "AKV_INIT_TIMEOUT")?.unwrap_or(default_timeout),
-            wait_for_access: wait_for_access.unwrap_or_default(),
-            identity: setting(env, options.identity, "AKV_INIT_IDENTITY", parse, names)?,
-            selector: selector(options, env)?,
-            cloud: cloud.unwrap_or_else(|| cloud_of_authority(env)),
-            ca_file: options.ca_file.clone().or(ca_file.map(PathBuf::from)),
-            verbose: options.verbose || truth(env, "AKV_INIT_VERBOSE")?,
-            default_vault: None,
-            allowed_hosts: Vec::new(),
-            vault_resource: None,
+            timeout: duration("--timeout")?.unwrap_or_default(),
+            wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
+            identity: arguments.choice("--identity", &IdentityName::NAMES)?,
+            selector: selector(arguments)?,
+            cloud: cloud.unwrap_or_else(|| cloud_of_authority(arguments.env)),
+            ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
+            verbose: arguments.flag("--verbose")?,
+            default_vault: arguments.parsed("--vault", parse_vault)?,
+            allowed_hosts: allowed_hosts.concat(),
+            vault_resource: text("--vault-resource")?,
         })
-    }
-
-    /// Adds what reading secrets needs.
-    pub fn with_vaults(
-        mut self,
-        options: &CommonOptions,
-        env: &Environment,
-    ) -> Result<Settings, Error> {
-        const VAULT: &str = "AKV_INIT_VAULT";
-        const ALLOW_VAULT: &str = "AKV_INIT_ALLOW_VAULT";
-        self.default_vault = options.vault.clone();
-        if options.vault.is_none()
-            && let Some(text) = env.setting(VAULT)?
-        {
-            let vault = parse_vault(text).map_err(|error| error.context(VAULT))?;
-            self.default_vault = Some(vault);
-        }
-        self.allowed_hosts = options.allow_vault.clone();
-        if options.allow_vault.is_empty()
-            && let Some(list) = env.setting(ALLOW_VAULT)?
-        {
-            let hosts = list
-                .split(',')
-                .map(str::trim)
-                .filter(|host| !host.is_empty());
-            let hosts =
-                hosts.map(|host| Host::parse(host).map_err(|error| error.context(ALLOW_VAULT)));
-            self.allowed_hosts = hosts.collect::<Result<_, Error>>()?;
-        }
-        let resource = env.setting("AKV_INIT_VAULT_RESOURCE")?.map(str::to_owned);
-        self.vault_resource = options.vault_resource.clone().or(resource);
-        Ok(self)
     }
 
     /// Completes a reference.
@@ -189,123 +120,64 @@ impl Settings {
     }
 }
 
-/// The syntax of a duration, for error messages.
-pub const DURATION: &str = "a duration like 90, 90s, 2m or 1h";
-/// The names of the clouds, for error messages.
-pub const CLOUDS: &str = "public, usgov or china";
-
 /// Parses `90`, `90s`, `2m` or `1h`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, factor) = match text.as_bytes().last()? {
-        b's' => (&text[..text.len() - 1], 1),
-        b'm' => (&text[..text.len() - 1], 60),
-        b'h' => (&text[..text.len() - 1], 3_600),
-        _ => (text, 1),
+pub fn parse_duration(text: &str) -> Result<Duration, Error> {
+    let number = text.strip_suffix(['s', 'm', 'h']).unwrap_or(text);
+    let factor = match &text[number.len()..] {
+        "m" => 60,
+        "h" => 3_600,
+        _ => 1,
     };
-    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
     // 32 bits of seconds are 136 years, which can be added to a clock without overflow.
-    let seconds = number.parse::<u32>().ok()?.checked_mul(factor)?;
-    Some(Duration::from_secs(seconds.into()))
+    let digits = number.bytes().all(|b| b.is_ascii_digit());
+    let number = number.parse().ok().filter(|_| digits);
+    let seconds = number.and_then(|number: u32| number.checked_mul(factor));
+    match seconds {
+        Some(seconds) => Ok(Duration::from_secs(seconds.into())),
+        None => Err(unexpected(text, "a duration like 90, 90s, 2m or 1h")),
+    }
+}
+
+/// Parses hosts that are separated by commas.
+fn parse_hosts(text: &str) -> Result<Vec<Host>, Error> {
+    let hosts = text.split(',').map(str::trim);
+    let hosts = hosts.filter(|host| !host.is_empty());
+    hosts.map(Host::parse).collect()
 }
 
 impl IdentityName {
-    /// The names, for error messages.
-    pub const NAMES: &str = "workload, managed, service-principal or cli";
-
-    /// The name that `--identity` takes.
-    pub fn parse(name: &str) -> Option<IdentityName> {
-        match name {
-            "cli" => Some(IdentityName::Cli),
-            "managed" => Some(IdentityName::Managed),
-            "service-principal" => Some(IdentityName::Principal),
-            "workload" => Some(IdentityName::Workload),
-            _ => None,
-        }
-    }
-}
-
-/// An option, or the variable with the same meaning.
-fn setting<T>(
-    env: &Environment,
-    option: Option<T>,
-    equivalent: &str,
-    parse: impl Fn(&str) -> Option<T>,
-    expected: &str,
-) -> Result<Option<T>, Error> {
-    if option.is_some() {
-        return Ok(option);
-    }
-    let Some(text) = env.setting(equivalent)? else {
-        return Ok(None);
-    };
-    match parse(text) {
-        Some(value) => Ok(Some(value)),
-        None => Err(Error::new(
-            Cause::Config,
-            format!("{equivalent}: `{text}` is not {expected}"),
-        )),
-    }
-}
-
-/// The format of the log: `--log-format` or `AKV_INIT_LOG_FORMAT`.
-pub fn log_format(option: Option<log::Format>, env: &Environment) -> Result<log::Format, Error> {
-    let names = log::Format::NAMES;
-    let format = setting(
-        env,
-        option,
-        "AKV_INIT_LOG_FORMAT",
-        log::Format::parse,
-        names,
-    )?;
-    Ok(format.unwrap_or_default())
-}
-
-/// A variable that is `true` or `false`, `1` or `0`; unset is `false`.
-pub fn truth(env: &Environment, name: &str) -> Result<bool, Error> {
-    let parse = |text: &str| match text {
-        "0" => Some(false),
-        "1" => Some(true),
-        word => word.parse().ok(),
-    };
-    Ok(setting(env, None, name, parse, "true or false")?.unwrap_or(false))
+    /// The names that `--identity` takes.
+    pub const NAMES: [(&str, IdentityName); 4] = [
+        ("workload", IdentityName::Workload),
+        ("managed", IdentityName::Managed),
+        ("service-principal", IdentityName::Principal),
+        ("cli", IdentityName::Cli),
+    ];
 }
 
 /// The identity to select: by an option, else by `AKV_INIT_…`, else by `AZURE_CLIENT_ID`.
-fn selector(options: &CommonOptions, env: &Environment) -> Result<Option<Selector>, Error> {
-    let variable = |name: &str| env.setting(name).map(|value| value.map(str::to_owned));
-    let ids = [&options.client_id, &options.object_id, &options.resource_id].map(Option::clone);
-    let names = "--client-id, --object-id and --resource-id";
-    if let Some(selector) = only_one(ids, Cause::Usage, names)? {
-        return Ok(Some(selector));
-    }
-    let ids = [
-        variable("AKV_INIT_CLIENT_ID")?,
-        variable("AKV_INIT_OBJECT_ID")?,
-        variable("AKV_INIT_RESOURCE_ID")?,
-    ];
-    let names = "AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID";
-    match only_one(ids, Cause::Config, names)? {
-        Some(selector) => Ok(Some(selector)),
-        None => Ok(variable("AZURE_CLIENT_ID")?.map(Selector::Client)),
-    }
-}
-
-/// The selector of a client id, an object id or a resource id.
-fn only_one(
-    ids: [Option<String>; 3],
-    cause: Cause,
-    names: &str,
-) -> Result<Option<Selector>, Error> {
-    match ids {
-        [None, None, None] => Ok(None),
+fn selector(arguments: &Arguments<'_>) -> Result<Option<Selector>, Error> {
+    let options = ["--client-id", "--object-id", "--resource-id"];
+    let by_option = options.iter().any(|option| arguments.has(option));
+    let id = |option| match by_option && !arguments.has(option) {
+        true => Ok(None),
+        false => arguments.parsed(option, |id| Ok(id.to_owned())),
+    };
+    match [id(options[0])?, id(options[1])?, id(options[2])?] {
         [Some(id), None, None] => Ok(Some(Selector::Client(id))),
         [None, Some(id), None] => Ok(Some(Selector::Object(id))),
         [None, None, Some(id)] => Ok(Some(Selector::Resource(id))),
+        [None, None, None] => {
+            let id = arguments.env.setting("AZURE_CLIENT_ID")?;
+            Ok(id.map(|id| Selector::Client(id.to_owned())))
+        }
+        _ if by_option => Err(Error::new(
+            Cause::Usage,
+            "only one of --client-id, --object-id and --resource-id can be given",
+        )),
         _ => Err(Error::new(
-            cause,
-            format!("only one of {names} can be given"),
+            Cause::Config,
+            "only one of AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID can be given",
         )),
     }
 }

@@ -5,23 +5,17 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 use crate::error::{Cause, Error};
 use crate::log;
-use crate::request::cli::{Exec, Get, Token, Write};
+use crate::request::arguments::Arguments;
 use crate::request::environment::{Environment, OWN_PREFIX, check_reserved, check_target};
 use crate::request::files::{FileName, Output, PlannedFile, check_collisions};
 use crate::request::format::Format;
 use crate::request::host::Host;
-use crate::request::options::{CommonOptions, Settings, truth, unknown_settings};
-use crate::request::reference::Reference;
+use crate::request::options::{Settings, unknown_settings};
+use crate::request::reference::{Reference, check_resource, malformed};
 use crate::request::secret_id::SecretId;
-
-/// The default deadline of `exec` and `write`.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
-/// The default deadline of `get` and `token`, which have a user who waits.
-const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What to fetch, for which targets, and how.
 #[derive(Debug)]
@@ -67,6 +61,8 @@ pub struct Target {
     pub item: usize,
     /// Whether line ends at the end of the value are removed.
     pub trim: bool,
+    /// Whether an option names it, rather than the environment.
+    pub by_option: bool,
 }
 
 /// How a value gets to its target.
@@ -84,78 +80,88 @@ pub enum Delivery {
 
 impl Plan {
     /// The plan of `token`, which has no target.
-    pub fn token(token: &Token, env: &Environment) -> Result<Plan, Error> {
-        let mut plan = Plan::new(
-            Settings::build(&token.common, env, INTERACTIVE_TIMEOUT)?,
-            env,
-        );
-        let default = || plan.settings.cloud.vault_resource();
-        plan.items
-            .push(Item::Token(token.resource.clone().unwrap_or_else(default)));
+    pub fn token(arguments: &Arguments<'_>) -> Result<Plan, Error> {
+        let mut plan = Plan::new(arguments)?;
+        let scope = arguments.parsed("--scope", |scope| match scope.strip_suffix("/.default") {
+            Some(resource) => Ok(resource.to_owned()),
+            None => Err(malformed("expected a scope that ends in /.default")),
+        })?;
+        let resource = match (arguments.single_text("RESOURCE")?, scope) {
+            (None, None) => plan.settings.cloud.vault_resource(),
+            (None, Some(resource)) => resource,
+            (Some(resource), None) => resource.to_owned(),
+            (Some(_), Some(_)) => {
+                return Err(arguments.usage("RESOURCE and `--scope` cannot both be given"));
+            }
+        };
+        let subject = format!("`{resource}`");
+        check_resource(&resource).map_err(|error| arguments.malformed(&subject, error))?;
+        plan.items.push(Item::Token(resource));
         Ok(plan)
     }
 
     /// The plan of `get`.
-    pub fn get(get: &Get, env: &Environment) -> Result<Plan, Error> {
-        let mut plan = Plan::reading(&get.common, env, INTERACTIVE_TIMEOUT)?;
-        plan.add("standard output".into(), Delivery::Print, &get.reference)?;
+    pub fn get(arguments: &Arguments<'_>) -> Result<Plan, Error> {
+        let mut plan = Plan::new(arguments)?;
+        let Some(text) = arguments.single_text("REF")? else {
+            return Err(arguments.usage("no REF given"));
+        };
+        let reference = Reference::parse(text)?;
+        plan.add(
+            "standard output".as_ref(),
+            Delivery::Print,
+            &reference,
+            true,
+        )?;
         Ok(plan)
     }
 
     /// The plan of `exec`.
-    pub fn exec(exec: &Exec, env: &Environment) -> Result<Plan, Error> {
-        Plan::exec_without(&[], exec, env)
+    pub fn exec(arguments: &Arguments<'_>) -> Result<Plan, Error> {
+        Plan::exec_without(&[], arguments)
     }
 
     /// The plan of `exec` without some of the variables, each by its name as text.
-    pub fn exec_without(skipped: &[String], exec: &Exec, env: &Environment) -> Result<Plan, Error> {
-        let mut plan = Plan::reading(&exec.common, env, DEFAULT_TIMEOUT)?;
-        plan.unset = exec.unset.clone();
-        let overwrite = exec.overwrite || truth(env, "AKV_INIT_OVERRIDE")?;
-        let (secrets, memfds) = (exec.common.secrets.iter(), exec.memfds.iter());
-        let secrets = secrets.map(|(name, reference)| (name, reference, Delivery::Variable));
-        let memfds = memfds.map(|(name, reference)| (name, reference, Delivery::Memfd));
-        let options: Vec<_> = secrets.chain(memfds).collect();
+    pub fn exec_without(skipped: &[String], arguments: &Arguments<'_>) -> Result<Plan, Error> {
+        let env = arguments.env;
+        let mut plan = Plan::new(arguments)?;
+        let mut options = targets(arguments, "--secret", Delivery::Variable)?;
+        options.extend(targets(arguments, "--memfd", Delivery::Memfd)?);
+        options.retain(|(name, ..)| !skipped.contains(name));
+        let overwrite = arguments.flag("--override")?;
+        let literal = plan.literals(arguments);
+        plan.unset = arguments.names("--unset");
+        let unset = plan.unset.clone();
         plan.add_references(env, Delivery::Variable, &|name| {
             let is_option = || options.iter().any(|(option, ..)| name == option.as_str());
-            exec.literal
-                .iter()
-                .chain(&exec.unset)
-                .any(|other| other == name)
+            literal.iter().chain(&unset).any(|other| other == name)
                 || (overwrite && is_option())
                 || skipped
                     .iter()
                     .any(|skipped| *skipped == name.to_string_lossy())
         })?;
-        plan.note_literals(&exec.literal, env);
-        let references = plan.targets.len();
-        for (name, reference, delivery) in options {
-            if skipped.contains(name) {
-                continue;
-            }
+        for (name, delivery, reference) in &options {
             check_target(name)?;
             let conflict = |reason: &str| Error::new(Cause::Config, reason).context(name);
-            if exec.unset.iter().any(|unset| unset == name.as_str()) {
-                return Err(conflict(
-                    "a variable that gets a secret cannot be given to --unset",
-                ));
+            for (option, names) in [("--unset", &unset), ("--literal", &literal)] {
+                if names.iter().any(|other| other == name.as_str()) {
+                    return Err(conflict(&format!(
+                        "a variable that gets a secret cannot be given to {option}"
+                    )));
+                }
             }
-            if exec.literal.iter().any(|literal| literal == name.as_str()) {
-                return Err(conflict(
-                    "a variable that gets a secret cannot be given to --literal",
-                ));
-            }
-            if let Some(at) = plan
-                .targets
-                .iter()
-                .position(|target| target.name == name.as_str())
-            {
-                return Err(match at < references {
-                    true => conflict("two sources: the variable is already a reference").hint(
-                        "remove it from the environment, or add --override to use the option",
-                    ),
-                    false => conflict("the variable was given twice"),
-                });
+            match plan.target(name) {
+                Some(target) if target.by_option => {
+                    return Err(conflict("the variable was given twice"));
+                }
+                Some(_) => {
+                    return Err(
+                        conflict("two sources: the variable is already a reference").hint(
+                            "remove it from the environment, or add --override to use the option",
+                        ),
+                    );
+                }
+                None => {}
             }
             let has_value =
                 |(other, value): (&OsStr, &OsStr)| other == name.as_str() && !value.is_empty();
@@ -163,29 +169,37 @@ impl Plan {
                 return Err(conflict("the variable already has a value")
                     .hint("remove it from the environment, or add --override to replace it"));
             }
-            plan.add(name.into(), delivery, reference)
+            plan.add(name.as_ref(), *delivery, reference, true)
                 .map_err(|error| error.context(name))?;
         }
         Ok(plan)
     }
 
     /// The plan of `write`, and the files to write.
-    pub fn write(write: &Write, env: &Environment) -> Result<(Plan, Vec<PlannedFile>), Error> {
-        let mut plan = Plan::reading(&write.common, env, DEFAULT_TIMEOUT)?;
-        plan.note_literals(&write.literal, env);
-        if write.from_env {
-            let is_literal = |name: &OsStr| write.literal.iter().any(|literal| literal == name);
-            plan.add_references(env, Delivery::File, &is_literal)?;
+    pub fn write(arguments: &Arguments<'_>) -> Result<(Plan, Vec<PlannedFile>), Error> {
+        let mut outputs = arguments.parsed_values("--output", Output::parse)?;
+        if outputs.is_empty() {
+            outputs.push(Output::Files);
         }
-        for (name, reference) in &write.common.secrets {
-            if plan
-                .targets
-                .iter()
-                .any(|target| target.name == name.as_str())
-            {
+        let from_env = arguments.has("--from-env");
+        if !arguments.has("--secret") && !from_env {
+            return Err(arguments.usage("nothing to write: give --secret FILE=REF or --from-env"));
+        }
+        if !from_env && arguments.has("--literal") {
+            return Err(arguments.usage("`--literal` needs `--from-env`"));
+        }
+        let mut plan = Plan::new(arguments)?;
+        let options = targets(arguments, "--secret", Delivery::File)?;
+        let literal = plan.literals(arguments);
+        if from_env {
+            let is_literal = |name: &OsStr| literal.iter().any(|literal| literal == name);
+            plan.add_references(arguments.env, Delivery::File, &is_literal)?;
+        }
+        for (name, delivery, reference) in &options {
+            if plan.target(name).is_some() {
                 return Err(Error::new(Cause::Config, "the file was given twice").context(name));
             }
-            plan.add(name.into(), Delivery::File, reference)
+            plan.add(name.as_ref(), *delivery, reference, true)
                 .map_err(|error| error.context(name))?;
         }
         if plan.targets.is_empty() {
@@ -194,38 +208,32 @@ impl Plan {
                 "set one in the manifest, such as DB_PASSWORD: akv://VAULT/NAME, or name files with --secret",
             ));
         }
-        let files = plan.files(&write.outputs)?;
+        let files = plan.files(&outputs)?;
         check_collisions(&files)?;
         Ok((plan, files))
     }
 
-    fn new(settings: Settings, env: &Environment) -> Plan {
-        Plan {
+    /// A plan without targets.
+    fn new(arguments: &Arguments<'_>) -> Result<Plan, Error> {
+        let settings = Settings::parse(arguments)?;
+        let mut ignored = unknown_settings(arguments.env);
+        if let Some((setting, _)) = arguments.values("--vault-resource").pop()
+            && settings.allowed_hosts.is_empty()
+        {
+            let reason = "no effect without --allow-vault or AKV_INIT_ALLOW_VAULT";
+            ignored.push((setting.to_owned(), reason.to_owned()));
+        }
+        Ok(Plan {
             items: Vec::new(),
             targets: Vec::new(),
             unset: Vec::new(),
-            ignored: unknown_settings(env),
+            ignored,
             settings,
-        }
+        })
     }
 
-    /// A plan without targets, for a command that reads secrets.
-    fn reading(
-        options: &CommonOptions,
-        env: &Environment,
-        default_timeout: Duration,
-    ) -> Result<Plan, Error> {
-        let settings = Settings::build(options, env, default_timeout)?.with_vaults(options, env)?;
-        let mut plan = Plan::new(settings, env);
-        if plan.settings.vault_resource.is_some() && plan.settings.allowed_hosts.is_empty() {
-            let setting = match options.vault_resource {
-                Some(_) => "--vault-resource",
-                None => "AKV_INIT_VAULT_RESOURCE",
-            };
-            let reason = "no effect without --allow-vault or AKV_INIT_ALLOW_VAULT";
-            plan.ignored.push((setting.to_owned(), reason.to_owned()));
-        }
-        Ok(plan)
+    fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.name == name)
     }
 
     /// Adds the variables whose whole value is a reference, except for those that are passed on.
@@ -268,14 +276,15 @@ impl Plan {
             Delivery::File => {}
             _ => check_reserved(shown)?,
         }
-        self.add(name.to_owned(), delivery, &reference)
+        self.add(name, delivery, &reference, false)
     }
 
     fn add(
         &mut self,
-        name: OsString,
+        name: &OsStr,
         delivery: Delivery,
         reference: &Reference,
+        by_option: bool,
     ) -> Result<(), Error> {
         let (item, trim) = match reference {
             Reference::Secret(secret) => {
@@ -289,22 +298,25 @@ impl Plan {
             self.items.len() - 1
         });
         self.targets.push(Target {
-            name,
+            name: name.to_owned(),
             delivery,
             item,
             trim,
+            by_option,
         });
         Ok(())
     }
 
-    /// Notes each `--literal` of a variable that does not exist.
-    fn note_literals(&mut self, literal: &[OsString], env: &Environment) {
-        let is_set = |name: &OsString| env.variables().any(|(known, _)| known == name);
+    /// The names of `--literal`. Notes those of variables that do not exist.
+    fn literals(&mut self, arguments: &Arguments<'_>) -> Vec<OsString> {
+        let literal = arguments.names("--literal");
+        let is_set = |name: &OsString| arguments.env.variables().any(|(known, _)| known == name);
         for name in literal.iter().filter(|name| !is_set(name)) {
             let option = format!("--literal {}", name.to_string_lossy());
             self.ignored
                 .push((option, "there is no such variable".to_owned()));
         }
+        literal
     }
 
     /// The files of each `--output`.
@@ -375,6 +387,28 @@ impl Plan {
             .collect();
         names.join(", ")
     }
+}
+
+/// The values of an option that takes `NAME=REF`.
+fn targets(
+    arguments: &Arguments<'_>,
+    option: &str,
+    delivery: Delivery,
+) -> Result<Vec<(String, Delivery, Reference)>, Error> {
+    let pairs = arguments.parsed_values(option, |pair| Ok(pair.to_owned()))?;
+    let targets = pairs.iter().map(|pair| {
+        let pair = pair.split_once('=').filter(|(name, _)| !name.is_empty());
+        let (name, reference) = pair.ok_or_else(|| {
+            let target = match delivery {
+                Delivery::File => "a file",
+                _ => "a variable",
+            };
+            arguments.usage(format!("`{option}` takes NAME=REF, where NAME is {target}"))
+        })?;
+        let reference = Reference::parse(reference).map_err(|error| error.context(name))?;
+        Ok((name.to_owned(), delivery, reference))
+    });
+    targets.collect()
 }
 
 /// What `--dry-run` shows.

@@ -358,7 +358,8 @@ fn subject(text: &str) -> String {
     format!("malformed reference `{}{rest}`", &text[..end])
 }
 
-fn malformed(reason: impl Into<String>) -> Error {
+/// A configuration error.
+pub fn malformed(reason: impl Into<String>) -> Error {
     Error::new(Cause::Config, reason)
 }
 

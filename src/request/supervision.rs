@@ -3,6 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::Error;
+use crate::request::arguments::Arguments;
+use crate::request::options::parse_duration;
+
+/// The default of `--drain`: half of the ten seconds after which Docker kills a container.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
+
 /// The options of `--init`.
 #[derive(Clone, Copy, Debug)]
 pub struct Supervision {
@@ -10,6 +17,35 @@ pub struct Supervision {
     pub forward: Forward,
     /// How long the remaining processes may take to stop when COMMAND has ended; zero is not to wait for them.
     pub drain: Duration,
+}
+
+impl Supervision {
+    /// Reads `--init` and `--drain`; `None` is to become COMMAND.
+    pub fn parse(arguments: &Arguments<'_>) -> Result<Option<Supervision>, Error> {
+        let forward = arguments.choice("--init", &Forward::NAMES)?;
+        let drain = arguments.parsed("--drain", parse_duration)?;
+        if !arguments.has("--init") {
+            return match drain {
+                Some(_) => Err(arguments.usage("`--drain` needs `--init`")),
+                None => Ok(None),
+            };
+        }
+        // `--init child -- COMMAND` makes `child` the COMMAND.
+        if let [first, dashes, ..] = arguments.words.as_slice()
+            && let Some((recipient, _)) = Forward::NAMES.iter().find(|(name, _)| first == name)
+            && dashes == "--"
+        {
+            let message =
+                format!("COMMAND would be `{recipient}`, with `--` as its first argument");
+            return Err(arguments.usage(message).hint(format!(
+                "write --init={recipient}: the value of --init follows an equals sign"
+            )));
+        }
+        Ok(Some(Supervision {
+            forward: forward.unwrap_or(Forward::Group),
+            drain: drain.unwrap_or(DEFAULT_DRAIN),
+        }))
+    }
 }
 
 /// For `--dry-run`.
@@ -37,15 +73,6 @@ pub enum Forward {
 }
 
 impl Forward {
-    /// The names, for error messages.
-    pub const NAMES: &str = "group or child";
-
-    /// The name that `--init` takes.
-    pub fn parse(name: &str) -> Option<Forward> {
-        match name {
-            "child" => Some(Forward::Child),
-            "group" => Some(Forward::Group),
-            _ => None,
-        }
-    }
+    /// The names that `--init` takes.
+    pub const NAMES: [(&str, Forward); 2] = [("group", Forward::Group), ("child", Forward::Child)];
 }

@@ -11,14 +11,13 @@ mod report;
 use std::time::Duration;
 
 use crate::azure::identity::{self, Selection};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::http::Http;
-use crate::log;
+use crate::log::{self, Format};
 use crate::output::process;
-use crate::request::cli::{Check, Exec};
-use crate::request::environment::Environment;
-use crate::request::options;
+use crate::request::arguments::Arguments;
 use crate::request::plan::{Item, Plan, Target};
+use crate::request::supervision::Supervision;
 use crate::signals;
 use report::{Link, Phase, Report, Style};
 
@@ -26,41 +25,44 @@ use report::{Link, Phase, Report, Style};
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checks every link and prints the report. Returns the exit code that `exec` would have.
-pub fn run(check: &Check, env: &Environment) -> Result<u8, Error> {
+pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
+    let format = arguments.choice("--format", &Format::NAMES)?;
+    Supervision::parse(arguments)?;
     // A malformed value is reported as a failed link.
-    if check.exec.common.verbose || options::truth(env, "AKV_INIT_VERBOSE").unwrap_or(false) {
+    if arguments.flag("--verbose").unwrap_or(false) {
         log::set_verbose();
     }
     signals::start()?;
-    let mut report = Report::new(Style::new(check.format, env));
-    let plan = plan(&check.exec, env, &mut report);
+    let mut report = Report::new(Style::new(format.unwrap_or_default(), arguments.env));
+    let plan = plan(arguments, &mut report)?;
     if let Some(plan) = &plan {
-        add_references(plan, &check.exec, &mut report);
+        add_references(plan, &mut report);
     }
-    let command = (!check.exec.command.is_empty()).then(|| command(check, env));
+    let command = (!arguments.words.is_empty()).then(|| command(arguments));
     let (at_execve, command): (Vec<Link>, Vec<Link>) = command
         .into_iter()
         .partition(|link| link.turn.0 == Phase::Execve);
     command.into_iter().for_each(|link| report.add(link));
     if let Some(plan) = plan {
-        add_network(check, env, plan, &mut report);
+        add_network(arguments, plan, &mut report);
     }
     at_execve.into_iter().for_each(|link| report.add(link));
     Ok(report.finish())
 }
 
 /// The plan without the malformed references, each of which is reported.
-fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
+fn plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, Error> {
     let mut malformed: Vec<String> = Vec::new();
     loop {
-        let mut error = match Plan::exec_without(&malformed, exec, env) {
-            Ok(plan) => return Some(plan),
+        let mut error = match Plan::exec_without(&malformed, arguments) {
+            Ok(plan) => return Ok(Some(plan)),
+            Err(error) if error.cause == Cause::Usage => return Err(error),
             Err(error) => error,
         };
         let variable = error.get_fact("for").map(str::to_owned);
         let Some(name) = variable.filter(|name| !malformed.contains(name)) else {
             report.add(Link::failed("references", "", &error));
-            return None;
+            return Ok(None);
         };
         error.context.retain(|context| *context != name);
         report.add(Link::failed("reference", name.as_str(), &error));
@@ -69,19 +71,18 @@ fn plan(exec: &Exec, env: &Environment, report: &mut Report) -> Option<Plan> {
 }
 
 /// Where each reference comes from, and what it resolves to.
-fn add_references(plan: &Plan, exec: &Exec, report: &mut Report) {
+fn add_references(plan: &Plan, report: &mut Report) {
     if plan.targets.is_empty() && !report.has_failed() {
         let link = Link::good("references", "", "");
         report.add(link.warn("there are none: exec starts COMMAND as it is", None));
     }
     for target in &plan.targets {
-        report.add(reference(plan, exec, target));
+        report.add(reference(plan, target));
     }
 }
 
-fn reference(plan: &Plan, exec: &Exec, target: &Target) -> Link {
-    let mut options = exec.common.secrets.iter().chain(&exec.memfds);
-    let place = match options.any(|(name, _)| target.name == name.as_str()) {
+fn reference(plan: &Plan, target: &Target) -> Link {
+    let place = match target.by_option {
         true => "an option",
         false => "the environment",
     };
@@ -95,13 +96,13 @@ fn reference(plan: &Plan, exec: &Exec, target: &Target) -> Link {
         .fact("place", place)
 }
 
-fn command(check: &Check, env: &Environment) -> Link {
-    let typed = check.exec.command[0].to_string_lossy();
+fn command(arguments: &Arguments<'_>) -> Link {
+    let typed = arguments.words[0].to_string_lossy();
     let failed = |mut error: Error, phase| {
         error.context.clear();
         Link::failed("command", typed.as_ref(), &error).at(phase, 0)
     };
-    let program = match process::find(&check.exec.command, env) {
+    let program = match process::find(&arguments.words, arguments.env) {
         Ok(program) => program,
         Err(error) => return failed(error, Phase::Before),
     };
@@ -117,7 +118,7 @@ fn command(check: &Check, env: &Environment) -> Link {
 }
 
 /// Adds the settings, the identity, and the links that need the network.
-fn add_network(check: &Check, env: &Environment, plan: Plan, report: &mut Report) {
+fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
     for (setting, reason) in &plan.ignored {
         let link = Link::good("setting", setting.as_str(), "");
         report.add(link.warn(reason, None));
@@ -125,7 +126,7 @@ fn add_network(check: &Check, env: &Environment, plan: Plan, report: &mut Report
     if plan.targets.is_empty() {
         return;
     }
-    let selection = match identity::select(env, &plan.settings) {
+    let selection = match identity::select(arguments.env, &plan.settings) {
         Ok(selection) => selection,
         Err(error) => {
             let hint = "set the missing variables, or select an identity with --identity";
@@ -133,10 +134,12 @@ fn add_network(check: &Check, env: &Environment, plan: Plan, report: &mut Report
         }
     };
     report.add(selected(&selection));
-    match Http::build(env, &plan.settings) {
+    match Http::build(arguments.env, &plan.settings) {
         Ok(http) => {
-            let timeout = check.exec.common.timeout.filter(|time| !time.is_zero());
-            let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+            let timeout = match plan.settings.timeout {
+                timeout if arguments.has("--timeout") && !timeout.is_zero() => timeout,
+                _ => DEFAULT_TIMEOUT,
+            };
             probes::run(plan, http, selection.source, timeout, report);
         }
         Err(error) => report.add(Link::failed("trust", "", &error)),

@@ -73,7 +73,7 @@ pub fn command_line(page: &mut Page) {
     for words in runs {
         page.run(akv_init(words));
     }
-    for words in [&["get"][..], &["token"], &["exec", "--client-id"]] {
+    for words in [&["get"][..], &["token"], &["token", "--client-id"]] {
         page.run(akv_init(words).args([not_utf8()]));
     }
 }
