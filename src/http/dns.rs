@@ -161,17 +161,3 @@ fn has_route(address: IpAddr) -> bool {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .is_ok_and(|socket| socket.connect((address, 443)).is_ok())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_file_is_read_as_the_c_library_reads_it() {
-        let text = "127.0.0.1 localhost\n# 10.0.0.9 kv1.vault.azure.net\n10.0.0.4\tother KV1.vault.azure.net # x\n\
-                    fd00::4 kv1.vault.azure.net\nnonsense kv1.vault.azure.net\n";
-        let expected: Vec<IpAddr> = vec!["10.0.0.4".parse().unwrap(), "fd00::4".parse().unwrap()];
-        assert_eq!(in_hosts_file(text, "kv1.vault.azure.net"), expected);
-        assert_eq!(in_hosts_file(text, "vault.azure.net"), Vec::<IpAddr>::new());
-    }
-}

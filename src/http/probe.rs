@@ -128,23 +128,3 @@ pub fn resolve(host: &Host) -> Result<Resolved, AttemptError> {
         Err(error) => Err(from_lookup(error)),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_resolv_conf_names_servers_and_domains() {
-        let text = "# nameserver 10.0.0.9\nnameserver 10.0.0.10\nsearch a.example\nnameserver fd00::10\n\
-                    search default.svc.cluster.local cluster.local\noptions ndots:5\n";
-        let expected = NameServers {
-            servers: vec!["10.0.0.10".to_owned(), "fd00::10".to_owned()],
-            search: vec![
-                "default.svc.cluster.local".to_owned(),
-                "cluster.local".to_owned(),
-            ],
-        };
-        assert_eq!(NameServers::parse(text), expected);
-        assert_eq!(NameServers::parse(""), NameServers::default());
-    }
-}

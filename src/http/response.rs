@@ -71,28 +71,3 @@ fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<D
     let seconds = date::parse_http(value)?.saturating_sub(date::now());
     Some(Duration::from_secs(seconds.max(0).unsigned_abs()))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(name: &'static str, value: &'static str) -> Option<Duration> {
-        retry_after(|header| (header == name).then_some(value))
-    }
-
-    #[test]
-    fn retry_after_is_seconds_milliseconds_or_a_date() {
-        assert_eq!(read("retry-after", "123"), Some(Duration::from_secs(123)));
-        assert_eq!(
-            read("x-ms-retry-after-ms", "1500"),
-            Some(Duration::from_millis(1500))
-        );
-        assert_eq!(
-            read("retry-after", "Thu, 31 Dec 2020 23:59:50 GMT"),
-            Some(Duration::ZERO)
-        );
-        for nonsense in ["invalid", "01 Jan 2021 00:00:00 GMT", "-5", ""] {
-            assert_eq!(read("retry-after", nonsense), None, "{nonsense}");
-        }
-    }
-}

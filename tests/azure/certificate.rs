@@ -32,7 +32,7 @@ pub struct Registered {
 /// Writes the certificate with its key.
 pub fn write(path: &Path) -> io::Result<Registered> {
     let key = KeyPair::from_pem(include_str!("client.key")).expect("an RSA key in PKCS#8");
-    let (issuer, issuer_pem) = tls::issuer("akv-init fake company");
+    let (issuer, issuer_pem) = tls::issuer("akv-init fake company", None);
     let mut params = CertificateParams::default();
     params
         .distinguished_name

@@ -14,6 +14,7 @@ use rcgen::{
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub const CA_FILE: &str = "ca.pem";
@@ -31,19 +32,21 @@ pub enum Certificate {
     Ca,
     /// The CA certificate 200 times after the good one: more than 64 KiB.
     LongChain,
+    /// Only the first half of its bytes.
+    Malformed,
     /// Good for one more hour.
     EndsSoon,
     /// Expired.
     Expired,
     /// For every name and address of the fake Azure, from the CA in `ca.pem`.
     Good,
-    /// Not valid yet.
+    /// Not valid yet. It expires in 2050, from which year on dates have another type.
     NotYetValid,
     /// For clients, and not for servers.
     OfAClient,
-    /// For another name.
+    /// For other names.
     OtherName,
-    /// From a CA that is not in `ca.pem`.
+    /// From a CA that is not in `ca.pem`, whose name has an organization.
     UnknownAuthority,
 }
 
@@ -89,7 +92,7 @@ impl Authority {
     }
 
     fn new(title: &str, names: Vec<String>) -> Authority {
-        let (issuer, pem) = issuer(title);
+        let (issuer, pem) = issuer(title, None);
         Authority { issuer, pem, names }
     }
 
@@ -115,20 +118,32 @@ impl Authority {
             let ca = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM");
             chain.extend(std::iter::repeat_n(ca, 200));
         }
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        if certificate == Certificate::Malformed {
+            let der = leaf.der();
+            chain = vec![CertificateDer::from(der[..der.len() / 2].to_vec())];
+        }
+        let provider = ring::default_provider();
+        let key = provider.key_provider.load_private_key(key);
+        let key = CertifiedKey::new(chain, key.expect("a P-256 key"));
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&versions.list())
             .expect("ring has suites for both versions")
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("the key belongs to the certificate");
+            // Unlike `with_single_cert`, it takes a malformed one too.
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         Arc::new(config)
     }
 
     fn leaf(&self, certificate: Certificate) -> (rcgen::Certificate, KeyPair) {
         let names = match certificate {
-            Certificate::OtherName => ["", "www.", "mail.", "ftp."]
-                .map(|first| format!("{first}another.example.com"))
-                .to_vec(),
+            Certificate::OtherName => [
+                "another.example.com",
+                "fd00::1",
+                "*.example.com",
+                "example.com",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             _ => self.names.clone(),
         };
         let mut params = CertificateParams::new(names).expect("names are DNS names or addresses");
@@ -166,7 +181,7 @@ impl Authority {
         let key = KeyPair::generate().expect("ring makes P-256 keys");
         let stranger;
         let issuer = if certificate == Certificate::UnknownAuthority {
-            stranger = issuer("an unknown CA").0;
+            stranger = issuer("an unknown CA", Some("Contoso")).0;
             &stranger
         } else {
             &self.issuer
@@ -176,9 +191,13 @@ impl Authority {
     }
 }
 
-pub fn issuer(name: &str) -> (Issuer<'static, KeyPair>, String) {
+pub fn issuer(name: &str, organization: Option<&str>) -> (Issuer<'static, KeyPair>, String) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
+    if let Some(organization) = organization {
+        let kind = DnType::OrganizationName;
+        params.distinguished_name.push(kind, organization);
+    }
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2049, 1, 1);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

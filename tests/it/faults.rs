@@ -95,6 +95,9 @@ fn bodies() -> Vec<Row> {
             => 76 once, hint;
         "expiry of another type": token(json!({"access_token": LEAK, "expires_on": {}, "expires_in": []}))
             => 76 once, hint;
+        "expiry in month 13": token(json!({"access_token": LEAK, "expires_on": "2024-13-01 00:00:00"})) => 76 once, hint;
+        "expiry in the afternoon of a 24-hour day": token(json!({"access_token": LEAK, "expires_on": "1/16/2020 13:00:00 PM"}))
+            => 76 once, hint;
         "expiry in words": token(json!({"access_token": LEAK, "expires_on": "LEAK", "expires_in": 3600}))
             => 76 once, hint;
         "no expiry": token(json!({"access_token": LEAK})) => 76 once, hint;

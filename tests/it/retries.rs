@@ -40,6 +40,12 @@ fn pause_that_a_service_asks_for_is_kept() {
             250,
         ),
         (Endpoint::Vault, "Retry-After", "soon", 0),
+        (
+            Endpoint::Vault,
+            "Retry-After",
+            "01 Jan 2099 00:00:00 GMT",
+            0,
+        ),
         (Endpoint::Vault, "Retry-After", "-5", 0),
     ];
     in_parallel(rows, |(endpoint, name, value, millis)| {

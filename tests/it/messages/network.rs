@@ -92,6 +92,7 @@ pub fn certificates(page: &mut Page) {
         Certificate::OfAClient,
         Certificate::Ca,
         Certificate::LongChain,
+        Certificate::Malformed,
     ] {
         let azure = Azure::builder()
             .certificate(Endpoint::Vault, certificate)

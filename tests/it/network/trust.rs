@@ -33,6 +33,7 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
     for certificate in [
         Certificate::Ca,
         Certificate::LongChain,
+        Certificate::Malformed,
         Certificate::Expired,
         Certificate::NotYetValid,
         Certificate::OfAClient,
@@ -44,13 +45,22 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
             .start();
         let failure = one_secret(&azure, &[]).failure(76, "protocol");
         match certificate {
-            // The machine's time.
-            Certificate::Expired | Certificate::NotYetValid => failure.hint_names(" UTC"),
+            // The hint has the machine's time.
+            Certificate::Expired => failure
+                .fact("until", "2021-01-01 00:00:00 UTC")
+                .hint_names(" UTC"),
+            Certificate::NotYetValid => failure
+                .fact("until", "2050-01-01 00:00:00 UTC")
+                .hint_names(" UTC"),
             Certificate::UnknownAuthority => {
-                let failure = failure.fact("issuer", "an unknown CA");
+                let failure = failure.fact("issuer", "Contoso, an unknown CA");
                 failure.names("an unknown CA").hint_names("SSL_CERT_FILE")
             }
-            Certificate::OtherName => failure.names("another.example.com"),
+            Certificate::OtherName => {
+                let names = "another.example.com, fd00::1 and 2 more names";
+                failure.fact("names", names).names(names)
+            }
+            Certificate::Malformed => failure.names("malformed"),
             Certificate::Ca => failure.hint_names("CA:FALSE"),
             Certificate::LongChain => failure.names("chain"),
             _ => &failure,
