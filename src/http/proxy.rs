@@ -13,26 +13,7 @@ use crate::request::host::{Host, without_brackets};
 #[derive(Clone)]
 pub struct Proxies {
     https: Option<Proxy>,
-    exceptions: Vec<Exception>,
-}
-
-/// One entry of `NO_PROXY`.
-#[derive(Clone)]
-enum Exception {
-    /// `*`
-    All,
-    /// `10.0.0.0/8`, or `10.1.2.3[:PORT]`: only compared with hosts that are addresses, as in Go.
-    Network {
-        address: IpAddr,
-        bits: u32,
-        port: Option<u16>,
-    },
-    /// `example.com[:PORT]`: the name and its subdomains; `.example.com` and `*.example.com`: only its subdomains.
-    Domain {
-        name: String,
-        itself: bool,
-        port: Option<u16>,
-    },
+    no_proxy: String,
 }
 
 impl Proxies {
@@ -57,96 +38,66 @@ impl Proxies {
                 }
             })
             .transpose()?;
-        let exceptions = either(["NO_PROXY", "no_proxy"])?.map_or("", |(_, list)| list);
+        let no_proxy = either(["NO_PROXY", "no_proxy"])?.map_or("", |(_, list)| list);
         Ok(Proxies {
             https,
-            exceptions: exceptions
-                .split(',')
-                .filter_map(|entry| Exception::parse(entry.trim()))
-                .collect(),
+            no_proxy: no_proxy.to_ascii_lowercase(),
         })
     }
 
     /// The proxy for a host, if it is reached through one.
     pub fn for_host(&self, host: &Host) -> Option<Proxy> {
-        let name = without_brackets(&host.name);
-        let address: Option<IpAddr> = name.parse().ok();
-        let loopback = name == "localhost" || address.is_some_and(|address| address.is_loopback());
-        let mut exceptions = self.exceptions.iter();
-        let direct = loopback || exceptions.any(|entry| entry.covers(name, address, host.port));
-        self.https.clone().filter(|_| !direct)
+        let address: Option<IpAddr> = without_brackets(&host.name).parse().ok();
+        let is_direct = host.name == "localhost"
+            || address.is_some_and(|address| address.is_loopback())
+            || self
+                .no_proxy
+                .split(',')
+                .any(|entry| covers(entry.trim(), host, address));
+        self.https.clone().filter(|_| !is_direct)
     }
 }
 
-impl Exception {
-    fn parse(entry: &str) -> Option<Exception> {
-        let entry = entry.to_ascii_lowercase();
-        let network = |address, bits, port| Exception::Network {
-            address,
-            bits,
-            port,
-        };
-        if entry.is_empty() {
-            return None;
-        }
-        if entry == "*" {
-            return Some(Exception::All);
-        }
-        if let Some((address, bits)) = entry.split_once('/') {
-            let address: IpAddr = address.parse().ok()?;
-            let bits = bits.parse().ok().filter(|bits| *bits <= width(address))?;
-            return Some(network(address, bits, None));
-        }
-        if let Ok(address) = entry.parse() {
-            return Some(network(address, width(address), None));
-        }
-        let (name, port) = match entry.rsplit_once(':') {
-            Some((name, port)) => (name, Some(port.parse().ok()?)),
-            None => (entry.as_str(), None),
-        };
-        if let Ok(address) = without_brackets(name).parse() {
-            return Some(network(address, width(address), port));
-        }
-        let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
-        Some(Exception::Domain {
-            itself: parent.is_none(),
-            name: parent.unwrap_or(name).to_owned(),
-            port,
-        })
+/// Whether an entry of `NO_PROXY` covers a host: `*` each, `10.0.0.0/8` and `10.1.2.3[:PORT]` only those that are
+/// addresses, `example.com[:PORT]` the name and its subdomains, `.example.com` and `*.example.com` only its subdomains.
+fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
+    if entry == "*" {
+        return true;
     }
-
-    fn covers(&self, host: &str, host_address: Option<IpAddr>, host_port: u16) -> bool {
-        let (is_covered, port) = match self {
-            Exception::All => (true, &None),
-            Exception::Network {
-                address,
-                bits,
-                port,
-            } => {
-                let shift = width(*address) - bits;
-                let prefix = |address| bits_of(address).checked_shr(shift).unwrap_or(0);
-                let is_covered = host_address.is_some_and(|host| {
-                    host.is_ipv4() == address.is_ipv4() && prefix(host) == prefix(*address)
-                });
-                (is_covered, port)
-            }
-            Exception::Domain { name, itself, port } => {
-                let rest = host.strip_suffix(name.as_str());
-                let is_covered = |rest: &str| rest.ends_with('.') || *itself && rest.is_empty();
-                (rest.is_some_and(is_covered), port)
-            }
+    if let Some((network, bits)) = entry.split_once('/') {
+        return match (address, network.parse(), bits.parse()) {
+            (Some(address), Ok(network), Ok(bits)) => is_in_network(address, network, bits),
+            _ => false,
         };
-        is_covered && port.is_none_or(|port| port == host_port)
+    }
+    let (name, port) = match entry.rsplit_once(':') {
+        Some((name, port)) if entry.parse::<IpAddr>().is_err() => (name, port.parse().ok()),
+        _ => (entry, Some(host.port)),
+    };
+    if port != Some(host.port) {
+        return false;
+    }
+    if let Ok(other) = without_brackets(name).parse() {
+        return address == Some(other);
+    }
+    let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
+    match host.name.strip_suffix(parent.unwrap_or(name)) {
+        Some("") => parent.is_none() && !name.is_empty(),
+        Some(rest) => rest.ends_with('.'),
+        None => false,
     }
 }
 
-fn width(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn bits_of(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u32::from(address).into(),
-        IpAddr::V6(address) => address.into(),
-    }
+/// Whether the first bits of two addresses are the same.
+fn is_in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
+    let (different, width) = match (address, network) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            (u128::from(u32::from(address) ^ u32::from(network)), 32)
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            (u128::from(address) ^ u128::from(network), 128)
+        }
+        _ => return false,
+    };
+    bits <= width && different.checked_shr(width - bits).unwrap_or(0) == 0
 }

@@ -42,9 +42,20 @@ impl Response {
             .filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
     }
 
-    /// How long the service asks to wait before the next request.
+    /// How long the service asks to wait before the next request: `retry-after-ms` and `x-ms-retry-after-ms` in
+    /// milliseconds, then `Retry-After` in seconds or as a date. A value that cannot be read is ignored.
     pub fn retry_after(&self) -> Option<Duration> {
-        retry_after(|name| self.header(name))
+        let number = |name| self.header(name)?.trim().parse::<u32>().ok();
+        let millis = number("retry-after-ms").or_else(|| number("x-ms-retry-after-ms"));
+        if let Some(millis) = millis {
+            return Some(Duration::from_millis(millis.into()));
+        }
+        if let Some(seconds) = number("retry-after") {
+            return Some(Duration::from_secs(seconds.into()));
+        }
+        let date = date::parse_http(self.header("retry-after")?.trim())?;
+        let seconds = date.saturating_sub(date::now()).max(0);
+        Some(Duration::from_secs(seconds.unsigned_abs()))
     }
 }
 
@@ -54,20 +65,4 @@ pub(super) fn status_text(status: StatusCode) -> String {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
     }
-}
-
-/// `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, then `Retry-After` in seconds or as a date. A value
-/// that cannot be read is ignored.
-fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
-    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
-        if let Some(millis) = header(name).and_then(|value| value.trim().parse::<u32>().ok()) {
-            return Some(Duration::from_millis(millis.into()));
-        }
-    }
-    let value = header("retry-after")?.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let seconds = date::parse_http(value)?.saturating_sub(date::now());
-    Some(Duration::from_secs(seconds.max(0).unsigned_abs()))
 }
