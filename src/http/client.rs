@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use ureq::{Agent, Proxy, RequestBuilder};
 
 use super::clock_skew::Clocks;
-use super::connection::{self, ConnectionOrigin, Connections, PooledConnector};
+use super::connection::{self, Connections, LAST_CONNECTION, PooledConnector, RequestConnection};
 use super::dns::ServiceResolver;
 use super::error::from_ureq;
 use super::proxy::Proxies;
@@ -199,12 +199,12 @@ impl Service {
         deadline: &Deadline,
     ) -> (Result<Response, AttemptError>, bool) {
         let started = Instant::now();
-        connection::forget_connection_origin();
+        LAST_CONNECTION.set(RequestConnection::Reused);
         let response = self.call(request, deadline);
         if let Ok(response) = &response {
             self.clocks.note(&self.base, response);
         }
-        let is_reused = connection::connection_origin() == ConnectionOrigin::Reused;
+        let is_reused = LAST_CONNECTION.get() == RequestConnection::Reused;
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
             let method = if request.form.is_some() {
@@ -248,7 +248,7 @@ impl Service {
                         remaining.is_some_and(|remaining| remaining <= timeouts.connect)
                     }
                     ErrorKind::DeadlineExceeded => {
-                        connection::connection_origin() == ConnectionOrigin::Opening
+                        LAST_CONNECTION.get() == RequestConnection::Opening
                     }
                     _ => false,
                 };

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,8 +15,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::Resolver;
 use ureq::unversioned::transport::time::Instant;
 use ureq::unversioned::transport::{
-    Buffers, ChainedConnector, ConnectProxyConnector, ConnectionDetails, Connector, Either,
-    LazyBuffers, NextTimeout, TcpConnector, Transport, TransportAdapter,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout,
+    TcpConnector, Transport, TransportAdapter,
 };
 use ureq::{Agent, Error, Timeout};
 
@@ -35,14 +35,10 @@ pub const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
 /// Below TLS only a proxy's response has to fit. Small, since every buffer is zeroed and so uses memory.
 pub const STREAM_BUFFER: usize = 4 * 1024;
 
-type Tunnel = ChainedConnector<(), (), ConnectProxyConnector>;
-type Stream = ChainedConnector<(), Tunnel, TcpConnector>;
-type Chain = ChainedConnector<(), Stream, TlsConnector>;
-
-/// Where the connection of a request comes from.
+/// The connection of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionOrigin {
-    /// One that was opened early, or for an earlier request.
+pub enum RequestConnection {
+    /// It was opened early, or for an earlier request.
     Reused,
     /// It is being opened for this request.
     Opening,
@@ -51,17 +47,9 @@ pub enum ConnectionOrigin {
 }
 
 thread_local! {
-    static ORIGIN: Cell<ConnectionOrigin> = const { Cell::new(ConnectionOrigin::Reused) };
-}
-
-/// Forgets where the last connection of this thread came from: to be called before a request.
-pub fn forget_connection_origin() {
-    ORIGIN.set(ConnectionOrigin::Reused);
-}
-
-/// Where the connection of this thread's last request came from.
-pub fn connection_origin() -> ConnectionOrigin {
-    ORIGIN.get()
+    /// That of this thread's last request. ureq does not call the connector for a connection in its pool, so whoever sends
+    /// a request sets it to `Reused` before.
+    pub static LAST_CONNECTION: Cell<RequestConnection> = const { Cell::new(RequestConnection::Reused) };
 }
 
 /// A TLS handshake that succeeded.
@@ -76,9 +64,9 @@ pub struct Handshake {
 pub struct Connections {
     /// Scheme, host and port.
     pub origin: Uri,
-    chain: Chain,
+    tls: Arc<ClientConfig>,
     /// The latest one; none without TLS.
-    pub handshake: Arc<Mutex<Option<Handshake>>>,
+    pub handshake: Mutex<Option<Handshake>>,
     /// The origin's addresses, the same for connections opened early and for ureq's.
     pub resolver: ServiceResolver,
     idle: Mutex<Vec<Box<dyn Transport>>>,
@@ -87,20 +75,12 @@ pub struct Connections {
 impl Connections {
     /// No connections yet. `origin` has a scheme and a host.
     pub fn new(origin: Uri, tls: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
-        let handshake = Arc::default();
-        let tls = TlsConnector {
-            config: tls,
-            handshake: Arc::clone(&handshake),
-        };
         Connections {
             origin,
+            tls,
+            handshake: Mutex::default(),
             resolver,
-            handshake,
-            chain:
-                ().chain(ConnectProxyConnector::default())
-                    .chain(TcpConnector::default())
-                    .chain(tls),
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::default(),
         }
     }
 
@@ -136,14 +116,49 @@ impl Connections {
     }
 
     fn connect(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
-        let opened = self
-            .chain
-            .connect(details, None)?
-            .ok_or(Error::ConnectionFailed)?;
-        Ok(Box::new(opened))
+        let tunnel =
+            ConnectProxyConnector::default().connect(details, None::<Box<dyn Transport>>)?;
+        let stream = TcpConnector::default().connect(details, tunnel)?;
+        let stream = stream.ok_or(Error::ConnectionFailed)?.boxed();
+        match details.needs_tls() && !stream.is_tls() {
+            true => self.start_tls(details, stream),
+            false => Ok(stream),
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn Transport>>> {
+    /// As ureq's own connector, with our configuration: see Cargo.toml.
+    fn start_tls(
+        &self,
+        details: &ConnectionDetails,
+        stream: Box<dyn Transport>,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let host = details.uri.host().unwrap_or_default();
+        let name = ServerName::try_from(without_brackets(host).to_owned())
+            .map_err(|_| Error::BadUri(host.to_owned()))?;
+        let mut connection = ClientConnection::new(self.tls.clone(), name)
+            .map_err(|error| Error::Other(Box::new(error)))?;
+        let mut stream = TransportAdapter::new(stream, details.current_time.clone());
+        stream.set_timeout(details.timeout);
+        connection.complete_io(&mut stream)?;
+        let handshake = Handshake {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+                _ => "TLS 1.3",
+            },
+            certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
+        };
+        let mut latest = self
+            .handshake
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *latest = Some(handshake);
+        Ok(Box::new(TlsTransport {
+            buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
+            stream: StreamOwned::new(connection, stream),
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Transport>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,9 +183,9 @@ impl Connector for PooledConnector {
         if to_origin && let Some(idle) = self.0.lock().pop() {
             return Ok(Some(idle));
         }
-        ORIGIN.set(ConnectionOrigin::Opening);
+        LAST_CONNECTION.set(RequestConnection::Opening);
         let opened = self.0.connect(details)?;
-        ORIGIN.set(ConnectionOrigin::New);
+        LAST_CONNECTION.set(RequestConnection::New);
         Ok(Some(opened))
     }
 }
@@ -178,62 +193,6 @@ impl Connector for PooledConnector {
 impl fmt::Debug for PooledConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PooledConnector")
-    }
-}
-
-/// Adds TLS to a connection where the URL is https. As ureq's own, with our configuration: see Cargo.toml.
-struct TlsConnector {
-    config: Arc<ClientConfig>,
-    handshake: Arc<Mutex<Option<Handshake>>>,
-}
-
-impl<In: Transport> Connector<In> for TlsConnector {
-    type Out = Either<In, TlsTransport>;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, Error> {
-        let Some(transport) = chained else {
-            return Ok(None);
-        };
-        if !details.needs_tls() || transport.is_tls() {
-            return Ok(Some(Either::A(transport)));
-        }
-        let host = details.uri.host().unwrap_or_default();
-        let bare = without_brackets(host);
-        let name =
-            ServerName::try_from(bare.to_owned()).map_err(|_| Error::BadUri(host.to_owned()))?;
-        let mut connection = ClientConnection::new(self.config.clone(), name)
-            .map_err(|error| Error::Other(Box::new(error)))?;
-        let mut stream = TransportAdapter::new(
-            Box::new(transport) as Box<dyn Transport>,
-            details.current_time.clone(),
-        );
-        stream.set_timeout(details.timeout);
-        connection.complete_io(&mut stream)?;
-        let handshake = Handshake {
-            version: match connection.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
-                _ => "TLS 1.3",
-            },
-            certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
-        };
-        *self
-            .handshake
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(handshake);
-        Ok(Some(Either::B(TlsTransport {
-            buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
-            stream: StreamOwned::new(connection, stream),
-        })))
-    }
-}
-
-impl fmt::Debug for TlsConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TlsConnector")
     }
 }
 

@@ -82,7 +82,7 @@ fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
     }
     let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
     match host.name.strip_suffix(parent.unwrap_or(name)) {
-        Some("") => parent.is_none() && !name.is_empty(),
+        Some("") => parent.is_none(),
         Some(rest) => rest.ends_with('.'),
         None => false,
     }

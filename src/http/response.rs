@@ -54,7 +54,7 @@ impl Response {
             return Some(Duration::from_secs(seconds.into()));
         }
         let date = date::parse_http(self.header("retry-after")?.trim())?;
-        let seconds = date.saturating_sub(date::now()).max(0);
+        let seconds = (date - date::now()).max(0);
         Some(Duration::from_secs(seconds.unsigned_abs()))
     }
 }
