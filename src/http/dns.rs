@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use super::url::port_of;
 use crate::os::{Family, LookupError, addresses};
 use crate::request::host::without_brackets;
 
@@ -24,70 +25,13 @@ const MAX_ADDRESSES: usize = 16;
 /// Connections that are opened together share one lookup; a later attempt repeats it.
 const CACHED: Duration = Duration::from_secs(1);
 
-type Lookup = Result<Vec<IpAddr>, LookupError>;
-
-/// The resolver of one service. The lock is held during a lookup, so that other threads wait for its result.
-#[derive(Clone, Default)]
-pub struct ServiceResolver {
-    /// The host that is looked up instead of the URL's.
-    instead: Option<Arc<str>>,
-    last: Arc<Mutex<Option<(Instant, String, Lookup)>>>,
-}
-
-impl Resolver for ServiceResolver {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().ok_or_else(|| Error::BadUri(uri.to_string()))?;
-        let port = uri
-            .port_u16()
-            .unwrap_or(if uri.scheme_str() == Some("http") {
-                80
-            } else {
-                443
-            });
-        let found = self
-            .addresses_of(host)
-            .map_err(|error| Error::Other(Box::new(error)))?;
-        let mut resolved = ArrayVec::from_fn(|_| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
-        for address in found.into_iter().take(MAX_ADDRESSES) {
-            resolved.push(SocketAddr::new(address, port));
-        }
-        Ok(resolved)
-    }
-}
-
-impl ServiceResolver {
-    /// A resolver that looks every name up as this host.
-    pub fn leading_to(host: &str) -> Self {
-        ServiceResolver {
-            instead: Some(host.into()),
-            ..ServiceResolver::default()
-        }
-    }
-
-    fn addresses_of(&self, host: &str) -> Lookup {
-        let host = self.instead.as_deref().unwrap_or(host);
-        if let Ok(address) = without_brackets(host).parse() {
-            return Ok(vec![address]);
-        }
-        let started = Instant::now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, name, found)) = &*last
-            && name == host
-            // An error is only shared with the threads that waited for it.
-            && (*at >= started || found.is_ok() && at.elapsed() < CACHED)
-        {
-            return found.clone();
-        }
-        let (found, _) = look_up(host);
-        *last = Some((Instant::now(), host.to_owned(), found.clone()));
-        found
-    }
-}
-
-impl fmt::Debug for ServiceResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceResolver")
-    }
+/// The addresses of a name.
+#[derive(Clone)]
+pub struct Resolved {
+    /// In the order in which they are tried.
+    pub addresses: Vec<IpAddr>,
+    /// Where they were found.
+    pub found: Found,
 }
 
 /// Where a name was found.
@@ -103,45 +47,95 @@ pub enum Found {
     SearchList,
 }
 
-/// Looks a name up, or parses it where it is an address.
-pub fn look_up(host: &str) -> (Lookup, Found) {
-    if let Ok(address) = without_brackets(host).parse() {
-        return (Ok(vec![address]), Found::Literal);
-    }
-    let listed = in_hosts_file(
-        // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
-        &String::from_utf8_lossy(&fs::read("/etc/hosts").unwrap_or_default()),
-        host,
-    );
-    if !listed.is_empty() {
-        return (Ok(listed), Found::HostsFile);
-    }
-    match query(&format!("{host}.")) {
-        Err(LookupError::NoAddress) => (query(host), Found::SearchList),
-        found => (found, Found::Dns),
+/// The latest lookup: when it ended, of which name, and its result.
+type Latest = (Instant, String, Result<Resolved, LookupError>);
+
+/// The resolver of one service. The lock is held during a lookup, so that other threads wait for its result.
+#[derive(Clone, Default)]
+pub struct ServiceResolver {
+    /// The host that is looked up instead of the URL's.
+    instead: Option<Arc<str>>,
+    latest: Arc<Mutex<Option<Latest>>>,
+}
+
+impl Resolver for ServiceResolver {
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().ok_or_else(|| Error::BadUri(uri.to_string()))?;
+        let found = self
+            .look_up(self.instead.as_deref().unwrap_or(host))
+            .map_err(|error| Error::Other(Box::new(error)))?;
+        let mut resolved = self.empty();
+        for address in found.addresses.into_iter().take(MAX_ADDRESSES) {
+            resolved.push(SocketAddr::new(address, port_of(uri)));
+        }
+        Ok(resolved)
     }
 }
 
-/// The addresses that a hosts file (hosts(5)) gives a name.
-fn in_hosts_file(text: &str, host: &str) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let mut words = line
-            .split('#')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let address = words.next().and_then(|word| word.parse().ok());
-        if let Some(address) = address
-            && words.any(|name| name.eq_ignore_ascii_case(host))
-        {
-            found.push(address);
+impl ServiceResolver {
+    /// A resolver that looks every name up as this host.
+    pub fn leading_to(host: &str) -> Self {
+        ServiceResolver {
+            instead: Some(host.into()),
+            ..ServiceResolver::default()
         }
     }
-    found
+
+    fn look_up(&self, host: &str) -> Result<Resolved, LookupError> {
+        let started = Instant::now();
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((ended, name, result)) = &*latest
+            && name == host
+            // An error is only shared with the threads that waited for it.
+            && (*ended >= started || result.is_ok() && ended.elapsed() < CACHED)
+        {
+            return result.clone();
+        }
+        let result = look_up(host);
+        *latest = Some((Instant::now(), host.to_owned(), result.clone()));
+        result
+    }
 }
 
-fn query(name: &str) -> Lookup {
+impl fmt::Debug for ServiceResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServiceResolver")
+    }
+}
+
+/// Looks a name up, or parses it where it is an address.
+pub fn look_up(host: &str) -> Result<Resolved, LookupError> {
+    let (addresses, found) = if let Ok(address) = without_brackets(host).parse() {
+        (vec![address], Found::Literal)
+    } else if let listed = in_hosts_file(host)
+        && !listed.is_empty()
+    {
+        (listed, Found::HostsFile)
+    } else {
+        match query(&format!("{host}.")) {
+            Err(LookupError::NoAddress) => (query(host)?, Found::SearchList),
+            addresses => (addresses?, Found::Dns),
+        }
+    };
+    Ok(Resolved { addresses, found })
+}
+
+/// The addresses of a name in /etc/hosts (hosts(5)).
+fn in_hosts_file(host: &str) -> Vec<IpAddr> {
+    let text = fs::read("/etc/hosts").unwrap_or_default();
+    // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
+    let text = String::from_utf8_lossy(&text);
+    let address_in = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words
+            .any(|name| name.eq_ignore_ascii_case(host))
+            .then_some(address)
+    };
+    text.lines().filter_map(address_in).collect()
+}
+
+fn query(name: &str) -> Result<Vec<IpAddr>, LookupError> {
     let v4 = addresses(name, Family::V4);
     if let Ok(found) = &v4
         && found.iter().any(|address| has_route(*address))

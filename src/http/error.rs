@@ -19,10 +19,12 @@ pub(super) fn from_ureq(
     timeouts: Timeouts,
     proxy: Option<&str>,
 ) -> AttemptError {
-    if let Some(rejected) = rejected(error) {
-        return from_certificate(rejected);
-    }
-    if let Some(error) = tls_error(error) {
+    let inner = match error {
+        ureq::Error::Io(error) => error.get_ref(),
+        ureq::Error::Other(error) => Some(&**error),
+        _ => None,
+    };
+    if let Some(error) = inner.and_then(|error| error.downcast_ref()) {
         return from_tls(error);
     }
     let mut error = match error {
@@ -40,40 +42,32 @@ pub(super) fn from_ureq(
         ),
         ureq::Error::ConnectProxyFailed(reason) => from_proxy_connect(reason),
         ureq::Error::Io(error) => from_io(error),
-        ureq::Error::Other(error) => match error.downcast_ref() {
-            Some(error) => from_lookup(*error),
-            None => unexpected_response("the request failed"),
-        },
         ureq::Error::LargeResponseHeader(..) => {
             unexpected_response("the response's headers are too long")
         }
         ureq::Error::Protocol(_) => unexpected_response("the response is not HTTP"),
-        // A variant of another feature, or a request that we built wrongly.
-        _ => unexpected_response("the request failed"),
+        _ => match inner.and_then(|error| error.downcast_ref()) {
+            Some(error) => from_lookup(*error),
+            // A variant of another feature, or a request that we built wrongly.
+            None => unexpected_response("the request failed"),
+        },
+    };
+    let Some(proxy) = proxy else {
+        return error;
     };
     // Before the tunnel, an error is about the connection to the proxy.
-    match (error.kind, proxy) {
-        (
-            ErrorKind::NameNotFound
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute
-            | ErrorKind::NameServerTimeout,
-            Some(proxy),
-        ) => {
-            error.error.reason = format!("the proxy {proxy}: {}", error.error.reason);
-            error.error = error.error.fact("proxy", proxy);
-            match error.kind {
-                ErrorKind::NameServerTimeout => error,
-                _ => error.hint(CHECK_PROXY),
-            }
-        }
-        (ErrorKind::ProxyFailed | ErrorKind::ProxyRefused, Some(proxy)) => {
-            error.error.reason = format!("the proxy {proxy} {}", error.error.reason);
-            error.error = error.error.fact("proxy", proxy);
-            error
-        }
-        _ => error,
-    }
+    let separator = match error.kind {
+        ErrorKind::ProxyFailed | ErrorKind::ProxyRefused => "",
+        ErrorKind::NameNotFound
+        | ErrorKind::ConnectionRefused
+        | ErrorKind::NoRoute
+        | ErrorKind::NameServerTimeout => ":",
+        _ => return error,
+    };
+    error.error.reason = format!("the proxy {proxy}{separator} {}", error.error.reason);
+    error
+        .fact("proxy", Some(proxy))
+        .hint_for(|kind| (kind != ErrorKind::NameServerTimeout).then(|| CHECK_PROXY.to_owned()))
 }
 
 /// Why a name has no address.
@@ -87,23 +81,6 @@ pub(super) fn from_lookup(error: LookupError) -> AttemptError {
 
 fn unexpected_response(reason: &str) -> AttemptError {
     AttemptError::new(ErrorKind::UnexpectedResponse, reason)
-}
-
-/// The TLS error in an error of ureq.
-fn tls_error(error: &ureq::Error) -> Option<&TlsError> {
-    match error {
-        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
-        ureq::Error::Other(error) => error.downcast_ref(),
-        _ => None,
-    }
-}
-
-/// The certificate that was rejected, if that is the error.
-fn rejected(error: &ureq::Error) -> Option<&Rejected> {
-    match tls_error(error)? {
-        TlsError::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-        _ => None,
-    }
 }
 
 fn from_io(error: &io::Error) -> AttemptError {
@@ -135,35 +112,31 @@ fn from_io(error: &io::Error) -> AttemptError {
     AttemptError::new(kind, reason)
 }
 
-/// ureq's reason for a tunnel that the proxy did not open: a sentence that ends in the status.
+/// ureq's reason for a tunnel that the proxy did not open ends in `/STATUS`, if there is one.
 fn from_proxy_connect(reason: &str) -> AttemptError {
-    let status = reason.rsplit(' ').next().unwrap_or_default();
-    let status: Option<u16> = status
-        .split('/')
-        .next()
-        .and_then(|status| status.parse().ok());
-    let (kind, reason, hint) = match status {
-        Some(407) => (
+    let (_, status) = reason.rsplit_once('/').unwrap_or_default();
+    let (kind, reason, hint) = match status.parse::<u16>() {
+        Ok(407) => (
             ErrorKind::ProxyRefused,
             "requires other credentials: 407".to_owned(),
             "put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT",
         ),
-        Some(status @ 300..500) => (
+        Ok(status @ 300..500) => (
             ErrorKind::ProxyRefused,
             format!("refuses the tunnel: {status}"),
             "allow the host in the proxy, or name it in NO_PROXY",
         ),
-        Some(status @ 500..) => (
+        Ok(status @ 500..) => (
             ErrorKind::ProxyFailed,
             format!("does not reach the host: {status}"),
             CHECK_PROXY,
         ),
-        Some(status) => (
+        Ok(status) => (
             ErrorKind::ProxyFailed,
             format!("answered CONNECT with {status} instead of 200"),
             "is it an HTTP proxy? Check HTTPS_PROXY",
         ),
-        None => (
+        Err(_) => (
             ErrorKind::ProxyFailed,
             "does not respond".to_owned(),
             CHECK_PROXY,
@@ -173,29 +146,33 @@ fn from_proxy_connect(reason: &str) -> AttemptError {
 }
 
 fn from_tls(error: &TlsError) -> AttemptError {
+    use AlertDescription::{HandshakeFailure, InternalError, ProtocolVersion, UserCanceled};
+    use InvalidMessage::{
+        CertificatePayloadTooLarge, HandshakePayloadTooLarge, InvalidContentType, MessageTooLarge,
+        UnknownProtocolVersion,
+    };
     match error {
-        TlsError::InvalidCertificate(_) => {
-            AttemptError::new(ErrorKind::Certificate, "the certificate is malformed")
+        TlsError::InvalidCertificate(error) => match error {
+            CertificateError::Other(other) => other.0.downcast_ref().map(from_certificate),
+            _ => None,
         }
-        TlsError::InvalidMessage(
-            InvalidMessage::CertificatePayloadTooLarge | InvalidMessage::HandshakePayloadTooLarge,
-        ) => unexpected_response("the server's certificate chain is too long")
-            .hint("the server must present only its certificate and the intermediate ones"),
-        TlsError::InvalidMessage(
-            InvalidMessage::InvalidContentType
-            | InvalidMessage::MessageTooLarge
-            | InvalidMessage::UnknownProtocolVersion,
-        ) => unexpected_response("the server does not speak TLS on this port"),
+        // Where it could not even be parsed.
+        .unwrap_or_else(|| {
+            AttemptError::new(ErrorKind::Certificate, "the certificate is malformed")
+        }),
+        TlsError::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge) => {
+            unexpected_response("the server's certificate chain is too long")
+                .hint("the server must present only its certificate and the intermediate ones")
+        }
+        TlsError::InvalidMessage(InvalidContentType | MessageTooLarge | UnknownProtocolVersion) => {
+            unexpected_response("the server does not speak TLS on this port")
+        }
         TlsError::PeerIncompatible(_)
-        | TlsError::AlertReceived(
-            AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion,
-        ) => unexpected_response(
+        | TlsError::AlertReceived(HandshakeFailure | ProtocolVersion) => unexpected_response(
             "the server supports none of the TLS versions and cipher suites of akv-init",
         )
         .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
-        TlsError::AlertReceived(
-            AlertDescription::InternalError | AlertDescription::UserCanceled,
-        ) => AttemptError::new(
+        TlsError::AlertReceived(InternalError | UserCanceled) => AttemptError::new(
             ErrorKind::ConnectionLost,
             "the server broke off the TLS handshake",
         ),
@@ -213,69 +190,62 @@ fn from_tls(error: &TlsError) -> AttemptError {
 fn from_certificate(rejected: &Rejected) -> AttemptError {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.some_names());
-    let clock = || {
-        let now = date::format(date::now());
-        format!("is this machine's clock right? It is set to {now}")
+    let error =
+        |reason: &str, hint: &str| AttemptError::new(ErrorKind::Certificate, reason).hint(hint);
+    let time_error = |reason: &str, time: i64, renewal: &str| {
+        let (time, now) = (date::format(time), date::format(date::now()));
+        AttemptError::new(ErrorKind::CertificateExpired, format!("{reason} {time}")).hint(format!(
+            "is this machine's clock right? It is set to {now}{renewal}"
+        ))
     };
     let is_ca = |other: &OtherError| {
         let error = other.0.downcast_ref();
         matches!(error, Some(webpki::Error::CaUsedAsEndEntity))
     };
-    let (kind, reason, hint) = match &rejected.reason {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-            ErrorKind::Certificate,
-            format!("the certificate is not trusted: issued by {issuer}"),
-            "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file".to_owned(),
+    let error = match &rejected.reason {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => error(
+            "the certificate is not trusted",
+            "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file",
         ),
-        CertificateError::NotValidForNameContext { expected, .. } => (
-            ErrorKind::Certificate,
+        CertificateError::NotValidForNameContext { expected, .. } => {
             // Where the host is an address that the certificate has as a DNS name, that one explains it.
-            format!(
-                "the certificate is for another name: {}; issued by {issuer}",
-                certificate
-                    .names
-                    .iter()
-                    .find(|name| name.starts_with(&format!("{} (", expected.to_str())))
-                    .unwrap_or(&names)
-            ),
-            "another server answers at this address, or its certificate lacks the name: check DNS and proxies"
-                .to_owned(),
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            let expired = date::format(certificate.not_after);
-            (
-                ErrorKind::CertificateExpired,
-                format!("the certificate expired at {expired}; issued by {issuer}"),
-                format!("{}; if it is right, the certificate must be renewed", clock()),
+            let start = format!("{} (", expected.to_str());
+            let same = certificate
+                .names
+                .iter()
+                .find(|name| name.starts_with(&start));
+            let names = same.unwrap_or(&names);
+            error(
+                &format!("the certificate is for another name: {names}"),
+                "another server answers at this address, or its certificate lacks the name: check DNS and proxies",
             )
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            let begins = date::format(certificate.not_before);
-            (
-                ErrorKind::CertificateExpired,
-                format!("the certificate is not valid before {begins}; issued by {issuer}"),
-                clock(),
-            )
-        }
-        CertificateError::Other(other) if is_ca(other) => (
-            ErrorKind::Certificate,
-            "the server presents a CA's certificate as its own (a self-signed one made with CA:TRUE?)".to_owned(),
-            "issue one with CA:FALSE".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => time_error(
+            "the certificate expired at",
+            certificate.not_after,
+            "; if it is right, the certificate must be renewed",
         ),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
-            ErrorKind::Certificate,
-            format!("the certificate is not for servers; issued by {issuer}"),
-            "issue one with the extended key usage serverAuth".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => time_error(
+            "the certificate is not valid before",
+            certificate.not_before,
+            "",
         ),
-        _ => (
-            ErrorKind::Certificate,
-            format!("the certificate is not valid; issued by {issuer}"),
-            "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain"
-                .to_owned(),
+        CertificateError::Other(other) if is_ca(other) => error(
+            "the server presents a CA's certificate as its own (a self-signed one made with CA:TRUE?)",
+            "issue one with CA:FALSE",
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => error(
+            "the certificate is not for servers",
+            "issue one with the extended key usage serverAuth",
+        ),
+        _ => error(
+            "the certificate is not valid",
+            "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain",
         ),
     };
-    AttemptError::new(kind, reason).hint(hint).map(|error| {
+    error.map(|error| {
         error
+            .note(format!("issued by {issuer}"))
             .fact("issuer", issuer)
             .fact("names", names)
             .fact("until", date::format(certificate.not_after))

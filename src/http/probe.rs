@@ -1,7 +1,6 @@
 //! What `check` learns of a service without sending it a request: addresses, connections, certificates.
 
 use std::fs;
-use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use rustls::pki_types::{ServerName, UnixTime};
@@ -10,19 +9,12 @@ use ureq::http::uri::Scheme;
 use super::certificate::Certificate;
 use super::client::Service;
 use super::dns;
-pub use super::dns::Found;
+pub use super::dns::{Found, Resolved};
 use super::error::{AttemptError, from_lookup, from_ureq};
 use super::request::Timeouts;
+use super::url::port_of;
 use super::{tls, verifier};
 use crate::request::host::{Host, without_brackets};
-
-/// The addresses of a name.
-pub struct Resolved {
-    /// In the order in which they are tried.
-    pub addresses: Vec<IpAddr>,
-    /// Where they were found.
-    pub found: Found,
-}
 
 /// The server of a TLS connection.
 #[derive(Debug)]
@@ -47,11 +39,7 @@ impl Service {
     /// The service's own host and port.
     pub fn host(&self) -> Option<Host> {
         let origin = &self.connections.origin;
-        let port = origin.port_u16().unwrap_or(match self.is_tls() {
-            true => 443,
-            false => 80,
-        });
-        Host::parse(&format!("{}:{port}", origin.host()?)).ok()
+        Host::parse(&format!("{}:{}", origin.host()?, port_of(origin))).ok()
     }
 
     /// Whether its URL is https.
@@ -88,43 +76,30 @@ impl Service {
     }
 }
 
-/// What /etc/resolv.conf (resolv.conf(5)) says.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct NameServers {
-    /// Addresses of name servers.
-    pub servers: Vec<String>,
-    /// Domains that are appended to a name.
-    pub search: Vec<String>,
+/// The addresses of the name servers, separated by spaces.
+pub fn name_servers() -> String {
+    resolv_conf(&["nameserver"]).join(" ")
 }
 
-impl NameServers {
-    /// As the file names them now.
-    pub fn read() -> NameServers {
-        NameServers::parse(&String::from_utf8_lossy(
-            &fs::read("/etc/resolv.conf").unwrap_or_default(),
-        ))
-    }
+/// The domains that are appended to a name, separated by spaces: of several lines the last one counts.
+pub fn search_list() -> String {
+    let mut lists = resolv_conf(&["search", "domain"]);
+    lists.pop().unwrap_or_default()
+}
 
-    /// Of several lines with domains the last one counts, of those with servers each.
-    fn parse(text: &str) -> NameServers {
-        let mut found = NameServers::default();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("nameserver") => found.servers.extend(words.next().map(str::to_owned)),
-                Some("search" | "domain") => found.search = words.map(str::to_owned).collect(),
-                _ => {}
-            }
-        }
-        found
-    }
+/// The values of these keywords in /etc/resolv.conf (resolv.conf(5)).
+fn resolv_conf(keywords: &[&str]) -> Vec<String> {
+    let text = fs::read("/etc/resolv.conf").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let value_of = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let is_one = keywords.contains(&words.next()?);
+        is_one.then(|| words.collect::<Vec<_>>().join(" "))
+    };
+    text.lines().filter_map(value_of).collect()
 }
 
 /// Looks a host up as a connection would.
 pub fn resolve(host: &Host) -> Result<Resolved, AttemptError> {
-    let (response, found) = dns::look_up(&host.name);
-    match response {
-        Ok(addresses) => Ok(Resolved { addresses, found }),
-        Err(error) => Err(from_lookup(error)),
-    }
+    dns::look_up(&host.name).map_err(from_lookup)
 }

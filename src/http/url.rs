@@ -15,23 +15,27 @@ pub fn encode(value: &str) -> String {
     utf8_percent_encode(value, RESERVED).to_string()
 }
 
-/// Whether a text is an `http://` or `https://` URL that a request can go to.
-fn is_base_url(text: &str) -> bool {
-    let scheme = text.starts_with("http://") || text.starts_with("https://");
-    scheme
-        && !text.contains(['@', '?', '#', '\\'])
-        && text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())
-}
-
-/// Splits a URL into its origin, and its path and query.
+/// Splits an `http://` or `https://` URL that a request can go to into its origin, and its path and query.
 pub fn split_url(url: &str) -> Option<(&str, &str)> {
     let authority = url.find("://")? + "://".len();
-    let at = url[authority..]
-        .find(['/', '?'])
-        .map_or(url.len(), |at| authority + at);
-    let (base, path) = url.split_at(at);
-    let usable = is_base_url(base) && !path.starts_with('?') && !path.contains(['#', '\\', ' ']);
-    usable.then_some((base, if path.is_empty() { "/" } else { path }))
+    let end = url[authority..].find(['/', '?']);
+    let (origin, path) = url.split_at(end.map_or(url.len(), |end| authority + end));
+    let is_usable = ["http://", "https://"].contains(&&url[..authority])
+        && !url.contains(['#', '\\'])
+        && !origin.contains('@')
+        && origin.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())
+        && !path.starts_with('?')
+        && !path.contains(' ');
+    is_usable.then_some((origin, if path.is_empty() { "/" } else { path }))
+}
+
+/// The port of an origin.
+pub fn port_of(origin: &Uri) -> u16 {
+    let default = match origin.scheme_str() {
+        Some("http") => 80,
+        _ => 443,
+    };
+    origin.port_u16().unwrap_or(default)
 }
 
 /// A path with a query, appended to the one that the path may have already.

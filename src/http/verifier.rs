@@ -59,19 +59,19 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match verify(&self.0, certificate, chain, name, now) {
-            Ok(()) => Ok(ServerCertVerified::assertion()),
-            Err(Error::InvalidCertificate(reason)) => Err(Error::InvalidCertificate(
-                match Certificate::parse(certificate) {
-                    None => reason,
-                    Some(certificate) => CertificateError::Other(OtherError(Arc::new(Rejected {
-                        reason,
-                        certificate,
-                    }))),
-                },
-            )),
-            Err(error) => Err(error),
-        }
+        let Err(error) = verify(&self.0, certificate, chain, name, now) else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        Err(match (error, Certificate::parse(certificate)) {
+            (Error::InvalidCertificate(reason), Some(certificate)) => {
+                let rejected = Rejected {
+                    reason,
+                    certificate,
+                };
+                CertificateError::Other(OtherError(Arc::new(rejected))).into()
+            }
+            (error, _) => error,
+        })
     }
 
     fn verify_tls12_signature(

@@ -10,7 +10,7 @@ use crate::date;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::http::Service;
 use crate::http::error::AttemptError;
-use crate::http::probe::{Found, NameServers, Peer, Resolved};
+use crate::http::probe::{Found, Peer, Resolved, name_servers, search_list};
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
@@ -61,8 +61,7 @@ pub fn name(host: &Host, service: &Service, resolved: &Resolved) -> (Link, Route
             Found::HostsFile => format!("{addresses}, by /etc/hosts"),
             Found::Dns | Found::SearchList => addresses.clone(),
         },
-        search_list: (resolved.found == Found::SearchList)
-            .then(|| NameServers::read().search.join(" ")),
+        search_list: (resolved.found == Found::SearchList).then(search_list),
     };
     let mut text = match (resolved.found, resolved.addresses.first()) {
         (Found::Literal, Some(address)) => reach(*address).to_owned(),
@@ -86,7 +85,7 @@ pub fn name(host: &Host, service: &Service, resolved: &Resolved) -> (Link, Route
 
 /// Why a name has no address.
 pub fn no_name(mut error: AttemptError, service: &Service) -> AttemptError {
-    let servers = NameServers::read().servers.join(" ");
+    let servers = name_servers();
     if !servers.is_empty() {
         error = error.map(|error| error.note(format!("name servers: {servers}")));
     }
