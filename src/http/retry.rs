@@ -205,19 +205,19 @@ impl Deadline {
         }
     }
 
-    /// The time until the deadline; without one, only the timeouts of one attempt count.
-    pub fn remaining(&self) -> Option<Duration> {
-        self.remaining_with(Duration::ZERO)
-    }
-
-    /// The time until this long after the deadline.
-    pub fn remaining_with(&self, grace: Duration) -> Option<Duration> {
+    /// When it is; without one, only the timeouts of one attempt count.
+    pub fn end(&self) -> Option<Instant> {
         let access = match self.extended.load(Ordering::Relaxed) {
             true => self.access,
             false if self.timeout.is_zero() => return None,
             false => Duration::ZERO,
         };
-        Some((self.timeout + access + grace).saturating_sub(self.started.elapsed()))
+        Some(self.started + self.timeout + access)
+    }
+
+    /// The time until then.
+    pub fn remaining(&self) -> Option<Duration> {
+        Some(self.end()?.saturating_duration_since(Instant::now()))
     }
 
     /// Makes the present attempts the last ones.
@@ -245,12 +245,16 @@ impl Deadline {
         !self.access.is_zero()
     }
 
-    /// How long to pause before another attempt, or why there is none.
-    fn pause(&self, error: &AttemptError, attempts: u32, streak: &Streak) -> Result<Duration, End> {
-        if self.once {
-            return Err(End::Final);
-        }
+    /// How long to pause before another attempt. Where there is none, the error is how long the service asks to wait, if
+    /// that is past the deadline.
+    fn pause(
+        &self,
+        error: &AttemptError,
+        attempts: u32,
+        streak: &Streak,
+    ) -> Result<Duration, Option<Duration>> {
         let limit = match error.kind.row().0 {
+            _ if self.once => return Err(None),
             Retry::UntilDeadline => Duration::MAX,
             Retry::For(limit) => limit.saturating_sub(streak.since.elapsed()),
             Retry::Attempts(limit) if streak.attempts < limit => Duration::MAX,
@@ -258,41 +262,26 @@ impl Deadline {
                 self.extended.store(true, Ordering::Relaxed);
                 Duration::MAX
             }
-            Retry::Attempts(_) | Retry::WithAccess | Retry::Never => return Err(End::Final),
+            Retry::Attempts(_) | Retry::WithAccess | Retry::Never => return Err(None),
         };
-        if *self.given_up() {
-            return Err(End::GivenUp);
-        }
-        let remaining = self.remaining().ok_or(End::Final)?.min(limit);
+        let remaining = self.remaining().ok_or(None)?.min(limit);
         let ceiling = FIRST_PAUSE
             .saturating_mul(1 << (attempts - 1).min(10))
             .min(LONGEST_PAUSE);
-        let jitter = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
-        let backoff = ceiling.mul_f64(jitter);
+        let backoff = ceiling * u32::from_le_bytes(random()) / u32::MAX;
         match error.retry_after {
-            Some(delay) if delay >= remaining => Err(End::RetryAfterDeadline(delay)),
+            Some(delay) if delay >= remaining => Err(Some(delay)),
             // Zero, or a date in the past from a wrong clock, is not an invitation to a thousand requests a second.
             Some(delay) => Ok(delay.max(backoff).max(FIRST_PAUSE).min(remaining)),
             None if remaining > LAST_ATTEMPT => Ok(backoff.min(remaining - LAST_ATTEMPT)),
-            None => Err(End::Final),
+            None => Err(None),
         }
     }
-}
-
-/// Why there is no other attempt.
-enum End {
-    /// The error is permanent, or the time is over.
-    Final,
-    /// The service asks to wait beyond the deadline.
-    RetryAfterDeadline(Duration),
-    /// Another request failed permanently in the meantime.
-    GivenUp,
 }
 
 /// Consecutive attempts with the same kind of error. A limit applies to one streak: other errors before it do not
 /// count.
 struct Streak {
-    kind: ErrorKind,
     attempts: u32,
     since: Instant,
 }
@@ -308,7 +297,7 @@ pub fn retry<T>(
 ) -> Result<T, Error> {
     let since = Instant::now();
     let mut previous: Option<AttemptError> = None;
-    let mut streak: Option<Streak> = None;
+    let mut streak = Streak { attempts: 0, since };
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -316,18 +305,12 @@ pub fn retry<T>(
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        let streak = match &mut streak {
-            Some(streak) if streak.kind == error.kind => {
-                streak.attempts += 1;
-                streak
-            }
-            other => other.insert(Streak {
-                kind: error.kind,
-                attempts: 1,
-                since: Instant::now(),
-            }),
-        };
-        let pause = deadline.pause(&error, attempts, streak);
+        if previous.as_ref().map(|previous| previous.kind) != Some(error.kind) {
+            let since = Instant::now();
+            streak = Streak { attempts: 0, since };
+        }
+        streak.attempts += 1;
+        let pause = deadline.pause(&error, attempts, &streak);
         let was_cut_off = matches!(
             error.kind,
             ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting
@@ -338,17 +321,15 @@ pub fn retry<T>(
         };
         let pause = match pause {
             Ok(pause) => pause,
-            Err(End::Final) => return Err(with_attempts(last, attempts, since.elapsed())),
-            Err(End::RetryAfterDeadline(delay)) => {
-                let note = format!(
-                    "the service asks to wait {} s, which is past the deadline",
-                    delay.as_secs()
-                );
+            Err(None) => return Err(with_attempts(last, attempts, since.elapsed())),
+            Err(Some(delay)) => {
+                let seconds = delay.as_secs();
                 return Err(with_attempts(last, attempts, since.elapsed())
-                    .note(note)
-                    .fact("retry_after", delay.as_secs().to_string()));
+                    .note(format!(
+                        "the service asks to wait {seconds} s, which is past the deadline"
+                    ))
+                    .fact("retry_after", seconds.to_string()));
             }
-            Err(End::GivenUp) => return Err(given_up(last, attempts, since.elapsed())),
         };
         wait.update(attempts, &last.error);
         log::debug(|| {
@@ -361,19 +342,14 @@ pub fn retry<T>(
             .fact("next_ms", next)
         });
         if !deadline.sleep(pause) {
-            return Err(given_up(last, attempts, since.elapsed()));
+            let mut error = with_attempts(last, attempts, since.elapsed());
+            // Another attempt might have succeeded: what failed permanently in the meantime is reported first.
+            error.cause = Cause::Unavailable;
+            return Err(error);
         }
         wait.update(attempts + 1, &last.error);
         previous = Some(last);
     }
-}
-
-/// The last error where another attempt might have succeeded, so that the permanent one of something else is reported
-/// first.
-fn given_up(last: AttemptError, attempts: u32, elapsed: Duration) -> Error {
-    let mut error = with_attempts(last, attempts, elapsed);
-    error.cause = Cause::Unavailable;
-    error
 }
 
 /// The final error, with the number of attempts and how long they took.

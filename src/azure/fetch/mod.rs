@@ -234,8 +234,8 @@ fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error
     while results.iter().any(Option::is_none) {
         // Computed anew each time: a vault may extend the deadline.
         let end = || {
-            let left = deadline.remaining_with(LATE_RESULT_WINDOW);
-            let ends = [left.map(|left| Instant::now() + left), window_end];
+            let late = deadline.end().map(|end| end + LATE_RESULT_WINDOW);
+            let ends = [late, window_end];
             ends.into_iter().flatten().min()
         };
         match inbox.receive([end(), note_at].into_iter().flatten().min()) {
