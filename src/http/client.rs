@@ -5,13 +5,12 @@
 //! request is ever printed.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use ureq::{Agent, Proxy, RequestBuilder};
 
-use super::clock_skew::Clocks;
 use super::connection::{self, Connections, LAST_CONNECTION, PooledConnector, RequestConnection};
 use super::dns::ServiceResolver;
 use super::error::from_ureq;
@@ -20,6 +19,7 @@ use super::request::{Request, Timeouts};
 use super::response::{Response, status_text};
 use super::retry::{AttemptError, Deadline, ErrorKind};
 use super::tls;
+use crate::date;
 use crate::error::Error;
 use crate::log::{self, Event};
 use crate::request::environment::Environment;
@@ -38,8 +38,10 @@ pub struct Http {
     proxies: Proxies,
     /// The one deadline.
     pub deadline: Arc<Deadline>,
-    clocks: Arc<Clocks>,
+    clock_skews: Arc<Mutex<ClockSkews>>,
 }
+
+type ClockSkews = Vec<(String, i64)>;
 
 impl Http {
     /// Reads the trust store and the proxy settings.
@@ -48,7 +50,7 @@ impl Http {
             tls: tls::client_config(env, settings.ca_file.as_deref())?,
             proxies: Proxies::from(env)?,
             deadline: Arc::new(Deadline::start(settings.timeout, settings.wait_for_access)),
-            clocks: Arc::default(),
+            clock_skews: Arc::default(),
         })
     }
 
@@ -60,9 +62,10 @@ impl Http {
         }
     }
 
-    /// The clocks of the servers that responded.
-    pub fn clocks(&self) -> &Clocks {
-        &self.clocks
+    /// Of each response with a `Date` its origin, and how far the server's clock is ahead of this machine's, in seconds.
+    pub fn clock_skews(&self) -> ClockSkews {
+        let skews = self.clock_skews.lock();
+        skews.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A service on the internet, over https, through a proxy where one is configured for its host.
@@ -141,7 +144,7 @@ impl Http {
             connections,
             base: base.to_owned(),
             proxy: proxy_address,
-            clocks: self.clocks.clone(),
+            clock_skews: self.clock_skews.clone(),
         }
     }
 }
@@ -153,7 +156,7 @@ pub struct Service {
     base: String,
     /// The proxy as host and port: never its credentials.
     pub(super) proxy: Option<String>,
-    clocks: Arc<Clocks>,
+    clock_skews: Arc<Mutex<ClockSkews>>,
 }
 
 impl Service {
@@ -182,9 +185,13 @@ impl Service {
         deadline: &Deadline,
     ) -> Result<Response, AttemptError> {
         loop {
-            let (response, is_reused) = self.exchange(request, deadline);
+            let started = Instant::now();
+            LAST_CONNECTION.set(RequestConnection::Reused);
+            let response = self.call(request, deadline);
+            self.record(request, &response, started);
             // A server may close an idle connection at any moment. That is not an attempt: all our requests can be
             // repeated, on a new connection.
+            let is_reused = LAST_CONNECTION.get() == RequestConnection::Reused;
             match &response {
                 Err(error) if is_reused && error.kind == ErrorKind::ConnectionLost => {}
                 _ => return response,
@@ -192,41 +199,42 @@ impl Service {
         }
     }
 
-    /// The response, and whether its connection was open before.
-    fn exchange(
+    /// Logs an exchange, and notes the server's clock.
+    fn record(
         &self,
         request: &Request<'_>,
-        deadline: &Deadline,
-    ) -> (Result<Response, AttemptError>, bool) {
-        let started = Instant::now();
-        LAST_CONNECTION.set(RequestConnection::Reused);
-        let response = self.call(request, deadline);
-        if let Ok(response) = &response {
-            self.clocks.note(&self.base, response);
-        }
-        let is_reused = LAST_CONNECTION.get() == RequestConnection::Reused;
+        response: &Result<Response, AttemptError>,
+        started: Instant,
+    ) {
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
-            let method = if request.form.is_some() {
-                "POST"
-            } else {
-                "GET"
-            };
-            let outcome = match &response {
-                Ok(response) => response.status.to_string(),
-                Err(error) => error.error.to_string(),
+            let method = match request.form {
+                Some(_) => "POST",
+                None => "GET",
             };
             let (url, took) = (format!("{}{path}", self.base), millis_since(started));
-            let event = Event::new(format!("{method} {url}: {outcome}, {took} ms"))
-                .fact("method", method)
-                .fact("url", url)
-                .fact("ms", took);
-            match &response {
-                Ok(response) => event.fact("status", response.status.as_u16()),
-                Err(_) => event,
+            let event = |outcome: String| {
+                Event::new(format!("{method} {url}: {outcome}, {took} ms"))
+                    .fact("method", method)
+                    .fact("url", url)
+                    .fact("ms", took)
+            };
+            match response {
+                Ok(Response { status, .. }) => {
+                    event(status.to_string()).fact("status", status.as_u16())
+                }
+                Err(error) => event(error.error.to_string()),
             }
         });
-        (response, is_reused)
+        let date = response
+            .as_ref()
+            .ok()
+            .and_then(|response| response.header("date"));
+        if let Some(date) = date.and_then(date::parse_http) {
+            let skews = self.clock_skews.lock();
+            let mut skews = skews.unwrap_or_else(PoisonError::into_inner);
+            skews.push((self.base.clone(), date - date::now()));
+        }
     }
 
     fn call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, AttemptError> {

@@ -2,7 +2,6 @@
 
 mod certificate;
 mod client;
-mod clock_skew;
 mod connection;
 mod crypto;
 mod dns;

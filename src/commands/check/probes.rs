@@ -102,7 +102,7 @@ pub fn run(
     let slots = slots(&job, timeout);
     start_threads(&job);
     collect(&job, slots, &inbox, report);
-    if let Some(link) = clock::link(&job.http.clocks().all()) {
+    if let Some(link) = clock::link(&job.http.clock_skews()) {
         report.add(link);
     }
 }
