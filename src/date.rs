@@ -22,11 +22,7 @@ pub fn format(unix: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = (shifted_month + 2) % 12 + 1;
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
@@ -34,54 +30,38 @@ pub fn format(unix: i64) -> String {
 
 /// An HTTP date, `Thu, 31 Dec 2020 23:59:50 GMT` (RFC 9110, IMF-fixdate).
 pub fn parse_http(text: &str) -> Option<i64> {
-    let (_weekday, rest) = text.split_once(", ")?;
-    let mut parts = rest.split(' ');
-    let day = number(parts.next()?)?;
-    let month = parts.next()?;
-    let month = 1 + "JanFebMarAprMayJunJulAugSepOctNovDec"
-        .match_indices(month)
-        .next()?
-        .0
-        / 3;
-    let year = number(parts.next()?)?;
-    let time = parse_time(parts.next()?)?;
-    (parts.next()? == "GMT" && parts.next().is_none()).then_some(())?;
-    Some(days(year, month as i64, day)? * 86_400 + time)
+    let parts: Vec<&str> = text.split(' ').collect();
+    let [_weekday, day, month, year, time, "GMT"] = parts[..] else {
+        return None;
+    };
+    let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month)? / 3 + 1;
+    unix(
+        [number(year)?, month as i64, number(day)?],
+        three_numbers(time, ':')?,
+    )
 }
 
 /// The dates that token responses have in `expires_on`: `12/31/2024 23:59:59`, the same with ` +00:00`,
 /// `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, and RFC 3339. UTC where no offset is written.
 pub fn parse_expiry(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once([' ', 'T'])?;
-    let (year, month, day) = match date.split_once('/') {
-        Some((month, rest)) => {
-            let (day, year) = rest.split_once('/')?;
-            (year, month, day)
-        }
-        None => {
-            let (year, rest) = date.split_once('-')?;
-            let (month, day) = rest.split_once('-')?;
-            (year, month, day)
-        }
+    let date = match three_numbers(date, '/') {
+        Some([month, day, year]) => [year, month, day],
+        None => three_numbers(date, '-')?,
     };
     let (rest, offset) = split_offset(rest.trim_end())?;
     let (clock, half) = match rest.trim_end().split_once(' ') {
         Some((clock, half)) => (clock, Some(half)),
         None => (rest.trim_end(), None),
     };
-    let clock = clock
-        .split_once('.')
-        .map_or(clock, |(whole, _fraction)| whole);
-    let mut time = parse_time(clock)?;
-    if let Some(half) = half {
-        let hour = time / 3_600;
-        time = match half {
-            "AM" if (1..=12).contains(&hour) => time - if hour == 12 { 43_200 } else { 0 },
-            "PM" if (1..=12).contains(&hour) => time + if hour == 12 { 0 } else { 43_200 },
-            _ => return None,
-        };
-    }
-    Some(days(number(year)?, number(month)?, number(day)?)? * 86_400 + time - offset)
+    let [hour, minute, second] = three_numbers(clock.split('.').next()?, ':')?;
+    let hour = match half {
+        None => hour,
+        Some("AM") if (1..=12).contains(&hour) => hour % 12,
+        Some("PM") if (1..=12).contains(&hour) => hour % 12 + 12,
+        Some(_) => return None,
+    };
+    Some(unix(date, [hour, minute, second])? - offset)
 }
 
 /// Splits `…Z` or `…±hh:mm` into the part before the offset, and the offset in seconds.
@@ -98,24 +78,24 @@ fn split_offset(text: &str) -> Option<(&str, i64)> {
     Some((&text[..at], sign * offset))
 }
 
-/// `hh:mm:ss` as seconds of the day.
-fn parse_time(text: &str) -> Option<i64> {
-    let mut parts = text.split(':').map(number);
-    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    (parts.next().is_none() && hour < 24 && minute < 60 && second < 61)
-        .then_some(hour * 3_600 + minute * 60 + second)
+fn three_numbers(text: &str, separator: char) -> Option<[i64; 3]> {
+    let mut parts = text.split(separator).map(number);
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
 }
 
-/// Days since 1970-01-01 (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
-fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    ((1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day))
-        .then_some(())?;
-    let year = if month <= 2 { year - 1 } else { year };
+/// Unix seconds of a date and a time (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+pub fn unix([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 3]) -> Option<i64> {
+    let is_date =
+        (1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    (is_date && hour < 24 && minute < 60 && second < 61).then_some(())?;
+    let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
+    let days = era * 146_097 + day_of_era - 719_468;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 fn number(text: &str) -> Option<i64> {

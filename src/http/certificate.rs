@@ -20,17 +20,15 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
+const INTEGER: u8 = 0x02;
 const OBJECT_ID: u8 = 0x06;
-const OCTETS: u8 = 0x04;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `[0]` of TBSCertificate, its version.
-const VERSION: u8 = 0xa0;
-/// `[3]` of TBSCertificate, its extensions.
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+/// `[3]` of TBSCertificate.
 const EXTENSIONS: u8 = 0xa3;
-/// `[2]` of GeneralName, a DNS name.
+/// `[2]` of GeneralName.
 const DNS_NAME: u8 = 0x82;
 /// `[7]` of GeneralName, 4 or 16 bytes.
 const IP_ADDRESS: u8 = 0x87;
@@ -63,47 +61,38 @@ impl Certificate {
 
     /// Reads it; none if it is not one.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
-        let mut tbs = Der(Der(Der(der).expect(SEQUENCE)?).expect(SEQUENCE)?);
-        let (first, _) = tbs.next()?;
-        if first == VERSION {
-            tbs.expect(0x02)?;
-        }
-        tbs.expect(SEQUENCE)?;
-        let issuer = name_of(tbs.expect(SEQUENCE)?);
-        let mut validity = Der(tbs.expect(SEQUENCE)?);
-        let not_before = time_of(validity.next()?)?;
-        let not_after = time_of(validity.next()?)?;
-        let mut names = Vec::new();
-        while let Some((tag, content)) = tbs.next() {
-            if tag == EXTENSIONS {
-                names = alternative_names(content).unwrap_or_default();
-            }
-        }
+        let mut tbs = Der(Der(Der(der).content_of(SEQUENCE)?).content_of(SEQUENCE)?);
+        // The serial number, before which there may be a version.
+        tbs.find(|(tag, _)| *tag == INTEGER)?;
+        let _signature_algorithm = tbs.content_of(SEQUENCE)?;
+        let issuer = name_of(tbs.content_of(SEQUENCE)?);
+        let mut validity = Der(tbs.content_of(SEQUENCE)?);
+        let extensions = tbs.find(|(tag, _)| *tag == EXTENSIONS);
+        let names = extensions.and_then(|(_, content)| alternative_names(content));
         Some(Certificate {
             issuer,
-            names,
-            not_before,
-            not_after,
+            names: names.unwrap_or_default(),
+            not_before: time_of(validity.next()?)?,
+            not_after: time_of(validity.next()?)?,
         })
     }
 }
 
-/// The unread part of a sequence.
+/// The unread elements of a sequence, each a tag and its content.
 struct Der<'a>(&'a [u8]);
 
-impl<'a> Der<'a> {
-    /// The next element: its tag and its content.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+impl<'a> Iterator for Der<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
         let (&tag, rest) = self.0.split_first()?;
         let (&length, rest) = rest.split_first()?;
         let (length, rest) = match length {
             0..=0x7f => (usize::from(length), rest),
             0x81..=0x83 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x0f))?;
-                let length = bytes
-                    .iter()
-                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-                (length, rest)
+                let append = |length, byte: &u8| length << 8 | usize::from(*byte);
+                (bytes.iter().fold(0, append), rest)
             }
             _ => return None,
         };
@@ -111,62 +100,52 @@ impl<'a> Der<'a> {
         self.0 = rest;
         Some((tag, content))
     }
+}
 
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next()
-            .filter(|(found, _)| *found == tag)
-            .map(|(_, content)| content)
+impl<'a> Der<'a> {
+    /// The content of the next element, if it has this tag.
+    fn content_of(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (found, content) = self.next()?;
+        (found == tag).then_some(content)
     }
 }
 
 /// `Organisation, Common Name`.
 fn name_of(name: &[u8]) -> String {
-    let mut parts = [None, None];
+    let (mut organization, mut common_name) = (None, None);
     let mut sets = Der(name);
-    while let Some(set) = sets.expect(SET) {
-        let mut pair = Der(Der(set).expect(SEQUENCE).unwrap_or_default());
-        let (Some(kind), Some((_, value))) = (pair.expect(OBJECT_ID), pair.next()) else {
-            continue;
+    while let Some(set) = sets.content_of(SET) {
+        let mut pair = Der(Der(set).content_of(SEQUENCE).unwrap_or_default());
+        let part = match pair.content_of(OBJECT_ID) {
+            Some(ORGANIZATION) => &mut organization,
+            Some(COMMON_NAME) => &mut common_name,
+            _ => continue,
         };
-        let value = String::from_utf8_lossy(value).into_owned();
-        match kind {
-            ORGANIZATION => parts[0] = Some(value),
-            COMMON_NAME => parts[1] = Some(value),
-            _ => {}
-        }
+        *part = pair.next().map(|(_, text)| String::from_utf8_lossy(text));
     }
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    match parts.is_empty() {
-        true => "an issuer without a name".to_owned(),
-        false => parts.join(", "),
+    match (organization, common_name) {
+        (Some(organization), Some(common_name)) => format!("{organization}, {common_name}"),
+        (Some(only), None) | (None, Some(only)) => only.into_owned(),
+        (None, None) => "an issuer without a name".to_owned(),
     }
 }
 
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
-    let mut list = Der(Der(extensions).expect(SEQUENCE)?);
-    while let Some(extension) = list.expect(SEQUENCE) {
-        let mut extension = Der(extension);
-        if extension.expect(OBJECT_ID)? != ALTERNATIVE_NAMES {
-            continue;
+    let mut extensions = Der(Der(extensions).content_of(SEQUENCE)?);
+    let (_, value) = loop {
+        let mut extension = Der(extensions.content_of(SEQUENCE)?);
+        if extension.content_of(OBJECT_ID)? == ALTERNATIVE_NAMES {
+            // The value is the last: before it there may be whether the extension is critical.
+            break extension.last()?;
         }
-        let value = loop {
-            match extension.next()? {
-                (OCTETS, value) => break value,
-                _critical => {}
-            }
-        };
-        let mut names = Vec::new();
-        let mut all = Der(Der(value).expect(SEQUENCE)?);
-        while let Some((tag, name)) = all.next() {
-            match tag {
-                DNS_NAME => names.push(dns_name(name)),
-                IP_ADDRESS => names.extend(ip_address(name)),
-                _ => {}
-            }
-        }
-        return Some(names);
-    }
-    None
+    };
+    let names = Der(Der(value).content_of(SEQUENCE)?);
+    let names = names.filter_map(|(tag, name)| match tag {
+        DNS_NAME => Some(dns_name(name)),
+        IP_ADDRESS => ip_address(name),
+        _ => None,
+    });
+    Some(names.collect())
 }
 
 /// An address as a DNS name matches no host: addresses have a type of their own.
@@ -181,27 +160,23 @@ fn dns_name(name: &[u8]) -> String {
 fn ip_address(bytes: &[u8]) -> Option<String> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
-    address.ok().map(|address| address.to_string())
+    Some(address.ok()?.to_string())
 }
 
 /// `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
 fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
-    let text = match tag {
+    let century = match tag {
         // RFC 5280, 4.1.2.5.1: from 50 on it is the last century.
-        UTC_TIME if text.get(..2)? >= "50" => format!("19{text}"),
-        UTC_TIME => format!("20{text}"),
-        GENERALIZED_TIME => text.to_owned(),
+        UTC_TIME if text < "50" => "20",
+        UTC_TIME => "19",
+        GENERALIZED_TIME => "",
         _ => return None,
     };
-    let part = |from: usize, to: usize| text.get(from..to);
-    date::parse_expiry(&format!(
-        "{}-{}-{} {}:{}:{}",
-        part(0, 4)?,
-        part(4, 6)?,
-        part(6, 8)?,
-        part(8, 10)?,
-        part(10, 12)?,
-        part(12, 14)?
-    ))
+    let text = format!("{century}{text}");
+    let number = |from: usize, to: usize| text.get(from..to)?.parse().ok();
+    date::unix(
+        [number(0, 4)?, number(4, 6)?, number(6, 8)?],
+        [number(8, 10)?, number(10, 12)?, number(12, 14)?],
+    )
 }

@@ -85,7 +85,6 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         "the fake Azure has no such certificates",
         &[
             "no name",
-            "the certificate is not valid; issued by {issuer}",
             "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain",
         ],
     ),
