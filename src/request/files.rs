@@ -242,33 +242,3 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_name_is_a_relative_path_of_ordinary_components() {
-        for name in ["a", "a/b", ".hidden", "a..b", "ü", "a b", "-"] {
-            assert_eq!(FileName::parse(name).unwrap().as_str(), name);
-        }
-        let long = "x".repeat(256);
-        let deep = "x/".repeat(2_048) + "x";
-        for name in [
-            "", "/a", "a/", "a//b", ".", "./a", "a/.", "..", "../a", "a/..", "..data", "a/..b",
-            "a\0", "a\nb", "a\u{85}", &long, &deep,
-        ] {
-            let error = FileName::parse(name).unwrap_err();
-            assert_eq!(error.cause, Cause::Config, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn mode_is_octal_and_contains_only_permissions() {
-        assert_eq!(parse_mode("0440").unwrap(), 0o440);
-        assert_eq!(parse_mode("600").unwrap(), 0o600);
-        for text in ["", "4755", "01777", "8", "0o440", "+440", "00440"] {
-            assert!(parse_mode(text).is_err(), "{text}");
-        }
-    }
-}

@@ -3,6 +3,7 @@
 mod again;
 mod atomic;
 mod directory;
+mod formats;
 mod outputs;
 mod planted;
 
