@@ -34,11 +34,11 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
         })
         .collect();
     let request = WriteRequest {
+        options: &options,
         files: &files,
-        mode: options.mode,
         manifest: manifest.as_ref(),
     };
-    directory::write(&options, &preflighted, &request)
+    directory::write(&preflighted, &request)
 }
 
 /// What each file will hold.

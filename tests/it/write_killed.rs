@@ -13,8 +13,6 @@ mod scenario;
 mod swapped;
 mod tracer;
 pub mod volume;
-#[cfg(target_arch = "x86_64")]
-mod without_openat2;
 
 use nix::sys::signal::Signal;
 

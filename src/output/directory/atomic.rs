@@ -19,8 +19,6 @@ use crate::request::files::{FileName, split_path};
 
 /// The link that leads to the set of files in force.
 pub const DATA: &str = "..data";
-/// The new link, before it is renamed to [`DATA`].
-pub const DATA_TMP: &str = "..data_tmp";
 
 /// The name of the directory that `..data` leads to, and that directory, if there is one.
 pub fn current(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
@@ -64,8 +62,8 @@ pub fn check(dir: &Dir, names: &[&FileName]) -> Result<(), Error> {
 }
 
 /// Puts a new set in force, unless the one in force is the same.
-pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
-    let current = current(dir)?;
+pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
+    let dir = transaction.dir;
     let names: BTreeSet<&str> = request.files.iter().map(|file| file.name.first()).collect();
     let mut missing = Vec::new();
     for name in &names {
@@ -74,22 +72,25 @@ pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
         }
     }
     let obsolete = obsolete_links(dir, &names)?;
-    let mut transaction = Transaction::begin(dir);
-    if let Some((name, data)) = &current
+    if let Some((name, data)) = current(dir)?
         && missing.is_empty()
         && obsolete.is_empty()
-        && is_same(data, request)?
+        && is_same(&data, request)?
     {
         log::debug(|| "every file is up to date".to_owned());
-        let result = update_manifest(&mut transaction, name, data, request);
-        return transaction.end(result);
+        return update_manifest(transaction, &name, &data, request);
     }
-    let before = current.as_ref().map(|(name, _)| name.as_str());
-    let result = put_in_force(&mut transaction, dir, request, before, &missing);
-    if let (Ok(()), Some(before)) = (&result, before) {
-        transaction.remove_at_end(before);
+    let name = Dir::temporary_name();
+    let mode = request.options.mode;
+    let data = dir.create_directory(&name, mode, &dir.path_of(DATA))?;
+    fill(dir, &data, request)?;
+    for name in missing {
+        transaction.link(&link_of(name), name)?;
     }
-    transaction.end(result)?;
+    let temporary = Dir::temporary_name();
+    dir.symlink(&name, &temporary, DATA)?;
+    transaction.place(&temporary, DATA)?;
+    dir.sync()?;
     for name in obsolete {
         log::debug(|| format!("removed `{name}`: no longer requested"));
         if let Err(error) = dir.remove(&name, UnlinkatFlags::NoRemoveDir) {
@@ -101,34 +102,18 @@ pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn put_in_force(
-    transaction: &mut Transaction<'_>,
-    dir: &Dir,
-    request: &WriteRequest<'_>,
-    before: Option<&str>,
-    missing: &[&str],
-) -> Result<(), Error> {
-    let (name, data) = transaction.new_directory(request.mode, DATA)?;
-    fill(dir, &data, request)?;
-    for name in missing {
-        transaction.link(&link_of(name), name)?;
-    }
-    transaction.redirect(DATA, DATA_TMP, &name, before)?;
-    dir.sync()
-}
-
 fn fill(dir: &Dir, data: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
     let directories = directories(request.files);
     for path in &directories {
         let (parent, name) = split_path(path);
         let parent = data.existing(parent)?;
-        parent.create_directory(name, request.mode, &dir.path_of(path))?;
+        parent.create_directory(name, request.options.mode, &dir.path_of(path))?;
     }
     for file in request.files {
         let (parent, name) = file.name.split();
         let subject = dir.path_of(file.name.as_str());
         let parent = data.existing(parent)?;
-        parent.create(name, file.content, request.mode, &subject)?;
+        parent.create(name, file.content, request.options.mode, &subject)?;
         log::debug(|| format!("wrote `{}`", file.name));
     }
     if let Some(manifest) = request.manifest {
@@ -145,7 +130,7 @@ fn fill(dir: &Dir, data: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> 
 /// The files are the same; the manifest gets the time at which they were last found to be.
 fn update_manifest(
     transaction: &mut Transaction<'_>,
-    name: &str,
+    set: &str,
     data: &Dir,
     request: &WriteRequest<'_>,
 ) -> Result<(), Error> {
@@ -153,9 +138,11 @@ fn update_manifest(
         None if data.kind(manifest::NAME)?.is_none() => Ok(()),
         None => data.remove(manifest::NAME, UnlinkatFlags::NoRemoveDir),
         Some(manifest) => {
-            let path = format!("{name}/{}", manifest::NAME);
+            let path = format!("{set}/{}", manifest::NAME);
             let text = manifest.to_text();
-            let staged = transaction.stage(&path, text.as_bytes(), request.manifest_mode())?;
+            let staged = transaction
+                .dir
+                .stage(&path, text.as_bytes(), request.manifest_mode())?;
             transaction.place(&staged, &path)?;
             data.sync()
         }
@@ -165,7 +152,7 @@ fn update_manifest(
 /// Whether the set in force consists of these files.
 fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
     let mut files = request.files.iter();
-    if !files.all(|file| file.is_in(data, request.mode)) {
+    if !files.all(|file| file.is_in(data, request.options.mode)) {
         return Ok(false);
     }
     let directories = directories(request.files);

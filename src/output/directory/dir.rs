@@ -8,28 +8,26 @@ use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use nix::NixPath;
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
-use nix::fcntl::{openat, openat2, readlinkat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat};
 use nix::unistd::{fsync, geteuid, linkat, symlinkat, unlinkat};
 
-use super::error::{cannot_remove, cannot_write, hint_for};
+use super::error::{cannot_remove, cannot_write, failed};
 use crate::error::Error;
-use crate::request::files::with_parents;
+use crate::request::files::{split_path, with_parents};
 
 /// How the names of temporary files and of data directories begin.
 pub const TEMPORARY: &str = "..akv-init-";
 /// ramfs, which nix does not name (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
-/// How many directories of one tree are removed in one run: another user of the volume may go on making more.
-const MOST_DIRECTORIES: usize = 10_000;
 /// What to do about something that is where a file is to be written.
 const IN_THE_WAY: &str = "remove it, or choose another name";
 
@@ -62,52 +60,52 @@ impl EntryKind {
     }
 }
 
+/// Which directory it is, whatever path leads to it.
+#[derive(PartialEq, Eq)]
+pub struct DirId {
+    /// Its file system.
+    pub device: u64,
+    inode: u64,
+}
+
 /// An open directory.
 pub struct Dir {
-    fd: OwnedFd,
+    file: File,
     path: PathBuf,
     /// Whether it is in memory, so that nothing has to be synced to a disk.
     pub in_memory: bool,
 }
 
 impl Dir {
-    /// Opens DIR. Its parents may be symbolic links, as `/var/run` is; it may not be one.
+    /// Opens DIR, to write to it. Its parents may be symbolic links, as `/var/run` is; it may not be one.
     pub fn open(path: &Path) -> Result<Dir, Error> {
         // Without a slash or a dot at the end, both of which would follow a link in spite of O_NOFOLLOW.
         let path: PathBuf = path.components().collect();
-        match openat(AT_FDCWD, &path, AS_DIRECTORY, Mode::empty()) {
-            Ok(fd) => Dir::of(fd, path),
-            Err(errno) => {
-                let status = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
-                let is_link = status.is_some_and(|status| kind_of(&status) == SFlag::S_IFLNK);
-                Err(match errno {
-                    Errno::ENOTDIR | Errno::ELOOP if is_link => {
-                        cannot_write(&path, "it is a symbolic link, which another user may redirect")
-                            .hint("give the directory's own path; its parents may be links")
-                    }
-                    Errno::ENOTDIR if status.is_some() => {
-                        cannot_write(&path, "it is not a directory")
-                    }
-                    Errno::ENOENT => cannot_write(&path, "the directory does not exist").hint(
-                        "mount a volume there; akv-init does not create it, since with a misspelt path the secrets would end up elsewhere",
-                    ),
-                    _ => cannot_write(&path, errno.desc())
-                        .maybe_hint(hint_for(errno, status, &path, &path)),
-                })
+        let file = open_directory(AT_FDCWD, &path).map_err(|errno| {
+            let status = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+            let is_link = status.is_some_and(|status| kind_of(&status) == SFlag::S_IFLNK);
+            match errno {
+                Errno::ENOTDIR | Errno::ELOOP if is_link => {
+                    cannot_write(&path, "it is a symbolic link, which another user may redirect")
+                        .hint("give the directory's own path; its parents may be links")
+                }
+                Errno::ENOTDIR if status.is_some() => cannot_write(&path, "it is not a directory"),
+                Errno::ENOENT => cannot_write(&path, "the directory does not exist").hint(
+                    "mount a volume there; akv-init does not create it, since with a misspelt path the secrets would end up elsewhere",
+                ),
+                _ => failed(errno, status, &path, &path),
             }
-        }
-    }
-
-    fn of(fd: OwnedFd, path: PathBuf) -> Result<Dir, Error> {
-        let kind = fstatfs(&fd)
+        })?;
+        let kind = fstatfs(&file)
             .map_err(|errno| cannot_write(&path, errno.desc()))?
             .filesystem_type();
-        let in_memory = kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC;
-        Ok(Dir {
-            fd,
+        let dir = Dir {
+            file,
             path,
-            in_memory,
-        })
+            in_memory: kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC,
+        };
+        dir.check_writable("")?;
+        Ok(dir)
     }
 
     /// The path of something in it, for messages.
@@ -127,8 +125,7 @@ impl Dir {
     }
 
     fn failed_for(&self, subject: &Path, errno: Errno) -> Error {
-        let hint = hint_for(errno, fstat(&self.fd).ok(), &self.path, subject);
-        cannot_write(subject, errno.desc()).maybe_hint(hint)
+        failed(errno, fstat(&self.file).ok(), &self.path, subject)
     }
 
     /// Something in it cannot be replaced by a file.
@@ -140,78 +137,54 @@ impl Dir {
     /// Whether files can be made here, as far as that can be known without making one. An error is about `name`.
     pub fn check_writable(&self, name: &str) -> Result<(), Error> {
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
-        faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(name))
+        faccessat(&self.file, ".", access, AtFlags::empty()).map_err(self.failed(name))
     }
 
-    /// Takes an exclusive lock (flock(2)), which ends with the file.
-    pub fn try_lock(&self) -> Result<File, TryLockError> {
-        let fd = openat(&self.fd, ".", AS_DIRECTORY, Mode::empty());
-        let file = File::from(fd.map_err(|errno| TryLockError::Error(errno.into()))?);
-        file.try_lock().map(|()| file)
+    /// Takes an exclusive lock (flock(2)), which ends with this.
+    pub fn try_lock(&self) -> Result<(), TryLockError> {
+        self.file.try_lock()
     }
 
-    /// Which directory this is: device and inode.
-    pub fn identity(&self) -> Result<(u64, u64), Error> {
-        let status = fstat(&self.fd).map_err(self.failed(""))?;
-        Ok((status.st_dev, status.st_ino))
+    /// Which directory this is.
+    pub fn id(&self) -> Result<DirId, Error> {
+        let status = fstat(&self.file).map_err(self.failed(""))?;
+        Ok(DirId {
+            device: status.st_dev,
+            inode: status.st_ino,
+        })
     }
 
     /// The directory at a path below this one, if it exists, or for an empty path this one. No component may be a
     /// symbolic link.
     pub fn below(&self, path: &str) -> Result<Option<Dir>, Error> {
-        if path.is_empty() {
-            let fd = self.fd.try_clone();
-            let fd = fd.map_err(|error| self.refuse("", &error.kind().to_string()))?;
-            return Ok(Some(Dir {
-                fd,
-                path: self.path.clone(),
-                in_memory: self.in_memory,
-            }));
+        let mut file = open_directory(&self.file, ".").map_err(self.failed(path))?;
+        for path in with_parents(path) {
+            file = match open_directory(&file, split_path(path).1) {
+                Ok(file) => file,
+                Err(Errno::ENOENT) => return Ok(None),
+                Err(errno) => return Err(self.cannot_enter(path, errno)),
+            };
         }
-        let how = OpenHow::new()
-            .flags(AS_DIRECTORY)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let opened = match openat2(&self.fd, path, how) {
-            // Kernels before 5.6 lack it, sandboxes refuse it, and EAGAIN is a rename that came between.
-            Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EAGAIN) => self.walk(path),
-            opened => opened,
-        };
-        match opened {
-            Ok(fd) => Dir::of(fd, self.path_of(path)).map(Some),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(self.not_a_directory(path)),
-            Err(errno) => {
+        Ok(Some(Dir {
+            file,
+            path: self.path_of(path),
+            in_memory: self.in_memory,
+        }))
+    }
+
+    fn cannot_enter(&self, path: &str, errno: Errno) -> Error {
+        match self.kind(path) {
+            Ok(Some(EntryKind::Directory)) | Ok(None) | Err(_) => {
                 // The permissions that matter are that directory's, not this one's.
-                let status = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+                let status = fstatat(&self.file, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
                 let path = self.path_of(path);
-                let hint = hint_for(errno, status, &path, &path);
-                Err(cannot_write(&path, errno.desc()).maybe_hint(hint))
+                failed(errno, status, &path, &path)
+            }
+            Ok(Some(kind)) => {
+                let reason = format!("it is {}, not a directory", kind.noun());
+                self.refuse(path, &reason).hint(IN_THE_WAY)
             }
         }
-    }
-
-    /// The same without openat2, component by component.
-    fn walk(&self, path: &str) -> nix::Result<OwnedFd> {
-        let mut fd = None;
-        for component in path.split('/') {
-            let parent = fd.as_ref().unwrap_or(&self.fd);
-            fd = Some(openat(parent, component, AS_DIRECTORY, Mode::empty())?);
-        }
-        fd.ok_or(Errno::ENOENT)
-    }
-
-    fn not_a_directory(&self, path: &str) -> Error {
-        for part in with_parents(path) {
-            match self.kind(part) {
-                Ok(Some(EntryKind::Directory)) => {}
-                Ok(Some(kind)) => {
-                    let reason = format!("it is {}, not a directory", kind.noun());
-                    return self.refuse(part, &reason).hint(IN_THE_WAY);
-                }
-                _ => break,
-            }
-        }
-        self.refuse(path, Errno::ENOTDIR.desc())
     }
 
     /// The same for a directory that must exist.
@@ -222,7 +195,7 @@ impl Dir {
 
     /// What has this name.
     pub fn kind(&self, name: &str) -> Result<Option<EntryKind>, Error> {
-        let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        let status = match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(status) => status,
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(self.failed(name)(errno)),
@@ -231,7 +204,7 @@ impl Dir {
             SFlag::S_IFREG => EntryKind::File,
             SFlag::S_IFDIR => EntryKind::Directory,
             SFlag::S_IFLNK => {
-                EntryKind::Link(readlinkat(&self.fd, name).map_err(self.failed(name))?)
+                EntryKind::Link(readlinkat(&self.file, name).map_err(self.failed(name))?)
             }
             _ => EntryKind::Other,
         }))
@@ -239,7 +212,7 @@ impl Dir {
 
     /// Whether there is a regular file with these permissions.
     pub fn has_file(&self, name: &str, mode: u32) -> bool {
-        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
+        fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
             kind_of(&status) == SFlag::S_IFREG && status.st_mode & 0o7777 == mode
         })
     }
@@ -258,7 +231,7 @@ impl Dir {
     pub fn read(&self, name: &str, limit: usize) -> Option<(FileStat, Vec<u8>)> {
         // Without O_NONBLOCK it would wait for the other end of a pipe that another user has put there.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = File::from(openat(&self.fd, name, flags, Mode::empty()).ok()?);
+        let file = File::from(openat(&self.file, name, flags, Mode::empty()).ok()?);
         let status = fstat(&file).ok()?;
         let size = usize::try_from(status.st_size).ok()?;
         if kind_of(&status) != SFlag::S_IFREG || size > limit {
@@ -289,12 +262,11 @@ impl Dir {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let failed = |errno| self.failed_for(subject, errno);
-        let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).map_err(failed)?;
+        let fd =
+            openat(&self.file, name, flags, Mode::from_bits_truncate(0o600)).map_err(failed)?;
         let mut file = File::from(fd);
-        file.write_all(content).map_err(|error| {
-            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-            failed(errno)
-        })?;
+        file.write_all(content)
+            .map_err(|error| failed(Errno::try_from(error).unwrap_or(Errno::EIO)))?;
         // By descriptor, since the umask changes the mode of open.
         fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed)?;
         if !self.in_memory {
@@ -303,35 +275,46 @@ impl Dir {
         Ok(())
     }
 
+    /// Makes a file under a temporary name, which is the result. `path` is where it will be.
+    pub fn stage(&self, path: &str, content: &[u8], mode: u32) -> Result<String, Error> {
+        let temporary = Dir::temporary_name();
+        self.create(&temporary, content, mode, &self.path_of(path))?;
+        Ok(temporary)
+    }
+
     /// Makes a directory for files of this mode. An error is about `subject`.
     pub fn create_directory(&self, name: &str, mode: u32, subject: &Path) -> Result<Dir, Error> {
         let failed = |errno| self.failed_for(subject, errno);
-        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(failed)?;
-        let fd = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(failed)?;
+        mkdirat(&self.file, name, Mode::from_bits_truncate(0o700)).map_err(failed)?;
+        let file = open_directory(&self.file, name).map_err(failed)?;
         // Users who may read the files have to be able to reach them.
         let others = if mode & 0o004 == 0 { 0 } else { 0o005 };
         // The setgid bit is inherited from a volume with fsGroup and gives files that group; chmod without it would
         // clear it.
-        let inherited = fstat(&fd).map_err(failed)?.st_mode & 0o2000;
+        let inherited = fstat(&file).map_err(failed)?.st_mode & 0o2000;
         let mode = 0o750 | others | inherited;
-        fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(failed)?;
-        Dir::of(fd, self.path_of(name))
+        fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed)?;
+        Ok(Dir {
+            file,
+            path: self.path_of(name),
+            in_memory: self.in_memory,
+        })
     }
 
     /// Renames something, also into another directory, over what has that name there.
     pub fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<(), Error> {
-        renameat(&self.fd, from, &to_dir.fd, to).map_err(to_dir.failed(to))
+        renameat(&self.file, from, &to_dir.file, to).map_err(to_dir.failed(to))
     }
 
     /// Gives a file a second name, also in another directory.
     pub fn link(&self, from: &str, to_dir: &Dir, to: &str) -> nix::Result<()> {
-        linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty())
+        linkat(&self.file, from, &to_dir.file, to, AtFlags::empty())
     }
 
-    /// Makes a symbolic link.
-    pub fn symlink(&self, target: &str, name: &str) -> Result<(), Error> {
-        symlinkat(target, &self.fd, name).map_err(|errno| {
-            let error = self.failed(name)(errno);
+    /// Makes a symbolic link. An error is about `subject`, the name that it is made for.
+    pub fn symlink(&self, target: &str, name: &str, subject: &str) -> Result<(), Error> {
+        symlinkat(target, &self.file, name).map_err(|errno| {
+            let error = self.failed(subject)(errno);
             match errno {
                 Errno::EPERM | Errno::EOPNOTSUPP => {
                     error.hint("if this file system has no symbolic links, use --layout plain")
@@ -343,7 +326,7 @@ impl Dir {
 
     /// Removes a file, a symbolic link or an empty directory.
     pub fn remove(&self, name: &str, kind: UnlinkatFlags) -> Result<(), Error> {
-        unlinkat(&self.fd, name, kind).map_err(|errno| cannot_remove(&self.path_of(name), errno))
+        unlinkat(&self.file, name, kind).map_err(|errno| cannot_remove(&self.path_of(name), errno))
     }
 
     /// Syncs the directory itself to the disk.
@@ -351,69 +334,40 @@ impl Dir {
         if self.in_memory {
             return Ok(());
         }
-        fsync(self.fd.as_fd()).map_err(self.failed(""))
+        fsync(&self.file).map_err(self.failed(""))
     }
 
     /// Removes something with a temporary name: a file, or a directory of this user with all below it. Not a directory of
     /// another user, who could make this user remove one that it may not enter, by renaming it so.
     pub fn remove_temporary(&self, name: &str) -> Result<(), Error> {
-        let mut pending = vec![name.to_owned()];
-        for _ in 0..MOST_DIRECTORIES {
-            let Some(next) = pending.pop() else {
-                return Ok(());
-            };
-            let mut inner = Vec::new();
-            self.remove_or_flatten(&next, &mut inner)
-                .map_err(|errno| cannot_remove(&self.path_of(&next), errno))?;
-            if !inner.is_empty() {
-                // It is empty now.
-                pending.push(next);
-                pending.append(&mut inner);
-            }
-        }
-        Err(cannot_remove(&self.path_of(name), Errno::ENOTEMPTY))
-    }
-
-    /// Removes something that has no directory in it. From a directory that has, these are first moved here, under
-    /// temporary names, which are added to `inner`: however deep a tree is, two descriptors are enough.
-    fn remove_or_flatten(&self, name: &str, inner: &mut Vec<String>) -> nix::Result<()> {
-        let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+        let failed = |errno| cannot_remove(&self.path_of(name), errno);
+        let errno = match unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(errno @ (Errno::EISDIR | Errno::EPERM)) => errno,
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(failed(errno)),
         };
         // EPERM may also forbid that a file is removed.
-        let directory = openat(&self.fd, name, AS_DIRECTORY, Mode::empty()).map_err(|_| errno)?;
+        let file = open_directory(&self.file, name).map_err(|_| failed(errno))?;
         // By descriptor: its name may lead to another directory by now.
-        if fstat(&directory)?.st_uid != geteuid().as_raw() {
-            return Err(Errno::EPERM);
+        if fstat(&file).map_err(failed)?.st_uid != geteuid().as_raw() {
+            return Err(failed(Errno::EPERM));
         }
-        for entry in Listing::openat(&directory, ".", AS_DIRECTORY, Mode::empty())?.iter() {
-            let entry = entry?;
-            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                continue;
-            }
-            match unlinkat(&directory, entry.file_name(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(Errno::EISDIR | Errno::EPERM) => {
-                    let temporary = Dir::temporary_name();
-                    renameat(&directory, entry.file_name(), &self.fd, temporary.as_str())?;
-                    inner.push(temporary);
-                }
-                Err(errno) => return Err(errno),
-            }
+        let directory = Dir {
+            file,
+            path: self.path_of(name),
+            in_memory: self.in_memory,
+        };
+        for name in directory.names(|_| true)? {
+            directory.remove_temporary(&name)?;
         }
-        match inner.is_empty() {
-            true => unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir),
-            false => Ok(()),
-        }
+        self.remove(name, UnlinkatFlags::RemoveDir)
     }
 
     /// The names in it that pass the filter: another user of the volume may have made a million others. Not those that are
     /// not UTF-8.
     pub fn names(&self, filter: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
-        let mut listing =
-            Listing::openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map_err(self.failed(""))?;
+        let mut listing = Listing::openat(&self.file, ".", AS_DIRECTORY, Mode::empty())
+            .map_err(self.failed(""))?;
         let mut names = Vec::new();
         for entry in listing.iter() {
             let entry = entry.map_err(self.failed(""))?;
@@ -425,6 +379,10 @@ impl Dir {
         }
         Ok(names)
     }
+}
+
+fn open_directory(parent: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<File> {
+    openat(parent, path, AS_DIRECTORY, Mode::empty()).map(File::from)
 }
 
 fn kind_of(status: &FileStat) -> SFlag {

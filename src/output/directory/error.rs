@@ -33,28 +33,32 @@ pub fn cannot_remove(path: &Path, errno: Errno) -> Error {
     error.context(format!("cannot remove `{}`", shorten(path)))
 }
 
-/// The hint for a call that failed for `subject` in a directory with this status and path.
-pub fn hint_for(
+/// A call failed for `subject` in a directory with this status and path.
+pub fn failed(errno: Errno, status: Option<FileStat>, directory: &Path, subject: &Path) -> Error {
+    let hint = hint_for(errno, status, &shorten(directory), &shorten(subject));
+    cannot_write(subject, errno.desc()).maybe_hint(hint)
+}
+
+fn hint_for(
     errno: Errno,
-    directory: Option<FileStat>,
-    path: &Path,
-    subject: &Path,
+    status: Option<FileStat>,
+    directory: &str,
+    subject: &str,
 ) -> Option<String> {
-    let (subject, path) = (shorten(subject), shorten(path));
-    let hint = match errno {
+    Some(match errno {
         Errno::EACCES | Errno::EPERM => {
-            let status = directory?;
+            let status = status?;
             let user = geteuid().as_raw();
             let is_owner = user == 0 || user == status.st_uid;
             let is_sticky = status.st_mode & 0o1000 != 0;
             let permissions = format!(
-                "`{path}` belongs to {}:{} with mode {:04o}, and akv-init runs as {user}:{}",
+                "`{directory}` belongs to {}:{} with mode {:04o}, and akv-init runs as {user}:{}",
                 status.st_uid,
                 status.st_gid,
                 status.st_mode & 0o7777,
                 getegid()
             );
-            return Some(match (is_sticky, is_owner) {
+            match (is_sticky, is_owner) {
                 (true, false) => format!(
                     "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user"
                 ),
@@ -64,24 +68,18 @@ pub fn hint_for(
                 _ => format!(
                     "{permissions}; set securityContext.fsGroup, or run akv-init as the owner"
                 ),
-            });
+            }
         }
-        Errno::EBUSY => {
-            return Some(format!(
-                "is something mounted at `{subject}`? choose another name"
-            ));
-        }
+        Errno::EBUSY => format!("is something mounted at `{subject}`? choose another name"),
         Errno::EXDEV => {
-            return Some(format!(
-                "`{path}` is another volume: run akv-init for it separately"
-            ));
+            format!("`{directory}` is another volume: run akv-init for it separately")
         }
-        Errno::EFBIG => "raise the limit on the size of files (ulimit -f)",
-        Errno::EROFS => "mount the volume without readOnly in this container",
+        Errno::EFBIG => "raise the limit on the size of files (ulimit -f)".to_owned(),
+        Errno::EROFS => "mount the volume without readOnly in this container".to_owned(),
         Errno::ENOSPC | Errno::EDQUOT => {
             "make room in the volume, or make it larger: an emptyDir's sizeLimit, a tmpfs's size"
+                .to_owned()
         }
         _ => return None,
-    };
-    Some(hint.to_owned())
+    })
 }

@@ -1,6 +1,6 @@
 //! The lock that keeps two runs from writing to one directory at the same time.
 
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::dir::Dir;
@@ -14,20 +14,17 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the lock is requested: flock(2) itself waits without a limit.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Waits for the lock. None on a file system without locks.
-pub fn lock(dir: &Dir) -> Result<Option<File>, Error> {
+/// Waits for the lock, which ends with `dir`. A file system without locks is written to without one.
+pub fn lock(dir: &Dir) -> Result<(), Error> {
+    let path = shorten(&dir.path_of(""));
     let mut wait = None;
     let start = Instant::now();
     loop {
         match dir.try_lock() {
-            Ok(lock) => return Ok(Some(lock)),
+            Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_TIMEOUT => {
                 wait.get_or_insert_with(|| {
-                    let path = dir.path_of("");
-                    Wait::begin(
-                        &format!("waiting for the lock of `{}`", shorten(&path)),
-                        None,
-                    )
+                    Wait::begin(&format!("waiting for the lock of `{path}`"), None)
                 });
                 signals::wait(Some(Instant::now() + LOCK_INTERVAL));
             }
@@ -37,9 +34,8 @@ pub fn lock(dir: &Dir) -> Result<Option<File>, Error> {
                     .hint("is another akv-init stopped while it writes there?"));
             }
             Err(TryLockError::Error(error)) => {
-                let path = dir.path_of("");
-                log::warning(format!("cannot lock `{}`: {error}", path.display()));
-                return Ok(None);
+                log::warning(format!("cannot lock `{path}`: {error}"));
+                return Ok(());
             }
         }
     }

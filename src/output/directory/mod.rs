@@ -28,83 +28,66 @@ use crate::os;
 use crate::request::files::{FileName, Layout, WriteOptions};
 use crate::signals;
 
-use dir::{Dir, EntryKind, TEMPORARY};
+use dir::{Dir, DirId, EntryKind, TEMPORARY};
 pub use keep::keep;
 pub use manifest::Manifest;
 pub use request::{File, WriteRequest};
+use transaction::Transaction;
 
 /// How secrets stay off the disk.
 const MOUNT_TMPFS: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
 /// What `install` writes, and its permissions.
 const PROGRAM: (&str, u32) = ("akv-init", 0o755);
 
-/// A directory that passed the checks, by device and inode. It is not kept open: an old descriptor would silently write
-/// to a volume that was unmounted before the write.
-pub struct PreflightedDir(u64, u64);
-
-impl PreflightedDir {
-    fn of(dir: &Dir) -> Result<PreflightedDir, Error> {
-        dir.check_writable("")?;
-        let (device, inode) = dir.identity()?;
-        Ok(PreflightedDir(device, inode))
-    }
-}
-
 /// Checks what can be known before anything is fetched: whether DIR exists, is writable, and has room for these names.
-pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<PreflightedDir, Error> {
+/// It is not kept open: an old descriptor would silently write to a volume that was unmounted before the write.
+pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<DirId, Error> {
     let dir = Dir::open(&options.dir)?;
-    check_memory(&dir, options)?;
     if !dir.in_memory {
-        log::warning(format!("{}; {MOUNT_TMPFS}", not_in_memory(&dir)));
+        let path = error::shorten(&dir.path_of(""));
+        let message = format!("`{path}` is not in memory (tmpfs): the secrets will be on the disk");
+        if options.require_tmpfs {
+            return Err(Error::new(Cause::CannotCreate, message).hint(MOUNT_TMPFS));
+        }
+        log::warning(format!("{message}; {MOUNT_TMPFS}"));
     }
-    let preflighted = PreflightedDir::of(&dir)?;
     check_targets(&dir, options, names)?;
-    Ok(preflighted)
-}
-
-fn not_in_memory(dir: &Dir) -> String {
-    let path = error::shorten(&dir.path_of(""));
-    format!("`{path}` is not in memory (tmpfs): the secrets will be on the disk")
-}
-
-fn check_memory(dir: &Dir, options: &WriteOptions) -> Result<(), Error> {
-    match options.require_tmpfs && !dir.in_memory {
-        false => Ok(()),
-        true => Err(Error::new(Cause::CannotCreate, not_in_memory(dir)).hint(MOUNT_TMPFS)),
-    }
+    dir.id()
 }
 
 /// Writes the files to the directory that passed the checks.
-pub fn write(
-    options: &WriteOptions,
-    preflighted: &PreflightedDir,
-    request: &WriteRequest<'_>,
-) -> Result<(), Error> {
+pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
     os::ignore(Signal::SIGXFSZ);
     // Permissions are set by descriptor; until then only the owner may read.
     umask(Mode::from_bits_truncate(0o077));
+    let options = request.options;
     let dir = Dir::open(&options.dir)?;
-    let _lock = lock::lock(&dir)?;
+    lock::lock(&dir)?;
     // A signal that arrives from here on takes effect when everything is written: that takes milliseconds.
     let _hold = signals::hold();
     // The wait for the lock may have been long, so the path may lead to another directory by now.
     for dir in [&dir, &Dir::open(&options.dir)?] {
-        if dir.identity()? != (preflighted.0, preflighted.1) {
+        if dir.id()? != *preflighted {
             let reason = "it is not the directory that it was before the secrets were fetched";
             return Err(dir
                 .refuse("", reason)
                 .hint("was the volume unmounted while the secrets were fetched?"));
         }
     }
-    check_memory(&dir, options)?;
-    sweep(&dir)?;
+    // What a killed run left may need the room. What cannot be removed is reported at the end.
+    sweep(&dir, |_| ())?;
     let names: Vec<&FileName> = request.files.iter().map(|file| file.name).collect();
     check_targets(&dir, options, &names)?;
-    match options.layout {
-        Layout::Atomic => atomic::write(&dir, request),
-        Layout::Plain => plain::write(&dir, request),
-    }
+    let mut transaction = Transaction::begin(&dir);
+    let result = match options.layout {
+        Layout::Atomic => atomic::write(&mut transaction, request),
+        Layout::Plain => plain::write(&mut transaction, request),
+    };
+    let result = result.map_err(|error| transaction.roll_back(error));
+    let report = |error| log::warning(format!("{error}; the next run will try again"));
+    sweep(&dir, report).unwrap_or_else(report);
+    result
 }
 
 /// Copies the running program into DIR.
@@ -125,15 +108,14 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         keep: None,
     };
     let request = WriteRequest {
+        options: &options,
         files: &[File {
             name: &name,
             content: &content,
         }],
-        mode: PROGRAM.1,
         manifest: None,
     };
-    let preflighted = PreflightedDir::of(&Dir::open(dir)?)?;
-    write(&options, &preflighted, &request)
+    write(&Dir::open(dir)?.id()?, &request)
 }
 
 fn check_targets(dir: &Dir, options: &WriteOptions, names: &[&FileName]) -> Result<(), Error> {
@@ -143,20 +125,16 @@ fn check_targets(dir: &Dir, options: &WriteOptions, names: &[&FileName]) -> Resu
     }
 }
 
-/// Removes what a killed run left. What cannot be removed does no harm.
-fn sweep(dir: &Dir) -> Result<(), Error> {
+/// Removes what has a temporary name and is not in force. What cannot be removed does no harm.
+fn sweep(dir: &Dir, report: fn(Error)) -> Result<(), Error> {
     let in_force = match dir.kind(atomic::DATA)? {
         Some(EntryKind::Link(target)) => Some(target),
         _ => None,
     };
-    let stale = dir.names(|name| {
-        let is_own = name.starts_with(TEMPORARY) || name == atomic::DATA_TMP;
-        is_own && in_force.as_deref() != Some(OsStr::new(name))
-    })?;
-    for name in stale {
-        if let Err(error) = dir.remove_temporary(&name) {
-            log::warning(format!("{error}; an earlier run left it"));
-        }
+    let is_stale =
+        |name: &str| name.starts_with(TEMPORARY) && in_force.as_deref() != Some(OsStr::new(name));
+    for name in dir.names(is_stale)? {
+        dir.remove_temporary(&name).unwrap_or_else(report);
     }
     Ok(())
 }

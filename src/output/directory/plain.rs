@@ -17,12 +17,12 @@ use crate::request::files::FileName;
 /// Refuses what a file cannot replace.
 pub fn check(dir: &Dir, names: &[&FileName], has_manifest: bool) -> Result<(), Error> {
     let own = has_manifest.then_some(("", manifest::NAME));
-    let (volume, _) = dir.identity()?;
+    let volume = dir.id()?.device;
     for (parent, name) in names.iter().map(|name| name.split()).chain(own) {
         let Some(directory) = dir.below(parent)? else {
             continue;
         };
-        if directory.identity()?.0 != volume {
+        if directory.id()?.device != volume {
             return Err(directory.failed(name)(Errno::EXDEV));
         }
         directory.check_writable(name)?;
@@ -43,25 +43,14 @@ pub fn check(dir: &Dir, names: &[&FileName], has_manifest: bool) -> Result<(), E
 }
 
 /// Writes the files that differ.
-pub fn write(dir: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
-    let mut changed = Vec::new();
-    for file in request.files {
-        match file.is_in(dir, request.mode) {
-            true => log::debug(|| format!("`{}` is up to date", file.name)),
-            false => changed.push(file),
-        }
+pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
+    let dir = transaction.dir;
+    let mode = request.options.mode;
+    let (same, changed): (Vec<&File>, Vec<&File>) =
+        request.files.iter().partition(|file| file.is_in(dir, mode));
+    for file in same {
+        log::debug(|| format!("`{}` is up to date", file.name));
     }
-    let mut transaction = Transaction::begin(dir);
-    let result = replace(&mut transaction, dir, request, &changed);
-    transaction.end(result)
-}
-
-fn replace(
-    transaction: &mut Transaction<'_>,
-    dir: &Dir,
-    request: &WriteRequest<'_>,
-    changed: &[&File<'_>],
-) -> Result<(), Error> {
     let has_manifest = dir.kind(manifest::NAME)? == Some(EntryKind::File);
     let old = Manifest::read(dir);
     let mut new = old.clone();
@@ -76,11 +65,11 @@ fn replace(
     let set_aside = has_manifest && (!changed.is_empty() || new.is_empty());
 
     let mut staged = Vec::new();
-    for file in changed {
-        staged.push(transaction.stage(file.name.as_str(), file.content, request.mode)?);
+    for file in &changed {
+        staged.push(dir.stage(file.name.as_str(), file.content, mode)?);
     }
     let staged_manifest = match !new.is_empty() && (set_aside || new != old) {
-        true => Some(transaction.stage(
+        true => Some(dir.stage(
             manifest::NAME,
             new.to_text().as_bytes(),
             request.manifest_mode(),
@@ -89,7 +78,7 @@ fn replace(
     };
     let directories = directories(changed.iter().copied());
     for path in &directories {
-        transaction.make_directory(path, request.mode)?;
+        transaction.make_directory(path, mode)?;
     }
 
     if set_aside {

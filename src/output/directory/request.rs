@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::dir::Dir;
 use super::manifest::Manifest;
-use crate::request::files::{FileName, with_parents};
+use crate::request::files::{FileName, WriteOptions, with_parents};
 
 /// A file and its bytes.
 pub struct File<'a> {
@@ -32,10 +32,10 @@ pub fn directories<'a>(files: impl IntoIterator<Item = &'a File<'a>>) -> BTreeSe
 
 /// The files to write.
 pub struct WriteRequest<'a> {
+    /// Where and how.
+    pub options: &'a WriteOptions,
     /// The files.
     pub files: &'a [File<'a>],
-    /// Their permissions.
-    pub mode: u32,
     /// What a later run may know about them; with none, it may not keep them.
     pub manifest: Option<&'a Manifest>,
 }
@@ -43,6 +43,6 @@ pub struct WriteRequest<'a> {
 impl WriteRequest<'_> {
     /// The manifest's permissions: the next run has to be able to read it.
     pub fn manifest_mode(&self) -> u32 {
-        self.mode | 0o400
+        self.options.mode | 0o400
     }
 }

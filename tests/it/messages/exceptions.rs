@@ -34,13 +34,12 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         "it takes root, other users, mounts or attributes: tests/volume.sh has them",
         &[
             "cannot remove `{}`",
-            "{error}; an earlier run left it",
             "it is not the directory that it was before the secrets were fetched",
             "was the volume unmounted while the secrets were fetched?",
             "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user",
             "does an attribute of `{subject}` or of its directory forbid it (lsattr)?",
             "is something mounted at `{subject}`? choose another name",
-            "`{path}` is another volume: run akv-init for it separately",
+            "`{directory}` is another volume: run akv-init for it separately",
         ],
     ),
     (
@@ -65,12 +64,12 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         "no file system without them can be mounted by just anybody",
         &[
             "if this file system has no symbolic links, use --layout plain",
-            "cannot lock `{}`: {error}",
+            "cannot lock `{path}`: {error}",
         ],
     ),
     (
         "nothing tells from outside when it begins",
-        &["looking up {}", "waiting for the lock of `{}`"],
+        &["looking up {}", "waiting for the lock of `{path}`"],
     ),
     (
         "it takes 15 s, or 30, or minutes",

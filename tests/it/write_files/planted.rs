@@ -188,7 +188,6 @@ fn temporary_names_are_removed_and_links_are_not_followed() {
         place.plant("..akv-init-link", Plant::Link);
         place.plant("..akv-init-directory/below/file", Plant::File);
         place.plant("..akv-init-directory/pipe", Plant::Pipe);
-        place.plant("..data_tmp/file", Plant::File);
         let links = [
             "..akv-init-to",
             "..akv-init-directory/to",

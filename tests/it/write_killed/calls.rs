@@ -29,7 +29,7 @@ impl Call {
 
     /// Whether it may change the volume.
     pub fn changes(&self) -> bool {
-        const READING: [&str; 13] = [
+        const READING: [&str; 12] = [
             "faccessat",
             "faccessat2",
             "flock",
@@ -39,7 +39,6 @@ impl Call {
             "fsync",
             "getdents64",
             "openat",
-            "openat2",
             "read",
             "readlinkat",
             "statx",
@@ -65,7 +64,7 @@ enum Shape {
 }
 
 /// All calls that read or change a volume, by directory and name or by descriptor.
-const CALLS: [(libc::c_long, &str, Shape); 29] = [
+const CALLS: [(libc::c_long, &str, Shape); 28] = [
     (libc::SYS_faccessat, "faccessat", Shape::Name),
     (libc::SYS_faccessat2, "faccessat2", Shape::Name),
     (libc::SYS_fchmod, "fchmod", Shape::File),
@@ -84,7 +83,6 @@ const CALLS: [(libc::c_long, &str, Shape); 29] = [
     (libc::SYS_mknodat, "mknodat", Shape::Name),
     (libc::SYS_newfstatat, "fstatat", Shape::Status),
     (libc::SYS_openat, "openat", Shape::Open),
-    (libc::SYS_openat2, "openat2", Shape::Name),
     (libc::SYS_pwrite64, "pwrite64", Shape::File),
     (libc::SYS_read, "read", Shape::File),
     (libc::SYS_readlinkat, "readlinkat", Shape::Name),

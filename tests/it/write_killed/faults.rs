@@ -28,12 +28,13 @@ enum Fate {
 fn fate(calls: &[Call], index: usize) -> Fate {
     let call = &calls[index];
     let (before, after) = (&calls[..index], &calls[index + 1..]);
-    let next_is = |name| after.first().is_some_and(|call| call.name() == name);
     let last_is = |text| before.last().is_some_and(|call| call.text == text);
     // When all is synced, only temporary names are left to remove.
     let cleaning = !calls[index..].iter().any(|call| call.name() == "fsync");
     let reads = |call: &Call| READING.contains(&call.name()) && is_named(path_of(call));
-    let comparing = calls[..=index].iter().any(reads) && calls[index..].iter().any(reads);
+    // The directory of the first file is opened before it.
+    let comparing = before.iter().chain([call]).chain(after.first()).any(reads)
+        && calls[index..].iter().any(reads);
     // Between two parts of a listing of DIR each name is inspected: whether it is a link to remove.
     let lists = |call: &&Call| call.name() != "fstatat" && call.name() != "readlinkat";
     let listing = before.iter().rfind(lists).map(|call| call.text.as_str()) == Some("getdents64")
@@ -43,9 +44,8 @@ fn fate(calls: &[Call], index: usize) -> Fate {
         "fstatat" | "readlinkat" if listing => Fate::LeftOver,
         // File systems without locks.
         "flock" => Fate::DoneUnlocked,
-        "openat" if next_is("flock") => Fate::DoneUnlocked,
         // A file that cannot be read is written again.
-        "openat" | "openat2" | "fstat" | "fstatfs" | "read" if comparing => Fate::Done,
+        "openat" | "fstat" | "read" if comparing => Fate::Done,
         // A manifest that cannot be read is ignored.
         name if READING.contains(&name) && path_of(call) == MANIFEST => Fate::Done,
         "fstatat" if path_of(call) == MANIFEST && last_is("openat ..akv-init.json") => Fate::Done,

@@ -220,7 +220,7 @@ pub fn left_over(place: &Place) -> Vec<String> {
         .map(|entry| entry.expect("it can be listed").file_name())
         .filter(|name| Path::new(name) != current)
         .map(|name| name.into_string().expect("it is text"))
-        .filter(|name| name.starts_with("..akv-init-") || name == "..data_tmp")
+        .filter(|name| name.starts_with("..akv-init-"))
         .collect()
 }
 
