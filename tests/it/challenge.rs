@@ -215,6 +215,7 @@ fn unknown_host_without_a_challenge_is_rejected() {
         challenge("Basic realm=\"x\""),
         challenge("Bearer"),
         challenge("Bearer realm=\"\""),
+        challenge("PoP resource=\"https://vault.emulator.test\""),
         Response::redirect("https://vault.azure.net"),
     ] {
         azure.next(Endpoint::Vault, response);

@@ -121,31 +121,3 @@ fn whole_seconds(number: &Number) -> Option<i64> {
     let float = || number.as_f64().map(|float| float as i64);
     number.as_i64().or_else(float)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expiry_is_read_in_every_type_that_services_send() {
-        for (body, expected) in [
-            (
-                r#"{"expires_in": "", "expires_on": 1560974028}"#,
-                Some(1_560_974_028),
-            ),
-            (
-                r#"{"expires_on": "12/31/2024 23:59:59"}"#,
-                Some(1_735_689_599),
-            ),
-            (r#"{"expires_on": "", "expires_in": 3600}"#, Some(4_600)),
-            (r#"{"expires_on": null, "expires_in": "3600"}"#, Some(4_600)),
-            (r#"{"expires_in": 3599.0}"#, Some(4_599)),
-            (r#"{}"#, None),
-            (r#"{"expires_in": ""}"#, None),
-            (r#"{"expires_on": "15609740s28", "expires_in": 3600}"#, None),
-        ] {
-            let json = serde_json::from_str(body).unwrap();
-            assert_eq!(expiry(&json, 1_000), expected, "{body}");
-        }
-    }
-}

@@ -36,6 +36,8 @@ fn every_form_of_a_token_response_is_accepted() {
                 })),
                 Response::token(json!({"expires_in": 600})).content_type(""),
                 Response::token(json!({"expires_in": 3600, "expires_on": ""})),
+                Response::token(json!({"expires_in": "3600", "expires_on": null})),
+                Response::token(json!({"expires_in": 3599.0})),
             ],
         ),
         (
