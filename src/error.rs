@@ -95,11 +95,9 @@ pub enum ErrorKind {
     // Any service.
     /// 429.
     Throttled,
-    /// 408 and 5xx.
+    /// 408 and 5xx; from an identity endpoint that is being updated, 404 and 410.
     ServerError,
     // Identity endpoints.
-    /// IMDS: 404 and 410 while it is being updated.
-    EndpointUpdating,
     /// NMI: 403 and 404 while it assigns the identity to the pod.
     IdentityNotYetAssigned,
     /// App Service's endpoint: 500, for a moment or for a resource that does not exist.

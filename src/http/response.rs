@@ -21,9 +21,9 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON, whatever the Content-Type says: not every service labels it.
-    pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
+    /// The body as JSON, or null. Whatever the Content-Type says: not every service labels it.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The body as text.

@@ -58,7 +58,6 @@ impl ErrorKind {
             ErrorKind::UnexpectedResponse => (Never, Protocol, None),
             ErrorKind::Throttled => (UntilDeadline, Unavailable, Some(THROTTLED)),
             ErrorKind::ServerError => (UntilDeadline, Unavailable, None),
-            ErrorKind::EndpointUpdating => (UntilDeadline, Unavailable, None),
             ErrorKind::IdentityNotYetAssigned => (UntilDeadline, Denied, None),
             ErrorKind::MaybeBadResource => (Attempts(3), Unavailable, None),
             ErrorKind::IdentityNotFound => (Never, Denied, None),
@@ -104,6 +103,22 @@ impl AttemptError {
         }
     }
 
+    /// The error that a service responds with: `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
+    pub fn from_response(kind: ErrorKind, response: &Response, code: &str, text: &str) -> Self {
+        let mut reason = response.status_text();
+        // The code of a vault's 401 or 403 may only repeat the status.
+        if !code.is_empty() && response.status.canonical_reason() != Some(code) {
+            reason.push_str(&format!(" ({code})"));
+        }
+        if !text.is_empty() {
+            reason.push_str(&format!(": {text}"));
+        }
+        AttemptError {
+            retry_after: response.retry_after(),
+            ..AttemptError::new(kind, reason)
+        }
+    }
+
     /// Sets the hint.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         self.map(|error| error.hint(hint))
@@ -116,12 +131,6 @@ impl AttemptError {
             None => error.maybe_hint(hint(kind)),
             Some(_) => error,
         })
-    }
-
-    /// Sets how long the service asks to wait.
-    pub fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
-        self
     }
 
     /// Adds the ids that Azure's support needs: the service's id of the request, and ours.

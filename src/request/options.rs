@@ -38,7 +38,7 @@ pub struct Settings {
     /// The kind of identity.
     pub identity: Option<IdentityName>,
     /// Which of several identities.
-    pub selector: Option<Selector>,
+    pub identity_id: Option<IdentityId>,
     /// Completes the short names of vaults, and has an endpoint of Entra.
     pub cloud: Cloud,
     /// The only certificates to trust.
@@ -53,9 +53,9 @@ pub struct Settings {
     pub vault_resource: Option<String>,
 }
 
-/// Which of several identities, as the user named it.
+/// The id that selects one of several identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
+pub enum IdentityId {
     /// An application's or a user-assigned managed identity's client id.
     Client(String),
     /// A managed identity's object (principal) id.
@@ -76,7 +76,7 @@ impl Settings {
             timeout: duration("--timeout")?.unwrap_or_default(),
             wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
             identity: arguments.choice("--identity", &IdentityName::NAMES)?,
-            selector: selector(arguments)?,
+            identity_id: identity_id(arguments)?,
             cloud: cloud.unwrap_or_else(|| cloud_of_authority(arguments.env)),
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
             verbose: arguments.flag("--verbose")?,
@@ -156,7 +156,7 @@ impl IdentityName {
 }
 
 /// The identity to select: by an option, else by `AKV_INIT_…`, else by `AZURE_CLIENT_ID`.
-fn selector(arguments: &Arguments<'_>) -> Result<Option<Selector>, Error> {
+fn identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
     let options = ["--client-id", "--object-id", "--resource-id"];
     let by_option = options.iter().any(|option| arguments.has(option));
     let id = |option| match by_option && !arguments.has(option) {
@@ -164,12 +164,12 @@ fn selector(arguments: &Arguments<'_>) -> Result<Option<Selector>, Error> {
         false => arguments.parsed(option, |id| Ok(id.to_owned())),
     };
     match [id(options[0])?, id(options[1])?, id(options[2])?] {
-        [Some(id), None, None] => Ok(Some(Selector::Client(id))),
-        [None, Some(id), None] => Ok(Some(Selector::Object(id))),
-        [None, None, Some(id)] => Ok(Some(Selector::Resource(id))),
+        [Some(id), None, None] => Ok(Some(IdentityId::Client(id))),
+        [None, Some(id), None] => Ok(Some(IdentityId::Object(id))),
+        [None, None, Some(id)] => Ok(Some(IdentityId::Resource(id))),
         [None, None, None] => {
             let id = arguments.env.setting("AZURE_CLIENT_ID")?;
-            Ok(id.map(|id| Selector::Client(id.to_owned())))
+            Ok(id.map(|id| IdentityId::Client(id.to_owned())))
         }
         _ if by_option => Err(Error::new(
             Cause::Usage,

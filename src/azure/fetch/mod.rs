@@ -24,7 +24,7 @@ use crate::request::value::Value;
 use crate::secret::Secret;
 use crate::signals::{self, Receiver, Sender};
 
-pub use reader::{ReadError, Reader};
+pub use reader::{Reader, missing_token};
 
 /// Connections to one vault at most.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
@@ -36,7 +36,7 @@ const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
 const LATE_RESULT_WINDOW: Duration = Duration::from_millis(400);
 
 /// The result for one item, by its index in the plan.
-type ItemResult = (usize, Result<Secret, ReadError>);
+type ItemResult = (usize, Result<Secret, Error>);
 
 /// What the threads share.
 struct Job {
@@ -153,17 +153,14 @@ impl Job {
                     None => continue,
                 },
             };
-            let token_request = TokenRequest {
-                resource,
-                tenant: None,
-            };
-            let result = match (self.reader.token(&self.http, &token_request), item) {
+            let token = self.reader.token(&self.http, &TokenRequest::new(resource));
+            let result = match (token, item) {
                 (Ok(_), Item::Secret(_)) => continue,
                 (Ok(token), Item::Token(_)) => {
                     self.note_expiry(index, &token);
                     Ok(Secret::new(token.token.expose().to_owned()))
                 }
-                (Err(error), _) => Err(ReadError::Token(error)),
+                (Err(error), _) => Err(error),
             };
             results.send((index, result));
         }
@@ -227,7 +224,7 @@ fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
 /// Waits for every item. After the first failure only for [`FAILURE_COLLECTION_WINDOW`].
 fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error> {
     let deadline = &job.http.deadline;
-    let mut results: Vec<Option<Result<Secret, ReadError>>> = Vec::new();
+    let mut results: Vec<Option<Result<Secret, Error>>> = Vec::new();
     results.resize_with(job.plan.items.len(), || None);
     let mut window_end: Option<Instant> = None;
     let mut note_at = Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
@@ -280,21 +277,21 @@ fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error
 
 /// The first error in the order of the plan, and of those the first that waiting does not fix. The other secrets that
 /// failed, or have failed so far, are named in a note, but for those that only lack the same token.
-fn combine(job: &Job, results: &[Option<Result<Secret, ReadError>>]) -> Option<Error> {
+fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error> {
     let failed = results.iter().enumerate().filter_map(|(index, result)| {
         let error = result.as_ref()?.as_ref().err()?;
         Some((index, error))
     });
     let (first, error) =
-        failed.min_by_key(|(index, error)| (error.inner().cause == Cause::Unavailable, *index))?;
+        failed.min_by_key(|(index, error)| (error.cause == Cause::Unavailable, *index))?;
     let mut others = Vec::new();
     for (index, result) in results.iter().enumerate() {
         let other = match result {
             Some(Ok(_)) => None,
             Some(Err(other)) => {
-                let token = other.missing_token();
-                let is_same = token.is_some() && token == error.missing_token();
-                (!is_same).then(|| other.inner().clone())
+                let token = missing_token(other);
+                let is_same = token.is_some() && token == missing_token(error);
+                (!is_same).then(|| other.clone())
             }
             None => job
                 .readers()
@@ -314,7 +311,7 @@ fn combine(job: &Job, results: &[Option<Result<Secret, ReadError>>]) -> Option<E
             Item::Token(resource) => format!("a token for {resource} for {targets} ({why})"),
         });
     }
-    let error = error.inner().clone();
+    let error = error.clone();
     Some(match others.is_empty() {
         true => error,
         false => error.note(format!("also not read: {}", others.join(", "))),

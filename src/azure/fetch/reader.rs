@@ -1,5 +1,6 @@
 //! `Reader`: reads a secret with an access token for its vault, and requests each token once.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::azure::identity::{AccessToken, Source, TokenRequest};
@@ -7,44 +8,24 @@ use crate::azure::key_vault::{KeyVault, SecretBundle};
 use crate::date;
 use crate::error::Error;
 use crate::http::Http;
+use crate::http::retry::{ErrorKind, retry};
 use crate::log::{self, Event};
 use crate::request::secret_id::SecretId;
+use crate::signals::Wait;
 
-/// Why a secret was not read.
-pub enum ReadError {
-    /// The vault refused, or could not be reached.
-    Secret(Error),
-    /// There is no access token for the vault.
-    Token(Error),
-}
-
-impl ReadError {
-    /// The error, of whichever.
-    pub fn inner(&self) -> &Error {
-        let (ReadError::Secret(error) | ReadError::Token(error)) = self;
-        error
-    }
-
-    /// The resource of the token, if it is the token that is missing.
-    pub fn missing_token(&self) -> Option<&str> {
-        match self {
-            ReadError::Secret(_) => None,
-            ReadError::Token(error) => error.get_fact("resource"),
-        }
-    }
+/// The resource of the access token that a failure is about: no other error has this fact.
+pub fn missing_token(error: &Error) -> Option<&str> {
+    error.get_fact("resource")
 }
 
 /// A token, or why there is none. Empty while it is being requested.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 
-/// The resource and, where a vault named one, the tenant.
-type TokenKey = (String, Option<String>);
-
 /// Reads secrets, from several threads.
 pub struct Reader {
     /// The identity.
     pub source: Box<dyn Source>,
-    tokens: Mutex<Vec<(TokenKey, Arc<TokenCell>)>>,
+    tokens: Mutex<Vec<(TokenRequest, Arc<TokenCell>)>>,
 }
 
 impl Reader {
@@ -61,19 +42,15 @@ impl Reader {
     pub fn token(
         &self,
         http: &Http,
-        token_request: &TokenRequest<'_>,
+        token_request: &TokenRequest,
     ) -> Result<Arc<AccessToken>, Error> {
-        let key = (
-            token_request.resource.to_owned(),
-            token_request.tenant.map(str::to_owned),
-        );
         let cell = {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            match tokens.iter().find(|(known, _)| *known == key) {
+            match tokens.iter().find(|(known, _)| known == token_request) {
                 Some((_, cell)) => cell.clone(),
                 None => {
                     let cell = Arc::<TokenCell>::default();
-                    tokens.push((key, cell.clone()));
+                    tokens.push((token_request.clone(), cell.clone()));
                     cell
                 }
             }
@@ -85,11 +62,20 @@ impl Reader {
     fn request_token(
         &self,
         http: &Http,
-        token_request: &TokenRequest<'_>,
+        token_request: &TokenRequest,
     ) -> Result<Arc<AccessToken>, Error> {
-        let (resource, identity) = (token_request.resource, self.source.describe());
-        let token = self.source.token(http, token_request).map_err(|error| {
+        let (resource, identity) = (&token_request.resource, self.source.describe());
+        let doing = format!("getting an access token from {identity}");
+        let hint = |kind| self.source.hint(kind);
+        let wait = Wait::begin(&doing, hint(ErrorKind::ConnectTimeout));
+        let service = OnceCell::new();
+        let token = retry(&http.deadline, wait, || {
+            let token = self.source.attempt(http, &service, token_request);
+            token.map_err(|error| error.hint_for(hint))
+        })
+        .map_err(|error| {
             error
+                .context(doing)
                 .fact("resource", resource)
                 .fact("identity", identity.as_str())
         })?;
@@ -98,7 +84,7 @@ impl Reader {
             let text =
                 format!("got an access token for {resource} from {identity}, good until {until}");
             Event::new(text)
-                .fact("resource", resource)
+                .fact("resource", resource.as_str())
                 .fact("identity", identity.as_str())
                 .fact("expires", until)
         });
@@ -115,48 +101,30 @@ impl Reader {
         vault: &KeyVault,
         secret: &SecretId,
         purpose: &str,
-    ) -> Result<SecretBundle, ReadError> {
-        let challenge = match &secret.resource {
-            Some(_) => None,
-            None => {
-                let challenge = vault.challenge(http, secret, purpose);
-                Some(challenge.map_err(ReadError::Secret)?)
-            }
+    ) -> Result<SecretBundle, Error> {
+        let is_other = |tenant: &String| self.source.is_other_tenant(tenant);
+        let mut token_request = match &secret.resource {
+            Some(resource) => TokenRequest::new(resource),
+            None => vault.challenge(http, secret, purpose)?,
         };
-        let is_foreign = |tenant: &&str| self.source.is_other_tenant(tenant);
-        let token_request = match (&challenge, &secret.resource) {
-            (Some(challenge), _) => TokenRequest {
-                resource: &challenge.resource,
-                tenant: challenge.tenant.as_deref().filter(is_foreign),
-            },
-            (None, resource) => TokenRequest {
-                resource: resource.as_deref().unwrap_or_default(),
-                tenant: None,
-            },
+        token_request.tenant = token_request.tenant.filter(is_other);
+        let read = |token_request: &TokenRequest| {
+            let token = self.token(http, token_request)?;
+            vault.read(http, secret, &token, purpose)
         };
-        let read = |token_request: &TokenRequest<'_>| {
-            let token = self.token(http, token_request).map_err(ReadError::Token)?;
-            let read = vault.read(http, secret, &token, purpose);
-            read.map_err(ReadError::Secret)
-        };
-        let error = match read(&token_request) {
-            Err(ReadError::Secret(error)) => error,
-            read => return read,
-        };
-        let used = token_request.tenant.unwrap_or_default();
-        let tenant = error
-            .get_fact("tenant")
-            .filter(|tenant| !tenant.eq_ignore_ascii_case(used) && is_foreign(tenant));
-        let Some(tenant) = tenant else {
-            return Err(ReadError::Secret(error));
-        };
+        let result = read(&token_request);
+        let error = result.as_ref().err();
+        let tenant = error.and_then(|error| error.get_fact("tenant").map(str::to_owned));
+        let tenant = tenant.filter(|tenant| is_other(tenant));
+        if tenant.is_none() || tenant == token_request.tenant {
+            return result;
+        }
         log::debug(|| {
-            let text = format!("the vault requires a token of tenant {tenant}");
-            Event::new(text).fact("tenant", tenant)
+            let tenant = tenant.as_deref().unwrap_or_default();
+            Event::new(format!("the vault requires a token of tenant {tenant}"))
+                .fact("tenant", tenant)
         });
-        read(&TokenRequest {
-            tenant: Some(tenant),
-            ..token_request
-        })
+        token_request.tenant = tenant;
+        read(&token_request)
     }
 }

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::token::is_header_value;
 use crate::http::Response;
 use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
-use crate::request::options::Selector;
 use crate::secret::Secret;
 
 /// The agent's program.
 pub const AGENT: &str = "/opt/azcmagent/bin/himds";
 /// The hint for an identity that the agent does not have.
-pub const OWN_IDENTITY: &str = "remove the selector to use the machine's own identity";
+pub const OWN_IDENTITY: &str = "select no identity, to use the machine's own";
 
 /// The only directory with key files.
 const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
@@ -28,7 +28,7 @@ const KEY_LIMIT: u64 = 4096;
 
 /// Reads the key file that a challenge names.
 pub fn read_key_file(challenge: &Response) -> Result<Secret, AttemptError> {
-    let path = key_path(challenge.header("www-authenticate").unwrap_or_default())?;
+    let path = key_path(challenge)?;
     let unreadable = |why: String| {
         AttemptError::new(
             ErrorKind::InvalidSettings,
@@ -45,24 +45,22 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, AttemptError> {
     if key.len() as u64 > KEY_LIMIT {
         return Err(unreadable(format!("it has more than {KEY_LIMIT} bytes")));
     }
-    let is_valid = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-    if !key.bytes().all(is_valid) {
-        let why = "it has characters that are not valid in a header";
+    if !is_header_value(&key) {
+        let why = "it is empty, or has characters that are not valid in a header";
         return Err(unreadable(why.to_owned()));
     }
     Ok(Secret::new(key))
 }
 
 /// The path in `Basic realm=PATH`.
-fn key_path(challenge: &str) -> Result<PathBuf, AttemptError> {
+fn key_path(challenge: &Response) -> Result<PathBuf, AttemptError> {
     let unexpected = |why: &str| {
-        AttemptError::new(
-            ErrorKind::UnexpectedResponse,
-            format!("401: the agent's challenge {why}"),
-        )
+        let reason = format!("the agent's challenge {why}");
+        AttemptError::from_response(ErrorKind::UnexpectedResponse, challenge, "", &reason)
     };
     let path = challenge
-        .split_once(' ')
+        .header("www-authenticate")
+        .and_then(|header| header.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
         .and_then(|(_, rest)| rest.trim().split_once('='))
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("realm"))
@@ -79,14 +77,13 @@ fn key_path(challenge: &str) -> Result<PathBuf, AttemptError> {
     Ok(path)
 }
 
-/// Agents before 2026 ignore a selector and send a token of the system-assigned identity.
-pub fn check_identity(body: &Value, selector: &Selector) -> Result<(), AttemptError> {
-    let (names, id): (&[&str], _) = match selector {
-        Selector::Client(id) => (&["client_id"], id),
-        Selector::Object(id) => (&["object_id"], id),
-        Selector::Resource(id) => (&["msi_res_id", "mi_res_id"], id),
-    };
-    let mut echoes = names.iter().filter_map(|name| body[*name].as_str());
+/// Agents before 2026 ignore the id in a request and send a token of the system-assigned identity. `name` is the id's
+/// parameter, which newer ones repeat.
+pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), AttemptError> {
+    let mut echoes = [name, "mi_res_id"]
+        .map(|name| body[name].as_str())
+        .into_iter()
+        .flatten();
     if echoes.any(|echo| echo.eq_ignore_ascii_case(id)) {
         return Ok(());
     }

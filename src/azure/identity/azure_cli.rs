@@ -4,6 +4,7 @@
 //! inherits the environment: `AZURE_CONFIG_DIR` and proxies apply as usual. It runs in a process group of its own, which
 //! ends at the deadline and with this process.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -15,13 +16,14 @@ use super::entra::configured_tenant;
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest, is_header_value};
 use crate::date;
-use crate::error::{Cause, Error};
-use crate::http::Http;
-use crate::http::retry::Deadline;
+use crate::error::Error;
+use crate::http::error::AttemptError;
+use crate::http::retry::{Deadline, ErrorKind};
+use crate::http::{Http, Service};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::secret::Secret;
-use crate::signals::{self, Wait};
+use crate::signals;
 
 /// Seconds: the lifetime of a token whose end `az` does not print. Key Vault is read within less.
 const SHORTEST_LIFETIME: i64 = 300;
@@ -37,32 +39,45 @@ impl AzureCli {
         let tenant = configured_tenant(env)?;
         Ok(AzureCli { tenant })
     }
+}
 
-    fn run(&self, deadline: &Deadline, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+impl Source for AzureCli {
+    fn describe(&self) -> String {
+        "the Azure CLI (az account get-access-token)".to_owned()
+    }
+
+    fn attempt(
+        &self,
+        http: &Http,
+        _: &OnceCell<Service>,
+        token_request: &TokenRequest,
+    ) -> Result<AccessToken, AttemptError> {
         let mut command = Command::new("az");
         command
             .args(["account", "get-access-token", "--output", "json"])
-            .args(["--resource", request.resource])
+            .args(["--resource", &token_request.resource])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(tenant) = request.tenant.or(self.tenant.as_deref()) {
+        if let Some(tenant) = token_request.tenant.as_ref().or(self.tenant.as_ref()) {
             command.args(["--tenant", tenant]);
         }
-        let not_started = |error: io::Error| {
-            let hint = "install the Azure CLI, or use another --identity".to_owned();
-            Error::new(Cause::Config, format!("starting az: {error}"))
-                .maybe_hint((error.kind() == io::ErrorKind::NotFound).then_some(hint))
-        };
-        let child = signals::spawn_group(&mut command).map_err(not_started)?;
-        let output = wait(child, deadline).map_err(not_started)?;
+        let output = signals::spawn_group(&mut command)
+            .and_then(|child| wait(child, &http.deadline))
+            .map_err(|error| {
+                let hint = "install the Azure CLI, or use another --identity".to_owned();
+                let is_missing = error.kind() == io::ErrorKind::NotFound;
+                AttemptError::new(ErrorKind::InvalidSettings, format!("starting az: {error}"))
+                    .hint_for(|_| is_missing.then(|| hint.clone()))
+            })?;
         if output.status.success() {
-            return read(&output.stdout)
-                .ok_or_else(|| Error::new(Cause::Protocol, "az printed no access token"));
+            let unexpected =
+                AttemptError::new(ErrorKind::UnexpectedResponse, "az printed no access token");
+            return read(&output.stdout).ok_or(unexpected);
         }
-        if deadline.remaining().is_some_and(|left| left.is_zero()) {
+        if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
             let reason = "az did not end before the deadline";
-            return Err(Error::new(Cause::Unavailable, reason));
+            return Err(AttemptError::new(ErrorKind::DeadlineExceeded, reason));
         }
         let text = String::from_utf8_lossy(&output.stderr);
         let text = log::excerpt(text.trim_start().trim_start_matches("ERROR: "), &[]);
@@ -74,21 +89,20 @@ impl AzureCli {
             }
             (text, _) => text.to_owned(),
         };
-        Err(Error::new(Cause::Denied, reason)
-            .hint("sign in with az login; az account show prints the current sign-in"))
-    }
-}
-
-impl Source for AzureCli {
-    fn describe(&self) -> String {
-        "the Azure CLI (az account get-access-token)".to_owned()
+        Err(AttemptError::new(ErrorKind::CredentialRefused, reason))
     }
 
-    fn token(&self, http: &Http, token_request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        let doing = format!("getting an access token from {}", self.describe());
-        let _wait = Wait::begin(&doing, None);
-        self.run(&http.deadline, token_request)
-            .map_err(|error| error.context(doing))
+    fn hint(&self, kind: ErrorKind) -> Option<String> {
+        let hint = match kind {
+            ErrorKind::CredentialRefused => {
+                "sign in with az login; az account show prints the current sign-in"
+            }
+            ErrorKind::DeadlineExceeded => {
+                "does az account get-access-token end when you run it yourself?"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 
     fn is_other_tenant(&self, tenant: &str) -> bool {

@@ -92,23 +92,37 @@ impl Credential {
 
     /// Its value for one request. `audience` is the URL of the token endpoint.
     pub fn read(&self, client_id: &str, audience: &str) -> Result<Secret, AttemptError> {
-        match self {
-            Credential::Secret(secret) => Ok(Secret::new(secret.expose().to_owned())),
-            Credential::SecretFile(path) => {
-                let unusable = |why: &str| unusable(SECRET_FILE, path, why);
-                let text = String::from_utf8(read(SECRET_FILE, path)?)
-                    .map_err(|_| unusable("it is not UTF-8"))?;
-                match text.trim_end_matches(['\r', '\n']) {
-                    "" => Err(unusable("it is empty")),
-                    secret => Ok(Secret::new(secret.to_owned())),
+        let (setting, path) = match self {
+            Credential::Secret(secret) => return Ok(Secret::new(secret.expose().to_owned())),
+            Credential::SecretFile(path) => (SECRET_FILE, path),
+            Credential::Certificate { path, .. } => (CERTIFICATE, path),
+            Credential::TokenFile(path) => (TOKEN_FILE, path),
+        };
+        let unusable = |why: &str, hint: &str| {
+            let reason = format!("{setting}: `{}`: {why}", path.display());
+            let error = AttemptError::new(ErrorKind::InvalidSettings, reason);
+            match self {
+                Credential::TokenFile(_) => error.hint(hint),
+                _ => error,
+            }
+        };
+        let bytes = fs::read(path).map_err(|error| {
+            unusable(&error.to_string(), match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "is the pod labelled azure.workload.identity/use: \"true\", and this container not skipped?"
                 }
-            }
-            Credential::Certificate { path, send_chain } => {
-                let pem = read(CERTIFICATE, path)?;
-                let refuse = |why: &str| unusable(CERTIFICATE, path, why);
-                assertion::sign(&pem, path, client_id, audience, *send_chain, refuse)
-            }
-            Credential::TokenFile(path) => read_token_file(path),
+                _ => "check fsGroup and runAsUser: this user must be able to read the projected token",
+            })
+        })?;
+        if let Credential::Certificate { send_chain, .. } = self {
+            let refuse = |why: &str| unusable(why, "");
+            return assertion::sign(&bytes, path, client_id, audience, *send_chain, refuse);
+        }
+        let hint = "is it the projected token? The kubelet writes that before the container starts";
+        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8", hint))?;
+        match text.trim() {
+            "" => Err(unusable("it is empty", hint)),
+            text => Ok(Secret::new(text.to_owned())),
         }
     }
 
@@ -147,33 +161,6 @@ fn credential_path(env: &Environment, path: &str) -> PathBuf {
         .map(|directory| Path::new(directory).join(path))
         .filter(|credential| credential.exists())
         .unwrap_or_else(|| PathBuf::from(path))
-}
-
-fn read(setting: &str, path: &Path) -> Result<Vec<u8>, AttemptError> {
-    fs::read(path).map_err(|error| unusable(setting, path, &error.to_string()))
-}
-
-fn unusable(setting: &str, path: &Path, why: &str) -> AttemptError {
-    AttemptError::new(
-        ErrorKind::InvalidSettings,
-        format!("{setting}: `{}`: {why}", path.display()),
-    )
-}
-
-/// The whole file but for white space at its ends, which no JWT has.
-fn read_token_file(path: &Path) -> Result<Secret, AttemptError> {
-    match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => Err(unusable(TOKEN_FILE, path, "it is empty").hint(
-            "is it the projected token? The kubelet writes that before the container starts",
-        )),
-        Ok(text) => Ok(Secret::new(text.trim().to_owned())),
-        Err(error) => Err(unusable(TOKEN_FILE, path, &error.to_string()).hint(match error.kind() {
-            io::ErrorKind::NotFound => {
-                "is the pod labelled azure.workload.identity/use: \"true\", and this container not skipped?"
-            }
-            _ => "check fsGroup and runAsUser: this user must be able to read the projected token",
-        })),
-    }
 }
 
 /// The claims that a federated credential is compared with, none of them secret; none if it is not a JWT.

@@ -4,25 +4,25 @@
 //! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>. Entra may change its error codes: they
 //! decide about retries and hints, never about success.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::credential::{self, Credential};
 use super::source::Source;
-use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE, refusal_reason};
+use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
 use super::token_proxy::TokenProxy;
 use crate::azure::tenant::is_tenant;
 use crate::error::{Cause, Error};
 use crate::http::error::AttemptError;
-use crate::http::retry::{ErrorKind, retry};
+use crate::http::retry::ErrorKind;
 use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
-use crate::request::options::{self, Selector, Settings};
+use crate::request::options::{self, IdentityId, Settings};
 use crate::secret::Secret;
-use crate::signals::Wait;
 
 const TENANT: &str = "AZURE_TENANT_ID";
 const TIMEOUTS: Timeouts = Timeouts {
@@ -43,40 +43,33 @@ pub struct Entra {
 }
 
 impl Entra {
-    /// Reads the settings of workload identity.
-    pub fn workload_identity(env: &Environment, settings: &Settings) -> Result<Entra, Error> {
-        let credential = Credential::workload_identity(env);
-        let source = "workload identity";
-        let entra = Entra::build(env, settings, source, credential, credential::TOKEN_FILE)?;
-        let proxy = TokenProxy::build(env)?;
-        Ok(Entra { proxy, ..entra })
-    }
-
-    /// Reads the settings of a service principal.
-    pub fn service_principal(env: &Environment, settings: &Settings) -> Result<Entra, Error> {
-        let credential = Credential::service_principal(env)?;
-        let variables =
-            "AZURE_CLIENT_SECRET (or AZURE_CLIENT_SECRET_FILE, AZURE_CLIENT_CERTIFICATE_PATH)";
-        Entra::build(
-            env,
-            settings,
-            "the service principal",
-            credential,
-            variables,
-        )
-    }
-
-    fn build(
+    /// Reads the settings of workload identity, or of a service principal.
+    pub fn build(
         env: &Environment,
         settings: &Settings,
-        source: &str,
-        credential: Option<Credential>,
-        credential_variables: &str,
+        is_workload: bool,
     ) -> Result<Entra, Error> {
-        let client_id = match &settings.selector {
-            Some(Selector::Client(id)) => Some(id.to_owned()),
+        let (source, credential, variables, hint) = match is_workload {
+            true => (
+                "workload identity",
+                Credential::workload_identity(env),
+                credential::TOKEN_FILE,
+                Some(
+                    "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
+                     account is annotated with azure.workload.identity/client-id",
+                ),
+            ),
+            false => (
+                "the service principal",
+                Credential::service_principal(env)?,
+                "AZURE_CLIENT_SECRET (or AZURE_CLIENT_SECRET_FILE, AZURE_CLIENT_CERTIFICATE_PATH)",
+                None,
+            ),
+        };
+        let client_id = match &settings.identity_id {
+            Some(IdentityId::Client(id)) => Some(id.to_owned()),
             None => None,
-            Some(Selector::Object(_) | Selector::Resource(_)) => {
+            Some(IdentityId::Object(_) | IdentityId::Resource(_)) => {
                 let reason = format!(
                     "{source} is selected by client id; an object id or a resource id does not apply"
                 );
@@ -86,86 +79,39 @@ impl Entra {
         };
         let tenant = configured_tenant(env)?;
         let authority = options::authority(env, settings.cloud)?;
-        let missing = [
-            (credential.is_none(), credential_variables),
-            (tenant.is_none(), TENANT),
-            (client_id.is_none(), "AZURE_CLIENT_ID"),
-        ];
+        let mut missing = vec![variables, TENANT, "AZURE_CLIENT_ID"];
+        let is_set = [credential.is_some(), tenant.is_some(), client_id.is_some()];
         let (Some(credential), Some(tenant), Some(client_id)) = (credential, tenant, client_id)
         else {
-            let missing = missing.iter().filter(|(is_missing, _)| *is_missing);
-            let missing: Vec<&str> = missing.map(|(_, name)| *name).collect();
-            let error = Error::new(
-                Cause::Config,
-                format!("{source} is incomplete: missing {}", missing.join(", ")),
-            );
-            return Err(match credential_variables {
-                credential::TOKEN_FILE => error.hint(
-                    "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
-                     account is annotated with azure.workload.identity/client-id",
-                ),
-                _ => error,
-            });
+            let mut is_set = is_set.iter();
+            missing.retain(|_| is_set.next() == Some(&false));
+            let missing = missing.join(", ");
+            let reason = format!("{source} is incomplete: missing {missing}");
+            return Err(Error::new(Cause::Config, reason).maybe_hint(hint.map(str::to_owned)));
         };
         Ok(Entra {
             authority,
             tenant,
             client_id,
             credential,
-            proxy: None,
+            proxy: match is_workload {
+                true => TokenProxy::build(env)?,
+                false => None,
+            },
         })
     }
 
-    fn tenant_for<'a>(&'a self, token_request: &TokenRequest<'a>) -> &'a str {
-        token_request.tenant.unwrap_or(&self.tenant)
+    fn tenant_for<'a>(&'a self, token_request: &'a TokenRequest) -> &'a str {
+        token_request.tenant.as_ref().unwrap_or(&self.tenant)
     }
 
-    /// The path of the token endpoint.
-    fn path(&self, token_request: &TokenRequest<'_>) -> String {
-        format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request))
-    }
-
-    fn attempt(
-        &self,
-        http: &Http,
-        service: &Service,
-        target: &str,
-        token_request: &TokenRequest<'_>,
-    ) -> Result<AccessToken, AttemptError> {
-        let audience = format!("https://{}{}", self.authority, self.path(token_request));
-        let secret = self.credential.read(&self.client_id, &audience)?;
-        let form = format!(
-            "client_id={}&grant_type=client_credentials&{}={}&scope={}",
-            encode(&self.client_id),
-            self.credential.parameter(),
-            encode(secret.expose()),
-            encode(&format!("{}/.default", token_request.resource))
-        );
-        let id = request_id();
-        let request = Request {
-            target,
-            headers: &[("client-request-id", id.as_str())],
-            form: Some(&form),
-            timeouts: TIMEOUTS,
-        };
-        let response = service.send(&request, &http.deadline)?;
-        let body = response.json();
-        match response.status.as_u16() {
-            200 | 201 => AccessToken::from_body(body),
-            _ => {
-                let body = body.unwrap_or_default();
-                Err(self.refusal(&response, &body, token_request, &secret, &id))
-            }
-        }
-    }
-
-    fn refusal(
+    /// The error of a response without a token. `sent` is the secret or the assertion in the request.
+    fn refused(
         &self,
         response: &Response,
         body: &Value,
-        token_request: &TokenRequest<'_>,
+        token_request: &TokenRequest,
         sent: &Secret,
-        id: &str,
     ) -> AttemptError {
         // Also as the form has it: an inspecting proxy may show the whole request.
         let encoded = encode(sent.expose());
@@ -179,33 +125,29 @@ impl Entra {
         let description = excerpt(description.split("Trace ID:").next().unwrap_or_default());
         let description = description.trim_end_matches('.');
         let kind = classify(response.status.as_u16(), code, &codes);
-        let mut reason = refusal_reason(response, &excerpt(code), description);
+        let mut error = AttemptError::from_response(kind, response, &excerpt(code), description);
         if !codes.is_empty() && !description.contains("AADSTS") {
             let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
-            reason.push_str(&format!(" (codes {})", codes.join(", ")));
+            error
+                .error
+                .reason
+                .push_str(&format!(" (codes {})", codes.join(", ")));
         }
-        let hint = self
-            .refusal_hint(kind, &codes, token_request)
-            .or_else(|| self.credential.hint(kind, &self.client_id, sent));
-        let mut error = AttemptError::new(kind, reason)
-            .retry_after(response.retry_after())
-            .map(|error| error.maybe_hint(hint));
         for name in ["trace_id", "correlation_id", "timestamp"] {
             let value = field(name).map(excerpt);
             error = error.labeled(name, &name.replace('_', " "), value.as_deref());
         }
-        // Entra's correlation id is the request id that we sent.
-        match field("correlation_id") {
-            None => error.ids(response, id),
-            Some(_) => error,
-        }
+        let hint = self.settings_hint(kind, &codes, token_request);
+        error
+            .hint_for(|_| hint.clone())
+            .hint_for(|kind| self.credential.hint(kind, &self.client_id, sent))
     }
 
-    fn refusal_hint(
+    fn settings_hint(
         &self,
         kind: ErrorKind,
         codes: &[i64],
-        token_request: &TokenRequest<'_>,
+        token_request: &TokenRequest,
     ) -> Option<String> {
         let tenant = self.tenant_for(token_request);
         let has = |code| codes.contains(&code);
@@ -216,33 +158,10 @@ impl Entra {
                 self.client_id
             )),
             ErrorKind::InvalidSettings if has(50_001) || has(500_011) || has(70_011) => {
-                Some(UNKNOWN_RESOURCE.replace("{resource}", token_request.resource))
+                Some(UNKNOWN_RESOURCE.replace("{resource}", &token_request.resource))
             }
             ErrorKind::InvalidSettings => Some(format!(
                 "check AZURE_TENANT_ID ({tenant}), AZURE_AUTHORITY_HOST and --cloud"
-            )),
-            _ => None,
-        }
-    }
-
-    /// The hint for errors that do not depend on what Entra says.
-    fn hint(&self, kind: ErrorKind) -> Option<String> {
-        match kind {
-            ErrorKind::NameNotFound => Some(format!(
-                "does this network's DNS resolve {}? Check AZURE_AUTHORITY_HOST, or set HTTPS_PROXY",
-                self.authority.name
-            )),
-            ErrorKind::UnexpectedResponse => Some(format!(
-                "the response is not from Entra: check what answers at {}, AZURE_AUTHORITY_HOST, and proxies or \
-                 gateways in between",
-                self.authority
-            )),
-            ErrorKind::ConnectTimeout
-            | ErrorKind::DeadlineExceededConnecting
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute => Some(format!(
-                "this container must reach https://{} (egress rule, or HTTPS_PROXY)",
-                self.authority
             )),
             _ => None,
         }
@@ -264,27 +183,71 @@ impl Source for Entra {
         )
     }
 
-    fn token(&self, http: &Http, token_request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        let path = self.path(token_request);
-        let authority = http.internet(&self.authority);
-        let doing = format!("getting an access token from {}", self.describe());
-        let hint = match self.proxy {
-            None => self.hint(ErrorKind::ConnectTimeout),
-            Some(_) => None,
+    fn attempt(
+        &self,
+        http: &Http,
+        service: &OnceCell<Service>,
+        token_request: &TokenRequest,
+    ) -> Result<AccessToken, AttemptError> {
+        let path = format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request));
+        let proxy_service;
+        let (service, base_path) = match &self.proxy {
+            None => (service.get_or_init(|| http.internet(&self.authority)), ""),
+            Some(proxy) => {
+                proxy_service = proxy.service(http)?;
+                (&proxy_service, proxy.path.as_str())
+            }
         };
-        retry(&http.deadline, Wait::begin(&doing, hint), || {
-            let attempt = |service: &Service, target: &str| {
-                self.attempt(http, service, target, token_request)
-            };
-            let token = match &self.proxy {
-                None => attempt(&authority, &path),
-                Some(proxy) => proxy
-                    .service(http)
-                    .and_then(|service| attempt(&service, &format!("{}{path}", proxy.path))),
-            };
-            token.map_err(|error| error.hint_for(|kind| self.hint(kind)))
+        let audience = format!("https://{}{path}", self.authority);
+        let secret = self.credential.read(&self.client_id, &audience)?;
+        let form = format!(
+            "client_id={}&grant_type=client_credentials&{}={}&scope={}",
+            encode(&self.client_id),
+            self.credential.parameter(),
+            encode(secret.expose()),
+            encode(&format!("{}/.default", token_request.resource))
+        );
+        let id = request_id();
+        let request = Request {
+            target: &format!("{base_path}{path}"),
+            headers: &[("client-request-id", id.as_str())],
+            form: Some(&form),
+            timeouts: TIMEOUTS,
+        };
+        let response = service.send(&request, &http.deadline)?;
+        let body = response.json();
+        if response.status.is_success() {
+            return AccessToken::from_body(body);
+        }
+        let error = self.refused(&response, &body, token_request, &secret);
+        // Entra's correlation id is the request id that we sent.
+        Err(match body["correlation_id"].is_string() {
+            true => error,
+            false => error.ids(&response, &id),
         })
-        .map_err(|error| error.context(doing))
+    }
+
+    /// For errors that do not depend on what Entra says.
+    fn hint(&self, kind: ErrorKind) -> Option<String> {
+        match kind {
+            ErrorKind::NameNotFound => Some(format!(
+                "does this network's DNS resolve {}? Check AZURE_AUTHORITY_HOST, or set HTTPS_PROXY",
+                self.authority.name
+            )),
+            ErrorKind::UnexpectedResponse => Some(format!(
+                "the response is not from Entra: check what answers at {}, AZURE_AUTHORITY_HOST, and proxies or \
+                 gateways in between",
+                self.authority
+            )),
+            ErrorKind::ConnectTimeout
+            | ErrorKind::DeadlineExceededConnecting
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::NoRoute => Some(format!(
+                "this container must reach https://{} (egress rule, or HTTPS_PROXY)",
+                self.authority
+            )),
+            _ => None,
+        }
     }
 
     fn is_other_tenant(&self, tenant: &str) -> bool {

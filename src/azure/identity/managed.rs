@@ -1,22 +1,23 @@
 //! Managed identities: one client for all their endpoints. An [`Endpoint`] is one row of the table in
 //! `managed_endpoints.rs`.
 
+use std::cell::OnceCell;
+
 use serde_json::Value;
 
 use super::arc;
 use super::source::Source;
-use super::token::{AccessToken, TokenRequest, refusal_reason};
+use super::token::{AccessToken, TokenRequest, is_header_value};
 use crate::error::{Cause, Error};
 use crate::http::error::AttemptError;
-use crate::http::retry::{ErrorKind, retry};
+use crate::http::retry::ErrorKind;
 use crate::http::{
     Http, Request, Response, Service, Timeouts, encode, request_id, split_url, with_query,
 };
 use crate::log;
 use crate::request::environment::Environment;
-use crate::request::options::Selector;
+use crate::request::options::IdentityId;
 use crate::secret::Secret;
-use crate::signals::Wait;
 
 /// How one kind of endpoint differs from the others.
 pub struct Endpoint {
@@ -35,18 +36,18 @@ pub struct Endpoint {
     /// Whether a request has an `x-ms-client-request-id`.
     pub takes_request_id: bool,
     /// The parameters for a client id, an object id and a resource id, where it has them.
-    pub selectors: [Option<&'static str>; 3],
-    /// The variable with a client id for requests without a selector.
+    pub id_parameters: [Option<&'static str>; 3],
+    /// The variable with a client id for requests where the user selects no identity.
     pub default_client_id: Option<&'static str>,
     /// The timeouts of one attempt.
     pub timeouts: Timeouts,
     /// What a response without a token means: the kind of error, and a hint, or empty. `{resource}` in it is the
     /// request's resource.
-    pub classify: fn(&Refusal<'_>) -> (ErrorKind, &'static str),
+    pub classify: fn(&ErrorResponse<'_>) -> (ErrorKind, &'static str),
     /// The hint where there is no connection. `{base}` is the endpoint's origin.
     pub unreachable: Option<&'static str>,
-    /// The hint where it does not respond in time, inside a pod.
-    pub slow_in_pod: Option<&'static str>,
+    /// The hint where it does not respond in time.
+    pub slow: Option<&'static str>,
 }
 
 /// How a request proves that it comes from this machine.
@@ -63,7 +64,7 @@ pub enum Authentication {
 }
 
 /// A response without a token.
-pub struct Refusal<'a> {
+pub struct ErrorResponse<'a> {
     /// The status of the response.
     pub status: u16,
     /// The error code, or empty.
@@ -72,10 +73,6 @@ pub struct Refusal<'a> {
     pub text: &'a str,
     /// Whether the body is JSON.
     pub is_json: bool,
-    /// Whether the request has a selector.
-    pub is_selected: bool,
-    /// Whether this is a pod.
-    pub is_pod: bool,
 }
 
 /// A managed identity and its endpoint.
@@ -87,16 +84,15 @@ pub struct ManagedIdentity {
     path: String,
     /// The value for [`Authentication::Header`].
     header: Option<Secret>,
-    selector: Option<Selector>,
-    is_pod: bool,
+    selected: Option<IdentityId>,
 }
 
 impl ManagedIdentity {
-    /// Reads the endpoint's variables. A selector that the endpoint would ignore is an error.
+    /// Reads the endpoint's variables. An id that the endpoint would ignore is an error.
     pub fn build(
         endpoint: &'static Endpoint,
         env: &Environment,
-        selector: Option<Selector>,
+        selected: Option<IdentityId>,
     ) -> Result<ManagedIdentity, Error> {
         let refuse = |reason: String| Error::new(Cause::Config, reason);
         let name = endpoint.url_variable;
@@ -104,36 +100,53 @@ impl ManagedIdentity {
         let (base, path) = split_url(url)
             .filter(|(_, path)| endpoint.path.is_none() || !path.contains('?'))
             .ok_or_else(|| refuse(format!("{name} is not a URL")))?;
-        if let Some(selector) = &selector
-            && parameter(endpoint, selector).is_none()
-        {
-            let name = endpoint.name;
-            return Err(match endpoint.selectors {
-                [None, ..] => refuse(format!(
-                    "{name} has only the identity of the signed-in user; no other can be selected"
-                )),
-                _ => refuse(format!("{name} selects an identity by client id only"))
-                    .hint("use --client-id"),
-            });
-        }
         let default = match endpoint.default_client_id {
             Some(variable) => env.setting(variable)?,
             None => None,
         };
-        Ok(ManagedIdentity {
+        let header = match endpoint.authentication {
+            Authentication::Header { variable, .. } => match env.setting(variable)? {
+                Some(value) if !is_header_value(value) => {
+                    let reason = "has characters that are not valid in a header";
+                    return Err(refuse(format!("{variable} {reason}")));
+                }
+                value => value.map(|value| Secret::new(value.to_owned())),
+            },
+            Authentication::Metadata | Authentication::KeyFile => None,
+        };
+        let identity = ManagedIdentity {
             endpoint,
             base: base.to_owned(),
             path: match endpoint.path {
                 None => path.to_owned(),
                 Some(own) => format!("{}{own}", path.trim_end_matches('/')),
             },
-            header: match endpoint.authentication {
-                Authentication::Header { variable, .. } => header_value(env, variable)?,
-                Authentication::Metadata | Authentication::KeyFile => None,
-            },
-            selector: selector.or_else(|| Some(Selector::Client(default?.to_owned()))),
-            is_pod: env.setting("KUBERNETES_SERVICE_HOST")?.is_some(),
+            header,
+            selected: selected.or_else(|| Some(IdentityId::Client(default?.to_owned()))),
+        };
+        if identity.selected.is_none() || identity.parameter().is_some() {
+            return Ok(identity);
+        }
+        let name = endpoint.name;
+        Err(match endpoint.id_parameters {
+            [None, ..] => refuse(format!(
+                "{name} has only the identity of the signed-in user; no other can be selected"
+            )),
+            _ => refuse(format!("{name} selects an identity by client id only"))
+                .hint("use --client-id"),
         })
+    }
+
+    /// The parameter that selects an identity, if the user selects one and the endpoint has such a parameter, and its
+    /// value.
+    fn parameter(&self) -> Option<(&'static str, &str)> {
+        let [client, object, resource] = self.endpoint.id_parameters;
+        let (name, id) = match self.selected.as_ref()? {
+            IdentityId::Client(id) => (client, id),
+            IdentityId::Object(id) => (object, id),
+            IdentityId::Resource(id) => (resource, id),
+        };
+        Some((name?, id))
     }
 
     /// Path and query, and the form of a POST.
@@ -144,20 +157,77 @@ impl ManagedIdentity {
         };
         let query = format!("api-version={version}&{resource}");
         let mut target = with_query(&self.path, &query);
-        let selector = self.selector.as_ref();
-        if let Some((name, id)) = selector.and_then(|selector| parameter(self.endpoint, selector)) {
+        if let Some((name, id)) = self.parameter() {
             target.push_str(&format!("&{name}={}", encode(id)));
         }
         (target, None)
     }
 
+    /// The error of a response without a token. `sent` is the secret in the request, or empty.
+    fn refused(
+        &self,
+        response: &Response,
+        body: &Value,
+        sent: &str,
+        resource: &str,
+    ) -> AttemptError {
+        let excerpt = |text: &str| {
+            let text = log::excerpt(text, &[sent]);
+            text.trim_end_matches('.').to_owned()
+        };
+        let inner = &body["error"];
+        let error = if inner.is_object() { inner } else { body };
+        let field = |names: [&str; 2]| {
+            let text = names.iter().find_map(|name| error[*name].as_str());
+            text.map(excerpt)
+        };
+        let code = field(["error", "code"]).unwrap_or_default();
+        let text = match field(["message", "error_description"]) {
+            Some(text) => text,
+            // NMI sends plain text. Where the request had a secret, the text may repeat it in another form.
+            None if body.is_null() && sent.is_empty() => excerpt(&response.text()),
+            None => String::new(),
+        };
+        let (kind, hint) = (self.endpoint.classify)(&ErrorResponse {
+            status: response.status.as_u16(),
+            code: &code,
+            text: &text,
+            is_json: !body.is_null(),
+        });
+        let correlation_id = error["correlationId"]
+            .as_str()
+            .or(response.header("x-correlation-id"))
+            .map(excerpt);
+        AttemptError::from_response(kind, response, &code, &text)
+            .labeled(
+                "correlation_id",
+                "correlation id",
+                correlation_id.as_deref(),
+            )
+            .hint_for(|_| (!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
+    }
+}
+
+impl Source for ManagedIdentity {
+    fn describe(&self) -> String {
+        let identity = match &self.selected {
+            None if self.endpoint.id_parameters[0].is_none() => "signed-in user".to_owned(),
+            None => "managed identity".to_owned(),
+            Some(IdentityId::Client(id)) => format!("managed identity with client id {id}"),
+            Some(IdentityId::Object(id)) => format!("managed identity with object id {id}"),
+            Some(IdentityId::Resource(id)) => format!("managed identity {id}"),
+        };
+        format!("{} ({}, {identity})", self.endpoint.name, self.base)
+    }
+
     fn attempt(
         &self,
         http: &Http,
-        service: &Service,
-        resource: &str,
-        request_id: &str,
+        service: &OnceCell<Service>,
+        token_request: &TokenRequest,
     ) -> Result<AccessToken, AttemptError> {
+        let service = service.get_or_init(|| http.local(&self.base));
+        let resource = &token_request.resource;
         let (target, form) = self.target(resource);
         let send = |headers: &[(&str, &str)]| {
             let request = Request {
@@ -168,96 +238,42 @@ impl ManagedIdentity {
             };
             service.send(&request, &http.deadline)
         };
-        let mut headers = match (&self.endpoint.authentication, &self.header) {
-            (Authentication::Header { name, .. }, Some(value)) => vec![(*name, value.expose())],
-            _ => vec![("Metadata", "true")],
+        let mut sent = self.header.as_ref().map_or("", Secret::expose);
+        let mut headers = match self.endpoint.authentication {
+            Authentication::Header { name, .. } => vec![(name, sent)],
+            Authentication::Metadata | Authentication::KeyFile => vec![("Metadata", "true")],
         };
+        let id = request_id();
         if self.endpoint.takes_request_id {
-            headers.push(("x-ms-client-request-id", request_id));
+            headers.push(("x-ms-client-request-id", &id));
         }
-        let is_success = |response: &Response| (200..=202).contains(&response.status.as_u16());
         let mut response = send(&headers)?;
-        let mut key = None;
-        if let Authentication::KeyFile = self.endpoint.authentication {
-            if is_success(&response) {
-                let reason = format!(
-                    "{}: the agent did not send a challenge",
-                    response.status_text()
-                );
-                return Err(AttemptError::new(ErrorKind::UnexpectedResponse, reason));
-            }
-            if response.status.as_u16() == 401 {
-                let file = arc::read_key_file(&response)?;
-                let authorization = Secret::new(format!("Basic {}", file.expose()));
-                response = send(&[headers[0], ("Authorization", authorization.expose())])?;
-                key = Some(file);
-            }
+        let key;
+        if let Authentication::KeyFile = self.endpoint.authentication
+            && (response.status.is_success() || response.status.as_u16() == 401)
+        {
+            key = arc::read_key_file(&response)?;
+            sent = key.expose();
+            let authorization = Secret::new(format!("Basic {sent}"));
+            response = send(&[headers[0], ("Authorization", authorization.expose())])?;
         }
         let body = response.json();
-        if !is_success(&response) {
-            let sent = key.as_ref().or(self.header.as_ref());
-            return Err(self.refusal(&response, body, sent, resource, request_id));
+        if !response.status.is_success() {
+            let error = self.refused(&response, &body, sent, resource);
+            return Err(match self.endpoint.takes_request_id {
+                true => error.ids(&response, &id),
+                false => error,
+            });
         }
-        if let (Some(_), Some(selector), Some(body)) = (&key, &self.selector, &body) {
-            arc::check_identity(body, selector)?;
+        if let (Authentication::KeyFile, Some((name, id))) =
+            (&self.endpoint.authentication, self.parameter())
+        {
+            arc::check_identity(&body, name, id)?;
         }
         AccessToken::from_body(body)
     }
 
-    fn refusal(
-        &self,
-        response: &Response,
-        body: Option<Value>,
-        sent: Option<&Secret>,
-        resource: &str,
-        request_id: &str,
-    ) -> AttemptError {
-        let excerpt = |text: &str| {
-            let text = log::excerpt(text, &[sent.map_or("", Secret::expose)]);
-            text.trim_end_matches('.').to_owned()
-        };
-        let is_json = body.is_some();
-        let body = body.unwrap_or_default();
-        let inner = &body["error"];
-        let error = if inner.is_object() { inner } else { &body };
-        let field = |names: [&str; 2]| {
-            let text = names.iter().find_map(|name| error[*name].as_str());
-            text.map(excerpt)
-        };
-        let code = field(["error", "code"]).unwrap_or_default();
-        let text = match field(["message", "error_description"]) {
-            Some(text) => text,
-            // NMI sends plain text. Where the request had a secret, the text may repeat it in another form.
-            None if !is_json && sent.is_none() => excerpt(&response.text()),
-            None => String::new(),
-        };
-        let (kind, hint) = (self.endpoint.classify)(&Refusal {
-            status: response.status.as_u16(),
-            code: &code,
-            text: &text,
-            is_json,
-            is_selected: self.selector.is_some(),
-            is_pod: self.is_pod,
-        });
-        let correlation_id = error["correlationId"]
-            .as_str()
-            .or(response.header("x-correlation-id"))
-            .map(excerpt);
-        let error = AttemptError::new(kind, refusal_reason(response, &code, &text))
-            .retry_after(response.retry_after())
-            .labeled(
-                "correlation_id",
-                "correlation id",
-                correlation_id.as_deref(),
-            )
-            .hint_for(|_| (!hint.is_empty()).then(|| hint.replace("{resource}", resource)));
-        match self.endpoint.takes_request_id {
-            true => error.ids(response, request_id),
-            false => error,
-        }
-    }
-
-    /// The hint for errors that do not depend on what the endpoint says.
+    /// For errors that do not depend on what the endpoint says.
     fn hint(&self, kind: ErrorKind) -> Option<String> {
         let Endpoint {
             name, url_variable, ..
@@ -273,9 +289,7 @@ impl ManagedIdentity {
             ErrorKind::NameNotFound => Some(format!(
                 "check {url_variable}: does this network's DNS resolve the host?"
             )),
-            ErrorKind::ResponseTimeout if self.is_pod => {
-                self.endpoint.slow_in_pod.map(str::to_owned)
-            }
+            ErrorKind::ResponseTimeout => self.endpoint.slow.map(str::to_owned),
             ErrorKind::UnexpectedResponse => Some(format!(
                 "the response is not from {name}: check what answers at {}, {url_variable}, and proxies or service \
                  meshes in between",
@@ -284,54 +298,8 @@ impl ManagedIdentity {
             _ => None,
         }
     }
-}
-
-impl Source for ManagedIdentity {
-    fn describe(&self) -> String {
-        let identity = match &self.selector {
-            None if self.endpoint.selectors[0].is_none() => "signed-in user".to_owned(),
-            None => "managed identity".to_owned(),
-            Some(Selector::Client(id)) => format!("managed identity with client id {id}"),
-            Some(Selector::Object(id)) => format!("managed identity with object id {id}"),
-            Some(Selector::Resource(id)) => format!("managed identity {id}"),
-        };
-        format!("{} ({}, {identity})", self.endpoint.name, self.base)
-    }
-
-    fn token(&self, http: &Http, token_request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        let service = http.local(&self.base);
-        let id = request_id();
-        let doing = format!("getting an access token from {}", self.describe());
-        let wait = Wait::begin(&doing, self.hint(ErrorKind::ConnectTimeout));
-        retry(&http.deadline, wait, || {
-            self.attempt(http, &service, token_request.resource, &id)
-                .map_err(|error| error.hint_for(|kind| self.hint(kind)))
-        })
-        .map_err(|error| error.context(doing))
-    }
 
     fn service(&self, http: &Http) -> Option<Service> {
         Some(http.local(&self.base))
     }
-}
-
-/// The parameter that selects an identity, if the endpoint has one, and its value.
-fn parameter<'a>(endpoint: &Endpoint, selector: &'a Selector) -> Option<(&'static str, &'a str)> {
-    let [client, object, resource] = endpoint.selectors;
-    let (name, id) = match selector {
-        Selector::Client(id) => (client, id),
-        Selector::Object(id) => (object, id),
-        Selector::Resource(id) => (resource, id),
-    };
-    Some((name?, id))
-}
-
-fn header_value(env: &Environment, variable: &str) -> Result<Option<Secret>, Error> {
-    let value = env.setting(variable)?;
-    let is_valid = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-    if value.is_some_and(|value| !value.bytes().all(is_valid)) {
-        let reason = format!("{variable} has characters that are not valid in a header");
-        return Err(Error::new(Cause::Config, reason));
-    }
-    Ok(value.map(|value| Secret::new(value.to_owned())))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::arc;
-use super::managed::{Authentication, Endpoint, Refusal};
+use super::managed::{Authentication, Endpoint, ErrorResponse};
 use super::token::UNKNOWN_RESOURCE;
 use crate::http::Timeouts;
 use crate::http::retry::ErrorKind;
@@ -22,7 +22,7 @@ pub const APP_SERVICE: Endpoint = Endpoint {
         variable: "IDENTITY_HEADER",
     },
     takes_request_id: false,
-    selectors: [Some("client_id"), Some("principal_id"), Some("mi_res_id")],
+    id_parameters: [Some("client_id"), Some("principal_id"), Some("mi_res_id")],
     default_client_id: None,
     timeouts: timeouts(2, 10),
     classify: app_service_error,
@@ -31,28 +31,24 @@ pub const APP_SERVICE: Endpoint = Endpoint {
          Consumption workload profile (not in Dedicated ones, nor in Consumption-only environments), and there only if \
          the identity's lifecycle includes Init",
     ),
-    slow_in_pod: None,
+    slow: None,
 };
 
 /// Azure Arc: a machine outside Azure whose agent has a managed identity
 /// (<https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>).
 pub const ARC: Endpoint = Endpoint {
     name: "Azure Arc",
-    url_variable: "IDENTITY_ENDPOINT",
     default_url: "http://127.0.0.1:40342/metadata/identity/oauth2/token",
-    path: None,
     api_version: Some("2020-06-01"),
     authentication: Authentication::KeyFile,
-    takes_request_id: false,
-    selectors: IMDS.selectors,
-    default_client_id: None,
+    id_parameters: IMDS.id_parameters,
     timeouts: timeouts(2, 15),
     classify: arc_error,
     unreachable: Some(
         "nothing listens at {base}: is the Azure Arc agent's service himds running, and does this container share the \
          host's network?",
     ),
-    slow_in_pod: None,
+    ..APP_SERVICE
 };
 
 /// Azure ML, and App Service of 2017
@@ -60,20 +56,16 @@ pub const ARC: Endpoint = Endpoint {
 pub const MACHINE_LEARNING: Endpoint = Endpoint {
     name: "the MSI endpoint",
     url_variable: "MSI_ENDPOINT",
-    default_url: "",
-    path: None,
     api_version: Some("2017-09-01"),
     authentication: Authentication::Header {
         name: "secret",
         variable: "MSI_SECRET",
     },
-    takes_request_id: false,
-    selectors: [Some("clientid"), None, None],
+    id_parameters: [Some("clientid"), None, None],
     default_client_id: Some("DEFAULT_IDENTITY_CLIENT_ID"),
-    timeouts: timeouts(2, 10),
     classify: msi_error,
     unreachable: None,
-    slow_in_pod: None,
+    ..APP_SERVICE
 };
 
 /// Cloud Shell, whose tokens are the signed-in user's.
@@ -81,7 +73,7 @@ pub const CLOUD_SHELL: Endpoint = Endpoint {
     name: "Cloud Shell",
     api_version: None,
     authentication: Authentication::Metadata,
-    selectors: [None, None, None],
+    id_parameters: [None, None, None],
     default_client_id: None,
     ..MACHINE_LEARNING
 };
@@ -99,7 +91,7 @@ pub const IMDS: Endpoint = Endpoint {
     api_version: Some("2018-02-01"),
     authentication: Authentication::Metadata,
     takes_request_id: true,
-    selectors: [Some("client_id"), Some("object_id"), Some("msi_res_id")],
+    id_parameters: [Some("client_id"), Some("object_id"), Some("msi_res_id")],
     default_client_id: None,
     // NMI holds a request for up to 100 s while it assigns the identity. A new request finds the identity at once, so a
     // shorter timeout costs no time.
@@ -109,9 +101,7 @@ pub const IMDS: Endpoint = Endpoint {
         "this container is not on Azure, or a network policy blocks {base}, or it is an init container where those have \
          no identity (Container Instances; Container Apps outside the Consumption workload profile)",
     ),
-    slow_in_pod: Some(
-        "aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
-    ),
+    slow: Some("aad-pod-identity, if it is in use, can take up to 100 s to assign the identity"),
 };
 
 const fn timeouts(connect: u64, response: u64) -> Timeouts {
@@ -121,31 +111,29 @@ const fn timeouts(connect: u64, response: u64) -> Timeouts {
     }
 }
 
-/// The statuses that mean the same everywhere.
+/// The statuses that mean the same at most endpoints.
 fn common_error(status: u16) -> (ErrorKind, &'static str) {
-    match status {
-        429 => (ErrorKind::Throttled, ""),
-        408 | 500..=599 => (ErrorKind::ServerError, ""),
-        _ => (ErrorKind::UnexpectedResponse, ""),
-    }
+    let kind = match status {
+        401 | 403 => ErrorKind::CredentialRefused,
+        404 | 408 | 410 | 500..=599 => ErrorKind::ServerError,
+        429 => ErrorKind::Throttled,
+        _ => ErrorKind::UnexpectedResponse,
+    };
+    (kind, "")
 }
 
-fn app_service_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
-    match refusal.status {
-        400 if refusal.is_selected => (
-            ErrorKind::IdentityNotFound,
-            "is this identity assigned to the app? In Container Apps its lifecycle can exclude init containers",
-        ),
+fn app_service_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+    match response.status {
         400 => (
             ErrorKind::IdentityNotFound,
-            "is an identity assigned to the app? If all are user-assigned, select one with --client-id",
+            "is the identity assigned to the app? Where all are user-assigned, select one with --client-id; in \
+             Container Apps its lifecycle can exclude init containers",
         ),
         401 | 403 => (
             ErrorKind::CredentialRefused,
             "IDENTITY_HEADER is not the platform's current value: restart the app, and do not set it or \
              IDENTITY_ENDPOINT yourself",
         ),
-        404 | 410 => (ErrorKind::ServerError, ""),
         500 => (
             ErrorKind::MaybeBadResource,
             "does the tenant have the resource `{resource}`? Check its spelling, --vault-resource and --cloud",
@@ -154,19 +142,17 @@ fn app_service_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
     }
 }
 
-fn arc_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
-    match refusal.status {
-        400 | 404 if !refusal.code.is_empty() => (ErrorKind::IdentityNotFound, arc::OWN_IDENTITY),
-        401 | 403 => (ErrorKind::CredentialRefused, ""),
-        404 | 410 => (ErrorKind::EndpointUpdating, ""),
+fn arc_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+    match response.status {
+        400 | 404 if !response.code.is_empty() => (ErrorKind::IdentityNotFound, arc::OWN_IDENTITY),
         status => common_error(status),
     }
 }
 
-fn msi_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
-    match refusal.status {
+fn msi_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+    match response.status {
         400 => (ErrorKind::IdentityNotFound, ""),
-        401 | 403 => (ErrorKind::CredentialRefused, ""),
+        404 | 410 => (ErrorKind::UnexpectedResponse, ""),
         500 => (ErrorKind::MaybeBadResource, ""),
         status => common_error(status),
     }
@@ -174,11 +160,11 @@ fn msi_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
 
 /// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>.
 /// NMI sends plain text where IMDS sends JSON.
-fn imds_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
-    let is_nmi = !refusal.is_json;
-    let has = |text: &str| refusal.text.contains(text);
-    match refusal.status {
-        403 if has("unreachable") || refusal.code.contains("unreachable") => (
+fn imds_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+    let is_nmi = !response.is_json;
+    let has = |text: &str| response.text.contains(text);
+    match response.status {
+        403 if has("unreachable") || response.code.contains("unreachable") => (
             ErrorKind::NotOnAzure,
             "Docker Desktop responds in place of IMDS: this machine has no managed identity",
         ),
@@ -188,33 +174,29 @@ fn imds_error(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
              NMI's logs; a client id must match the AzureIdentity's, case included",
         ),
         403 if is_nmi => (ErrorKind::IdentityNotYetAssigned, ""),
-        404 | 410 => (ErrorKind::EndpointUpdating, ""),
         400 if has("Multiple user assigned identities") => (
             ErrorKind::IdentityNotFound,
             "select one with --client-id or AKV_INIT_CLIENT_ID",
         ),
-        400 if has("Identity not found") && refusal.is_pod => (
-            ErrorKind::IdentityNotFound,
-            "assign the identity to this node, or set up workload identity for the pod (label \
-             azure.workload.identity/use: \"true\")",
-        ),
         400 if has("Identity not found") => (
             ErrorKind::IdentityNotFound,
-            "assign the identity to this machine: a system-assigned one, or the selected user-assigned one",
+            "assign the identity to this machine or node: a system-assigned one, or the selected user-assigned one; a \
+             pod can use workload identity instead (label azure.workload.identity/use: \"true\")",
         ),
         400 if has("client_id parameter") => (
             ErrorKind::IdentityNotFound,
             "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
         ),
-        400 | 401 if ["invalid_resource", "unknown_source"].contains(&refusal.code) => {
+        400 | 401 if ["invalid_resource", "unknown_source"].contains(&response.code) => {
             (ErrorKind::InvalidSettings, UNKNOWN_RESOURCE)
         }
-        400 if has("api-version") => (ErrorKind::UnexpectedResponse, ""),
         400 if has("metadata header") => (
             ErrorKind::UnexpectedResponse,
             "check proxies and service meshes between this container and IMDS: one of them removes headers",
         ),
-        400 | 401 if refusal.is_json => (ErrorKind::IdentityNotFound, ""),
+        400 if has("api-version") => (ErrorKind::UnexpectedResponse, ""),
+        400 | 401 if response.is_json => (ErrorKind::IdentityNotFound, ""),
+        401 | 403 => (ErrorKind::UnexpectedResponse, ""),
         status => common_error(status),
     }
 }

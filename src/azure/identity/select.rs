@@ -62,18 +62,11 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
             if variables == AGENT && set(env, AGENT)?.is_empty() {
                 because = Some(format!("{} is there", arc::AGENT));
             }
-            let selector = settings.selector.clone();
-            let source = ManagedIdentity::build(endpoint, env, selector)?;
+            let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
         }
-        IdentityName::Principal => {
-            let source = Entra::service_principal(env, settings)?;
-            (Box::new(source), PRINCIPAL)
-        }
-        IdentityName::Workload => {
-            let source = Entra::workload_identity(env, settings)?;
-            (Box::new(source), WORKLOAD)
-        }
+        IdentityName::Principal => (Box::new(Entra::build(env, settings, false)?), PRINCIPAL),
+        IdentityName::Workload => (Box::new(Entra::build(env, settings, true)?), WORKLOAD),
     };
     let used = set(env, variables)?;
     let because = match (named, because) {
@@ -133,7 +126,7 @@ fn require_own_identity(
     named: Option<IdentityName>,
 ) -> Result<(), Error> {
     let is_pod = env.setting("KUBERNETES_SERVICE_HOST")?.is_some();
-    if !is_pod || named.is_some() || settings.selector.is_some() {
+    if !is_pod || named.is_some() || settings.identity_id.is_some() {
         return Ok(());
     }
     Err(Error::new(

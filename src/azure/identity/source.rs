@@ -1,7 +1,10 @@
 //! What the sources of access tokens have in common.
 
+use std::cell::OnceCell;
+
 use super::token::{AccessToken, TokenRequest};
-use crate::error::Error;
+use crate::http::error::AttemptError;
+use crate::http::retry::ErrorKind;
 use crate::http::{Http, Service};
 
 /// A source of access tokens.
@@ -9,8 +12,16 @@ pub trait Source: Send + Sync {
     /// Its name, endpoint and identity, for messages: "IMDS (http://169.254.169.254, managed identity)".
     fn describe(&self) -> String;
 
-    /// Requests an access token until there is one, there cannot be one, or the deadline is over.
-    fn token(&self, http: &Http, token_request: &TokenRequest<'_>) -> Result<AccessToken, Error>;
+    /// Makes one attempt to get an access token. `service` keeps the connection for the next one.
+    fn attempt(
+        &self,
+        http: &Http,
+        service: &OnceCell<Service>,
+        token_request: &TokenRequest,
+    ) -> Result<AccessToken, AttemptError>;
+
+    /// The hint for an error that has none, if this source has one for its kind.
+    fn hint(&self, kind: ErrorKind) -> Option<String>;
 
     /// Whether it can get tokens of this tenant, and this is not the configured one. A managed identity cannot.
     fn is_other_tenant(&self, _tenant: &str) -> bool {

@@ -9,18 +9,28 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Number, Value};
 
 use crate::date;
+use crate::http::LONGEST_HEADER;
 use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
-use crate::http::{LONGEST_HEADER, Response};
 use crate::secret::Secret;
 
 /// A request for an access token.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenRequest<'a> {
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRequest {
     /// The resource; its scope is this and `/.default`.
-    pub resource: &'a str,
+    pub resource: String,
     /// The tenant that a vault named, where it is not the configured one. A managed identity has only its own.
-    pub tenant: Option<&'a str>,
+    pub tenant: Option<String>,
+}
+
+impl TokenRequest {
+    /// A request for a token of the configured tenant.
+    pub fn new(resource: &str) -> TokenRequest {
+        TokenRequest {
+            resource: resource.to_owned(),
+            tenant: None,
+        }
+    }
 }
 
 /// An access token for one resource.
@@ -34,13 +44,13 @@ pub struct AccessToken {
 
 impl AccessToken {
     /// Reads a successful response. No error holds any part of it.
-    pub fn from_body(body: Option<Value>) -> Result<AccessToken, AttemptError> {
+    pub fn from_body(body: Value) -> Result<AccessToken, AttemptError> {
         let unexpected = |why: &str| AttemptError::new(ErrorKind::UnexpectedResponse, why);
         // NMI sends a list where a service principal has several tenants; each entry is a token response.
         let mut body = match body {
-            None => return Err(unexpected("the response is not JSON")),
-            Some(Value::Array(mut list)) if !list.is_empty() => list.swap_remove(0),
-            Some(body) => body,
+            Value::Null => return Err(unexpected("the response is not JSON")),
+            Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
+            body => body,
         };
         let token = match body.get_mut("access_token").map(Value::take) {
             Some(Value::String(token)) if token.len() > LONGEST_HEADER - "Bearer ".len() => {
@@ -76,18 +86,6 @@ impl AccessToken {
 pub const UNKNOWN_RESOURCE: &str =
     "the tenant has no resource `{resource}`: check its spelling, --vault-resource and --cloud";
 
-/// The reason of a response without a token: `400 Bad Request (invalid_request): text`.
-pub fn refusal_reason(response: &Response, code: &str, text: &str) -> String {
-    let mut reason = response.status_text();
-    if !code.is_empty() {
-        reason.push_str(&format!(" ({code})"));
-    }
-    if !text.is_empty() {
-        reason.push_str(&format!(": {text}"));
-    }
-    reason
-}
-
 /// The claims of a JWT; none if it is not one.
 pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     let payload = jwt.expose().split('.').nth(1)?;
@@ -95,9 +93,10 @@ pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     serde_json::from_slice(&json.ok()?).ok()
 }
 
-/// Whether a token is valid in a header: a line end would start a second header.
-pub fn is_header_value(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+/// Whether a text is valid in a header: a line end would start a second header.
+pub fn is_header_value(text: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    !text.is_empty() && text.bytes().all(is_valid)
 }
 
 /// Unix seconds. An invalid date is an error: `expires_in` does not replace it.

@@ -81,9 +81,9 @@ impl TokenProxy {
             Some(path) => {
                 let pem = fs::read(path)
                     .map_err(|error| unusable(ErrorKind::InvalidSettings, &error.to_string()))?;
-                // Empty for a moment while it is replaced.
+                // Empty for a moment while it is replaced: as temporary as an error of the proxy.
                 if pem.is_empty() {
-                    return Err(unusable(ErrorKind::EndpointUpdating, "it is empty"));
+                    return Err(unusable(ErrorKind::ServerError, "it is empty"));
                 }
                 Some(pem)
             }

@@ -5,56 +5,46 @@
 //! service to a stranger. Only the tenant is read of its authority, so that no credential goes to a host that a challenge
 //! names.
 
+use crate::azure::identity::TokenRequest;
 use crate::azure::tenant::is_tenant;
 use crate::request::host::Host;
 
-/// What a challenge requires.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge {
-    /// The first segment of the authority's path; `adfs` is not a tenant.
-    pub tenant: Option<String>,
-    /// The resource of the token, without `/.default`; empty where there is none.
-    pub resource: String,
+/// Reads a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs between commas or spaces, values perhaps without
+/// quotes, in any order; unknown keys are ignored. The resource is empty where there is none.
+pub fn parse(header: &str) -> Option<TokenRequest> {
+    let (scheme, rest) = header.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let pairs = pairs(rest);
+    let find = |name: &str| {
+        let found = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found
+            .map(|(_, value)| *value)
+            .filter(|value| !value.is_empty())
+    };
+    let authority = find("authorization_uri").or_else(|| find("authorization"));
+    let audience = find("scope").or_else(|| find("resource"));
+    let audience = audience.unwrap_or_default();
+    Some(TokenRequest {
+        tenant: authority.and_then(tenant_of),
+        ..TokenRequest::new(audience.strip_suffix("/.default").unwrap_or(audience))
+    })
 }
 
-impl Challenge {
-    /// Reads a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs between commas or spaces, values perhaps
-    /// without quotes, in any order; unknown keys are ignored.
-    pub fn parse(header: &str) -> Option<Challenge> {
-        let (scheme, rest) = header.trim().split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let pairs = pairs(rest);
-        let find = |name: &str| {
-            let found = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found
-                .map(|(_, value)| *value)
-                .filter(|value| !value.is_empty())
-        };
-        let authority = find("authorization_uri").or_else(|| find("authorization"));
-        let audience = find("scope").or_else(|| find("resource"));
-        let audience = audience.unwrap_or_default();
-        let resource = audience.strip_suffix("/.default").unwrap_or(audience);
-        Some(Challenge {
-            tenant: authority.and_then(tenant_of),
-            resource: resource.to_owned(),
-        })
-    }
-
-    /// Whether the resource's host is a parent domain of `host`, on the same port.
-    pub fn is_for(&self, host: &Host) -> bool {
-        let parent = self.resource.strip_prefix("https://").and_then(|rest| {
-            let parent = rest.split('/').next()?;
-            Host::parse(parent).ok()
-        });
-        parent.is_some_and(|parent| {
-            let rest = host.name.strip_suffix(&parent.name);
-            rest.is_some_and(|rest| rest.ends_with('.')) && parent.port == host.port
-        })
-    }
+/// Whether a resource's host is a parent domain of `host`, on the same port.
+pub fn is_parent(resource: &str, host: &Host) -> bool {
+    let parent = resource.strip_prefix("https://").and_then(|rest| {
+        let parent = rest.split('/').next()?;
+        Host::parse(parent).ok()
+    });
+    parent.is_some_and(|parent| {
+        let rest = host.name.strip_suffix(&parent.name);
+        rest.is_some_and(|rest| rest.ends_with('.')) && parent.port == host.port
+    })
 }
 
+/// The first segment of the authority's path; `adfs` is not a tenant.
 fn tenant_of(authority: &str) -> Option<String> {
     let (_, rest) = authority.split_once("://")?;
     let tenant = rest.split('/').nth(1)?;

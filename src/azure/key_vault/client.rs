@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::challenge::Challenge;
+use super::challenge;
 use super::error::{Refusal, unreachable_hint};
-use crate::azure::identity::AccessToken;
+use crate::azure::identity::{AccessToken, TokenRequest};
 use crate::error::Error;
 use crate::http::error::AttemptError;
 use crate::http::retry::{ErrorKind, retry};
@@ -48,7 +48,8 @@ pub struct KeyVault {
     service: Service,
     /// The api-version that the service named when it did not know ours.
     older_version: OnceLock<String>,
-    challenge: Mutex<Option<Challenge>>,
+    /// What its challenge requires.
+    challenge: Mutex<Option<TokenRequest>>,
 }
 
 impl KeyVault {
@@ -90,7 +91,7 @@ impl KeyVault {
         http: &Http,
         secret: &SecretId,
         purpose: &str,
-    ) -> Result<Challenge, Error> {
+    ) -> Result<TokenRequest, Error> {
         let mut known = self
             .challenge
             .lock()
@@ -122,11 +123,11 @@ impl KeyVault {
         Ok(known.insert(challenge).clone())
     }
 
-    fn verify(&self, header: &str) -> Result<Challenge, AttemptError> {
-        let Some(challenge) = Challenge::parse(header) else {
+    fn verify(&self, header: &str) -> Result<TokenRequest, AttemptError> {
+        let Some(challenge) = challenge::parse(header) else {
             return Err(self.unexpected_response("401 with a challenge that is not Bearer"));
         };
-        if challenge.is_for(&self.host) {
+        if challenge::is_parent(&challenge.resource, &self.host) {
             return Ok(challenge);
         }
         let resource = log::excerpt(&challenge.resource, &[]);
@@ -226,9 +227,10 @@ impl KeyVault {
         let refuse = |reason: &str| {
             self.unexpected_response(&format!("{}: {reason}", response.status_text()))
         };
-        let mut bundle = response
-            .json()
-            .ok_or_else(|| refuse("the response is not JSON"))?;
+        let mut bundle = response.json();
+        if bundle.is_null() {
+            return Err(refuse("the response is not JSON"));
+        }
         let value = bundle.get_mut("value").map(Value::take);
         let (id, attributes) = (&bundle["id"], &bundle["attributes"]);
         let id = id

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::challenge::Challenge;
+use super::challenge;
 use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
 use crate::http::{Http, Response};
@@ -27,7 +27,7 @@ pub struct Refusal {
 impl Refusal {
     /// Parses the body. `hidden` are the secrets of the request.
     pub fn read(response: Response, hidden: &[&str]) -> Refusal {
-        let body = response.json().unwrap_or_default();
+        let body = response.json();
         let mut error = &body["error"];
         let text =
             |value: &serde_json::Value| log::without(value.as_str().unwrap_or_default(), hidden);
@@ -76,17 +76,7 @@ impl Refusal {
         let reason = self.reason();
         let (kind, hint) = self.classify(&reason, host, http);
         let name = self.name();
-        // The outer code of a 401 or 403 without an inner one only repeats the status.
-        let shown = match response.status.canonical_reason() == Some(&name) || name.is_empty() {
-            true => response.status_text(),
-            false => format!("{} ({name})", response.status_text()),
-        };
-        let message = match reason.as_str() {
-            "" if name.is_empty() => format!("{shown}, without a reason"),
-            "" => shown,
-            reason => format!("{shown}: {reason}"),
-        };
-        let mut error = AttemptError::new(kind, message).retry_after(response.retry_after());
+        let mut error = AttemptError::from_response(kind, response, &name, &reason);
         error.error.hint = Some(hint).filter(|hint| !hint.is_empty());
         for (fact, label, value) in [
             ("caller", "caller", self.caller()),
@@ -98,7 +88,7 @@ impl Refusal {
                 value => error.labeled(fact, label, value.as_deref()),
             };
         }
-        let challenge = self.header("www-authenticate").and_then(Challenge::parse);
+        let challenge = self.header("www-authenticate").and_then(challenge::parse);
         let tenant = challenge
             .filter(|_| self.status() == 401 && kind == ErrorKind::AccessRefused)
             .and_then(|challenge| challenge.tenant);

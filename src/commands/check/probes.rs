@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::clock;
 use super::describe::{self, ATTEMPT, Route};
 use super::report::{Link, Phase, Report, State};
-use crate::azure::fetch::{ReadError, Reader};
+use crate::azure::fetch::{Reader, missing_token};
 use crate::azure::identity::{Source, TokenRequest};
 use crate::azure::key_vault::KeyVault;
 use crate::error::{Cause, Error, ErrorKind};
@@ -290,10 +290,7 @@ impl Job {
                 continue;
             }
             let started = Instant::now();
-            let token_request = TokenRequest {
-                resource,
-                tenant: None,
-            };
+            let token_request = TokenRequest::new(resource);
             let http = self.http.for_one_attempt(ATTEMPT);
             let (link, kind) = match self.reader.token(&http, &token_request) {
                 Ok(token) => (describe::token(resource, &token), None),
@@ -396,11 +393,12 @@ impl Job {
         let started = Instant::now();
         let http = self.http.for_one_attempt(ATTEMPT);
         let read = self.reader.read(&http, &vault.client, secret, &targets);
-        let has_token = !matches!(read, Err(ReadError::Token(_)));
+        let error = read.as_ref().err();
+        let has_token = error.and_then(missing_token).is_none();
         let link = match read {
             Ok(bundle) => describe::secret(&targets, secret, &bundle),
-            Err(ReadError::Secret(error)) => describe::no_secret(&targets, secret, error),
-            Err(ReadError::Token(error)) => describe::no_secret_token(&targets, secret, error),
+            Err(error) if has_token => describe::no_secret(&targets, secret, error),
+            Err(error) => describe::no_secret_token(&targets, secret, error),
         };
         self.send(link.took(started), item + 1);
         has_token

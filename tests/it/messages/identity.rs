@@ -105,7 +105,6 @@ pub fn imds(page: &mut Page) {
     }
     azure.identities(&[Identity::system()]);
     page.run(token(&["--client-id", CLIENT]));
-    page.run(token(&["--client-id", CLIENT]).env("KUBERNETES_SERVICE_HOST", "10.0.0.1"));
 }
 
 /// App Service, Azure ML, Cloud Shell, Azure Arc.
