@@ -111,7 +111,7 @@ pub fn error(event: Event, hint: Option<&str>) {
         }
         Format::Json => {
             let event = match hint {
-                Some(hint) => event.fact("hint", plain(hint)),
+                Some(hint) => event.fact("hint", hint),
                 None => event,
             };
             write_object("error", event);
@@ -193,13 +193,9 @@ fn write_line(kind: &str, text: &str) {
 
 fn write_object(level: &str, event: Event) {
     let mut object = event.facts;
-    for value in object.values_mut() {
-        if let Value::String(text) = value {
-            *text = plain(text);
-        }
-    }
     object.insert("level".to_owned(), level.into());
-    object.insert("message".to_owned(), plain(&event.message).into());
+    object.insert("message".to_owned(), event.message.into());
+    make_plain(&mut object);
     let mut line = Value::Object(object.clone()).to_string();
     // A cut object is not JSON, so its texts are cut: the longest first, message and hint last.
     let is_main = |name: &String| matches!(name.as_str(), "hint" | "message");
@@ -244,6 +240,15 @@ pub fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if is_control(c) { ' ' } else { c })
         .collect()
+}
+
+/// Makes every text in an object [`plain`].
+pub fn make_plain(object: &mut Map<String, Value>) {
+    for value in object.values_mut() {
+        if let Value::String(text) = value {
+            *text = plain(text);
+        }
+    }
 }
 
 /// A text without the strings of `hidden` and without anything that is shaped like a JWT: some servers repeat the

@@ -62,7 +62,7 @@ impl Http {
         }
     }
 
-    /// Of each response with a `Date` its origin, and how far the server's clock is ahead of this machine's, in seconds.
+    /// Of each response with a `Date` its host and port, and how far the server's clock is ahead of this machine's, in seconds.
     pub fn clock_skews(&self) -> ClockSkews {
         let skews = self.clock_skews.lock();
         skews.unwrap_or_else(PoisonError::into_inner).clone()
@@ -153,7 +153,7 @@ impl Http {
 pub struct Service {
     pub(super) agent: Agent,
     pub(super) connections: Arc<Connections>,
-    base: String,
+    pub(super) base: String,
     /// The proxy as host and port: never its credentials.
     pub(super) proxy: Option<String>,
     clock_skews: Arc<Mutex<ClockSkews>>,
@@ -233,7 +233,7 @@ impl Service {
         if let Some(date) = date.and_then(date::parse_http) {
             let skews = self.clock_skews.lock();
             let mut skews = skews.unwrap_or_else(PoisonError::into_inner);
-            skews.push((self.base.clone(), date - date::now()));
+            skews.push((self.authority().to_owned(), date - date::now()));
         }
     }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::sync::PoisonError;
 
 use rustls::pki_types::{ServerName, UnixTime};
-use ureq::http::uri::Scheme;
 
 use super::certificate::Certificate;
 use super::client::Service;
@@ -12,9 +11,8 @@ use super::dns;
 pub use super::dns::{Found, Resolved};
 use super::error::{AttemptError, from_lookup, from_ureq};
 use super::request::Timeouts;
-use super::url::port_of;
 use super::{tls, verifier};
-use crate::request::host::{Host, without_brackets};
+use crate::request::host::without_brackets;
 
 /// The server of a TLS connection.
 #[derive(Debug)]
@@ -28,23 +26,20 @@ pub struct Peer {
 }
 
 impl Service {
-    /// The host and the port of the next connection: the proxy's, where there is one.
-    pub fn next_hop(&self) -> Option<Host> {
-        match &self.proxy {
-            Some(proxy) => Host::parse(proxy).ok(),
-            None => self.host(),
-        }
+    /// Its host, and its port where the URL has one.
+    pub fn authority(&self) -> &str {
+        self.base.split_once("://").map_or("", |(_, rest)| rest)
     }
 
-    /// The service's own host and port.
-    pub fn host(&self) -> Option<Host> {
-        let origin = &self.connections.origin;
-        Host::parse(&format!("{}:{}", origin.host()?, port_of(origin))).ok()
+    /// Its host.
+    pub fn host(&self) -> &str {
+        self.connections.origin.host().unwrap_or_default()
     }
 
-    /// Whether its URL is https.
-    pub fn is_tls(&self) -> bool {
-        self.connections.origin.scheme() == Some(&Scheme::HTTPS)
+    /// The host of the next connection: the proxy, where there is one.
+    pub fn next_hop(&self) -> &str {
+        let proxy = self.proxy().and_then(|proxy| proxy.rsplit_once(':'));
+        proxy.map_or(self.host(), |(host, _port)| host)
     }
 
     /// The proxy, as host and port.
@@ -65,8 +60,7 @@ impl Service {
         let handshake = handshake.lock().unwrap_or_else(PoisonError::into_inner);
         let handshake = handshake.as_ref()?;
         let (own, chain) = handshake.certificates.split_first()?;
-        let host = self.connections.origin.host()?;
-        let name = ServerName::try_from(without_brackets(host)).ok()?;
+        let name = ServerName::try_from(without_brackets(self.host())).ok()?;
         let verified = verifier::verify(&tls::built_in(), own, chain, &name, UnixTime::now());
         Some(Peer {
             version: handshake.version,
@@ -100,6 +94,6 @@ fn resolv_conf(keywords: &[&str]) -> Vec<String> {
 }
 
 /// Looks a host up as a connection would.
-pub fn resolve(host: &Host) -> Result<Resolved, AttemptError> {
-    dns::look_up(&host.name).map_err(from_lookup)
+pub fn resolve(host: &str) -> Result<Resolved, AttemptError> {
+    dns::look_up(host).map_err(from_lookup)
 }

@@ -453,6 +453,31 @@ fn exit_code_is_that_of_exec() {
             66,
             "secret S",
         ),
+        (
+            &[
+                "--allow-vault",
+                &vault,
+                "--allow-vault",
+                "127.0.0.1:1",
+                "--secret",
+                "R=akv://127.0.0.1:1/a",
+                "--secret",
+                &missing,
+                "--",
+                "true",
+            ],
+            none,
+            no_answer,
+            66,
+            "secret S; 1 more check failed",
+        ),
+        (
+            &good,
+            &[("SSL_CERT_FILE", "")],
+            &[(Endpoint::Imds, Response::status(503))],
+            69,
+            "token https://vault.azure.net; 1 more check failed",
+        ),
     ] {
         let outcomes = ["exec", "check"].map(|command| {
             for (endpoint, answer) in answers {
@@ -816,6 +841,18 @@ fn timeout_is_not_that_of_exec() {
     let expected = "FAILED  verdict     timed out after 1 s; all checks passed so far; not finished: secret S\n";
     assert!(report.stdout.contains(expected), "{}", report.stdout);
     assert_eq!(report.code, Some(69));
+    azure.clear(Endpoint::Vault);
+    // What failed in time is more certain than what did not end.
+    azure.always_for(
+        Endpoint::Vault,
+        &format!("/secrets/{NAME}"),
+        Response::usual().hold(),
+    );
+    let missing = format!("M=akv://{}/missing", azure.vault());
+    let run = check(&azure, &["--timeout", "1", "--secret", &target]).args(["--secret", &missing]);
+    let report = run.outcome();
+    let expected = "exec would fail with 66: secret M; 1 more check failed\n";
+    assert!(report.stdout.contains(expected), "{}", report.stdout);
     azure.clear(Endpoint::Vault);
     // One try each is what is made anyway.
     let run = check(&azure, &["--timeout", "0", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1s");

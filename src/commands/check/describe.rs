@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::report::Link;
+use crate::azure::fetch::missing_token;
 use crate::azure::identity::AccessToken;
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
@@ -21,70 +22,42 @@ const DAY: i64 = 86_400;
 /// The days before an expiry in which it is a warning.
 const SOON: i64 = 30;
 
-/// The addresses of a service, as far as messages need them.
-#[derive(Default)]
-pub struct Route {
-    /// With their reach; empty where the host is an address itself.
-    addresses: String,
-    /// The search list, if DNS has the name only with one of its domains appended.
-    search_list: Option<String>,
-}
-
-/// Host and port; the port only where it is not the usual one.
-pub fn service(service: &Service) -> String {
-    match service.host() {
-        None => String::new(),
-        Some(host) if !service.is_tls() && host.port == 80 => host.name,
-        Some(host) => host.to_string(),
-    }
-}
-
-/// The host of the next connection.
-pub fn next_hop(service: &Service) -> String {
-    service
-        .next_hop()
-        .map_or_else(String::new, |host| host.name)
-}
-
-/// The addresses of a name.
-pub fn name(host: &Host, service: &Service, resolved: &Resolved) -> (Link, Route) {
-    let addresses: Vec<String> = resolved
-        .addresses
-        .iter()
-        .map(|address| format!("{address} ({})", reach(*address)))
-        .collect();
-    let addresses = addresses.join(", ");
-    let route = Route {
-        addresses: match resolved.found {
-            Found::Literal => String::new(),
-            // The file may be older than the address.
-            Found::HostsFile => format!("{addresses}, by /etc/hosts"),
-            Found::Dns | Found::SearchList => addresses.clone(),
-        },
-        search_list: (resolved.found == Found::SearchList).then(search_list),
-    };
-    let mut text = match (resolved.found, resolved.addresses.first()) {
-        (Found::Literal, Some(address)) => reach(*address).to_owned(),
-        _ => route.addresses.clone(),
+/// The addresses of the next host, and where they were found.
+pub fn name(service: &Service, resolved: &Resolved) -> Link {
+    let addresses = resolved.addresses.iter();
+    let addresses = addresses.map(|address| format!("{address} ({})", reach(*address)));
+    let addresses = addresses.collect::<Vec<_>>().join(", ");
+    let (mut text, found) = match (resolved.found, &*resolved.addresses) {
+        (Found::Literal, [address]) => (reach(*address).to_owned(), None),
+        // The file may be older than the address.
+        (Found::HostsFile, _) => (format!("{addresses}, by /etc/hosts"), Some("/etc/hosts")),
+        (Found::SearchList, _) => (addresses.clone(), Some("search list")),
+        _ => (addresses.clone(), Some("DNS")),
     };
     if service.proxy().is_some() {
         text.push_str(", the proxy");
     }
-    let link = Link::good("name", host.name.as_str(), text).fact("addresses", addresses);
-    let link = match (resolved.found, &route.search_list) {
-        (_, Some(domains)) => link.fact("found", "search list").warn(
-            &format!("DNS has this name only with a search domain appended ({domains})"),
-            Some("is the name right? A wildcard in a search domain matches any name"),
-        ),
-        (Found::HostsFile, _) => link.fact("found", "/etc/hosts"),
-        (Found::Dns, _) => link.fact("found", "DNS"),
-        _ => link,
-    };
-    (link, route)
+    let host = service.next_hop();
+    let mut link = Link::good("name", host, text).fact("addresses", addresses);
+    if let Some(found) = found {
+        link = link.fact("found", found);
+    }
+    if resolved.found != Found::SearchList {
+        return link;
+    }
+    let domains = search_list();
+    let hint = format!(
+        "{host} itself does not exist in DNS: is the name right? A wildcard in a search domain of /etc/resolv.conf \
+         matches any name"
+    );
+    link.warn(
+        &format!("DNS has this name only with a search domain appended ({domains})"),
+        Some(&hint),
+    )
 }
 
 /// Why a name has no address.
-pub fn no_name(mut error: AttemptError, service: &Service) -> AttemptError {
+pub fn no_name(service: &Service, mut error: AttemptError) -> AttemptError {
     let servers = name_servers();
     if !servers.is_empty() {
         error = error.map(|error| error.note(format!("name servers: {servers}")));
@@ -92,7 +65,7 @@ pub fn no_name(mut error: AttemptError, service: &Service) -> AttemptError {
     if service.proxy().is_none() {
         return error;
     }
-    let note = format!("it is the proxy for {}", self::service(service));
+    let note = format!("it is the proxy for {}", service.authority());
     error.map(|error| error.note(note)).hint_for(|kind| {
         let hint = "check HTTPS_PROXY, or name the host in NO_PROXY";
         (kind == ErrorKind::NameNotFound).then(|| hint.to_owned())
@@ -118,35 +91,29 @@ fn reach(address: IpAddr) -> &'static str {
 
 /// A connection, and the server's certificate.
 pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
-    let subject = self::service(service);
     let proxy = match service.proxy() {
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
     let Some(peer) = peer else {
-        return Link::good("connection", subject, format!("open{proxy}"));
+        return Link::good("connection", service.authority(), format!("open{proxy}"));
     };
     let (version, certificate) = (peer.version, &peer.certificate);
     let (issuer, names) = (certificate.issuer.as_str(), certificate.some_names());
-    let days = (certificate.not_after - date::now()) / DAY;
-    let host = service.host();
-    let host = host.as_ref();
-    let name = host.and_then(|host| certificate.name_for(&host.name));
-    let name = name.unwrap_or(&names);
-    let private = if peer.is_public {
-        ""
-    } else {
-        " (a private CA)"
+    let name = certificate.name_for(service.host()).unwrap_or(&names);
+    let private = match peer.is_public {
+        true => "",
+        false => " (a private CA)",
     };
+    let days = (certificate.not_after - date::now()) / DAY;
     let text = format!("{version}{proxy}, {name} by {issuer}{private}, {days} days left");
-    let mut link = Link::good("connection", subject, text)
+    let mut link = Link::good("connection", service.authority(), text)
         .fact("tls", version)
         .fact("issuer", issuer)
         .fact("names", names.as_str())
         .fact("until", date::format(certificate.not_after));
-    let is_azure =
-        |host: &Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
-    if host.is_some_and(is_azure) && !peer.is_public {
+    let is_azure = |host: Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
+    if !peer.is_public && Host::parse(service.authority()).is_ok_and(is_azure) {
         link = link.warn(
             &format!("TLS is intercepted: {issuer} issues no certificates to Azure"),
             Some("the interceptor can read tokens and secrets: is it meant to?"),
@@ -158,63 +125,39 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
     }
 }
 
-/// Why there is no connection.
-pub fn no_connection(service: &Service, route: &Route, error: &Error) -> Link {
-    let mut link = Link::failed("connection", self::service(service), error);
+/// Why there is no connection. `name` is the link of [`name`].
+pub fn no_connection(service: &Service, name: Link, error: &Error) -> Link {
+    let mut link = Link::failed("connection", service.authority(), error);
     match service.proxy() {
         Some(proxy) if error.get_fact("proxy").is_none() => {
             link.text = format!("through the proxy {proxy}: {}", link.text);
         }
-        None if !route.addresses.is_empty() => {
-            link.text = format!("at {}: {}", route.addresses, link.text);
+        None if name.facts.contains_key("found") => {
+            link.text = format!("at {}: {}", name.text, link.text);
         }
         _ => {}
     }
-    for name in ["issuer", "names", "until"] {
-        if let Some(value) = error.get_fact(name) {
-            link = link.fact(name, value);
-        }
-    }
-    if let Some(domains) = &route.search_list {
-        let host = service.host().map_or_else(String::new, |host| host.name);
-        link.text = format!(
-            "{}; DNS has the name only with a search domain appended ({domains})",
-            link.text
-        );
-        link.hint = Some(format!(
-            "{host} itself does not exist in DNS: is the name right? A wildcard in a search domain of \
-             /etc/resolv.conf matches any name"
-        ));
-    }
+    link.hint = name.hint.or(link.hint);
     link
 }
 
 /// An access token: its claims and its expiry.
 pub fn token(resource: &str, token: &AccessToken) -> Link {
     let until = date::format(token.expires_on);
-    let claims = token.claims();
-    let mut text = format!("until {until}");
-    for (name, label) in [
-        ("tid", "tenant"),
-        ("appid", "application"),
-        ("azp", "application"),
-        ("oid", "object"),
-        ("aud", "audience"),
-    ] {
+    let link = Link::good("token", resource, format!("until {until}")).fact("until", until);
+    let claims = token.claims().into_iter();
+    claims.fold(link, |link, (name, value)| match name {
+        "tid" => link.part(name, "tenant ", Some(value)),
+        "appid" | "azp" => link.part(name, "application ", Some(value)),
+        "oid" => link.part(name, "object ", Some(value)),
         // The audience is mostly the resource itself.
-        let claim = |(claim, value): &&(&str, String)| *claim == name && value != resource;
-        if let Some((_, value)) = claims.iter().find(claim) {
-            text.push_str(&format!(", {label} {value}"));
-        }
-    }
-    let link = Link::good("token", resource, text).fact("until", until);
-    claims
-        .into_iter()
-        .fold(link, |link, (name, value)| link.fact(name, value))
+        "aud" if value != resource => link.part(name, "audience ", Some(value)),
+        _ => link.fact(name, value),
+    })
 }
 
 /// Why there is no access token. `issuer` is the service that was asked for it, if there is one.
-pub fn no_token(resource: &str, issuer: Option<&str>, mut error: Error) -> Link {
+pub fn no_token(resource: &str, issuer: Option<&Service>, mut error: Error) -> Link {
     if !error.context.is_empty() {
         error.context.remove(0);
     }
@@ -223,77 +166,60 @@ pub fn no_token(resource: &str, issuer: Option<&str>, mut error: Error) -> Link 
         .kind
         .is_some_and(|kind| kind != ErrorKind::InvalidSettings);
     if let Some(issuer) = issuer.filter(|_| is_response) {
-        error = error.context(format!("from {issuer}"));
+        error = error.context(format!("from {}", issuer.authority()));
     }
-    after_one_attempt(error, |error| Link::failed("token", resource, error))
+    after_one_attempt("token", resource, error)
 }
 
 /// Why a secret was not read.
 pub fn no_secret(targets: &str, secret: &SecretId, mut error: Error) -> Link {
     let shown = secret.shown();
-    error.context = vec![format!("`{shown}` in {}", secret.host)];
-    after_one_attempt(error, |error| {
-        Link::failed("secret", targets, error).fact("secret", shown.as_str())
-    })
-}
-
-/// Why there is no access token for a vault that names its resource itself.
-pub fn no_secret_token(targets: &str, secret: &SecretId, error: Error) -> Link {
-    after_one_attempt(error, |error| {
-        Link::failed("secret", targets, error).fact("secret", secret.shown())
-    })
-}
-
-/// A request that `exec` would repeat, or wait for longer.
-fn after_one_attempt(mut error: Error, link: impl FnOnce(&Error) -> Link) -> Link {
-    let seconds = ATTEMPT.as_secs();
-    let is_timeout = match error.kind {
-        Some(ErrorKind::DeadlineExceeded) => {
-            error.reason = format!("no response within {seconds} s");
-            true
-        }
-        Some(ErrorKind::DeadlineExceededConnecting) => {
-            error.reason = format!("no connection within {seconds} s");
-            true
-        }
-        _ => false,
-    };
-    let link = link(&error);
-    match (error.cause, &error.hint) {
-        (Cause::Unavailable, Some(hint)) if is_timeout => Link {
-            hint: Some(format!("{hint}; exec waits longer")),
-            ..link
-        },
-        (Cause::Unavailable, None) => link.or_hint("exec retries this until its deadline"),
-        _ => link,
+    // An access token is missing only for a vault that names its resource itself, or another tenant.
+    if missing_token(&error).is_none() {
+        error.context = vec![format!("`{shown}` in {}", secret.host)];
     }
+    after_one_attempt("secret", targets, error.fact("secret", shown))
+}
+
+/// The link of a failed request that `exec` would repeat, or wait for longer.
+fn after_one_attempt(kind: &'static str, subject: &str, mut error: Error) -> Link {
+    let missing = match error.kind {
+        Some(ErrorKind::DeadlineExceeded) => Some("response"),
+        Some(ErrorKind::DeadlineExceededConnecting) => Some("connection"),
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        error.reason = format!("no {missing} within {} s", ATTEMPT.as_secs());
+    }
+    if error.cause == Cause::Unavailable {
+        let hint = match (error.hint.take(), missing) {
+            (Some(hint), Some(_)) => format!("{hint}; exec waits longer"),
+            (Some(hint), None) => hint,
+            (None, _) => "exec retries this until its deadline".to_owned(),
+        };
+        error = error.hint(hint);
+    }
+    Link::failed(kind, subject, &error)
 }
 
 /// A secret: its version and its attributes.
 pub fn secret(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Link {
-    let mut text = format!("`{}`", secret.name);
-    let mut link = Link::good("secret", targets, "").fact("secret", secret.name.as_str());
-    if let Some(version) = &bundle.version {
-        text.push_str(&format!(", version {version}"));
-        link = link.fact("version", version.as_str());
-    }
-    if let Some(content_type) = &bundle.content_type {
-        text.push_str(&format!(", {content_type}"));
-        link = link.fact("content_type", content_type.as_str());
-    }
-    text.push_str(", enabled");
-    for (label, time) in [("from", bundle.not_before), ("until", bundle.expires)] {
-        if let Some(time) = time.map(date::format) {
-            text.push_str(&format!(", {label} {time}"));
-            link = link.fact(label, time);
-        }
-    }
-    link.text = text;
+    let (from, until) = (bundle.not_before, bundle.expires);
+    let mut link = Link::good("secret", targets, format!("`{}`", secret.name))
+        .fact("secret", secret.name.as_str())
+        .part("version", "version ", bundle.version.clone())
+        .part("content_type", "", bundle.content_type.clone());
+    link.text.push_str(", enabled");
+    let link = link.part("from", "from ", from.map(date::format)).part(
+        "until",
+        "until ",
+        until.map(date::format),
+    );
     let now = date::now();
-    if bundle.not_before.is_some_and(|begins| begins > now) {
+    if from.is_some_and(|from| from > now) {
         return link.warn("it is not valid yet; exec uses it anyway", None);
     }
-    match bundle.expires.map(|expires| expires - now) {
+    match until.map(|until| until - now) {
         Some(..=0) => link.warn("it has expired; exec uses it anyway", None),
         Some(left) if left < SOON * DAY => {
             link.warn(&format!("it expires in {} days", left / DAY), None)

@@ -19,7 +19,7 @@ use crate::request::arguments::Arguments;
 use crate::request::plan::{Item, Plan, Target};
 use crate::request::supervision::Supervision;
 use crate::signals;
-use report::{Link, Phase, Report, Style};
+use report::{Link, Phase, Report};
 
 /// The deadline without `--timeout`, or with 0, which is one attempt each in any case.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,20 +33,17 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
         log::set_verbose();
     }
     signals::start()?;
-    let mut report = Report::new(Style::new(format.unwrap_or_default(), arguments.env));
+    let mut report = Report::new(format.unwrap_or_default(), arguments.env);
     let plan = plan(arguments, &mut report)?;
     if let Some(plan) = &plan {
         add_references(plan, &mut report);
     }
-    let command = (!arguments.words.is_empty()).then(|| command(arguments));
-    let (at_execve, command): (Vec<Link>, Vec<Link>) = command
-        .into_iter()
-        .partition(|link| link.turn.0 == Phase::Execve);
-    command.into_iter().for_each(|link| report.add(link));
+    if !arguments.words.is_empty() {
+        report.add(command(arguments));
+    }
     if let Some(plan) = plan {
         add_network(arguments, plan, &mut report);
     }
-    at_execve.into_iter().for_each(|link| report.add(link));
     Ok(report.finish())
 }
 
@@ -149,10 +146,9 @@ fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
 /// The identity, and the reason for it.
 fn selected(selection: &Selection) -> Link {
     let described = selection.source.describe();
-    let text = format!("{described}, since {}", selection.because);
-    let mut link = Link::good("identity", "", text)
+    let mut link = Link::good("identity", "", described.as_str())
         .fact("source", described)
-        .fact("because", selection.because.as_str());
+        .part("because", "since ", Some(selection.because.clone()));
     if !selection.ignored.is_empty() {
         let ignored = selection.ignored.join(", ");
         link.text = format!("{}; set and not used: {ignored}", link.text);

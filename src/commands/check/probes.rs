@@ -1,29 +1,28 @@
 //! The checks that need the network: names, connections, tokens and secrets, each with one attempt.
 //!
-//! A few threads probe the identity and the vaults. What several of them depend on, such as the tokens, is probed by the
-//! first and awaited by the others. The main thread prints each result as soon as it and those before it are known.
+//! Several threads probe the identity and read the secrets. What several secrets depend on, such as a token, is probed by
+//! the first thread that needs it and awaited by the others. The main thread prints each result as soon as it and those
+//! before it are known.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use super::clock;
-use super::describe::{self, ATTEMPT, Route};
+use super::describe::{self, ATTEMPT};
 use super::report::{Link, Phase, Report, State};
 use crate::azure::fetch::{Reader, missing_token};
 use crate::azure::identity::{Source, TokenRequest};
 use crate::azure::key_vault::KeyVault;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::http::error::AttemptError;
-use crate::http::probe::resolve;
+use crate::http::probe::{Resolved, resolve};
 use crate::http::{Http, Service, Timeouts};
 use crate::request::plan::{Item, Plan};
 use crate::signals::{self, Receiver, Sender, Wait, spawn};
 
-/// Threads that read secrets of one vault.
-const READERS: usize = 16;
+/// Threads that read secrets.
+const MAX_READERS: usize = 32;
 const TIMEOUTS: Timeouts = Timeouts {
     connect: ATTEMPT,
     response: ATTEMPT,
@@ -43,6 +42,8 @@ struct Job {
     /// Those of them with a token.
     tokens: OnceLock<Vec<String>>,
     vaults: Vec<Vault>,
+    /// The next task. The first is to probe the identity; the others are the secrets, each with its vault.
+    next_task: AtomicUsize,
 }
 
 struct Vault {
@@ -53,17 +54,6 @@ struct Vault {
     skip: OnceLock<Option<&'static str>>,
     /// Items of the plan.
     items: Vec<usize>,
-    /// The next of them to be read.
-    next: AtomicUsize,
-}
-
-/// A place in the report.
-struct Slot {
-    /// The link if the time is up before its result.
-    timed_out: Link,
-    result: Option<Link>,
-    /// The resource of the token that `exec` needs before it comes here.
-    resource: Option<String>,
 }
 
 /// Probes everything until the time is up, and adds the links to the report.
@@ -86,7 +76,6 @@ pub fn run(
         resource: resource_of(&plan.items[items[0]]).cloned(),
         skip: OnceLock::new(),
         items,
-        next: AtomicUsize::new(0),
     });
     let job = Arc::new(Job {
         vaults: vaults.collect(),
@@ -94,55 +83,26 @@ pub fn run(
         reader: Reader::new(source),
         deadline: Instant::now() + timeout,
         tokens: OnceLock::new(),
+        next_task: AtomicUsize::new(0),
         plan,
         http,
         results,
         resources,
     });
     let slots = slots(&job, timeout);
-    start_threads(&job);
+    // Under a limit on processes there may be no thread: then this one does the work.
+    let start = |_: &usize| {
+        let job = job.clone();
+        spawn(move || job.do_tasks(|| ())).is_ok()
+    };
+    let threads = 1 + job.secrets().count().min(MAX_READERS);
+    if (0..threads).take_while(start).count() == 0 {
+        job.do_tasks(signals::end_if_pending);
+    }
     collect(&job, slots, &inbox, report);
-    if let Some(link) = clock::link(&job.http.clock_skews()) {
+    if let Some(link) = clock::link(job.http.clock_skews()) {
         report.add(link);
     }
-}
-
-/// The order of the report.
-fn slots(job: &Job, timeout: Duration) -> Vec<Slot> {
-    let reason = format!("timed out after {} s", timeout.as_secs());
-    let error = Error::new(Cause::Unavailable, reason);
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut add = |kind, subject: String, index, resource: Option<&String>| {
-        let link = Link::failed(kind, subject, &error).at(Phase::Requests, index);
-        slots.push(Slot {
-            timed_out: Link {
-                timed_out: true,
-                ..link
-            },
-            result: None,
-            resource: resource.cloned(),
-        });
-    };
-    if let Some(service) = &job.identity {
-        add("name", describe::next_hop(service), 0, None);
-        add("connection", describe::service(service), 0, None);
-    }
-    for resource in &job.resources {
-        add("token", resource.clone(), 0, None);
-    }
-    for vault in &job.vaults {
-        let (service, resource) = (vault.client.service(), vault.resource.as_ref());
-        let index = vault.items[0] + 1;
-        add("name", describe::next_hop(service), index, resource);
-        add("connection", describe::service(service), index, resource);
-    }
-    for vault in &job.vaults {
-        for item in &vault.items {
-            let targets = job.plan.targets_of(*item);
-            add("secret", targets, item + 1, vault.resource.as_ref());
-        }
-    }
-    slots
 }
 
 /// The resource of the token for an item, if it is known before the first request.
@@ -153,79 +113,67 @@ fn resource_of(item: &Item) -> Option<&String> {
     }
 }
 
-/// What a thread does: probe the identity, or read secrets of the vault with this index.
-type Task = Option<usize>;
-
-/// Starts as many threads as are useful. If there can be none, this one does the work.
-fn start_threads(job: &Arc<Job>) {
-    let mut tasks: VecDeque<Task> = VecDeque::from([None]);
-    for reader in 0..READERS {
-        let has_work = |at: &usize| reader < job.vaults[*at].items.len();
-        tasks.extend((0..job.vaults.len()).filter(has_work).map(Some));
-    }
-    let threads = tasks.len();
-    let tasks = Arc::new(Mutex::new(tasks));
-    let start = || {
-        let (job, tasks) = (job.clone(), tasks.clone());
-        spawn(move || job.run(&tasks, || ()))
+/// Every link in the order of the report, as it is printed if the time is up before its result.
+fn slots(job: &Job, timeout: Duration) -> Vec<Link> {
+    let reason = format!("timed out after {} s", timeout.as_secs());
+    let error = Error::new(Cause::Unavailable, reason);
+    let mut slots: Vec<Link> = Vec::new();
+    let mut add = |kind, subject: &str, index| {
+        // The same proxy may be in front of several services.
+        let is_known = |slot: &Link| (slot.kind, slot.subject.as_str()) == (kind, subject);
+        if kind != "name" || !slots.iter().any(is_known) {
+            slots.push(Link::failed(kind, subject, &error).at(Phase::TimedOut, index));
+        }
     };
-    if (0..threads).take_while(|_| start().is_ok()).count() == 0 {
-        job.run(&tasks, signals::end_if_pending);
+    if let Some(service) = &job.identity {
+        add("name", service.next_hop(), 0);
+        add("connection", service.authority(), 0);
     }
+    for resource in &job.resources {
+        add("token", resource, 0);
+    }
+    for vault in &job.vaults {
+        let service = vault.client.service();
+        add("name", service.next_hop(), vault.index());
+        add("connection", service.authority(), vault.index());
+    }
+    for (_, item) in job.secrets() {
+        add("secret", &job.plan.targets_of(item), item + 1);
+    }
+    slots
 }
 
 /// Prints each result when it and those before it are known; at the deadline the others too.
-fn collect(job: &Job, mut slots: Vec<Slot>, inbox: &Receiver<Link>, report: &mut Report) {
-    let mut printed = 0;
-    loop {
-        let is_late = Instant::now() >= job.deadline;
-        while let Some(slot) = slots.get_mut(printed)
-            && (is_late || slot.result.is_some())
-        {
-            let (mut phase, index) = slot.timed_out.turn;
-            let tokens = job.tokens.get().map_or(&[][..], Vec::as_slice);
-            if slot
-                .resource
-                .as_ref()
-                .is_some_and(|resource| !tokens.contains(resource))
+fn collect(job: &Job, mut slots: Vec<Link>, inbox: &Receiver<Link>, report: &mut Report) {
+    for printed in 0..slots.len() {
+        while slots[printed].turn.0 == Phase::TimedOut && Instant::now() < job.deadline {
+            if let Ok(link) = inbox.receive(Some(job.deadline))
+                && let Some(slot) = slots.iter_mut().find(|slot| slot.is_same(&link))
             {
-                phase = Phase::WithoutToken;
-            }
-            let link = slot.result.take().unwrap_or_else(|| slot.timed_out.clone());
-            // The same proxy may be in front of several services.
-            if link.kind != "name" || !report.has("name", &link.subject) {
-                report.add(link.at(phase, index));
-            }
-            printed += 1;
-        }
-        if printed == slots.len() {
-            return;
-        }
-        if let Ok(link) = inbox.receive(Some(job.deadline)) {
-            let slot = slots.iter_mut().find(|slot| slot.timed_out.is_same(&link));
-            if let Some(slot) = slot {
-                slot.result = Some(link);
+                *slot = link;
             }
         }
+        report.add(slots[printed].clone());
     }
 }
 
 impl Job {
-    /// Does the tasks until there are none left.
-    fn run(&self, tasks: &Mutex<VecDeque<Task>>, before_each: impl Fn()) {
-        let next = || {
-            tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front()
-        };
-        while let Some(task) = next() {
+    /// The secrets with their vaults, in the order of the vaults.
+    fn secrets(&self) -> impl Iterator<Item = (&Vault, usize)> {
+        let vaults = self.vaults.iter();
+        vaults.flat_map(|vault| vault.items.iter().map(move |item| (vault, *item)))
+    }
+
+    /// Does tasks until there are none left.
+    fn do_tasks(&self, before_each: impl Fn()) {
+        while Instant::now() < self.deadline {
             before_each();
-            match task {
-                None => {
-                    self.tokens();
-                }
-                Some(vault) => self.read_secrets(&self.vaults[vault]),
+            match self.next_task.fetch_add(1, Ordering::Relaxed) {
+                0 => drop(self.tokens()),
+                task => match self.secrets().nth(task - 1) {
+                    Some((vault, item)) => self.read_secret(vault, item),
+                    None => return,
+                },
             }
         }
     }
@@ -241,99 +189,82 @@ impl Job {
     }
 
     fn probe_identity(&self) -> Vec<String> {
-        let failed = match &self.identity {
-            Some(service) => self.probe_route(service, 0, Error::from),
-            None => None,
-        };
-        let mut tokens = self.probe_tokens(failed.as_ref().map(|(_, kind)| *kind));
-        if let Some((mut failed, kind)) = failed {
-            // The error of a token request has a better hint, and the same reason.
-            for (link, token_kind) in &mut tokens {
-                let is_unavailable = |link: &Link| link.cause == Some(Cause::Unavailable);
-                if *token_kind == Some(kind) || is_unavailable(link) && is_unavailable(&failed) {
-                    failed.hint = link.hint.take().or(failed.hint);
-                    *link = Link::skipped(
-                        "token",
-                        link.subject.as_str(),
-                        "there is no connection to it",
-                    );
-                }
+        let identity = self.identity.as_ref();
+        let mut failed =
+            identity.and_then(|service| self.probe_connection(service, 0, Error::from));
+        let mut skip = match &failed {
+            // A request would hang in the same lookup.
+            Some(link) if link.error_kind == Some(ErrorKind::NameServerTimeout) => {
+                Some("the name servers do not answer")
             }
-            if tokens.iter().all(|(link, _)| link.state == State::Good) {
+            _ => None,
+        };
+        let mut resources = Vec::new();
+        for resource in &self.resources {
+            let mut link = match skip {
+                Some(reason) => Link::skipped("token", resource, reason),
+                None => self.probe_token(resource),
+            };
+            if link.cause == Some(Cause::Unavailable) {
+                skip = Some("there was no token for the resource before");
+            }
+            if let Some(failed) = &mut failed
+                && failed.has_same_reason(&link)
+            {
+                // The error of a token request has a better hint, and the same reason.
+                failed.hint = link.hint.take().or(failed.hint.take());
+                link = Link::skipped("token", resource, "there is no connection to it");
+            }
+            if link.state == State::Good {
+                resources.push(resource.clone());
+            }
+            self.send(link, 0);
+        }
+        if let Some(mut failed) = failed {
+            if resources.len() == self.resources.len() {
                 failed.state = State::Warning;
                 failed.cause = None;
             }
             self.send(failed, 0);
         }
-        let mut resources = Vec::new();
-        for (link, _) in tokens {
-            if link.state == State::Good {
-                resources.push(link.subject.clone());
-            }
-            self.send(link, 0);
-        }
         resources
     }
 
-    /// Requests the tokens. `failed` is why there is no connection.
-    fn probe_tokens(&self, failed: Option<ErrorKind>) -> Vec<(Link, Option<ErrorKind>)> {
-        let issuer = self.identity.as_ref().map(describe::service);
-        let mut skip = match failed {
-            // A request would hang in the same lookup.
-            Some(ErrorKind::NameServerTimeout) => Some("the name servers do not answer"),
-            _ => None,
+    fn probe_token(&self, resource: &str) -> Link {
+        let started = Instant::now();
+        let token_request = TokenRequest::new(resource);
+        let http = self.http.for_one_attempt(ATTEMPT);
+        let link = match self.reader.token(&http, &token_request) {
+            Ok(token) => describe::token(resource, &token),
+            Err(error) => describe::no_token(resource, self.identity.as_ref(), error),
         };
-        let mut tokens = Vec::new();
-        for resource in &self.resources {
-            if let Some(reason) = skip {
-                tokens.push((Link::skipped("token", resource.as_str(), reason), None));
-                continue;
-            }
-            let started = Instant::now();
-            let token_request = TokenRequest::new(resource);
-            let http = self.http.for_one_attempt(ATTEMPT);
-            let (link, kind) = match self.reader.token(&http, &token_request) {
-                Ok(token) => (describe::token(resource, &token), None),
-                Err(error) => {
-                    let kind = error.kind;
-                    (describe::no_token(resource, issuer.as_deref(), error), kind)
-                }
-            };
-            if link.cause == Some(Cause::Unavailable) {
-                skip = Some("there was no token for the resource before");
-            }
-            tokens.push((link.took(started), kind));
-        }
-        tokens
+        link.took(started)
     }
 
     /// Probes a name and a connection, and sends their links, except for a failed one, which is returned.
-    fn probe_route(
+    fn probe_connection(
         &self,
         service: &Service,
         index: usize,
         error_of: impl Fn(AttemptError) -> Error,
-    ) -> Option<(Link, ErrorKind)> {
+    ) -> Option<Link> {
         let started = Instant::now();
-        let shown = describe::service(service);
-        let route = match probe_name(service) {
-            Ok((link, route)) => {
-                self.send(link.took(started), index);
-                route
-            }
+        let authority = service.authority();
+        let name = match look_up(service.next_hop()) {
+            Ok(resolved) => describe::name(service, &resolved),
             Err(error) => {
-                let kind = error.kind;
                 let reason = match service.proxy() {
                     Some(_) => "there is no address for the proxy",
                     None => "there is no address for it",
                 };
-                self.send(Link::skipped("connection", shown, reason), index);
-                let host = describe::next_hop(service);
-                return Some((Link::failed("name", host, &error_of(error)), kind));
+                self.send(Link::skipped("connection", authority, reason), index);
+                let error = error_of(describe::no_name(service, error));
+                return Some(Link::failed("name", service.next_hop(), &error));
             }
         };
+        self.send(name.clone().took(started), index);
         let started = Instant::now();
-        let _wait = Wait::begin(&format!("connecting to {shown}"), None);
+        let _wait = Wait::begin(&format!("connecting to {authority}"), None);
         match service.probe(TIMEOUTS) {
             Ok(peer) => {
                 let link = describe::connection(service, peer.as_ref());
@@ -341,27 +272,8 @@ impl Job {
                 None
             }
             Err(error) => {
-                let kind = error.kind;
-                let link = describe::no_connection(service, &route, &error_of(error));
-                Some((link.took(started), kind))
-            }
-        }
-    }
-
-    /// Reads secrets of a vault until there are none left.
-    fn read_secrets(&self, vault: &Vault) {
-        let skip = *vault.skip.get_or_init(|| self.probe_vault(vault));
-        while let Some(item) = vault.next_item()
-            && Instant::now() < self.deadline
-        {
-            match skip {
-                Some(reason) => {
-                    let targets = self.plan.targets_of(item);
-                    self.send(Link::skipped("secret", targets, reason), item + 1);
-                }
-                None => {
-                    self.read_secret(vault, item);
-                }
+                let link = describe::no_connection(service, name, &error_of(error));
+                Some(link.took(started))
             }
         }
     }
@@ -369,73 +281,69 @@ impl Job {
     /// Probes a vault. Returns why its secrets cannot be read.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
         let error_of = |error| vault.client.failure_of(error);
-        let index = vault.items[0] + 1;
-        if let Some((link, _)) = self.probe_route(vault.client.service(), index, error_of) {
-            self.send(link, index);
-            return Some("there is no connection to its vault");
-        }
+        let failed = self.probe_connection(vault.client.service(), vault.index(), error_of);
         let has_token = match &vault.resource {
             Some(resource) => self.tokens().contains(resource),
-            // The first secret finds out, for all of them.
-            None => vault
-                .next_item()
-                .is_none_or(|item| self.read_secret(vault, item)),
+            None => true,
         };
+        if let Some(link) = failed {
+            let phase = match has_token {
+                true => Phase::Requests,
+                false => Phase::WithoutToken,
+            };
+            self.results.send(link.at(phase, vault.index()));
+            return Some("there is no connection to its vault");
+        }
         (!has_token).then_some("there is no access token")
     }
 
-    /// Reads a secret, and sends its link. Returns whether there was a token for it.
-    fn read_secret(&self, vault: &Vault, item: usize) -> bool {
+    /// Reads a secret, if its vault can be reached, and sends its link.
+    fn read_secret(&self, vault: &Vault, item: usize) {
         let Item::Secret(secret) = &self.plan.items[item] else {
             unreachable!("only secrets are read from vaults");
         };
         let targets = self.plan.targets_of(item);
+        let skip = *vault.skip.get_or_init(|| self.probe_vault(vault));
         let started = Instant::now();
-        let http = self.http.for_one_attempt(ATTEMPT);
-        let read = self.reader.read(&http, &vault.client, secret, &targets);
-        let error = read.as_ref().err();
-        let has_token = error.and_then(missing_token).is_none();
-        let link = match read {
-            Ok(bundle) => describe::secret(&targets, secret, &bundle),
-            Err(error) if has_token => describe::no_secret(&targets, secret, error),
-            Err(error) => describe::no_secret_token(&targets, secret, error),
+        let link = match skip {
+            Some(reason) => Link::skipped("secret", targets, reason),
+            None => {
+                let http = self.http.for_one_attempt(ATTEMPT);
+                let read = self.reader.read(&http, &vault.client, secret, &targets);
+                let link = match read {
+                    Ok(bundle) => describe::secret(&targets, secret, &bundle),
+                    // The same error for all of them.
+                    Err(error) if item != vault.items[0] && missing_token(&error).is_some() => {
+                        Link::skipped("secret", targets, "there is no access token")
+                    }
+                    Err(error) => describe::no_secret(&targets, secret, error),
+                };
+                link.took(started)
+            }
         };
-        self.send(link.took(started), item + 1);
-        has_token
+        self.send(link, item + 1);
     }
 }
 
 impl Vault {
-    /// An item that no thread has taken yet.
-    fn next_item(&self) -> Option<usize> {
-        let next = self.next.fetch_add(1, Ordering::Relaxed);
-        self.items.get(next).copied()
+    /// Its place among simultaneous links.
+    fn index(&self) -> usize {
+        self.items[0] + 1
     }
 }
 
-/// Looks a service's name up, or that of its proxy.
-fn probe_name(service: &Service) -> Result<(Link, Route), AttemptError> {
-    let Some(host) = service.next_hop() else {
-        return Ok((
-            Link::skipped("name", "", "there is no name"),
-            Route::default(),
-        ));
-    };
-    let _wait = Wait::begin(&format!("looking up {}", host.name), None);
+/// Looks a host up.
+fn look_up(host: &str) -> Result<Resolved, AttemptError> {
+    let _wait = Wait::begin(&format!("looking up {host}"), None);
     // A lookup cannot be interrupted: one that takes too long keeps its thread.
     let (sender, receiver) = mpsc::channel();
-    let name = host.clone();
-    let lookup = move || drop(sender.send(resolve(&name)));
-    let resolved = match spawn(lookup) {
+    let name = host.to_owned();
+    match spawn(move || drop(sender.send(resolve(&name)))) {
         Ok(()) => receiver.recv_timeout(ATTEMPT).unwrap_or_else(|_| {
             let seconds = ATTEMPT.as_secs();
             let reason = format!("the name servers do not answer within {seconds} s");
             Err(AttemptError::new(ErrorKind::NameServerTimeout, reason))
         }),
-        Err(_) => resolve(&host),
-    };
-    match resolved {
-        Ok(resolved) => Ok(describe::name(&host, service, &resolved)),
-        Err(error) => Err(describe::no_name(error, service)),
+        Err(_) => resolve(host),
     }
 }

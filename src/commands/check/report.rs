@@ -57,6 +57,8 @@ pub enum Phase {
     WithoutToken,
     /// At its execve.
     Execve,
+    /// Unknown: there was no result when time was up.
+    TimedOut,
 }
 
 /// One link of the chain from a reference to its value.
@@ -73,17 +75,15 @@ pub struct Link {
     /// What to do.
     pub hint: Option<String>,
     /// The parts of the text, for programs.
-    pub facts: Vec<(&'static str, Value)>,
+    pub facts: Map<String, Value>,
     /// How long a request took.
     pub took: Option<Duration>,
     /// Why `exec` would fail.
     pub cause: Option<Cause>,
+    /// What went wrong with a request.
+    pub error_kind: Option<ErrorKind>,
     /// When `exec` comes to it, and the order of simultaneous links.
     pub turn: (Phase, usize),
-    /// It failed because of the time of day.
-    pub is_about_time: bool,
-    /// It was not finished when time was up.
-    pub timed_out: bool,
 }
 
 impl Link {
@@ -95,31 +95,25 @@ impl Link {
             state: State::Good,
             text: text.into(),
             hint: None,
-            facts: Vec::new(),
+            facts: Map::new(),
             took: None,
             cause: None,
+            error_kind: None,
             turn: (Phase::Before, 0),
-            is_about_time: false,
-            timed_out: false,
         }
     }
 
     /// A link at which `exec` would fail.
     pub fn failed(kind: &'static str, subject: impl Into<String>, error: &Error) -> Link {
-        Link {
+        let link = Link {
             state: State::Failed,
             hint: error.hint.clone(),
             cause: Some(error.cause),
-            is_about_time: matches!(
-                error.kind,
-                Some(
-                    ErrorKind::AssertionExpired
-                        | ErrorKind::CertificateExpired
-                        | ErrorKind::TokenNotYetValid
-                )
-            ),
+            error_kind: error.kind,
             ..Link::good(kind, subject, error.to_string())
-        }
+        };
+        let facts = error.facts.iter();
+        facts.fold(link, |link, (name, value)| link.fact(name, value.as_str()))
     }
 
     /// A link that was not checked.
@@ -133,10 +127,7 @@ impl Link {
     /// Makes it a warning.
     pub fn warn(mut self, warning: &str, hint: Option<&str>) -> Link {
         self.state = State::Warning;
-        self.text = match self.text.as_str() {
-            "" => warning.to_owned(),
-            before => format!("{before}; {warning}"),
-        };
+        self.text = joined(&self.text, "; ", warning);
         self.hint = hint.map(str::to_owned).or(self.hint);
         self
     }
@@ -149,8 +140,17 @@ impl Link {
 
     /// Adds a fact.
     pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Link {
-        self.facts.push((name, value.into()));
+        self.facts.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Adds a value to the text, after a label, and as a fact; nothing if there is none.
+    pub fn part(mut self, name: &'static str, label: &str, value: Option<String>) -> Link {
+        let Some(value) = value else {
+            return self;
+        };
+        self.text.push_str(&format!(", {label}{value}"));
+        self.fact(name, value)
     }
 
     /// Sets how long it took.
@@ -170,55 +170,53 @@ impl Link {
         (self.kind, &self.subject, self.turn.1) == (other.kind, &other.subject, other.turn.1)
     }
 
+    /// Whether both failed for the same reason.
+    pub fn has_same_reason(&self, other: &Link) -> bool {
+        let unavailable = Some(Cause::Unavailable);
+        self.error_kind == other.error_kind || [self.cause, other.cause] == [unavailable; 2]
+    }
+
     /// Its kind and subject.
     fn name(&self) -> String {
-        match self.subject.as_str() {
-            "" => self.kind.to_owned(),
-            subject => format!("{} {subject}", self.kind),
-        }
+        joined(self.kind, " ", &self.subject)
     }
 
     fn object(&self) -> Value {
-        let mut object: Map<String, Value> = Map::new();
-        for (name, value) in &self.facts {
-            let value = match value {
-                Value::String(text) => log::plain(text).into(),
-                other => other.clone(),
-            };
-            object.insert((*name).to_owned(), value);
-        }
         let state = self.state.word().0.to_ascii_lowercase();
+        let mut object = self.facts.clone();
         object.insert("link".to_owned(), self.kind.into());
         object.insert("state".to_owned(), state.into());
-        object.insert("message".to_owned(), log::plain(&self.text).into());
+        object.insert("message".to_owned(), self.text.as_str().into());
         if !self.subject.is_empty() {
-            object.insert("subject".to_owned(), log::plain(&self.subject).into());
+            object.insert("subject".to_owned(), self.subject.as_str().into());
         }
         if let Some(hint) = &self.hint {
-            object.insert("hint".to_owned(), log::plain(hint).into());
+            object.insert("hint".to_owned(), hint.as_str().into());
         }
         if let Some(took) = self.took {
             object.insert("ms".to_owned(), (took.as_millis() as u64).into());
         }
+        log::make_plain(&mut object);
         Value::Object(object)
     }
 }
 
-/// How links are printed.
-#[derive(Clone, Copy)]
-pub struct Style {
+/// The links so far, and how they are printed.
+pub struct Report {
+    links: Vec<Link>,
     format: log::Format,
     is_terminal: bool,
     has_color: bool,
     width: usize,
 }
 
-impl Style {
-    /// The style for standard output.
-    pub fn new(format: log::Format, env: &Environment) -> Style {
+impl Report {
+    /// An empty report on standard output.
+    pub fn new(format: log::Format, env: &Environment) -> Report {
         let is_terminal = os::is_terminal(1);
         let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
-        Style {
+        Report {
+            links: Vec::new(),
             format,
             is_terminal,
             // https://no-color.org
@@ -227,77 +225,9 @@ impl Style {
         }
     }
 
-    fn print(self, link: &Link) -> String {
-        match self.format {
-            log::Format::Json => format!("{}\n", link.object()),
-            log::Format::Text => self.lines(link),
-        }
-    }
-
-    fn lines(self, link: &Link) -> String {
-        let about = match (link.subject.as_str(), link.text.as_str()) {
-            ("", text) => text.to_owned(),
-            (subject, "") => subject.to_owned(),
-            (subject, text) => format!("{subject}: {text}"),
-        };
-        let took = link.took.map(|took| format!("({} ms)", took.as_millis()));
-        let text = log::plain(&about);
-        let hint = link.hint.as_deref().filter(|_| link.kind != VERDICT);
-        let hint = hint.map(|hint| log::plain(&format!("hint: {hint}")));
-        let mut rows = self.rows(link, text.split(' ').chain(took.as_deref()));
-        rows.extend(
-            hint.iter()
-                .flat_map(|hint| self.rows(link, hint.split(' '))),
-        );
-        let (word, color) = link.state.word();
-        let padding = " ".repeat(8 - word.len());
-        let word = match color.filter(|_| self.has_color) {
-            Some(color) => format!("\x1b[{color}m{word}\x1b[0m"),
-            None => word.to_owned(),
-        };
-        let head = format!("{word}{padding}{:<12}", link.kind);
-        let indent = format!("\n{}", " ".repeat(MARGIN));
-        format!("{}\n", (head + &rows.join(&indent)).trim_end_matches(' '))
-    }
-
-    /// The words in rows.
-    fn rows<'a>(self, link: &Link, words: impl Iterator<Item = &'a str>) -> Vec<String> {
-        let is_whole = !self.is_terminal && (link.state == State::Failed || link.kind == VERDICT);
-        let mut rows = vec![String::new()];
-        for word in words.filter(|word| !word.is_empty()) {
-            let row = rows.last_mut().expect("there is always one");
-            let length = row.chars().count() + 1 + word.chars().count();
-            if row.is_empty() {
-                row.push_str(word);
-            } else if is_whole || length <= self.width - MARGIN {
-                row.push(' ');
-                row.push_str(word);
-            } else {
-                rows.push(word.to_owned());
-            }
-        }
-        rows
-    }
-}
-
-/// The links so far, in the order in which `exec` needs them.
-pub struct Report {
-    style: Style,
-    links: Vec<Link>,
-}
-
-impl Report {
-    /// An empty report.
-    pub fn new(style: Style) -> Report {
-        Report {
-            style,
-            links: Vec::new(),
-        }
-    }
-
     /// Prints a link.
     pub fn add(&mut self, link: Link) {
-        log::print(&self.style.print(&link));
+        self.print(&link);
         self.links.push(link);
     }
 
@@ -306,21 +236,22 @@ impl Report {
         self.links.iter().any(|link| link.state == State::Failed)
     }
 
-    /// Whether there is a link of this kind and subject.
-    pub fn has(&self, kind: &str, subject: &str) -> bool {
-        let mut links = self.links.iter();
-        links.any(|link| link.kind == kind && link.subject == subject)
-    }
-
     /// Prints the verdict, and returns the exit code that `exec` would have: 0 is that it would start COMMAND.
     pub fn finish(self) -> u8 {
         let verdict = self.verdict();
-        log::print(&self.style.print(&verdict));
+        self.print(&verdict);
         verdict.cause.map_or(0, Cause::exit_code)
     }
 
     fn verdict(&self) -> Link {
-        let Some((failed, cause)) = self.first_failed() else {
+        let failed = self.links.iter();
+        let failed = failed.filter_map(|link| Some((link, link.cause?)));
+        // `exec` retries what is unavailable while the other requests go on.
+        let first = failed.min_by_key(|(link, cause)| {
+            let (phase, index) = link.turn;
+            (phase, *cause == Cause::Unavailable, index)
+        });
+        let Some((failed, cause)) = first else {
             let warnings = self.names(State::Warning);
             let text = match warnings.len() {
                 0 => "all checks passed".to_owned(),
@@ -337,20 +268,29 @@ impl Report {
         };
         let (code, name) = (cause.exit_code(), failed.name());
         let all = self.names(State::Failed);
-        let mut text = match failed.timed_out {
+        let timed_out = failed.turn.0 == Phase::TimedOut;
+        let mut text = match timed_out {
             true => {
                 let (reason, all) = (&failed.text, all.join(", "));
                 format!("{reason}; all checks passed so far; not finished: {all}")
             }
             false => format!("exec would fail with {code}: {name}"),
         };
+        let is_about_time = matches!(
+            failed.error_kind,
+            Some(
+                ErrorKind::AssertionExpired
+                    | ErrorKind::CertificateExpired
+                    | ErrorKind::TokenNotYetValid
+            )
+        );
         if let Some(clock) = self.links.iter().find(|link| link.kind == "clock")
-            && failed.is_about_time
+            && is_about_time
         {
             text.push_str(&format!("; this machine's clock is {}", clock.text));
         }
         match all.len() - 1 {
-            others if others == 0 || failed.timed_out => {}
+            others if others == 0 || timed_out => {}
             1 => text.push_str("; 1 more check failed"),
             others => text.push_str(&format!("; {others} more checks failed")),
         }
@@ -370,85 +310,56 @@ impl Report {
         links.map(Link::name).collect()
     }
 
-    /// The link at which `exec` would fail: it retries what is unavailable while the other requests go on.
-    fn first_failed(&self) -> Option<(&Link, Cause)> {
-        let failed = self
-            .links
-            .iter()
-            .filter_map(|link| Some((link, link.cause?)));
-        failed.min_by_key(|(link, cause)| {
-            let (phase, index) = link.turn;
-            let is_retried = *cause == Cause::Unavailable;
-            (link.timed_out, phase, is_retried, index)
-        })
+    fn print(&self, link: &Link) {
+        log::print(&match self.format {
+            log::Format::Json => format!("{}\n", link.object()),
+            log::Format::Text => self.text(link),
+        });
+    }
+
+    /// One line, or several that are folded to the width.
+    fn text(&self, link: &Link) -> String {
+        let text = log::plain(&joined(&link.subject, ": ", &link.text));
+        let took = link.took.map(|took| format!("({} ms)", took.as_millis()));
+        let mut lines = self.fold(link, text.split(' ').chain(took.as_deref()));
+        if let Some(hint) = &link.hint
+            && link.kind != VERDICT
+        {
+            let hint = log::plain(&format!("hint: {hint}"));
+            lines.extend(self.fold(link, hint.split(' ')));
+        }
+        let (word, color) = link.state.word();
+        let padding = " ".repeat(8 - word.len());
+        let word = match color.filter(|_| self.has_color) {
+            Some(color) => format!("\x1b[{color}m{word}\x1b[0m"),
+            None => word.to_owned(),
+        };
+        let indent = format!("\n{}", " ".repeat(MARGIN));
+        let text = format!("{word}{padding}{:<12}{}", link.kind, lines.join(&indent));
+        format!("{}\n", text.trim_end_matches(' '))
+    }
+
+    /// The words in lines that fit beside the margin.
+    fn fold<'a>(&self, link: &Link, words: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let is_whole = !self.is_terminal && (link.state == State::Failed || link.kind == VERDICT);
+        let mut lines = vec![String::new()];
+        for word in words.filter(|word| !word.is_empty()) {
+            let line = lines.last_mut().expect("there is always one");
+            let length = line.chars().count() + 1 + word.chars().count();
+            if line.is_empty() || is_whole || length <= self.width - MARGIN {
+                *line = joined(line, " ", word);
+            } else {
+                lines.push(word.to_owned());
+            }
+        }
+        lines
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STYLE: Style = Style {
-        format: log::Format::Text,
-        is_terminal: false,
-        has_color: false,
-        width: 80,
-    };
-
-    fn failed(kind: &'static str, subject: &str, cause: Cause, phase: Phase, index: usize) -> Link {
-        Link::failed(kind, subject, &Error::new(cause, "it failed")).at(phase, index)
-    }
-
-    fn verdict(links: Vec<Link>) -> String {
-        Report {
-            style: STYLE,
-            links,
-        }
-        .verdict()
-        .text
-    }
-
-    #[test]
-    fn verdict_names_the_link_at_which_exec_fails() {
-        let refused = || failed("connection", "kv1", Cause::Unavailable, Phase::Requests, 1);
-        let absent = || failed("secret", "B", Cause::NotFound, Phase::Requests, 2);
-        let denied = || failed("secret", "A", Cause::Denied, Phase::WithoutToken, 0);
-        let foreign = || failed("command", "x", Cause::NotExecutable, Phase::Execve, 0);
-        let late = || Link {
-            timed_out: true,
-            text: "timed out after 10 s".to_owned(),
-            ..failed("token", "r", Cause::Unavailable, Phase::Requests, 0)
-        };
-        for (links, expected) in [
-            (vec![refused()], "exec would fail with 69: connection kv1"),
-            (
-                vec![refused(), absent()],
-                "exec would fail with 66: secret B; 1 more check failed",
-            ),
-            (
-                vec![denied(), refused(), late()],
-                "exec would fail with 69: connection kv1; 2 more checks failed",
-            ),
-            (
-                vec![foreign(), denied(), absent()],
-                "exec would fail with 66: secret B; 2 more checks failed",
-            ),
-            (
-                vec![late()],
-                "timed out after 10 s; all checks passed so far; not finished: token r",
-            ),
-        ] {
-            assert_eq!(verdict(links), expected);
-        }
-    }
-
-    #[test]
-    fn verdict_names_the_links_with_warnings() {
-        let odd = |subject: &str| Link::good("secret", subject, "").warn("it ends soon", None);
-        assert_eq!(verdict(vec![]), "all checks passed");
-        assert_eq!(
-            verdict(vec![odd("A"), odd("C")]),
-            "all checks passed, with 2 warnings: secret A, secret C"
-        );
+/// Both texts with a separator between them, or the one that is not empty.
+fn joined(first: &str, separator: &str, second: &str) -> String {
+    match (first, second) {
+        ("", only) | (only, "") => only.to_owned(),
+        _ => format!("{first}{separator}{second}"),
     }
 }

@@ -4,10 +4,6 @@
 /// The reason, and the texts of the sources: mostly a message and its hint.
 pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
-        "the types allow it, and nothing else",
-        &["there is no name"],
-    ),
-    (
         "the call before it does not fail",
         &[
             "its key cannot sign",
@@ -69,7 +65,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     ),
     (
         "nothing tells from outside when it begins",
-        &["looking up {}", "waiting for the lock of `{path}`"],
+        &["looking up {host}", "waiting for the lock of `{path}`"],
     ),
     (
         "it takes 15 s, or 30, or minutes",
