@@ -21,7 +21,9 @@ use crate::log::{Event, Format};
 use crate::request::arguments::Arguments;
 use crate::request::cli::{self, Invocation};
 use crate::request::environment::Environment;
+use crate::request::files::parse_dir;
 use crate::request::help;
+use crate::request::plan::Plan;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_panic));
@@ -56,9 +58,9 @@ fn run() -> Result<u8, Error> {
         ("check", _) => return commands::check::run(&arguments),
         ("exec", false) => return commands::exec::run(&arguments),
         ("exec", true) => commands::dry_run::exec(&arguments)?,
-        ("get", _) => commands::get::run(&arguments)?,
-        ("install", _) => commands::install::run(&arguments)?,
-        ("token", _) => commands::token::run(&arguments)?,
+        ("get", _) => commands::print_value(Plan::get(&arguments)?, &env, "the secret")?,
+        ("install", _) => output::directory::install(&parse_dir(&arguments)?)?,
+        ("token", _) => commands::print_value(Plan::token(&arguments)?, &env, "the access token")?,
         (_, false) => commands::write::run(&arguments)?,
         (_, true) => commands::dry_run::write(&arguments)?,
     }

@@ -1,10 +1,9 @@
-//! The commands: one file for each, and the steps that several of them share.
+//! The commands that are more than one call, each in a file, and the steps that several of them share.
 
 pub mod check;
 pub mod dry_run;
 pub mod exec;
-pub mod get;
-pub mod install;
 mod shared;
-pub mod token;
 pub mod write;
+
+pub use shared::print_value;

@@ -8,7 +8,6 @@ use crate::log;
 use crate::request::environment::Environment;
 use crate::request::plan::{Item, Plan, Target};
 use crate::request::value::Value;
-
 use crate::signals;
 
 /// Turns on `--verbose`, and warns of settings without effect.

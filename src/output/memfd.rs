@@ -37,7 +37,11 @@ pub fn preflight(count: usize) -> Result<(), Error> {
 }
 
 /// A sealed file in memory, which ends with its last descriptor.
-pub struct Memfd(OwnedFd);
+pub struct Memfd {
+    file: OwnedFd,
+    /// The path by which a process with the descriptor can open it, any number of times.
+    pub path: String,
+}
 
 impl Memfd {
     /// Makes one for a target. COMMAND does not inherit it yet.
@@ -72,21 +76,18 @@ impl Memfd {
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_WRITE;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(failed)?;
-        os::duplicate_from(&file, LOWEST).map(Memfd).map_err(failed)
-    }
-
-    /// The path by which a process with the descriptor can open it, any number of times.
-    pub fn path(&self) -> String {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+        let file = os::duplicate_from(&file, LOWEST).map_err(failed)?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(Memfd { file, path })
     }
 
     /// Lets COMMAND inherit it.
     pub fn make_inheritable(&self) -> Result<(), Error> {
-        fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::empty()))
+        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))
             .map(drop)
             .map_err(|errno| {
                 let error = Error::new(Cause::CannotCreate, errno.desc());
-                error.context(format!("making `{}` inheritable", self.path()))
+                error.context(format!("making `{}` inheritable", self.path))
             })
     }
 }

@@ -147,7 +147,7 @@ pub fn check_total(
     argv: &[CString],
     environment: &[CString],
     stack: u64,
-    targets: &[&OsStr],
+    assignments: &[(&OsStr, Value<'_>)],
 ) -> Result<(), Error> {
     const POINTER: usize = size_of::<usize>();
     /// The longest first line of a script (BINPRM_BUF_SIZE).
@@ -161,9 +161,9 @@ pub fn check_total(
     if total as u64 <= limit {
         return Ok(());
     }
+    let targets = assignments.iter();
     let targets: Vec<String> = targets
-        .iter()
-        .map(|name| name.display().to_string())
+        .map(|(name, _)| name.display().to_string())
         .collect();
     Err(Error::new(
         Cause::Config,
