@@ -77,7 +77,7 @@ pub fn clocks(page: &mut Page) {
         (Certificate::Good, Azure::builder().clock(60)),
         (Certificate::Good, Azure::builder().clock(300)),
         (Certificate::Good, Azure::builder().clock(-300)),
-        (Certificate::Good, Azure::builder().clock(9_000)),
+        (Certificate::Good, Azure::builder().clock(10_000)),
         (Certificate::Good, Azure::builder().clock(-864_000)),
         (Certificate::Expired, Azure::builder()),
         (Certificate::Expired, Azure::builder().clock(300)),
