@@ -2,6 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The seconds of a day.
+const DAY: i64 = 86_400;
+
 /// Unix seconds now.
 pub fn now() -> i64 {
     SystemTime::now()
@@ -9,22 +12,17 @@ pub fn now() -> i64 {
         .map_or(0, |since| since.as_secs() as i64)
 }
 
-/// `2026-01-31 23:59:59 UTC`.
+/// `2026-01-31 23:59:59 UTC`. A time outside the years 1 to 9999 is printed as the nearest one in them.
 pub fn format(unix: i64) -> String {
-    let (days, seconds) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
-    // Days since 0000-03-01, so that the leap day is a year's last
-    // (https://howardhinnant.github.io/date_algorithms.html#civil_from_days).
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12 + 1;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let unix = unix.clamp(days(1, 1, 1) * DAY, days(10_000, 1, 1) * DAY - 1);
+    let (day, second) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));
+    let has_begun = |year, month| days(year, month, 1) <= day;
+    let mut years = (1..=9_999).rev();
+    let year = years.find(|year| has_begun(*year, 1)).unwrap_or(1);
+    let mut months = (2..=12).rev();
+    let month = months.find(|month| has_begun(year, *month)).unwrap_or(1);
+    let day = day - days(year, month, 1) + 1;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
@@ -35,71 +33,72 @@ pub fn parse_http(text: &str) -> Option<i64> {
         return None;
     };
     let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month)? / 3 + 1;
-    unix(
-        [number(year)?, month as i64, number(day)?],
-        three_numbers(time, ':')?,
-    )
+    parse_expiry(&format!("{year}-{month}-{day} {time}"))
 }
 
 /// The dates that token responses have in `expires_on`: `12/31/2024 23:59:59`, the same with ` +00:00`,
 /// `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, and RFC 3339. UTC where no offset is written.
 pub fn parse_expiry(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once([' ', 'T'])?;
-    let date = match three_numbers(date, '/') {
+    let date = match numbers(date, '/') {
         Some([month, day, year]) => [year, month, day],
-        None => three_numbers(date, '-')?,
+        None => numbers(date, '-')?,
     };
-    let (rest, offset) = split_offset(rest.trim_end())?;
-    let (clock, half) = match rest.trim_end().split_once(' ') {
-        Some((clock, half)) => (clock, Some(half)),
-        None => (rest.trim_end(), None),
+    let is_in_time = |c: char| c == ':' || c.is_ascii_digit();
+    let (time, rest) = rest.split_at(rest.find(|c| !is_in_time(c)).unwrap_or(rest.len()));
+    let [hour, minute, second] = numbers(time, ':')?;
+    let is_in_fraction = |c: char| c == '.' || c.is_ascii_digit();
+    let rest = rest.trim_start_matches(is_in_fraction).trim();
+    let (hour, rest) = match rest.split_at_checked(2) {
+        Some(("AM", rest)) => (hour % 12, rest.trim_start()),
+        Some(("PM", rest)) => (hour % 12 + 12, rest.trim_start()),
+        _ => (hour, rest),
     };
-    let [hour, minute, second] = three_numbers(clock.split('.').next()?, ':')?;
-    let hour = match half {
-        None => hour,
-        Some("AM") if (1..=12).contains(&hour) => hour % 12,
-        Some("PM") if (1..=12).contains(&hour) => hour % 12 + 12,
-        Some(_) => return None,
+    let [offset_hours, offset_minutes] = match rest.trim_start_matches(['+', '-']) {
+        "" | "Z" => [0, 0],
+        offset => numbers(offset, ':')?,
     };
-    Some(unix(date, [hour, minute, second])? - offset)
+    let offset = offset_hours * 3_600 + offset_minutes * 60;
+    let sign = if rest.starts_with('-') { -1 } else { 1 };
+    Some(unix(date, [hour, minute, second])? - sign * offset)
 }
 
-/// Splits `…Z` or `…±hh:mm` into the part before the offset, and the offset in seconds.
-fn split_offset(text: &str) -> Option<(&str, i64)> {
-    if let Some(rest) = text.strip_suffix('Z') {
-        return Some((rest, 0));
+/// Numbers with a separator between each two.
+fn numbers<const COUNT: usize>(text: &str, separator: char) -> Option<[i64; COUNT]> {
+    let mut parts = text.split(separator);
+    let mut numbers = [0; COUNT];
+    for number in &mut numbers {
+        *number = parts.next()?.parse::<u16>().ok()?.into();
     }
-    let Some(at) = text.rfind(['+', '-']) else {
-        return Some((text, 0));
-    };
-    let (hours, minutes) = text[at + 1..].split_once(':')?;
-    let offset = number(hours)? * 3_600 + number(minutes)? * 60;
-    let sign = if text.as_bytes()[at] == b'-' { -1 } else { 1 };
-    Some((&text[..at], sign * offset))
-}
-
-fn three_numbers(text: &str, separator: char) -> Option<[i64; 3]> {
-    let mut parts = text.split(separator).map(number);
-    let numbers = [parts.next()??, parts.next()??, parts.next()??];
     parts.next().is_none().then_some(numbers)
 }
 
-/// Unix seconds of a date and a time (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+/// Unix seconds of a date and a time.
 pub fn unix([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 3]) -> Option<i64> {
     let is_date =
         (1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    (is_date && hour < 24 && minute < 60 && second < 61).then_some(())?;
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+    (is_date && hour < 24 && minute < 60 && second < 61)
+        .then(|| days(year, month, day) * DAY + hour * 3_600 + minute * 60 + second)
 }
 
-fn number(text: &str) -> Option<i64> {
-    (!text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit()))
-        .then_some(())?;
-    text.parse().ok()
+/// Days since 1970-01-01 (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Counted from March, so that the leap day is a year's last.
+    let year = year - i64::from(month <= 2);
+    let leap_days = year / 4 - year / 100 + year / 400;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    365 * year + leap_days + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_formatted() {
+        assert_eq!(format(1_709_164_800), "2024-02-29 00:00:00 UTC");
+        assert_eq!(format(-1), "1969-12-31 23:59:59 UTC");
+        assert_eq!(format(i64::MIN), "0001-01-01 00:00:00 UTC");
+        assert_eq!(format(i64::MAX), "9999-12-31 23:59:59 UTC");
+    }
 }
