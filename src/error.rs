@@ -7,56 +7,51 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// The kind of failure, by who can fix it. Each cause is one exit code.
+/// The kind of failure, by who can fix it. Its number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The output cannot be written: a directory, standard output, memory.
-    CannotCreate,
-    /// COMMAND does not exist.
-    CommandNotFound,
-    /// The manifest is wrong: a malformed reference, a duplicate target, half a credential.
-    Config,
-    /// Access is refused: 401, 403, an identity that is not assigned, a firewall.
-    Denied,
-    /// A bug of akv-init.
-    Internal,
-    /// No such secret or secret version, or it is disabled.
-    NotFound,
-    /// COMMAND exists and cannot be executed.
-    NotExecutable,
-    /// A response that is not Azure's, or a certificate that is not trusted.
-    Protocol,
-    /// A restart may help: the deadline, no identity endpoint yet, DNS, 429, 5xx.
-    Unavailable,
     /// The command line is wrong.
-    Usage,
+    Usage = 64,
+    /// No such secret or secret version, or it is disabled.
+    NotFound = 66,
+    /// A restart may help: the deadline, no identity endpoint yet, DNS, 429, 5xx.
+    Unavailable = 69,
+    /// A bug of akv-init.
+    Internal = 70,
+    /// The output cannot be written: a directory, standard output, memory.
+    CannotCreate = 73,
+    /// A response that is not Azure's, or a certificate that is not trusted.
+    Protocol = 76,
+    /// Access is refused: 401, 403, an identity that is not assigned, a firewall.
+    Denied = 77,
+    /// The manifest is wrong: a malformed reference, a duplicate target, half a credential.
+    Config = 78,
+    /// COMMAND exists and cannot be executed.
+    NotExecutable = 126,
+    /// COMMAND does not exist.
+    CommandNotFound = 127,
 }
 
 impl Cause {
-    /// The process's exit code, and the cause's name in the table of exit codes.
-    const fn row(self) -> (u8, &'static str) {
-        match self {
-            Cause::Usage => (64, "usage"),
-            Cause::NotFound => (66, "not found"),
-            Cause::Unavailable => (69, "unavailable"),
-            Cause::Internal => (70, "internal"),
-            Cause::CannotCreate => (73, "cannot create"),
-            Cause::Protocol => (76, "protocol"),
-            Cause::Denied => (77, "denied"),
-            Cause::Config => (78, "config"),
-            Cause::NotExecutable => (126, "not executable"),
-            Cause::CommandNotFound => (127, "command not found"),
-        }
-    }
-
     /// The process's exit code.
     pub const fn exit_code(self) -> u8 {
-        self.row().0
+        self as u8
     }
 
     /// Its name in the table of exit codes.
     pub fn name(self) -> &'static str {
-        self.row().1
+        match self {
+            Cause::Usage => "usage",
+            Cause::NotFound => "not found",
+            Cause::Unavailable => "unavailable",
+            Cause::Internal => "internal",
+            Cause::CannotCreate => "cannot create",
+            Cause::Protocol => "protocol",
+            Cause::Denied => "denied",
+            Cause::Config => "config",
+            Cause::NotExecutable => "not executable",
+            Cause::CommandNotFound => "command not found",
+        }
     }
 }
 

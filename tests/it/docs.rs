@@ -99,16 +99,16 @@ fn exit_codes_of_help_readme_and_code_agree() {
             .collect()
     };
     let code = source("src/error.rs");
-    let arms = code
-        .split("match self {")
+    let causes = code
+        .split("pub enum Cause {")
         .nth(1)
         .unwrap()
         .split('}')
         .next()
         .unwrap();
-    let mut in_code: BTreeSet<u32> = arms
+    let mut in_code: BTreeSet<u32> = causes
         .lines()
-        .filter_map(|line| numbers(line.split("=>").nth(1)?).pop_first())
+        .filter_map(|line| numbers(line.split(" = ").nth(1)?).pop_first())
         .collect();
     in_code.insert(128);
     let whole = help();

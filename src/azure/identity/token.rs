@@ -34,7 +34,6 @@ impl TokenRequest {
 }
 
 /// An access token for one resource.
-#[derive(Debug)]
 pub struct AccessToken {
     /// The value of `Authorization: Bearer`.
     pub token: Secret,
