@@ -26,7 +26,7 @@ const LONGEST_LINE: usize = 4095;
 /// Bytes of a message and of a hint that are never cut.
 const LEAST_TEXT: usize = 900;
 /// Milliseconds to wait for the reader of a full pipe.
-const READER_TIMEOUT: i32 = 500;
+const READER_TIMEOUT: u16 = 500;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 static JSON: AtomicBool = AtomicBool::new(false);

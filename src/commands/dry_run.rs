@@ -19,7 +19,7 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let plan = Plan::exec(arguments)?;
     announce(&plan);
     let program = process::find(&arguments.words, arguments.env)?;
-    let path = log::plain(&program.path().display().to_string());
+    let path = log::plain(&program.path.display().to_string());
     let end = match supervision {
         None => format!("become    {path}\n"),
         Some(supervision) => format!("start     {path} ({supervision})\n"),

@@ -65,7 +65,7 @@ fn become_command(
     });
     let assignments: Vec<(&OsStr, Value<'_>)> = assignments.collect();
     let environment = env.child(&assignments, &plan.unset)?;
-    let (path, argv, stack) = (program.path(), program.argv(), os::stack_limit());
+    let (path, argv, stack) = (&program.path, &program.argv, os::stack_limit());
     environment::check_total(path, argv, &environment, stack, &assignments)?;
     for memfd in memfds.iter().flatten() {
         memfd.make_inheritable()?;

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use nix::libc;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigmaskHow, Signal};
 
-use super::signal::{block_signals, is_ignored, set_ignored, set_signal_mask};
+use super::signal::{is_ignored, set_ignored, sigprocmask};
 
 /// Whether SIGPIPE was ignored when the process started, before std ignored it.
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
@@ -24,7 +24,8 @@ static BEFORE_STD: extern "C" fn() = remember_inherited_state;
 
 extern "C" fn remember_inherited_state() {
     SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
-    BLOCKED.store(block_signals(0).unwrap_or(0), Ordering::Relaxed);
+    let mask = sigprocmask(SigmaskHow::SIG_BLOCK, 0);
+    BLOCKED.store(mask.unwrap_or(0), Ordering::Relaxed);
     for fd in 0..3 {
         // SAFETY: F_GETFD takes any number and changes nothing.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
@@ -51,5 +52,5 @@ pub fn restore_for_exec() {
         // SAFETY: sets a flag of a descriptor; an invalid one is refused.
         unsafe { libc::fcntl(i32::from(fd), libc::F_SETFD, libc::FD_CLOEXEC) };
     }
-    let _ = set_signal_mask(caller_mask());
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask());
 }

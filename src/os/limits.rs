@@ -25,30 +25,12 @@ pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Whether a capability, by its number, is in the bounding set.
-pub fn is_in_bounding_set(capability: u32) -> bool {
+pub fn is_in_bounding_set(capability: u64) -> bool {
     // SAFETY: PR_CAPBSET_READ takes any number.
-    let is_in = unsafe {
-        libc::prctl(
-            libc::PR_CAPBSET_READ,
-            libc::c_ulong::from(capability),
-            0,
-            0,
-            0,
-        )
-    };
-    is_in == 1
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0_u64, 0_u64, 0_u64) == 1 }
 }
 
 /// The soft limit of the stack in bytes, of which a quarter is for arguments and environment.
 pub fn stack_limit() -> u64 {
-    soft_limit(Resource::RLIMIT_STACK)
-}
-
-/// The soft limit of open files: one more than the highest descriptor.
-pub fn open_files_limit() -> u64 {
-    soft_limit(Resource::RLIMIT_NOFILE)
-}
-
-fn soft_limit(resource: Resource) -> u64 {
-    getrlimit(resource).map_or(u64::MAX, |(soft, _)| soft)
+    getrlimit(Resource::RLIMIT_STACK).map_or(u64::MAX, |(soft, _)| soft)
 }

@@ -7,27 +7,31 @@ mod signal;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::IoSlice;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::stat::fstat;
+use nix::unistd::write;
 
 pub use caller::{caller_mask, restore_for_exec, was_closed};
-pub use child::{WaitStatus, fork, keep_only_stderr_and, wait_for_any_child, with_caller_mask};
+pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_mask};
 pub use libc::{EMFILE, ENFILE};
-pub use limits::{file_capabilities, is_in_bounding_set, open_files_limit, stack_limit};
+pub use limits::{file_capabilities, is_in_bounding_set, stack_limit};
 pub use signal::{
-    ALL_SIGNALS, block_signals, ignore, ignoring, is_ignored, is_pending, next_signal, send_signal,
-    set_signal_mask, signal_bit, signalfd, stop_ignoring,
+    ALL_SIGNALS, is_ignored, is_pending, next_signal, send_signal, set_ignored, signal_bit,
+    signalfd, sigprocmask,
 };
 
-/// Whether a descriptor is a terminal.
-pub fn is_terminal(fd: i32) -> bool {
-    // SAFETY: isatty takes any number.
-    unsafe { libc::isatty(fd) == 1 }
+/// A standard descriptor (0 to 2).
+pub fn standard(fd: i32) -> BorrowedFd<'static> {
+    // SAFETY: std keeps them open as long as the process lives: one that was closed leads to /dev/null.
+    unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// The columns of a terminal; none where it is not one, or its width is unknown.
@@ -41,17 +45,7 @@ pub fn terminal_width(fd: i32) -> Option<usize> {
 
 /// A second descriptor of the same file: the lowest free one from `lowest` on. execve closes it.
 pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
-    duplicate(fd.as_fd().as_raw_fd(), lowest)
-}
-
-/// A second descriptor of a standard one (0 to 2), which may be closed.
-pub fn duplicate_standard(fd: i32) -> nix::Result<OwnedFd> {
-    duplicate(fd, 3)
-}
-
-fn duplicate(fd: i32, lowest: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: fcntl takes any number; with F_DUPFD_CLOEXEC it only makes a new descriptor.
-    let new = Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })?;
+    let new = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: fcntl has just made it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
@@ -64,46 +58,26 @@ pub fn exit_at_once(code: i32) -> ! {
 
 /// Writes one line to standard error, if there is room for it within `timeout` milliseconds; whether there was. Not by
 /// O_NONBLOCK, since COMMAND has the same file description.
-pub fn write_to_stderr(line: &[u8], timeout: i32) -> bool {
-    let mut room = libc::pollfd {
-        fd: 2,
-        events: libc::POLLOUT,
-        revents: 0,
-    };
-    // SAFETY: one entry, which lives until the call returns.
-    let ready = unsafe { libc::poll(&raw mut room, 1, timeout) };
-    if ready != 1 || room.revents & libc::POLLOUT == 0 {
-        return ready == 1;
-    }
-    // SAFETY: std keeps 2 open as long as the process lives.
-    let stderr = unsafe { BorrowedFd::borrow_raw(2) };
-    let is_pipe = fstat(stderr).is_ok_and(|file| file.st_mode & libc::S_IFMT == libc::S_IFIFO);
-    let part = libc::iovec {
-        iov_base: line.as_ptr().cast_mut().cast(),
-        iov_len: line.len(),
-    };
-    // Another process may have filled the pipe since. Offset -1 is the current position.
-    // SAFETY: one entry with the pointer and the length of a live slice, which the kernel only reads.
-    let is_written = is_pipe
-        && unsafe {
-            libc::syscall(
-                libc::SYS_pwritev2,
-                2,
-                &raw const part,
-                1,
-                -1_i64,
-                -1_i64,
-                libc::RWF_NOWAIT,
-            )
-        } >= 0;
-    if is_pipe && !is_written && Errno::last() == Errno::EAGAIN {
+pub fn write_to_stderr(line: &[u8], timeout: u16) -> bool {
+    let stderr = standard(2);
+    let mut room = [PollFd::new(stderr, PollFlags::POLLOUT)];
+    if poll(&mut room, timeout) != Ok(1) {
         return false;
     }
-    if !is_written {
-        // Kernels before 6.4 refuse to do that for a pipe.
-        // SAFETY: pointer and length are those of a live slice.
-        unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    if fstat(stderr).is_ok_and(|file| file.st_mode & libc::S_IFMT == libc::S_IFIFO) {
+        // Another process may have filled the pipe since. Offset -1 is the current position.
+        let (part, at, flag) = (IoSlice::new(line), -1_i64, libc::RWF_NOWAIT);
+        // SAFETY: an `IoSlice` is an iovec: one of a live slice, which the kernel only reads.
+        let result =
+            unsafe { libc::syscall(libc::SYS_pwritev2, 2, &raw const part, 1, at, at, flag) };
+        match Errno::result(result) {
+            Ok(_) => return true,
+            Err(Errno::EAGAIN) => return false,
+            // Kernels before 6.4 refuse to do that for a pipe.
+            Err(_) => {}
+        }
     }
+    let _ = write(stderr, line);
     true
 }
 
@@ -115,30 +89,24 @@ pub fn environ() -> Vec<OsString> {
     let mut entries = Vec::new();
     // SAFETY: read once, before any thread exists; this program never changes the environment.
     let mut next = unsafe { environ };
-    if next.is_null() {
-        return entries;
-    }
-    loop {
-        // SAFETY: `environ` is an array of pointers that a null pointer ends; it has not been passed yet.
-        let entry = unsafe { *next };
-        if entry.is_null() {
-            return entries;
-        }
+    // SAFETY: `environ` is null, or an array of pointers that a null pointer ends; it has not been passed yet.
+    while let Some(entry) = unsafe { next.as_ref() }.filter(|entry| !entry.is_null()) {
         // SAFETY: each pointer before the null one leads to a NUL-terminated string that lives as long as the process.
-        let entry = unsafe { CStr::from_ptr(entry) };
+        let entry = unsafe { CStr::from_ptr(*entry) };
         entries.push(OsStr::from_bytes(entry.to_bytes()).to_owned());
         // SAFETY: at most one past the last string, which is the null pointer.
         next = unsafe { next.add(1) };
     }
+    entries
 }
 
 /// An address family.
 #[derive(Clone, Copy)]
 pub enum Family {
     /// A records.
-    V4,
+    V4 = libc::AF_INET as isize,
     /// AAAA records.
-    V6,
+    V6 = libc::AF_INET6 as isize,
 }
 
 /// Why a name has no address.
@@ -170,10 +138,7 @@ pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError>
     // SAFETY: all-zero bytes are valid hints: any protocol, no flags, null pointers.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
     hints.ai_socktype = libc::SOCK_STREAM;
-    hints.ai_family = match family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
-    };
+    hints.ai_family = family as i32;
     let mut list: *mut libc::addrinfo = std::ptr::null_mut();
     // SAFETY: name and hints live until the call returns; `list` is written only on success.
     let status = unsafe {
@@ -195,21 +160,18 @@ pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError>
     while !next.is_null() {
         // SAFETY: getaddrinfo made a list of valid entries that a null pointer ends.
         let entry = unsafe { &*next };
-        match entry.ai_family {
-            libc::AF_INET => {
+        found.push(match family {
+            Family::V4 => {
                 // SAFETY: an AF_INET entry's address is a `sockaddr_in`.
                 let address = unsafe { &*entry.ai_addr.cast::<libc::sockaddr_in>() };
-                found.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(
-                    address.sin_addr.s_addr,
-                ))));
+                IpAddr::from(address.sin_addr.s_addr.to_ne_bytes())
             }
-            libc::AF_INET6 => {
+            Family::V6 => {
                 // SAFETY: an AF_INET6 entry's address is a `sockaddr_in6`.
                 let address = unsafe { &*entry.ai_addr.cast::<libc::sockaddr_in6>() };
-                found.push(IpAddr::V6(Ipv6Addr::from(address.sin6_addr.s6_addr)));
+                IpAddr::from(address.sin6_addr.s6_addr)
             }
-            _ => {}
-        }
+        });
         next = entry.ai_next;
     }
     // SAFETY: the list is getaddrinfo's, and nothing refers to it any more.

@@ -7,36 +7,29 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SigHandler, SigmaskHow, Signal};
 
 /// Every signal. KILL and STOP cannot be blocked, which the kernel knows.
 pub const ALL_SIGNALS: u64 = u64::MAX;
+/// The bytes of a mask, which the kernel checks.
+const MASK_SIZE: usize = size_of::<u64>();
 
 /// The bit of a signal in a mask.
 pub const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Sets this thread's signal mask, and returns the old one.
-pub fn set_signal_mask(mask: u64) -> nix::Result<u64> {
-    change_signal_mask(libc::SIG_SETMASK, mask)
-}
-
-/// Blocks signals in this thread and those that it starts; returns the old mask.
-pub fn block_signals(signals: u64) -> nix::Result<u64> {
-    change_signal_mask(libc::SIG_BLOCK, signals)
-}
-
-fn change_signal_mask(how: i32, mask: u64) -> nix::Result<u64> {
+/// Changes the signal mask of this thread and of those that it starts; returns the old mask.
+pub fn sigprocmask(how: SigmaskHow, mask: u64) -> nix::Result<u64> {
     let mut before = 0_u64;
     // SAFETY: the kernel reads one mask and writes the other, 8 bytes each, which live until it returns.
     let done = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
-            how,
+            how as i32,
             &raw const mask,
             &raw mut before,
-            size_of::<u64>(),
+            MASK_SIZE,
         )
     };
     Errno::result(done).map(|_| before)
@@ -50,7 +43,7 @@ pub fn signalfd(mask: u64) -> nix::Result<OwnedFd> {
             libc::SYS_signalfd4,
             -1,
             &raw const mask,
-            size_of::<u64>(),
+            MASK_SIZE,
             libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
         )
     };
@@ -72,8 +65,7 @@ pub fn next_signal(signalfd: &OwnedFd) -> Option<i32> {
 pub fn is_pending(signal: Signal) -> bool {
     let mut pending = 0_u64;
     // SAFETY: the kernel writes the mask, 8 bytes, which lives until it returns.
-    let done =
-        unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<u64>()) };
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, MASK_SIZE) };
     done == 0 && pending & signal_bit(signal as i32) != 0
 }
 
@@ -88,40 +80,21 @@ pub fn is_ignored(signal: i32) -> bool {
             signal,
             std::ptr::null::<u8>(),
             action.as_mut_ptr(),
-            size_of::<u64>(),
+            MASK_SIZE,
         )
     };
     done == 0 && action[0] == libc::SIG_IGN
 }
 
-/// Ignores a signal.
-pub fn ignore(signal: Signal) {
-    set_ignored(signal, true);
-}
-
-/// Gives a signal its default action; whether it was ignored.
-pub fn stop_ignoring(signal: Signal) -> bool {
-    set_ignored(signal, false)
-}
-
-/// Runs `work` while a signal is ignored. COMMAND inherits ignored signals, so this one is restored.
-pub fn ignoring<T>(signal: Signal, work: impl FnOnce() -> T) -> T {
-    let was_ignored = set_ignored(signal, true);
-    let done = work();
-    set_ignored(signal, was_ignored);
-    done
-}
-
 /// Ignores a signal, or gives it its default action; whether it was ignored.
-pub(super) fn set_ignored(signal: Signal, is_ignored: bool) -> bool {
+pub fn set_ignored(signal: Signal, is_ignored: bool) -> bool {
     let handler = match is_ignored {
         true => SigHandler::SigIgn,
         false => SigHandler::SigDfl,
     };
-    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: neither of the two runs any code of this program.
-    let before = unsafe { sigaction(signal, &action) };
-    before.is_ok_and(|before| matches!(before.handler(), SigHandler::SigIgn))
+    let before = unsafe { nix::sys::signal::signal(signal, handler) };
+    matches!(before, Ok(SigHandler::SigIgn))
 }
 
 /// Sends a signal to a process or, negative, to a process group; whether any process received it.

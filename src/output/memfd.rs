@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fchmod};
 
@@ -21,7 +22,8 @@ const LOWEST: i32 = 100;
 
 /// Checks before any request that the limit on open files allows so many.
 pub fn preflight(count: usize) -> Result<(), Error> {
-    let limit = os::open_files_limit();
+    // One more than the highest descriptor.
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     let needed = LOWEST as u64 + count as u64;
     if count == 0 || limit >= needed {
         return Ok(());
@@ -66,7 +68,10 @@ impl Memfd {
         let io_failed =
             |error: io::Error| failed(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
         // A limit on the size of files must be an error, not the end of the process (RLIMIT_FSIZE).
-        os::ignoring(Signal::SIGXFSZ, || (&file).write_all(content)).map_err(io_failed)?;
+        let was_ignored = os::set_ignored(Signal::SIGXFSZ, true);
+        let written = (&file).write_all(content);
+        os::set_ignored(Signal::SIGXFSZ, was_ignored);
+        written.map_err(io_failed)?;
         // For programs that duplicate the descriptor of /dev/fd/N and do not open it again.
         (&file).rewind().map_err(io_failed)?;
         // Readable by every user: entrypoints often change the user before they start the server.

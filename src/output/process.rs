@@ -23,15 +23,23 @@ use crate::os;
 use crate::request::environment::Environment;
 use crate::signals;
 
+/// The first bytes of an ELF program (elf(5)).
+const ELF: &[u8] = b"\x7fELF";
 /// What a shell searches without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+/// The names of the capabilities in Kubernetes and Docker, in the order of their numbers (capabilities(7)).
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,DAC_READ_SEARCH,FOWNER,FSETID,KILL,SETGID,SETUID,SETPCAP,\
+    LINUX_IMMUTABLE,NET_BIND_SERVICE,NET_BROADCAST,NET_ADMIN,NET_RAW,IPC_LOCK,IPC_OWNER,SYS_MODULE,SYS_RAWIO,\
+    SYS_CHROOT,SYS_PTRACE,SYS_PACCT,SYS_ADMIN,SYS_BOOT,SYS_NICE,SYS_RESOURCE,SYS_TIME,SYS_TTY_CONFIG,MKNOD,LEASE,\
+    AUDIT_WRITE,AUDIT_CONTROL,SETFCAP,MAC_OVERRIDE,MAC_ADMIN,SYSLOG,WAKE_ALARM,BLOCK_SUSPEND,AUDIT_READ,PERFMON,BPF,\
+    CHECKPOINT_RESTORE";
 
 /// A program that was found.
-#[derive(Debug)]
 pub struct Program {
-    path: PathBuf,
+    /// The file.
+    pub path: PathBuf,
     /// COMMAND as typed, and its arguments.
-    argv: Vec<CString>,
+    pub argv: Vec<CString>,
 }
 
 /// Finds COMMAND, before any request: a typo costs none.
@@ -41,47 +49,48 @@ pub fn find(command: &[OsString], env: &Environment) -> Result<Program, Error> {
         true => Ok(PathBuf::from(name)),
         false => search(name, env),
     };
-    let path = path.and_then(|path| check(&path).map(|()| path));
-    let path = path.map_err(|error| error.fact("command", name.to_string_lossy()))?;
+    let path = path.and_then(|path| match access(&path, AccessFlags::X_OK) {
+        Ok(()) if path.is_dir() => Err(explain(&path, Errno::EISDIR)),
+        Ok(()) => Ok(path),
+        Err(errno) => Err(explain(&path, errno)),
+    });
     let argv = command
         .iter()
         .map(|word| CString::new(word.as_bytes()).expect("argv holds no NUL"))
         .collect();
-    Ok(Program { path, argv })
+    match path {
+        Ok(path) => Ok(Program { path, argv }),
+        Err(error) => Err(error.fact("command", name.to_string_lossy())),
+    }
 }
 
 impl Program {
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its argv.
-    pub fn argv(&self) -> &[CString] {
-        &self.argv
-    }
-
     /// Checks what execve would refuse: the format of another architecture, a missing loader or interpreter, a capability
     /// that cannot be granted (elf(5), execve(2)).
     pub fn check_format(&self) -> Result<(), Error> {
         let refuse = |errno| Err(explain(&self.path, errno));
-        let head = head(&self.path);
-        if head.starts_with(b"\x7fELF") {
-            let own = self::head(Path::new("/proc/self/exe"));
-            // Class and byte order, and the machine.
-            let differs = |range: Range<usize>| head.get(range.clone()) != own.get(range);
-            if !own.is_empty() && (differs(4..6) || differs(18..20)) {
-                return refuse(Errno::ENOEXEC);
-            }
-        } else if !head.starts_with(b"#!") && (!head.is_empty() || is_empty(&self.path)) {
+        if missing_capabilities(&self.path).is_some() {
+            return refuse(Errno::EPERM);
+        }
+        // A program may be executable and not readable.
+        let Some(head) = read_head(&self.path) else {
+            return Ok(());
+        };
+        // Class and byte order, and the machine.
+        let is_like = |own: Vec<u8>| {
+            let is_same = |range: Range<usize>| head.get(range.clone()) == own.get(range);
+            is_same(4..6) && is_same(18..20)
+        };
+        let is_executable = match head.starts_with(ELF) {
+            true => read_head(Path::new("/proc/self/exe")).is_none_or(is_like),
+            false => head.starts_with(b"#!"),
+        };
+        if !is_executable {
             return refuse(Errno::ENOEXEC);
         }
-        if interpreter(&self.path, &head).is_some_and(|file| !file.exists()) {
-            return refuse(Errno::ENOENT);
-        }
-        match missing_capability(&self.path) {
-            Some(_) => refuse(Errno::EPERM),
-            None => Ok(()),
+        match interpreter(&self.path, &head) {
+            Some(file) if !file.exists() => refuse(Errno::ENOENT),
+            _ => Ok(()),
         }
     }
 
@@ -93,7 +102,7 @@ impl Program {
         os::restore_for_exec();
         let Err(errno) = execve(&path, &self.argv, environment);
         // A standard error without a reader must not end this process by SIGPIPE: the exit code would be lost.
-        os::ignore(Signal::SIGPIPE);
+        os::set_ignored(Signal::SIGPIPE, true);
         Err(explain(&self.path, errno).fact("command", self.argv[0].to_string_lossy()))
     }
 }
@@ -117,116 +126,89 @@ fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     }
     // As in a shell, "not executable" about a file that exists is more helpful than "not found".
     candidate.ok_or_else(|| {
+        let hint = format!(
+            "is it in this image? {} was searched; otherwise give its full path",
+            path.display()
+        );
         Error::new(Cause::CommandNotFound, "not found on PATH")
             .context(format!("COMMAND `{}`", name.display()))
-            .hint(match env.get("PATH") {
-                _ if has_blank(name) => not_found(name).to_owned(),
-                Some(path) => format!(
-                    "is it in this image? PATH is {}; otherwise give its full path",
-                    path.display()
-                ),
-                None => {
-                    format!("PATH is not set, so {DEFAULT_PATH} was searched; give its full path")
-                }
-            })
+            .hint(blanks(name).map_or(hint, str::to_owned))
     })
-}
-
-/// Checks what can be known before the fetch. [`explain`] has all that execve may refuse.
-fn check(path: &Path) -> Result<(), Error> {
-    match fs::metadata(path) {
-        Err(error) => {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
-            Err(explain(path, errno))
-        }
-        Ok(file) if file.is_dir() => Err(explain(path, Errno::EISDIR)),
-        Ok(_) => access(path, AccessFlags::X_OK).map_err(|errno| explain(path, errno)),
-    }
 }
 
 /// The error for what execve refuses.
 fn explain(path: &Path, errno: Errno) -> Error {
-    let exists = path.exists();
-    let cause = match errno {
-        Errno::ENOENT | Errno::ENOTDIR => Cause::CommandNotFound,
-        _ => Cause::NotExecutable,
-    };
-    let reason = match errno {
-        Errno::EISDIR => "it is a directory".to_owned(),
-        Errno::ENOENT if !exists => "not found".to_owned(),
-        Errno::ENOTDIR => "not found".to_owned(),
-        Errno::ENOENT => "its interpreter or dynamic loader was not found".to_owned(),
-        errno => format!("it cannot be executed: {}", errno.desc()),
-    };
-    let hint = match errno {
-        Errno::ENOENT if exists => missing_interpreter(path),
-        Errno::ENOENT | Errno::ENOTDIR => Some(not_found(path.as_os_str()).to_owned()),
-        Errno::ENOEXEC => Some(wrong_format(path)),
-        Errno::EACCES => Some(no_access(path)),
-        Errno::EPERM => missing_capability(path),
-        Errno::E2BIG => Some(
-            "pass fewer or shorter arguments and variables, or raise the stack limit (ulimit -s)"
-                .to_owned(),
+    let not_executable = format!("it cannot be executed: {}", errno.desc());
+    let (cause, reason, hint) = match errno {
+        Errno::ENOENT if path.exists() => (
+            Cause::CommandNotFound,
+            "its interpreter or dynamic loader was not found",
+            Some(missing_interpreter(path)),
         ),
-        _ => None,
+        Errno::ENOENT | Errno::ENOTDIR => {
+            let hint = blanks(path.as_os_str()).unwrap_or("is it in this image, at this path?");
+            (Cause::CommandNotFound, "not found", Some(hint.to_owned()))
+        }
+        _ if path.is_dir() => (Cause::NotExecutable, "it is a directory", None),
+        _ => {
+            let hint = match errno {
+                Errno::ENOEXEC => Some(wrong_format(path)),
+                Errno::EACCES => Some(no_access(path)),
+                Errno::EPERM => missing_capabilities(path),
+                Errno::E2BIG => Some(
+                    "pass fewer or shorter arguments and variables, or raise the stack limit (ulimit -s)"
+                        .to_owned(),
+                ),
+                _ => None,
+            };
+            (Cause::NotExecutable, not_executable.as_str(), hint)
+        }
     };
     Error::new(cause, reason)
         .context(format!("COMMAND `{}`", path.display()))
         .maybe_hint(hint)
 }
 
-/// The hint for a path that does not exist.
-fn not_found(name: &OsStr) -> &'static str {
-    match has_blank(name) {
-        true => {
-            "it contains blanks; give each word as a separate argument, since no shell splits them"
-        }
-        false => "is it in this image, at this path?",
-    }
-}
-
-fn has_blank(name: &OsStr) -> bool {
-    name.as_bytes().iter().any(u8::is_ascii_whitespace)
-}
-
-fn is_empty(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.len() == 0)
-}
-
-fn missing_interpreter(path: &Path) -> Option<String> {
-    let head = head(path);
-    if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
-        let interpreter = String::from_utf8_lossy(line).trim().to_owned();
-        return Some(match line.ends_with(b"\r") {
-            true => format!(
-                "its first line ends in a carriage return, which becomes a part of the name `{interpreter}`; give \
-                 the file Unix line ends"
-            ),
-            false => format!(
-                "its first line names `{interpreter}`; install that in the image, or change the line"
-            ),
-        });
-    }
-    Some(
-        "is it a program for glibc in a musl or scratch image? link it statically, or use another base image"
-            .to_owned(),
+/// The hint for a name with blanks.
+fn blanks(name: &OsStr) -> Option<&'static str> {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace();
+    name.as_bytes().iter().any(is_blank).then_some(
+        "it contains blanks; give each word as a separate argument, since no shell splits them",
     )
+}
+
+fn missing_interpreter(path: &Path) -> String {
+    let head = read_head(path).unwrap_or_default();
+    let Some(line) = head.strip_prefix(b"#!") else {
+        return "is it a program for glibc in a musl or scratch image? link it statically, or use another base image"
+            .to_owned();
+    };
+    let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
+    let interpreter = String::from_utf8_lossy(line.trim_ascii());
+    match line.ends_with(b"\r") {
+        true => format!(
+            "its first line ends in a carriage return, which becomes a part of the name `{interpreter}`; give the file \
+             Unix line ends"
+        ),
+        false => {
+            format!(
+                "its first line names `{interpreter}`; install that in the image, or change the line"
+            )
+        }
+    }
 }
 
 fn wrong_format(path: &Path) -> String {
-    let head = head(path);
-    if head.starts_with(b"\x7fELF") {
-        return "it is a program for another architecture; build the image for this node's"
-            .to_owned();
+    match read_head(path) {
+        Some(head) if head.starts_with(ELF) => {
+            "it is a program for another architecture; build the image for this node's".to_owned()
+        }
+        Some(head) if head.is_empty() => "the file is empty; was it copied completely?".to_owned(),
+        _ => format!(
+            "if it is a script, begin it with a line such as `#!/bin/sh`, or start its shell: akv-init exec -- /bin/sh {}",
+            path.display()
+        ),
     }
-    if head.is_empty() {
-        return "the file is empty; was it copied completely?".to_owned();
-    }
-    format!(
-        "if it is a script, begin it with a line such as `#!/bin/sh`, or start its shell: akv-init exec -- /bin/sh {}",
-        path.display()
-    )
 }
 
 fn no_access(path: &Path) -> String {
@@ -240,44 +222,24 @@ fn no_access(path: &Path) -> String {
     }
 }
 
-/// The hint for a file with a capability that cannot be granted, which execve(2) refuses with EPERM. The attribute is a
+/// The hint for a file with capabilities that cannot be granted, which execve(2) refuses with EPERM. The attribute is a
 /// `struct vfs_cap_data`, little-endian: a word with the revision and, in bit 0, "effective"; permitted 0–31, inheritable
 /// 0–31, permitted 32–63, inheritable 32–63.
-fn missing_capability(path: &Path) -> Option<String> {
+fn missing_capabilities(path: &Path) -> Option<String> {
     let attribute = os::file_capabilities(path)?;
     let high = little_endian(&attribute, 12..16).unwrap_or(0);
     let permitted = little_endian(&attribute, 4..8)? | high << 32;
-    let missing: Vec<String> = (0..64)
-        .filter(|bit| permitted & (1 << bit) != 0 && !os::is_in_bounding_set(*bit))
-        .map(capability_name)
-        .collect();
-    if missing.is_empty() {
-        return None;
-    }
-    let missing = missing.join(", ");
-    Some(format!(
-        "the file has a capability that this container lacks; add it: securityContext.capabilities.add: [{missing}], \
-         or --cap-add {missing}"
-    ))
-}
-
-/// A capability's name in Kubernetes and Docker: those that server programs have; any other by its number.
-fn capability_name(number: u32) -> String {
-    match number {
-        1 => "DAC_OVERRIDE".to_owned(),
-        2 => "DAC_READ_SEARCH".to_owned(),
-        6 => "SETGID".to_owned(),
-        7 => "SETUID".to_owned(),
-        10 => "NET_BIND_SERVICE".to_owned(),
-        12 => "NET_ADMIN".to_owned(),
-        13 => "NET_RAW".to_owned(),
-        14 => "IPC_LOCK".to_owned(),
-        19 => "SYS_PTRACE".to_owned(),
-        21 => "SYS_ADMIN".to_owned(),
-        23 => "SYS_NICE".to_owned(),
-        24 => "SYS_RESOURCE".to_owned(),
-        other => format!("capability {other} of capabilities(7)"),
-    }
+    let missing = CAPABILITIES.split(',').zip(0..).filter_map(|(name, bit)| {
+        let is_missing = permitted & (1 << bit) != 0 && !os::is_in_bounding_set(bit);
+        is_missing.then_some(name)
+    });
+    let missing = missing.collect::<Vec<&str>>().join(", ");
+    (!missing.is_empty()).then(|| {
+        format!(
+            "the file has a capability that this container lacks; add it: securityContext.capabilities.add: \
+             [{missing}], or --cap-add {missing}"
+        )
+    })
 }
 
 /// The file that the kernel starts as well: a script's interpreter, a program's dynamic loader.
@@ -315,11 +277,10 @@ fn little_endian(bytes: &[u8], range: Range<usize>) -> Option<u64> {
     Some(bytes.fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
-/// The first bytes of a file, as many as the kernel checks (BINPRM_BUF_SIZE). Empty if it cannot be read.
-fn head(path: &Path) -> Vec<u8> {
-    let mut head = Vec::with_capacity(256);
-    if let Ok(file) = File::open(path) {
-        let _ = file.take(256).read_to_end(&mut head);
-    }
-    head
+/// The first bytes of a file, as many as the kernel checks (BINPRM_BUF_SIZE). None if it cannot be read.
+fn read_head(path: &Path) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(256).read_to_end(&mut head).ok()?;
+    Some(head)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigmaskHow, Signal};
 
 use super::child::kill_groups;
 use super::wait::current;
@@ -78,7 +78,7 @@ pub fn start() -> Result<(), Error> {
     let signals = os::signalfd(mask).map_err(failed)?;
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     let wake = EventFd::from_flags(flags).map_err(failed)?;
-    os::block_signals(mask).map_err(failed)?;
+    os::sigprocmask(SigmaskHow::SIG_BLOCK, mask).map_err(failed)?;
     READER.get_or_init(|| Reader {
         mask,
         signals,
@@ -92,7 +92,7 @@ pub fn start() -> Result<(), Error> {
 pub fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let blocked = READER.get().map_or(0, |reader| reader.mask);
     let work = move || {
-        let _ = os::block_signals(blocked);
+        let _ = os::sigprocmask(SigmaskHow::SIG_BLOCK, blocked);
         work();
     };
     let thread = thread::Builder::new().stack_size(STACK);

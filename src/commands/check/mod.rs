@@ -106,7 +106,7 @@ fn command(arguments: &Arguments<'_>) -> Link {
     if let Err(error) = program.check_format() {
         return failed(error, Phase::Execve);
     }
-    let path = program.path().display().to_string();
+    let path = program.path.display().to_string();
     let text = match path == typed {
         true => "",
         false => path.as_str(),

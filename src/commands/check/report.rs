@@ -3,6 +3,7 @@
 //! Lines are folded to the terminal's width, or to 80 columns. Without a terminal, failed links and the verdict stay in
 //! one line each, for `grep`, `tail` and tickets.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -213,7 +214,7 @@ pub struct Report {
 impl Report {
     /// An empty report on standard output.
     pub fn new(format: log::Format, env: &Environment) -> Report {
-        let is_terminal = os::is_terminal(1);
+        let is_terminal = os::standard(1).is_terminal();
         let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
         Report {
             links: Vec::new(),

@@ -58,7 +58,7 @@ pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<DirId, E
 /// Writes the files to the directory that passed the checks.
 pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
-    os::ignore(Signal::SIGXFSZ);
+    os::set_ignored(Signal::SIGXFSZ, true);
     // Permissions are set by descriptor; until then only the owner may read.
     umask(Mode::from_bits_truncate(0o077));
     let options = request.options;

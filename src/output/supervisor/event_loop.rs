@@ -2,6 +2,8 @@
 
 use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +14,7 @@ use super::processes::{self, Identity, Process};
 use super::terminal;
 use crate::error::Cause;
 use crate::log::{self, Event};
-use crate::os::{self, WaitStatus};
+use crate::os;
 use crate::request::supervision::{Forward, Supervision};
 
 /// How long to wait after KILL for a process that is in a call that cannot be interrupted.
@@ -143,25 +145,29 @@ impl Supervisor {
 
     /// Reads the status of every child that has ended: one SIGCHLD may be for several.
     fn reap(&mut self) {
-        let child = self.child.as_raw();
         loop {
             match os::wait_for_any_child() {
-                WaitStatus::StillAlive => return,
-                WaitStatus::NoChildren => {
+                Ok(Some((pid, status))) if pid == self.child.as_raw() => self.record(status),
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
                     self.is_alone = true;
                     self.exit_code.get_or_insert(Cause::Internal.exit_code());
                     return;
                 }
-                WaitStatus::Exited(pid, code) if pid == child => self.exit_code = Some(code),
-                WaitStatus::Signaled(pid, signal) if pid == child => {
-                    self.exit_code = Some(128 + signal);
-                    self.is_interrupted = i32::from(signal) == Signal::SIGINT as i32;
-                }
-                WaitStatus::Stopped(pid, signal) if pid == child => {
-                    self.is_stopped = terminal::stop_too(self.child, signal);
-                }
-                WaitStatus::Exited(..) | WaitStatus::Signaled(..) | WaitStatus::Stopped(..) => {}
             }
+        }
+    }
+
+    /// Records that COMMAND has ended, or was stopped.
+    fn record(&mut self, status: ExitStatus) {
+        if let Some(signal) = status.stopped_signal() {
+            self.is_stopped = terminal::stop_too(self.child, signal);
+        } else {
+            let signal = status.signal();
+            let code = status.code().or(signal.map(|signal| 128 + signal));
+            self.exit_code = code.map(|code| code as u8);
+            self.is_interrupted = signal == Some(Signal::SIGINT as i32);
         }
     }
 

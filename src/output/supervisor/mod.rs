@@ -13,7 +13,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::prctl::{get_dumpable, set_child_subreaper, set_dumpable};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigmaskHow, Signal};
 use nix::unistd::{ForkResult, Pid, chdir, getpid, setpgid, tcsetpgrp};
 
 use crate::error::{Cause, Error};
@@ -31,9 +31,10 @@ pub enum Role {
 
 /// Forks. In the parent it returns when the child and the processes that it left have ended.
 pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
-    let caller_mask = os::set_signal_mask(os::ALL_SIGNALS).map_err(failed("blocking signals"))?;
+    let caller_mask = os::sigprocmask(SigmaskHow::SIG_SETMASK, os::ALL_SIGNALS)
+        .map_err(failed("blocking signals"))?;
     // While it is ignored, the kernel discards a child's exit status.
-    let was_ignored = os::stop_ignoring(Signal::SIGCHLD);
+    let was_ignored = os::set_ignored(Signal::SIGCHLD, false);
     let signals = os::signalfd(os::ALL_SIGNALS).map_err(failed("signalfd"))?;
     let parent = getpid();
     // Process 1 gets orphans anyway.
@@ -53,10 +54,9 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
                 let _ = tcsetpgrp(terminal, getpid());
             }
             let _ = set_dumpable(was_dumpable);
-            if was_ignored {
-                os::ignore(Signal::SIGCHLD);
-            }
-            os::set_signal_mask(caller_mask).map_err(failed("restoring the signal mask"))?;
+            os::set_ignored(Signal::SIGCHLD, was_ignored);
+            os::sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask)
+                .map_err(failed("restoring the signal mask"))?;
             Ok(Role::Child {
                 parent: parent.as_raw(),
             })

@@ -1,6 +1,7 @@
 //! Job control. COMMAND has a process group of its own, so ctrl-C and ctrl-Z reach it and not this process. The shell
 //! knows this process only, and waits for it to stop or to end.
 
+use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::{OFlag, open};
@@ -19,8 +20,8 @@ fn open_terminal() -> Option<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let named = open("/dev/tty", flags, Mode::empty()).ok();
     named.or_else(|| {
-        let mut standard = (0..3).filter_map(|fd| os::duplicate_standard(fd).ok());
-        standard.find(|terminal| tcgetpgrp(terminal).is_ok())
+        let terminal = (0..3).map(os::standard).find(|fd| tcgetpgrp(fd).is_ok())?;
+        terminal.try_clone_to_owned().ok()
     })
 }
 
@@ -29,7 +30,7 @@ fn open_terminal() -> Option<OwnedFd> {
 /// first needs it, in [`stop_too`].
 pub fn for_command() -> Option<OwnedFd> {
     let terminal = open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()));
-    terminal.filter(|_| os::is_terminal(0) && os::is_terminal(1))
+    terminal.filter(|_| os::standard(0).is_terminal() && os::standard(1).is_terminal())
 }
 
 /// Takes the terminal back when COMMAND has ended; whether COMMAND had it. An interactive shell would do that itself, but
@@ -94,7 +95,7 @@ pub fn stop_too(child: Pid, signal: i32) -> bool {
     if os::is_pending(Signal::SIGCONT) {
         return true;
     }
-    os::stop_ignoring(by_terminal);
+    os::set_ignored(by_terminal, false);
     // ctrl-Z would have stopped the whole group, including a script that waits for this process.
     let target = match had_it {
         true => OWN_GROUP,
