@@ -49,7 +49,7 @@ pub fn parse_expiry(text: &str) -> Option<i64> {
     let [hour, minute, second] = numbers(time, ':')?;
     let is_in_fraction = |c: char| c == '.' || c.is_ascii_digit();
     let rest = rest.trim_start_matches(is_in_fraction).trim();
-    let (hour, rest) = match rest.split_at_checked(2) {
+    let (hour, rest) = match rest.split_at_checked(2).filter(|_| hour <= 12) {
         Some(("AM", rest)) => (hour % 12, rest.trim_start()),
         Some(("PM", rest)) => (hour % 12 + 12, rest.trim_start()),
         _ => (hour, rest),
