@@ -16,7 +16,7 @@ use crate::request::supervision::Supervision;
 /// `exec --dry-run`.
 pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let supervision = Supervision::parse(arguments)?;
-    let plan = Plan::exec(arguments)?;
+    let plan = Plan::exec(arguments, &mut Err)?;
     announce(&plan);
     let program = process::find(&arguments.words, arguments.env)?;
     let path = log::plain(&program.path.display().to_string());

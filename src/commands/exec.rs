@@ -11,14 +11,14 @@ use crate::output::process;
 use crate::output::supervisor::{self, Role};
 use crate::request::arguments::Arguments;
 use crate::request::environment::{self, Environment};
-use crate::request::plan::{Delivery, Plan, Target};
+use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 use crate::request::value::Value;
 
 /// Becomes COMMAND, or with `--init` supervises it to its end. The exit code is COMMAND's.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let supervision = Supervision::parse(arguments)?;
-    let plan = Plan::exec(arguments)?;
+    let plan = Plan::exec(arguments, &mut Err)?;
     let Some(supervision) = supervision else {
         match become_command(plan, &arguments.words, arguments.env)? {}
     };
@@ -42,16 +42,16 @@ fn become_command(
     if plan.targets.is_empty() {
         return program.replace_process(&env.child(&[], &plan.unset)?);
     }
-    let is_memfd = |target: &&Target| target.delivery == Delivery::Memfd;
-    memfd::preflight(plan.targets.iter().filter(is_memfd).count())?;
+    let in_memfds = plan.targets.iter().filter(|target| target.in_memfd);
+    memfd::preflight(in_memfds.count())?;
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
-    let memfds = plan.targets.iter().map(|target| match target.delivery {
-        Delivery::Memfd => {
+    let memfds = plan.targets.iter().map(|target| match target.in_memfd {
+        true => {
             let content = fetched.value(target).expose().as_bytes();
             Memfd::new(&target.name.to_string_lossy(), content).map(Some)
         }
-        _ => Ok(None),
+        false => Ok(None),
     });
     let memfds: Vec<Option<Memfd>> = memfds.collect::<Result<_, Error>>()?;
     let targets = plan.targets.iter().zip(&memfds);

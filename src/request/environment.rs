@@ -122,9 +122,9 @@ pub fn check_target(name: &str) -> Result<(), Error> {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !identifier {
         let reason = "a variable name has letters, digits and `_`, and does not start with a digit";
-        return Err(Error::new(Cause::Config, reason).context(name));
+        return Err(Error::new(Cause::Config, reason));
     }
-    check_reserved(name).map_err(|error| error.context(name))
+    check_reserved(name)
 }
 
 /// Rejects a variable that a secret must never be put into.

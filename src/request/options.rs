@@ -89,8 +89,10 @@ impl Settings {
     /// Completes a reference.
     pub fn complete(&self, reference: &SecretRef) -> Result<SecretId, Error> {
         let Some(vault) = reference.vault.as_ref().or(self.default_vault.as_ref()) else {
-            let reason =
-                format!("`{reference}` does not name a vault, and no default vault is set");
+            let reason = format!(
+                "`akv:///{}` does not name a vault, and no default vault is set",
+                reference.name
+            );
             return Err(Error::new(Cause::Config, reason)
                 .hint("write akv://VAULT/NAME, or set --vault or AKV_INIT_VAULT"));
         };

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Cause, Error};
 use crate::log;
 use crate::request::arguments::Arguments;
-use crate::request::environment::{Environment, OWN_PREFIX, check_reserved, check_target};
+use crate::request::environment::{OWN_PREFIX, check_reserved, check_target};
 use crate::request::files::{FileName, Output, PlannedFile, check_collisions};
 use crate::request::format::Format;
 use crate::request::host::Host;
@@ -32,7 +32,7 @@ pub struct Plan {
     pub settings: Settings,
 }
 
-/// One thing to fetch. Displayed as `NAME[/VERSION]`, or as the resource of the token.
+/// One thing to fetch.
 #[derive(Debug, PartialEq)]
 pub enum Item {
     /// A secret.
@@ -41,41 +41,19 @@ pub enum Item {
     Token(String),
 }
 
-impl fmt::Display for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Item::Secret(secret) => f.write_str(&secret.shown()),
-            Item::Token(resource) => f.write_str(resource),
-        }
-    }
-}
-
 /// A variable or file that gets a secret or a token.
 #[derive(Debug)]
 pub struct Target {
     /// The name of the variable, or the path of the file below the directory.
     pub name: OsString,
-    /// How the value gets there.
-    pub delivery: Delivery,
     /// Index into [`Plan::items`].
     pub item: usize,
     /// Whether line ends at the end of the value are removed.
     pub trim: bool,
     /// Whether an option names it, rather than the environment.
     pub by_option: bool,
-}
-
-/// How a value gets to its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// In a file, alone or with others.
-    File,
-    /// In a file in memory whose path is in the variable.
-    Memfd,
-    /// On standard output.
-    Print,
-    /// In the variable.
-    Variable,
+    /// Whether the variable gets the path of a file in memory that holds the value.
+    pub in_memfd: bool,
 }
 
 impl Plan {
@@ -107,70 +85,32 @@ impl Plan {
             return Err(arguments.usage("no REF given"));
         };
         let reference = Reference::parse(text)?;
-        plan.add(
-            "standard output".as_ref(),
-            Delivery::Print,
-            &reference,
-            true,
-        )?;
+        plan.add("standard output".as_ref(), reference)?;
         Ok(plan)
     }
 
-    /// The plan of `exec`.
-    pub fn exec(arguments: &Arguments<'_>) -> Result<Plan, Error> {
-        Plan::exec_without(&[], arguments)
-    }
-
-    /// The plan of `exec` without some of the variables, each by its name as text.
-    pub fn exec_without(skipped: &[String], arguments: &Arguments<'_>) -> Result<Plan, Error> {
-        let env = arguments.env;
+    /// The plan of `exec` and `check`. `on_error` receives the error of each variable that cannot get its secret; where it
+    /// returns none, the plan goes on without that variable.
+    pub fn exec(
+        arguments: &Arguments<'_>,
+        on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
+    ) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
-        let mut options = targets(arguments, "--secret", Delivery::Variable)?;
-        options.extend(targets(arguments, "--memfd", Delivery::Memfd)?);
-        options.retain(|(name, ..)| !skipped.contains(name));
         let overwrite = arguments.flag("--override")?;
-        let literal = plan.literals(arguments);
-        plan.unset = arguments.names("--unset");
-        let unset = plan.unset.clone();
-        plan.add_references(env, Delivery::Variable, &|name| {
-            let is_option = || options.iter().any(|(option, ..)| name == option.as_str());
-            literal.iter().chain(&unset).any(|other| other == name)
-                || (overwrite && is_option())
-                || skipped
-                    .iter()
-                    .any(|skipped| *skipped == name.to_string_lossy())
-        })?;
-        for (name, delivery, reference) in &options {
-            check_target(name)?;
-            let conflict = |reason: &str| Error::new(Cause::Config, reason).context(name);
-            for (option, names) in [("--unset", &unset), ("--literal", &literal)] {
-                if names.iter().any(|other| other == name.as_str()) {
-                    return Err(conflict(&format!(
-                        "a variable that gets a secret cannot be given to {option}"
-                    )));
-                }
+        let mut passed_on = arguments.names("--literal");
+        passed_on.extend(arguments.names("--unset"));
+        let mut options = targets(arguments, "--secret", false)?;
+        options.extend(targets(arguments, "--memfd", true)?);
+        if overwrite {
+            passed_on.extend(options.iter().map(|(name, ..)| OsString::from(name)));
+        }
+        plan.add_references(arguments, &passed_on, on_error)?;
+        for (name, reference, in_memfd) in options {
+            let checked = plan.check_option(arguments, &name, overwrite);
+            match checked.and_then(|()| plan.add(name.as_ref(), reference)) {
+                Ok(target) => (target.by_option, target.in_memfd) = (true, in_memfd),
+                Err(error) => on_error(error.context(name))?,
             }
-            match plan.target(name) {
-                Some(target) if target.by_option => {
-                    return Err(conflict("the variable was given twice"));
-                }
-                Some(_) => {
-                    return Err(
-                        conflict("two sources: the variable is already a reference").hint(
-                            "remove it from the environment, or add --override to use the option",
-                        ),
-                    );
-                }
-                None => {}
-            }
-            let has_value =
-                |(other, value): (&OsStr, &OsStr)| other == name.as_str() && !value.is_empty();
-            if !overwrite && env.variables().any(has_value) {
-                return Err(conflict("the variable already has a value")
-                    .hint("remove it from the environment, or add --override to replace it"));
-            }
-            plan.add(name.as_ref(), *delivery, reference, true)
-                .map_err(|error| error.context(name))?;
         }
         Ok(plan)
     }
@@ -189,18 +129,16 @@ impl Plan {
             return Err(arguments.usage("`--literal` needs `--from-env`"));
         }
         let mut plan = Plan::new(arguments)?;
-        let options = targets(arguments, "--secret", Delivery::File)?;
-        let literal = plan.literals(arguments);
+        let options = targets(arguments, "--secret", false)?;
         if from_env {
-            let is_literal = |name: &OsStr| literal.iter().any(|literal| literal == name);
-            plan.add_references(arguments.env, Delivery::File, &is_literal)?;
+            plan.add_references(arguments, &arguments.names("--literal"), &mut Err)?;
         }
-        for (name, delivery, reference) in &options {
-            if plan.target(name).is_some() {
-                return Err(Error::new(Cause::Config, "the file was given twice").context(name));
-            }
-            plan.add(name.as_ref(), *delivery, reference, true)
-                .map_err(|error| error.context(name))?;
+        for (name, reference, _) in options {
+            let added = match plan.target(&name) {
+                Some(_) => Err(Error::new(Cause::Config, "the file was given twice")),
+                None => plan.add(name.as_ref(), reference),
+            };
+            added.map_err(|error| error.context(name))?;
         }
         if plan.targets.is_empty() {
             let reason = "--from-env: no environment variable is a reference";
@@ -223,10 +161,16 @@ impl Plan {
             let reason = "no effect without --allow-vault or AKV_INIT_ALLOW_VAULT";
             ignored.push((setting.to_owned(), reason.to_owned()));
         }
+        for name in arguments.names("--literal") {
+            if !arguments.env.variables().any(|(known, _)| known == name) {
+                let option = format!("--literal {}", name.to_string_lossy());
+                ignored.push((option, "there is no such variable".to_owned()));
+            }
+        }
         Ok(Plan {
             items: Vec::new(),
             targets: Vec::new(),
-            unset: Vec::new(),
+            unset: arguments.names("--unset"),
             ignored,
             settings,
         })
@@ -239,58 +183,63 @@ impl Plan {
     /// Adds the variables whose whole value is a reference, except for those that are passed on.
     fn add_references(
         &mut self,
-        env: &Environment,
-        delivery: Delivery,
-        is_passed_on: &dyn Fn(&OsStr) -> bool,
+        arguments: &Arguments<'_>,
+        passed_on: &[OsString],
+        on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for (name, value) in env.variables() {
-            if name.as_bytes().starts_with(OWN_PREFIX.as_bytes()) || is_passed_on(name) {
+        for (name, value) in arguments.env.variables() {
+            let is_own = name.as_bytes().starts_with(OWN_PREFIX.as_bytes());
+            if is_own || passed_on.iter().any(|other| other == name) {
                 continue;
             }
             let shown = name.to_string_lossy();
-            self.add_reference(env, delivery, (name, &shown), value)
-                .map_err(|error| error.context(shown.as_ref()).fact("for", shown.as_ref()))?;
+            let added = match find_reference(arguments, name, value) {
+                Ok(None) => continue,
+                Ok(Some(reference)) => self.add(name, reference),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = added {
+                on_error(error.context(shown.as_ref()).fact("for", shown))?;
+            }
         }
         Ok(())
     }
 
-    fn add_reference(
-        &mut self,
-        env: &Environment,
-        delivery: Delivery,
-        (name, shown): (&OsStr, &str),
-        value: &OsStr,
+    /// Rejects a variable that an option names, if it cannot get the secret.
+    fn check_option(
+        &self,
+        arguments: &Arguments<'_>,
+        name: &str,
+        overwrite: bool,
     ) -> Result<(), Error> {
-        // A reference is ASCII, so that bytes which are not UTF-8 cannot hide one.
-        let Some(reference) = Reference::find(shown, &value.to_string_lossy())? else {
-            return Ok(());
-        };
-        if env.variables().filter(|(other, _)| *other == name).count() > 1 {
-            let reason = "the variable is in the environment twice, at least once as a reference";
-            return Err(Error::new(Cause::Config, reason));
-        }
-        match delivery {
-            Delivery::File if name.to_str().is_none() => {
-                return Err(Error::new(Cause::Config, "the name is not UTF-8"));
+        check_target(name)?;
+        let conflict = |reason: &str| Error::new(Cause::Config, reason);
+        for option in ["--unset", "--literal"] {
+            if arguments.names(option).iter().any(|other| other == name) {
+                return Err(conflict(&format!(
+                    "a variable that gets a secret cannot be given to {option}"
+                )));
             }
-            Delivery::File => {}
-            _ => check_reserved(shown)?,
         }
-        self.add(name, delivery, &reference, false)
+        let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
+        match self.target(name) {
+            Some(target) if target.by_option => Err(conflict("the variable was given twice")),
+            Some(_) => Err(conflict("two sources: the variable is already a reference")
+                .hint("remove it from the environment, or add --override to use the option")),
+            None if !overwrite && arguments.env.variables().any(has_value) => {
+                Err(conflict("the variable already has a value")
+                    .hint("remove it from the environment, or add --override to replace it"))
+            }
+            None => Ok(()),
+        }
     }
 
-    fn add(
-        &mut self,
-        name: &OsStr,
-        delivery: Delivery,
-        reference: &Reference,
-        by_option: bool,
-    ) -> Result<(), Error> {
+    fn add(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
         let (item, trim) = match reference {
             Reference::Secret(secret) => {
-                (Item::Secret(self.settings.complete(secret)?), secret.trim)
+                (Item::Secret(self.settings.complete(&secret)?), secret.trim)
             }
-            Reference::Token(resource) => (Item::Token(resource.clone()), false),
+            Reference::Token(resource) => (Item::Token(resource), false),
         };
         let known = self.items.iter().position(|known| *known == item);
         let item = known.unwrap_or_else(|| {
@@ -299,58 +248,40 @@ impl Plan {
         });
         self.targets.push(Target {
             name: name.to_owned(),
-            delivery,
             item,
             trim,
-            by_option,
+            by_option: false,
+            in_memfd: false,
         });
-        Ok(())
-    }
-
-    /// The names of `--literal`. Notes those of variables that do not exist.
-    fn literals(&mut self, arguments: &Arguments<'_>) -> Vec<OsString> {
-        let literal = arguments.names("--literal");
-        let is_set = |name: &OsString| arguments.env.variables().any(|(known, _)| known == name);
-        for name in literal.iter().filter(|name| !is_set(name)) {
-            let option = format!("--literal {}", name.to_string_lossy());
-            self.ignored
-                .push((option, "there is no such variable".to_owned()));
-        }
-        literal
+        Ok(self.targets.last_mut().expect("just added"))
     }
 
     /// The files of each `--output`.
     fn files(&self, outputs: &[Output]) -> Result<Vec<PlannedFile>, Error> {
-        let names = self
-            .targets
-            .iter()
-            .map(|target| target.name.to_string_lossy());
         let mut files = Vec::new();
         for output in outputs {
-            match output {
-                Output::Files => {
-                    for (index, name) in names.clone().enumerate() {
-                        let name = FileName::parse(&name)?;
-                        files.push(PlannedFile {
-                            name,
-                            format: None,
-                            targets: vec![index],
-                        });
-                    }
-                }
-                Output::Bundle(format, file) => {
-                    for name in names.clone() {
+            for (index, target) in self.targets.iter().enumerate() {
+                let name = target.name.to_string_lossy();
+                match output {
+                    Output::Files => files.push(PlannedFile {
+                        name: FileName::parse(&name)?,
+                        format: None,
+                        targets: vec![index],
+                    }),
+                    Output::Bundle(format, _) => {
                         format.check_name(&name)?;
                         if *format != Format::Json {
                             check_reserved(&name).map_err(|error| error.context(name.as_ref()))?;
                         }
                     }
-                    files.push(PlannedFile {
-                        name: file.clone(),
-                        format: Some(*format),
-                        targets: (0..self.targets.len()).collect(),
-                    });
                 }
+            }
+            if let Output::Bundle(format, name) = output {
+                files.push(PlannedFile {
+                    name: name.clone(),
+                    format: Some(*format),
+                    targets: (0..self.targets.len()).collect(),
+                });
             }
         }
         Ok(files)
@@ -360,7 +291,7 @@ impl Plan {
     pub fn reference_of(&self, target: &Target) -> Option<String> {
         match &self.items[target.item] {
             Item::Token(_) => None,
-            Item::Secret(secret) => Some(secret.reference(target.trim).to_string()),
+            Item::Secret(secret) => Some(secret.reference(target.trim)),
         }
     }
 
@@ -389,26 +320,50 @@ impl Plan {
     }
 }
 
-/// The values of an option that takes `NAME=REF`.
+/// The values of an option that takes `NAME=REF`, each with whether it goes to a file in memory.
 fn targets(
     arguments: &Arguments<'_>,
     option: &str,
-    delivery: Delivery,
-) -> Result<Vec<(String, Delivery, Reference)>, Error> {
+    in_memfd: bool,
+) -> Result<Vec<(String, Reference, bool)>, Error> {
     let pairs = arguments.parsed_values(option, |pair| Ok(pair.to_owned()))?;
     let targets = pairs.iter().map(|pair| {
         let pair = pair.split_once('=').filter(|(name, _)| !name.is_empty());
         let (name, reference) = pair.ok_or_else(|| {
-            let target = match delivery {
-                Delivery::File => "a file",
+            let target = match arguments.command {
+                "write" => "a file",
                 _ => "a variable",
             };
             arguments.usage(format!("`{option}` takes NAME=REF, where NAME is {target}"))
         })?;
         let reference = Reference::parse(reference).map_err(|error| error.context(name))?;
-        Ok((name.to_owned(), delivery, reference))
+        Ok((name.to_owned(), reference, in_memfd))
     });
     targets.collect()
+}
+
+/// The reference in a variable, if there is one and its name can be a target.
+fn find_reference(
+    arguments: &Arguments<'_>,
+    name: &OsStr,
+    value: &OsStr,
+) -> Result<Option<Reference>, Error> {
+    let shown = name.to_string_lossy();
+    // A reference is ASCII, so that bytes which are not UTF-8 cannot hide one.
+    let Some(reference) = Reference::find(&shown, &value.to_string_lossy())? else {
+        return Ok(None);
+    };
+    let same_name = |(other, _): &(&OsStr, &OsStr)| *other == name;
+    if arguments.env.variables().filter(same_name).count() > 1 {
+        let reason = "the variable is in the environment twice, at least once as a reference";
+        return Err(Error::new(Cause::Config, reason));
+    }
+    if arguments.command != "write" {
+        check_reserved(&shown)?;
+    } else if name.to_str().is_none() {
+        return Err(Error::new(Cause::Config, "the name is not UTF-8"));
+    }
+    Ok(Some(reference))
 }
 
 /// What `--dry-run` shows.
@@ -429,17 +384,14 @@ impl fmt::Display for Plan {
                 }
             }
         }
-        for target in self
-            .targets
-            .iter()
-            .filter(|target| target.delivery == Delivery::Memfd)
-        {
+        for target in &self.targets {
             let name = log::plain(&target.name.to_string_lossy());
-            writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
-        }
-        for target in self.targets.iter().filter(|target| target.trim) {
-            let name = log::plain(&target.name.to_string_lossy());
-            writeln!(f, "trim      {name} (without line ends at the end)")?;
+            if target.in_memfd {
+                writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
+            }
+            if target.trim {
+                writeln!(f, "trim      {name} (without line ends at the end)")?;
+            }
         }
         for name in &self.unset {
             writeln!(f, "unset     {}", log::plain(&name.to_string_lossy()))?;

@@ -1,7 +1,6 @@
 //! A secret in a vault, with nothing left to a default.
 
-use crate::request::host::{Host, VaultName};
-use crate::request::reference::SecretRef;
+use crate::request::host::Host;
 
 /// A secret in a vault, with nothing left to a default.
 #[derive(Clone, Debug)]
@@ -26,13 +25,14 @@ impl SecretId {
     }
 
     /// The reference to it, in full.
-    pub fn reference(&self, trim: bool) -> SecretRef {
-        SecretRef {
-            vault: Some(VaultName::Host(self.host.clone())),
-            name: self.name.clone(),
-            version: self.version.clone(),
-            trim,
-        }
+    pub fn reference(&self, trim: bool) -> String {
+        let option = if trim { "?trim" } else { "" };
+        // Without a dot or a port it would be read as a short name.
+        let port = match self.host.port {
+            443 if !self.host.name.contains(['.', '[']) => ":443",
+            _ => "",
+        };
+        format!("akv://{}{port}/{}{option}", self.host, self.shown())
     }
 }
 

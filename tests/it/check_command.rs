@@ -217,19 +217,23 @@ fn malformed_reference_is_reported_and_the_others_are_checked() {
         assert!(report.contains(line), "{line}{report}");
     }
     assert!(report.contains("; 2 more checks failed\n"), "{report}");
-    // Each once, and what else is wrong with it waits: a name that is no text, one that COMMAND is chosen by, one that
-    // an option names too.
+    // A name that is not UTF-8, one that decides which COMMAND is found, and one that an option names, too.
     let run = check(&azure, &["--secret", &target, "--", "/bin/true"])
         .env(OsStr::from_bytes(b"A\xff"), "akv://kv1/a_b")
         .env("BASH_ENV", "akv://kv1/a")
         .env("S", "akv://kv1/a_b");
     let outcome = run.outcome();
     let report = report_of(&outcome, 78);
-    for start in ["A\u{fffd}: malformed", "BASH_ENV: ", "S: malformed"] {
+    for start in [
+        "A\u{fffd}: malformed",
+        "BASH_ENV: ",
+        "S: malformed",
+        "S: the variable already has a value",
+    ] {
         let line = format!("FAILED  reference   {start}");
         assert_eq!(report.matches(&line).count(), 1, "{line}{report}");
     }
-    assert!(report.contains("; 2 more checks failed\n"), "{report}");
+    assert!(report.contains("; 3 more checks failed\n"), "{report}");
 }
 
 #[test]
@@ -319,7 +323,7 @@ fn exit_code_is_that_of_exec() {
             78,
             "reference S",
         ),
-        (&good, &[("S", "a value")], no_answer, 78, "references"),
+        (&good, &[("S", "a value")], no_answer, 78, "reference S"),
         (
             &good,
             &[("AKV_INIT_CLOUD", "moon")],

@@ -47,23 +47,20 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     Ok(report.finish())
 }
 
-/// The plan without the malformed references, each of which is reported.
+/// The plan without the variables that cannot get their secret, each of which is reported.
 fn plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, Error> {
-    let mut malformed: Vec<String> = Vec::new();
-    loop {
-        let mut error = match Plan::exec_without(&malformed, arguments) {
-            Ok(plan) => return Ok(Some(plan)),
-            Err(error) if error.cause == Cause::Usage => return Err(error),
-            Err(error) => error,
-        };
-        let variable = error.get_fact("for").map(str::to_owned);
-        let Some(name) = variable.filter(|name| !malformed.contains(name)) else {
+    let mut on_error = |mut error: Error| {
+        let variable = error.context.remove(0);
+        report.add(Link::failed("reference", variable, &error));
+        Ok(())
+    };
+    match Plan::exec(arguments, &mut on_error) {
+        Ok(plan) => Ok(Some(plan)),
+        Err(error) if error.cause == Cause::Usage => Err(error),
+        Err(error) => {
             report.add(Link::failed("references", "", &error));
-            return Ok(None);
-        };
-        error.context.retain(|context| *context != name);
-        report.add(Link::failed("reference", name.as_str(), &error));
-        malformed.push(name);
+            Ok(None)
+        }
     }
 }
 

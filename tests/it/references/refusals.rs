@@ -79,14 +79,21 @@ const EVERYWHERE: &[(&str, &str, bool)] = &[
     ("akv://a.b.vault.azure.net/sa", "", false),
     ("akv://a--b.vault.azure.cn/sa", "", false),
     // The port.
-    ("akv://kv1.vault.azure.net:0/sa", "", false),
-    ("akv://kv1.vault.azure.net:65536/sa", "", false),
+    (
+        "akv://kv1.vault.azure.net:65536/sa",
+        "akv://kv1.vault.azure.net…",
+        false,
+    ),
     (
         "akv://kv1.vault.azure.net:port/sa",
         "akv://kv1.vault.azure.net…",
         false,
     ),
-    ("akv://kv1.vault.azure.net:/sa", "", false),
+    (
+        "akv://kv1.vault.azure.net:/sa",
+        "akv://kv1.vault.azure.net…",
+        false,
+    ),
     (
         "akv://kv1.vault.azure.net:-1/sa",
         "akv://kv1.vault.azure.net…",
