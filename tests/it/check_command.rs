@@ -336,7 +336,7 @@ fn exit_code_is_that_of_exec() {
             none,
             no_answer,
             78,
-            "references",
+            "reference S",
         ),
         (&["absent"], none, no_answer, 127, "command absent"),
         (
