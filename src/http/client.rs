@@ -4,7 +4,6 @@
 //! on its way. [`Service::send`] makes one attempt; `retry` decides whether there is another. No header and no body of a
 //! request is ever printed.
 
-use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use crate::request::host::Host;
 use crate::request::options::Settings;
 
 /// The largest response that is read. A secret has at most 25 KB, a token a few.
-const LARGEST_RESPONSE: usize = 256 * 1024;
+const LARGEST_RESPONSE: u64 = 256 * 1024;
 
 const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
 
@@ -269,27 +268,26 @@ impl Service {
                 }
             })?
             .into_parts();
-        let unexpected = |reason: String| {
+        let unexpected = |reason: &str| {
             let status = status_text(parts.status);
             AttemptError::new(ErrorKind::UnexpectedResponse, format!("{status}: {reason}"))
         };
         if parts.status.is_redirection() {
-            let reason = "a redirect, which Azure never sends here";
-            return Err(unexpected(reason.to_owned()));
+            return Err(unexpected("a redirect, which Azure never sends here"));
         }
-        let mut bytes = Vec::new();
-        body.into_reader()
-            .take(LARGEST_RESPONSE as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| from_ureq(&ureq::Error::from(error), timeouts, None))?;
-        if bytes.len() > LARGEST_RESPONSE {
-            let limit = LARGEST_RESPONSE / 1024;
-            return Err(unexpected(format!("a response of more than {limit} KiB")));
-        }
+        // ureq's limit is the first length that is too long.
+        let body = body.into_with_config().limit(LARGEST_RESPONSE + 1);
+        let body = body.read_to_vec().map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(_) => {
+                let limit = LARGEST_RESPONSE / 1024;
+                unexpected(&format!("a response of more than {limit} KiB"))
+            }
+            error => from_ureq(&error, timeouts, None),
+        })?;
         Ok(Response {
             status: parts.status,
             headers: parts.headers,
-            body: bytes,
+            body,
         })
     }
 }

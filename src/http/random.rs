@@ -8,14 +8,8 @@ pub fn request_id() -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
+    let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
+    groups.map(|group| &hex[group]).join("-")
 }
 
 /// Random bytes.
