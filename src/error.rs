@@ -204,8 +204,8 @@ impl Error {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The shortest description: the service's error code, or the name of the cause.
-    pub fn short_name(&self) -> &str {
+    /// The service's error code, or the name of the cause.
+    pub fn code_or_cause(&self) -> &str {
         self.get_fact("refusal").unwrap_or(self.cause.name())
     }
 }

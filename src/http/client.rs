@@ -15,7 +15,7 @@ use super::dns::ServiceResolver;
 use super::error::from_ureq;
 use super::proxy::Proxies;
 use super::request::{Request, Timeouts};
-use super::response::{Response, status_text};
+use super::response::Response;
 use super::retry::{AttemptError, Deadline, ErrorKind};
 use super::tls;
 use crate::date;
@@ -268,11 +268,15 @@ impl Service {
                 }
             })?
             .into_parts();
-        let unexpected = |reason: &str| {
-            let status = status_text(parts.status);
-            AttemptError::new(ErrorKind::UnexpectedResponse, format!("{status}: {reason}"))
+        let response = Response {
+            status: parts.status,
+            headers: parts.headers,
+            body: Vec::new(),
         };
-        if parts.status.is_redirection() {
+        let unexpected = |reason: &str| {
+            AttemptError::from_response(ErrorKind::UnexpectedResponse, &response, "", reason)
+        };
+        if response.status.is_redirection() {
             return Err(unexpected("a redirect, which Azure never sends here"));
         }
         // ureq's limit is the first length that is too long.
@@ -284,11 +288,7 @@ impl Service {
             }
             error => from_ureq(&error, timeouts, None),
         })?;
-        Ok(Response {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
+        Ok(Response { body, ..response })
     }
 }
 

@@ -16,7 +16,6 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::url::port_of;
 use crate::os::{Family, LookupError, addresses};
 use crate::request::host::without_brackets;
 
@@ -64,9 +63,14 @@ impl Resolver for ServiceResolver {
         let found = self
             .look_up(self.instead.as_deref().unwrap_or(host))
             .map_err(|error| Error::Other(Box::new(error)))?;
+        let default_port = match uri.scheme_str() {
+            Some("http") => 80,
+            _ => 443,
+        };
+        let port = uri.port_u16().unwrap_or(default_port);
         let mut resolved = self.empty();
         for address in found.addresses.into_iter().take(MAX_ADDRESSES) {
-            resolved.push(SocketAddr::new(address, port_of(uri)));
+            resolved.push(SocketAddr::new(address, port));
         }
         Ok(resolved)
     }

@@ -115,34 +115,18 @@ fn from_io(error: &io::Error) -> AttemptError {
 /// ureq's reason for a tunnel that the proxy did not open ends in `/STATUS`, if there is one.
 fn from_proxy_connect(reason: &str) -> AttemptError {
     let (_, status) = reason.rsplit_once('/').unwrap_or_default();
-    let (kind, reason, hint) = match status.parse::<u16>() {
-        Ok(407) => (
-            ErrorKind::ProxyRefused,
-            "requires other credentials: 407".to_owned(),
-            "put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT",
-        ),
-        Ok(status @ 300..500) => (
-            ErrorKind::ProxyRefused,
-            format!("refuses the tunnel: {status}"),
-            "allow the host in the proxy, or name it in NO_PROXY",
-        ),
-        Ok(status @ 500..) => (
-            ErrorKind::ProxyFailed,
-            format!("does not reach the host: {status}"),
-            CHECK_PROXY,
-        ),
-        Ok(status) => (
-            ErrorKind::ProxyFailed,
-            format!("answered CONNECT with {status} instead of 200"),
-            "is it an HTTP proxy? Check HTTPS_PROXY",
-        ),
-        Err(_) => (
-            ErrorKind::ProxyFailed,
-            "does not respond".to_owned(),
-            CHECK_PROXY,
-        ),
-    };
-    AttemptError::new(kind, reason).hint(hint)
+    let refused = |reason: String| AttemptError::new(ErrorKind::ProxyRefused, reason);
+    let failed = |reason: String| AttemptError::new(ErrorKind::ProxyFailed, reason);
+    match status.parse::<u16>() {
+        Ok(407) => refused("requires other credentials: 407".to_owned())
+            .hint("put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT"),
+        Ok(status @ 300..500) => refused(format!("refuses the tunnel: {status}"))
+            .hint("allow the host in the proxy, or name it in NO_PROXY"),
+        Ok(status @ 500..) => failed(format!("does not reach the host: {status}")),
+        Ok(status) => failed(format!("answered CONNECT with {status} instead of 200"))
+            .hint("is it an HTTP proxy? Check HTTPS_PROXY"),
+        Err(_) => failed("does not respond".to_owned()),
+    }
 }
 
 fn from_tls(error: &TlsError) -> AttemptError {

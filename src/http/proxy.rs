@@ -19,26 +19,22 @@ pub struct Proxies {
 impl Proxies {
     /// Reads the environment. The value is never printed: it may contain a password.
     pub fn from(env: &Environment) -> Result<Proxies, Error> {
-        let either = |names: [&'static str; 2]| {
-            for name in names {
-                if let Some(value) = env.setting(name)? {
-                    return Ok(Some((name, value)));
-                }
-            }
-            Ok::<_, Error>(None)
+        let either = |upper: &'static str, lower: &'static str| match env.setting(upper)? {
+            Some(value) => Ok(Some((upper, value))),
+            None => Ok::<_, Error>(env.setting(lower)?.map(|value| (lower, value))),
         };
-        let https = either(["HTTPS_PROXY", "https_proxy"])?
-            .map(|(name, url)| {
-                let refuse = |reason: &str| Error::new(Cause::Config, format!("{name}: {reason}"));
-                let proxy =
-                    Proxy::new(url.trim()).map_err(|_| refuse("this is not a proxy's URL"))?;
-                match proxy.protocol() {
-                    ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
-                    _ => Err(refuse("only http:// and https:// proxies can be used")),
-                }
-            })
+        let proxy = |(name, url): (&str, &str)| {
+            let refuse = |reason: &str| Error::new(Cause::Config, format!("{name}: {reason}"));
+            let proxy = Proxy::new(url.trim()).map_err(|_| refuse("this is not a proxy's URL"))?;
+            match proxy.protocol() {
+                ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
+                _ => Err(refuse("only http:// and https:// proxies can be used")),
+            }
+        };
+        let https = either("HTTPS_PROXY", "https_proxy")?
+            .map(proxy)
             .transpose()?;
-        let no_proxy = either(["NO_PROXY", "no_proxy"])?.map_or("", |(_, list)| list);
+        let no_proxy = either("NO_PROXY", "no_proxy")?.map_or("", |(_, list)| list);
         Ok(Proxies {
             https,
             no_proxy: no_proxy.to_ascii_lowercase(),

@@ -33,7 +33,10 @@ impl Response {
 
     /// `404 Not Found`.
     pub fn status_text(&self) -> String {
-        status_text(self.status)
+        match self.status.canonical_reason() {
+            Some(reason) => format!("{} {reason}", self.status.as_u16()),
+            None => self.status.as_u16().to_string(),
+        }
     }
 
     /// The service's id of the request. A header may hold anything, so a value that is not formed like an id is ignored.
@@ -56,13 +59,5 @@ impl Response {
         let date = date::parse_http(self.header("retry-after")?.trim())?;
         let seconds = (date - date::now()).max(0);
         Some(Duration::from_secs(seconds.unsigned_abs()))
-    }
-}
-
-/// `404 Not Found`.
-pub(super) fn status_text(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_u16().to_string(),
     }
 }

@@ -29,15 +29,6 @@ pub fn split_url(url: &str) -> Option<(&str, &str)> {
     is_usable.then_some((origin, if path.is_empty() { "/" } else { path }))
 }
 
-/// The port of an origin.
-pub fn port_of(origin: &Uri) -> u16 {
-    let default = match origin.scheme_str() {
-        Some("http") => 80,
-        _ => 443,
-    };
-    origin.port_u16().unwrap_or(default)
-}
-
 /// A path with a query, appended to the one that the path may have already.
 pub fn with_query(path: &str, query: &str) -> String {
     let separator = if path.contains('?') { '&' } else { '?' };

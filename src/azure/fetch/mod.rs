@@ -302,7 +302,7 @@ fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error
         let Some(other) = other.filter(|_| index != first) else {
             continue;
         };
-        let (targets, why) = (job.plan.targets_of(index), other.short_name());
+        let (targets, why) = (job.plan.targets_of(index), other.code_or_cause());
         others.push(match &job.plan.items[index] {
             Item::Secret(secret) => {
                 let (name, vault) = (secret.shown(), &secret.host);
