@@ -11,11 +11,12 @@ use std::io::IoSlice;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::write;
 
@@ -54,6 +55,16 @@ pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
 pub fn exit_at_once(code: i32) -> ! {
     // SAFETY: `_exit` does not return.
     unsafe { libc::_exit(code) }
+}
+
+/// Polls until one of the descriptors is ready, or until a moment.
+pub fn poll_until(descriptors: &mut [PollFd<'_>], until: Option<Instant>) {
+    let timeout = until.map_or(PollTimeout::NONE, |until| {
+        let left = until.saturating_duration_since(Instant::now());
+        // Rounded up: a timeout of 0 ms just before that moment would make this a busy loop.
+        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    });
+    let _ = poll(descriptors, timeout);
 }
 
 /// Writes one line to standard error, if there is room for it within `timeout` milliseconds; whether there was. Not by

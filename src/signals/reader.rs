@@ -7,12 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigmaskHow, Signal};
 
 use super::child::kill_groups;
-use super::wait::current;
+use super::wait::{Waiting, current};
 use crate::error::{Cause, Error};
 use crate::log::{self, Event};
 use crate::os;
@@ -44,10 +44,10 @@ const STACK: usize = match cfg!(debug_assertions) {
     false => 256 * 1024,
 };
 
-static STARTED: OnceLock<Instant> = OnceLock::new();
 static READER: OnceLock<Reader> = OnceLock::new();
 
 struct Reader {
+    started: Instant,
     mask: u64,
     signals: OwnedFd,
     /// Written by other threads.
@@ -57,7 +57,7 @@ struct Reader {
 /// Starts the clock and blocks the signals that end a wait, before any thread starts. From now on the main thread must
 /// only wait by [`wait`].
 pub fn start() -> Result<(), Error> {
-    STARTED.get_or_init(Instant::now);
+    let started = Instant::now();
     let ending = ENDING.map(|signal| signal as i32);
     let ending = ending.into_iter().chain(REAL_TIME);
     // Linux queues a blocked signal even where it is ignored.
@@ -65,12 +65,7 @@ pub fn start() -> Result<(), Error> {
     let mask = ending.fold(0, |mask, signal| mask | os::signal_bit(signal)) & !os::caller_mask();
     let failed = |errno: Errno| {
         let error = Error::new(Cause::Unavailable, errno.desc()).context("waiting for signals");
-        error.maybe_hint(match errno {
-            Errno::EMFILE | Errno::ENFILE => {
-                Some("raise the limit on open files (ulimit -n)".to_owned())
-            }
-            _ => None,
-        })
+        error.hint("raise the limit on open files (ulimit -n)")
     };
     // The first pthread_create of musl and of glibc unblocks the two signals that they reserve, here for a thread whose
     // stack no address space holds.
@@ -80,6 +75,7 @@ pub fn start() -> Result<(), Error> {
     let wake = EventFd::from_flags(flags).map_err(failed)?;
     os::sigprocmask(SigmaskHow::SIG_BLOCK, mask).map_err(failed)?;
     READER.get_or_init(|| Reader {
+        started,
         mask,
         signals,
         wake,
@@ -101,21 +97,18 @@ pub fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 
 /// The time since [`start`].
 pub fn elapsed() -> Duration {
-    STARTED.get().map(Instant::elapsed).unwrap_or_default()
+    let started = READER.get().map(|reader| reader.started.elapsed());
+    started.unwrap_or_default()
 }
 
 /// Waits in the main thread until [`wake`], or until a moment. A signal ends the process.
 pub fn wait(until: Option<Instant>) {
-    match READER.get() {
-        Some(reader) => {
-            reader.wait_for(PollFd::new(reader.wake.as_fd(), PollFlags::POLLIN), until);
-            let _ = reader.wake.read();
-        }
-        None => {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            thread::sleep(left.unwrap_or(Duration::MAX));
-        }
-    }
+    let Some(reader) = READER.get() else {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        return thread::sleep(left.unwrap_or(Duration::MAX));
+    };
+    reader.wait_for(PollFd::new(reader.wake.as_fd(), PollFlags::POLLIN), until);
+    let _ = reader.wake.read();
 }
 
 /// Waits in the main thread until a descriptor has room. A signal ends the process.
@@ -127,16 +120,10 @@ fn wait_for_room(fd: BorrowedFd<'_>) {
 
 impl Reader {
     fn wait_for(&self, event: PollFd<'_>, until: Option<Instant>) {
-        let timeout = until.map_or(PollTimeout::NONE, |until| {
-            let left = until.saturating_duration_since(Instant::now());
-            // Rounded up: a timeout of 0 ms would make this a busy loop.
-            let left = left + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
         let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
-        let _ = poll(&mut [signals, event], timeout);
+        os::poll_until(&mut [signals, event], until);
         if let Some(signal) = os::next_signal(&self.signals) {
-            end(signal, current().map(|waiting| waiting.to_string()));
+            end(signal, current());
         }
     }
 }
@@ -148,40 +135,21 @@ pub fn wake() {
     }
 }
 
-/// Obeys a signal that has come since the last wait.
+/// Obeys a signal that has come since the last wait. Without a wait in between, signals are delayed from one call of this
+/// to the next, for work that must not be left half done.
 pub fn end_if_pending() {
-    if let Some(signal) = READER
-        .get()
-        .and_then(|reader| os::next_signal(&reader.signals))
-    {
+    let reader = READER.get();
+    if let Some(signal) = reader.and_then(|reader| os::next_signal(&reader.signals)) {
         end(signal, None);
     }
 }
 
-/// Delays signals until it is dropped, for work that must not be left half done.
-pub struct Hold(());
-
-/// Delays signals: only a wait of the main thread reads them, and there is none until the drop.
-pub fn hold() -> Hold {
-    end_if_pending();
-    Hold(())
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        end_if_pending();
-    }
-}
-
-fn end(signal: i32, doing: Option<String>) -> ! {
+fn end(signal: i32, during: Option<Waiting>) -> ! {
     kill_groups();
-    let mut message = format!(
-        "stopped by {} after {} s",
-        name(signal),
-        elapsed().as_secs()
-    );
-    if let Some(doing) = doing {
-        message.push_str(&format!(", while {doing}"));
+    let (name, seconds) = (name(signal), elapsed().as_secs());
+    let mut message = format!("stopped by {name} after {seconds} s");
+    if let Some(waiting) = during {
+        message.push_str(&format!(", while {waiting}"));
     }
     let code = 128 + signal;
     let event = Event::new(message)

@@ -96,12 +96,8 @@ pub fn last_error(thread: ThreadId) -> Option<Error> {
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let noun = if self.attempts == 1 {
-            "attempt"
-        } else {
-            "attempts"
-        };
-        write!(f, "{} ({} {noun}", self.doing, self.attempts)?;
+        let plural = if self.attempts == 1 { "" } else { "s" };
+        write!(f, "{} ({} attempt{plural}", self.doing, self.attempts)?;
         if let Some(last) = &self.last {
             // Without the notes, which hold the ids of requests.
             write!(f, ", last: {}", log::plain(&last.reason))?;

@@ -7,7 +7,6 @@ mod reader;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use crate::request::plan::{Item, Plan, Target};
 use crate::request::secret_id::SecretId;
 use crate::request::value::Value;
 use crate::secret::Secret;
-use crate::signals::{self, Receiver, Sender};
+use crate::signals::{self, Inbox};
 
 pub use reader::{Reader, missing_token};
 
@@ -45,6 +44,7 @@ struct Job {
     reader: Reader,
     /// The thread that reads an item.
     readers: Mutex<HashMap<usize, ThreadId>>,
+    results: Inbox<ItemResult>,
 }
 
 /// The secrets of one vault, of which each reader takes the next.
@@ -89,16 +89,15 @@ pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched,
         http,
         reader: Reader::new(source),
         readers: Mutex::default(),
+        results: Inbox::new(),
     });
-    let (results, inbox) = signals::channel();
-    start_threads(&job, &results)?;
-    drop(results);
-    let values = collect(&job, &inbox)?;
+    start_threads(&job)?;
+    let values = collect(&job)?;
     Ok(Fetched { job, values })
 }
 
 /// Starts a thread for each task. Under a limit on processes the threads that could be started do the other tasks too.
-fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Error> {
+fn start_threads(job: &Arc<Job>) -> Result<(), Error> {
     let vaults = job.plan.vaults().into_iter().map(|(host, items)| {
         Arc::new(Vault {
             client: KeyVault::new(&job.http, host),
@@ -116,7 +115,7 @@ fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Err
     let threads = tasks.len();
     let tasks = Arc::new(Mutex::new(tasks));
     for thread in 0..threads {
-        let (job, results, tasks) = (job.clone(), results.clone(), tasks.clone());
+        let (job, tasks) = (job.clone(), tasks.clone());
         let next = move || {
             let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.pop_front()
@@ -124,8 +123,8 @@ fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Err
         let work = move || {
             while let Some(task) = next() {
                 match task {
-                    Task::Tokens => job.request_tokens(&results),
-                    Task::Secrets(vault) => job.read_secrets(&vault, &results),
+                    Task::Tokens => job.request_tokens(),
+                    Task::Secrets(vault) => job.read_secrets(&vault),
                 }
             }
         };
@@ -144,7 +143,7 @@ fn start_threads(job: &Arc<Job>, results: &Sender<ItemResult>) -> Result<(), Err
 
 impl Job {
     /// Requests the tokens that are needed whatever a vault responds, and reports those that are items themselves.
-    fn request_tokens(&self, results: &Sender<ItemResult>) {
+    fn request_tokens(&self) {
         for (index, item) in self.plan.items.iter().enumerate() {
             let resource = match item {
                 Item::Token(resource) => resource,
@@ -162,7 +161,7 @@ impl Job {
                 }
                 (Err(error), _) => Err(error),
             };
-            results.send((index, result));
+            self.results.send((index, result));
         }
     }
 
@@ -185,7 +184,7 @@ impl Job {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_secrets(&self, vault: &Vault, results: &Sender<ItemResult>) {
+    fn read_secrets(&self, vault: &Vault) {
         if vault.next.load(Ordering::Relaxed) < vault.items.len() {
             vault.client.open_early();
         }
@@ -202,7 +201,7 @@ impl Job {
                 warn_of_validity(secret, &bundle);
                 bundle.value
             });
-            results.send((*index, result));
+            self.results.send((*index, result));
         }
     }
 }
@@ -222,7 +221,7 @@ fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
 }
 
 /// Waits for every item. After the first failure only for [`FAILURE_COLLECTION_WINDOW`].
-fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error> {
+fn collect(job: &Job) -> Result<Vec<Secret>, Error> {
     let deadline = &job.http.deadline;
     let mut results: Vec<Option<Result<Secret, Error>>> = Vec::new();
     results.resize_with(job.plan.items.len(), || None);
@@ -235,8 +234,11 @@ fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error
             let ends = [late, window_end];
             ends.into_iter().flatten().min()
         };
-        match inbox.receive([end(), note_at].into_iter().flatten().min()) {
-            Ok((index, result)) => {
+        match job
+            .results
+            .receive([end(), note_at].into_iter().flatten().min())
+        {
+            Some((index, result)) => {
                 if result.is_err() {
                     deadline.give_up();
                     window_end.get_or_insert(Instant::now() + FAILURE_COLLECTION_WINDOW);
@@ -244,12 +246,9 @@ fn collect(job: &Job, inbox: &Receiver<ItemResult>) -> Result<Vec<Secret>, Error
                 // A token that was refused is reported twice for each secret.
                 results[index].get_or_insert(result);
             }
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) if end().is_some_and(|end| end <= Instant::now()) => {
-                break;
-            }
-            Err(RecvTimeoutError::Timeout) if note_at.is_none_or(|at| at > Instant::now()) => {}
-            Err(RecvTimeoutError::Timeout) => {
+            None if end().is_some_and(|end| end <= Instant::now()) => break,
+            None if note_at.is_none_or(|at| at > Instant::now()) => {}
+            None => {
                 note_at = None;
                 if let Some(waiting) = signals::current() {
                     log::note(format!("still {waiting}"));

@@ -19,7 +19,7 @@ use crate::http::error::AttemptError;
 use crate::http::probe::{Resolved, resolve};
 use crate::http::{Http, Service, Timeouts};
 use crate::request::plan::{Item, Plan};
-use crate::signals::{self, Receiver, Sender, Wait, spawn};
+use crate::signals::{self, Inbox, Wait, spawn};
 
 /// Threads that read secrets.
 const MAX_READERS: usize = 32;
@@ -33,7 +33,7 @@ struct Job {
     plan: Plan,
     http: Http,
     reader: Reader,
-    results: Sender<Link>,
+    results: Inbox<Link>,
     deadline: Instant,
     /// What issues the tokens, if it can be probed.
     identity: Option<Service>,
@@ -64,7 +64,6 @@ pub fn run(
     timeout: Duration,
     report: &mut Report,
 ) {
-    let (results, inbox) = signals::channel();
     let mut resources: Vec<String> = Vec::new();
     for resource in plan.items.iter().filter_map(resource_of) {
         if !resources.contains(resource) {
@@ -86,7 +85,7 @@ pub fn run(
         next_task: AtomicUsize::new(0),
         plan,
         http,
-        results,
+        results: Inbox::new(),
         resources,
     });
     let slots = slots(&job, timeout);
@@ -99,7 +98,7 @@ pub fn run(
     if (0..threads).take_while(start).count() == 0 {
         job.do_tasks(signals::end_if_pending);
     }
-    collect(&job, slots, &inbox, report);
+    collect(&job, slots, report);
     if let Some(link) = clock::link(job.http.clock_skews()) {
         report.add(link);
     }
@@ -144,10 +143,10 @@ fn slots(job: &Job, timeout: Duration) -> Vec<Link> {
 }
 
 /// Prints each result when it and those before it are known; at the deadline the others too.
-fn collect(job: &Job, mut slots: Vec<Link>, inbox: &Receiver<Link>, report: &mut Report) {
+fn collect(job: &Job, mut slots: Vec<Link>, report: &mut Report) {
     for printed in 0..slots.len() {
         while slots[printed].turn.0 == Phase::TimedOut && Instant::now() < job.deadline {
-            if let Ok(link) = inbox.receive(Some(job.deadline))
+            if let Some(link) = job.results.receive(Some(job.deadline))
                 && let Some(slot) = slots.iter_mut().find(|slot| slot.is_same(&link))
             {
                 *slot = link;

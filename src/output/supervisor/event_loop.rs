@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getpid};
 
@@ -95,13 +95,8 @@ impl Supervisor {
 
     /// Waits for a signal, until a deadline if there is one.
     fn wait(&self, until: Option<Instant>) {
-        // Rounded up, not to poll with 0 ms just before the deadline.
-        let timeout = until.map_or(PollTimeout::NONE, |until| {
-            let remaining = until.saturating_duration_since(Instant::now());
-            PollTimeout::try_from(remaining + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-        });
-        let mut ready = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut ready, timeout);
+        let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
+        os::poll_until(&mut [signals], until);
     }
 
     fn forward(&mut self, signal: i32) {

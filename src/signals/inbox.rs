@@ -1,0 +1,39 @@
+//! Messages from other threads to the main thread, which obeys signals while it waits for them.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::reader::{wait, wake};
+
+/// Messages that the main thread has not received yet.
+pub struct Inbox<T>(Mutex<VecDeque<T>>);
+
+impl<T> Inbox<T> {
+    /// Without messages.
+    pub const fn new() -> Inbox<T> {
+        Inbox(Mutex::new(VecDeque::new()))
+    }
+
+    /// Sends to the main thread.
+    pub fn send(&self, message: T) {
+        let messages = self.0.lock();
+        messages
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(message);
+        wake();
+    }
+
+    /// The next message; none if there is none until a moment. A signal ends the process.
+    pub fn receive(&self, until: Option<Instant>) -> Option<T> {
+        loop {
+            let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let message = messages.pop_front();
+            drop(messages);
+            if message.is_some() || until.is_some_and(|until| until <= Instant::now()) {
+                return message;
+            }
+            wait(until);
+        }
+    }
+}
