@@ -163,7 +163,7 @@ pub fn print_value(text: &str) -> io::Result<()> {
     if io::stdout().is_terminal() {
         write_stdout("\n")?;
         note(Event::new(
-            "this is secret: it is in the terminal's memory now",
+            "a secret was printed to a terminal, which keeps it in its scrollback",
         ));
     }
     Ok(())

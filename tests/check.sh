@@ -220,7 +220,7 @@ row 'no way to IMDS' 69 'connection 169.254.169.254: no route to the address' \
     'not on Azure, or a network policy' "$ca" "${secret[@]}"
 enter "$main" hosts resolv.none
 secret s1 away
-row 'no route to the vault' 69 'connection away.vault.azure.net: at 198.51.100.7 (public), by /etc/hosts: no route' \
+row 'no route to the vault' 69 'connection away.vault.azure.net: at 198.51.100.7 (public), from /etc/hosts: no route' \
     'check DNS, egress rules, routes' "$ca" "${secret[@]}"
 secret s1 refusing
 row 'the vault refuses connections' 69 'connection refusing.vault.azure.net: | connection refused' \
@@ -249,7 +249,7 @@ row 'an unknown CA' 76 \
     'SSL_CERT_FILE or --ca-file' "${secret[@]}"
 secret s1 expired
 row 'an expired certificate' 76 \
-    'connection expired.vault.azure.net: | expired at 2021-01-01 | clock is the same as' \
+    'connection expired.vault.azure.net: | expired at 2021-01-01 | clock: agrees with' \
     'the certificate must be renewed' "SSL_CERT_FILE=$tmp/expired/ca.pem" "${secret[@]}"
 secret s1 other
 row 'a certificate for another name' 76 'connection other.vault.azure.net: | for another name | another.example.com' \
@@ -266,7 +266,7 @@ row 'TLS is intercepted, by a CA that is not' 76 \
 # Clocks.
 enter "$main" hosts.ahead resolv.none
 row 'the clock is an hour late' 77 \
-    "token https://vault.azure.net: | AADSTS700024 | clock is 60 minutes behind that of login.microsoftonline.com" \
+    "token https://vault.azure.net: | AADSTS700024 | clock: 60 minutes behind login.microsoftonline.com" \
     "this machine's clock" "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_certificate[@]}" "${secret[@]}"
 row 'the clock is an hour late, and no service minds' 0 'all checks passed | 60 minutes behind' 'can read tokens and secrets' \
     "SSL_CERT_FILE=$tmp/ahead/ca.pem" "${late_secret[@]}" "${secret[@]}"
@@ -279,13 +279,13 @@ row 'two identities, and none chosen' 77 \
 enter "$main" hosts resolv.none
 row 'the identity is not attached' 77 'token https://vault.azure.net: from 169.254.169.254: 400 | Identity not found' \
     'user-assigned' "$ca" :: --client-id "$stranger" "${secret[@]:1}"
-row 'no workload identity label' 78 'identity | this pod has no identity of its own' \
+row 'no workload identity label' 78 'identity | workload identity is not set up for this pod' \
     'azure.workload.identity/use: "true" | --client-id' "$ca" KUBERNETES_SERVICE_HOST=10.96.0.1 "${secret[@]}"
 row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' '~set the missing variables' \
     "$ca" AZURE_CLIENT_SECRET=sentinel-client-secret "${secret[@]}"
 row 'the token file is missing' 78 'token https://vault.azure.net: | AZURE_FEDERATED_TOKEN_FILE: `/nowhere`' \
     'is the pod labelled' "$ca" "${workload[@]}" AZURE_FEDERATED_TOKEN_FILE=/nowhere "${secret[@]}"
-row 'the token file is stale' 77 'from login.microsoftonline.com: | AADSTS700024 | clock is the same as' \
+row 'the token file is stale' 77 'from login.microsoftonline.com: | AADSTS700024 | clock: agrees with' \
     'is the token file stale' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
 row 'the federated credential does not match' 77 'from login.microsoftonline.com: | AADSTS700213' \
     'compare the federated credential | subject system:serviceaccount:default:default' \

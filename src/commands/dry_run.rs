@@ -21,7 +21,7 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let program = process::find(&arguments.words, arguments.env)?;
     let path = log::plain(&program.path.display().to_string());
     let end = match supervision {
-        None => format!("become    {path}\n"),
+        None => format!("exec      {path}\n"),
         Some(supervision) => format!("start     {path} ({supervision})\n"),
     };
     show(&plan, arguments.env, &end)

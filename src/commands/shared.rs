@@ -49,7 +49,7 @@ pub fn warn_of_line_end(plan: &Plan, target: &Target, value: &Value<'_>) {
     {
         let reference = secret.reference(true);
         log::warning(format!(
-            "{}: the secret ends in a line end, which becomes part of the value; to remove it, write {reference}",
+            "{}: the secret ends in a newline, which becomes part of the value; to remove it, write {reference}",
             target.name.display()
         ));
     }

@@ -284,7 +284,7 @@ impl Service {
         let body = body.read_to_vec().map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(_) => {
                 let limit = LARGEST_RESPONSE / 1024;
-                unexpected(&format!("a response of more than {limit} KiB"))
+                unexpected(&format!("the response has more than {limit} KiB"))
             }
             error => from_ureq(&error, timeouts, None),
         })?;

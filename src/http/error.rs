@@ -118,11 +118,11 @@ fn from_proxy_connect(reason: &str) -> AttemptError {
     let refused = |reason: String| AttemptError::new(ErrorKind::ProxyRefused, reason);
     let failed = |reason: String| AttemptError::new(ErrorKind::ProxyFailed, reason);
     match status.parse::<u16>() {
-        Ok(407) => refused("requires other credentials: 407".to_owned())
-            .hint("put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT"),
+        Ok(407) => refused("does not accept these credentials (407), or requires some".to_owned())
+            .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"),
         Ok(status @ 300..500) => refused(format!("refuses the tunnel: {status}"))
             .hint("allow the host in the proxy, or name it in NO_PROXY"),
-        Ok(status @ 500..) => failed(format!("does not reach the host: {status}")),
+        Ok(status @ 500..) => failed(format!("cannot reach the host: {status}")),
         Ok(status) => failed(format!("answered CONNECT with {status} instead of 200"))
             .hint("is it an HTTP proxy? Check HTTPS_PROXY"),
         Err(_) => failed("does not respond".to_owned()),
@@ -158,7 +158,7 @@ fn from_tls(error: &TlsError) -> AttemptError {
         .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
         TlsError::AlertReceived(InternalError | UserCanceled) => AttemptError::new(
             ErrorKind::ConnectionLost,
-            "the server broke off the TLS handshake",
+            "the server closed the connection during the TLS handshake",
         ),
         TlsError::AlertReceived(alert) => {
             let alert = u8::from(*alert);

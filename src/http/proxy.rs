@@ -25,7 +25,8 @@ impl Proxies {
         };
         let proxy = |(name, url): (&str, &str)| {
             let refuse = |reason: &str| Error::new(Cause::Config, format!("{name}: {reason}"));
-            let proxy = Proxy::new(url.trim()).map_err(|_| refuse("this is not a proxy's URL"))?;
+            let proxy =
+                Proxy::new(url.trim()).map_err(|_| refuse("expected the URL of a proxy"))?;
             match proxy.protocol() {
                 ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
                 _ => Err(refuse("only http:// and https:// proxies can be used")),

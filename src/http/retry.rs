@@ -77,8 +77,8 @@ impl ErrorKind {
 
 const CHECK_NAME_SERVERS: &str = "check the name servers in /etc/resolv.conf: does a network policy allow DNS (port \
                                   53)? In a cluster: is CoreDNS running?";
-const SLOW: &str = "the service accepts connections and does not respond: it is slow, or something between holds \
-                    responses back";
+const SLOW: &str = "the service accepts connections but does not respond: it is slow, or a proxy or firewall holds \
+                    its responses back";
 const THROTTLED: &str = "requests are being throttled; wait, or start fewer containers at once";
 pub(super) const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
 

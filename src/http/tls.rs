@@ -81,7 +81,7 @@ fn unusable(setting: &str, path: &Path, reason: &str) -> Error {
 fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Error> {
     let pem = fs::read(path).map_err(|error| {
         let is_missing = error.kind() == ErrorKind::NotFound;
-        let hint = "it should hold the certificates to trust: mount it, or remove the setting";
+        let hint = "mount the file with the certificates to trust, or remove the setting";
         unusable(setting, path, &error.to_string()).maybe_hint(is_missing.then(|| hint.to_owned()))
     })?;
     match add_certificates(roots, &pem) {

@@ -133,7 +133,7 @@ impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             LookupError::NoAddress => "DNS has no address for the name",
-            LookupError::NoAnswer => "the name servers do not answer",
+            LookupError::NoAnswer => "no answer from the name servers",
         })
     }
 }

@@ -35,8 +35,8 @@ pub fn render(format: Format, entries: &[(&str, &str)]) -> Result<Secret, Error>
 /// The message is the same for every value: the rule would reveal a part of it.
 fn cannot_hold(format: Format, name: &str) -> Error {
     let reason = match format {
-        Format::K8sEnv => "the kubelet would not read it back unchanged",
-        _ => "not all of its readers would read it back unchanged",
+        Format::K8sEnv => "the kubelet would change it",
+        _ => "some parsers would change it",
     };
     let format = format.name();
     let reason = format!("the {format} format cannot hold this value: {reason}");

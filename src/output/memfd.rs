@@ -31,7 +31,7 @@ pub fn preflight(count: usize) -> Result<(), Error> {
     Err(Error::new(
         Cause::CannotCreate,
         format!(
-            "COMMAND gets descriptors from {LOWEST} on, and the limit on open files is {limit}"
+            "COMMAND gets file descriptors from {LOWEST} up, but the limit on open files is {limit}"
         ),
     )
     .context("--memfd")
@@ -53,7 +53,7 @@ impl Memfd {
             let error = error.context(format!("{target}: creating a file in memory"));
             error.maybe_hint(match errno {
                 Errno::EINVAL | Errno::EMFILE => Some(format!(
-                    "raise the limit on open files (ulimit -n): COMMAND gets descriptors from {LOWEST} on"
+                    "raise the limit on open files (ulimit -n): COMMAND gets file descriptors from {LOWEST} up"
                 )),
                 Errno::ENOSYS | Errno::EPERM => {
                     Some("does a sandbox forbid memfd_create? use `akv-init write` and a volume".to_owned())

@@ -127,7 +127,7 @@ fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     // As in a shell, "not executable" about a file that exists is more helpful than "not found".
     candidate.ok_or_else(|| {
         let hint = format!(
-            "is it in this image? {} was searched; otherwise give its full path",
+            "is it in this image? {} was searched; for a program elsewhere give its full path",
             path.display()
         );
         Error::new(Cause::CommandNotFound, "not found on PATH")
@@ -187,8 +187,8 @@ fn missing_interpreter(path: &Path) -> String {
     let interpreter = String::from_utf8_lossy(line.trim_ascii());
     match line.ends_with(b"\r") {
         true => format!(
-            "its first line ends in a carriage return, which becomes a part of the name `{interpreter}`; give the file \
-             Unix line ends"
+            "its first line ends in a carriage return, so the kernel looks for `{interpreter}\\r`; convert the file \
+             to Unix line endings"
         ),
         false => {
             format!(
@@ -201,7 +201,7 @@ fn missing_interpreter(path: &Path) -> String {
 fn wrong_format(path: &Path) -> String {
     match read_head(path) {
         Some(head) if head.starts_with(ELF) => {
-            "it is a program for another architecture; build the image for this node's".to_owned()
+            "it was built for another architecture; build the image for the architecture of this node".to_owned()
         }
         Some(head) if head.is_empty() => "the file is empty; was it copied completely?".to_owned(),
         _ => format!(
@@ -217,7 +217,7 @@ fn no_access(path: &Path) -> String {
             "it has no execute permission; use COPY --chmod=0755 or chmod +x in the image"
                 .to_owned()
         }
-        _ => "may this user execute it and enter its directory? is its file system mounted noexec?"
+        _ => "make it executable for this user, directories included; is its file system mounted noexec?"
             .to_owned(),
     }
 }
@@ -236,8 +236,8 @@ fn missing_capabilities(path: &Path) -> Option<String> {
     let missing = missing.collect::<Vec<&str>>().join(", ");
     (!missing.is_empty()).then(|| {
         format!(
-            "the file has a capability that this container lacks; add it: securityContext.capabilities.add: \
-             [{missing}], or --cap-add {missing}"
+            "the file has a capability that this container lacks: add {missing} to securityContext.capabilities.add, \
+             or with --cap-add"
         )
     })
 }

@@ -21,7 +21,7 @@ pub enum Invocation<'a> {
 pub fn parse(words: Vec<OsString>, env: &Environment) -> Result<Invocation<'_>, Error> {
     let mut words = words.into_iter();
     let Some(first) = words.next() else {
-        return Err(usage(None, "no command given"));
+        return Err(usage(None, "no subcommand given"));
     };
     let words: Vec<OsString> = words.collect();
     let Some(command) = ALL.iter().find(|known| first == **known).copied() else {
@@ -57,15 +57,15 @@ fn parse_without_command(first: &str, words: &[OsString]) -> Result<Invocation<'
         "--version" | "-V" => Ok(Invocation::Version),
         option if option.starts_with('-') => {
             let option = option.split('=').next().unwrap_or_default();
-            Err(usage(None, format!("expected a command before `{option}`")).hint(
-                "write akv-init exec [OPTIONS] -- COMMAND; see `akv-init --help` for the other commands",
+            Err(usage(None, format!("expected a subcommand before `{option}`")).hint(
+                "write `akv-init exec [OPTIONS] -- COMMAND`; `akv-init --help` lists the other subcommands",
             ))
         }
         name => {
-            let message = format!("unknown command `{name}`");
+            let message = format!("unknown subcommand `{name}`");
             let error = unknown(None, message, name, ALL.iter().copied());
             Err(match name.contains('/') {
-                true => error.hint("to start a program, write akv-init exec -- PROGRAM"),
+                true => error.hint("to start a program, write `akv-init exec -- COMMAND`"),
                 false => error,
             })
         }
@@ -74,7 +74,7 @@ fn parse_without_command(first: &str, words: &[OsString]) -> Result<Invocation<'
 
 fn no_command(command: &str) -> Error {
     usage(Some(command), "no COMMAND given").hint(format!(
-        "write akv-init {command} [OPTIONS] -- COMMAND; a new ENTRYPOINT or `command:` discards the image's CMD, so \
-         repeat it there"
+        "write `akv-init {command} [OPTIONS] -- COMMAND`; a new ENTRYPOINT or `command:` discards the image's CMD, \
+         so repeat that CMD after the `--`"
     ))
 }

@@ -121,7 +121,7 @@ pub fn check_target(name: &str) -> Result<(), Error> {
         .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !identifier {
-        let reason = "a variable name has letters, digits and `_`, and does not start with a digit";
+        let reason = "a variable name may contain only letters, digits and `_`, and may not start with a digit";
         return Err(Error::new(Cause::Config, reason));
     }
     check_reserved(name)
@@ -130,9 +130,9 @@ pub fn check_target(name: &str) -> Result<(), Error> {
 /// Rejects a variable that a secret must never be put into.
 pub fn check_reserved(name: &str) -> Result<(), Error> {
     let reason = if RESERVED.contains(&name) || name.starts_with("LD_") {
-        "a variable that controls which code runs cannot get a secret"
+        "cannot be set from a secret: the variable controls which code runs"
     } else if name.starts_with(OWN_PREFIX) {
-        "variables that start with AKV_INIT_ are settings of akv-init"
+        "cannot be set from a secret: names that start with AKV_INIT_ are reserved for settings"
     } else {
         return Ok(());
     };
@@ -192,16 +192,16 @@ fn assign(name: &OsStr, value: &Value<'_>) -> Result<CString, Error> {
         return Err(Error::new(
             Cause::Config,
             format!(
-                "{shown}: the secret contains a NUL character, which an environment variable cannot"
+                "{shown}: the secret contains a NUL character, which an environment variable cannot hold"
             ),
         )
-        .hint("store it as base64, or as text"));
+        .hint("store it base64-encoded"));
     }
     if name.len() + 1 + value.len() + 1 > STRING_LIMIT {
         return Err(Error::new(
             Cause::Config,
             format!(
-                "{shown}: with the secret, the variable is over the kernel's limit of {STRING_LIMIT} bytes"
+                "{shown}: the secret is too long for a variable: the kernel's limit is {STRING_LIMIT} bytes with the name"
             ),
         ));
     }

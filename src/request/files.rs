@@ -36,13 +36,13 @@ impl FileName {
             ))
         };
         if text.chars().any(char::is_control) {
-            return refuse("it contains a control character");
+            return refuse("contains a control character");
         }
         if text.starts_with('/') {
-            return refuse("it must be relative to DIR, not an absolute path");
+            return refuse("must be relative to DIR");
         }
         if text.len() >= LONGEST_PATH {
-            return refuse("it is longer than 4,095 bytes");
+            return refuse("longer than 4095 bytes");
         }
         for component in text.split('/') {
             match component {
@@ -184,7 +184,7 @@ impl WriteOptions {
         let dir = parse_dir(arguments).map_err(|error| match keep {
             // `--keep-existing 5m DIR` makes 5m the directory.
             Some(None) => error.hint(
-                "write --keep-existing=12h: the value of --keep-existing follows an equals sign",
+                "write a time for --keep-existing with an equals sign, as in `--keep-existing=12h`",
             ),
             _ => error,
         })?;
@@ -226,11 +226,11 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
         for other in &files[..at] {
             let (one, two) = (file.name.as_str(), other.name.as_str());
             let why = if one == two {
-                "it is given twice".to_owned()
+                "given twice".to_owned()
             } else if is_below(two, one) {
-                format!("it cannot be both a file and the directory of `{two}`")
+                format!("is also the directory of `{two}`")
             } else if is_below(one, two) {
-                format!("`{two}` cannot be both a file and its directory")
+                format!("`{two}` is also a file")
             } else {
                 continue;
             };

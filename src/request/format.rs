@@ -61,11 +61,9 @@ impl Format {
             Format::Dotenv if !is_identifier(name) => Err(refused(
                 "a key in a dotenv file may contain only letters, digits and `_`, and may not start with a digit",
             )),
-            Format::Dotenv if SHELL_VARIABLES.contains(&name) || name.starts_with("BASH") => {
-                Err(refused(
-                    "it cannot be a key in a dotenv file, since shells use this variable themselves",
-                ))
-            }
+            Format::Dotenv if SHELL_VARIABLES.contains(&name) || name.starts_with("BASH") => Err(
+                refused("cannot be a key in a dotenv file: shells reserve this variable"),
+            ),
             Format::K8sEnv if !is_kubernetes_name(name) => Err(refused(
                 "a key in a k8s-env file may contain only letters, digits, `_`, `-` and `.`, and may not start with a digit",
             )),

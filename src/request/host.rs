@@ -32,7 +32,7 @@ impl Host {
     pub fn parse(text: &str) -> Result<Host, Error> {
         if text.contains('/') {
             return Err(invalid(
-                "expected HOST or HOST:PORT, without https:// and a path",
+                "expected HOST or HOST:PORT, without https:// or a path",
             ));
         }
         let (name, port) = match text.rsplit_once(':') {
@@ -138,7 +138,7 @@ fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
         let below = name == suffix || name.ends_with(&format!(".{suffix}"));
         if below && host.port == 443 && host.cloud().is_none() {
             return Err(invalid(format!(
-                "`{name}` is not a vault: a vault name has 3 to 24 letters, digits and single hyphens"
+                "`{name}` is not the host of a vault: expected NAME.{suffix}, where NAME has no dot"
             )));
         }
     }

@@ -226,8 +226,8 @@ pub fn unknown_settings(env: &Environment) -> Vec<(String, String)> {
     });
     let unknown = unknown.map(|name| {
         let reason = match nearest(name, settings()) {
-            Some(setting) => format!("not a setting; did you mean {setting}?"),
-            None => "not a setting of akv-init".to_owned(),
+            Some(setting) => format!("unknown setting, ignored; did you mean {setting}?"),
+            None => "unknown setting, ignored".to_owned(),
         };
         (name.to_owned(), reason)
     });

@@ -135,7 +135,7 @@ impl Plan {
         }
         for (name, reference, _) in options {
             let added = match plan.target(&name) {
-                Some(_) => Err(Error::new(Cause::Config, "the file was given twice")),
+                Some(_) => Err(Error::new(Cause::Config, "given twice")),
                 None => plan.add(name.as_ref(), reference),
             };
             added.map_err(|error| error.context(name))?;
@@ -224,8 +224,11 @@ impl Plan {
         let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
         match self.target(name) {
             Some(target) if target.by_option => Err(conflict("the variable was given twice")),
-            Some(_) => Err(conflict("two sources: the variable is already a reference")
-                .hint("remove it from the environment, or add --override to use the option")),
+            Some(_) => Err(
+                conflict("two sources: an option, and a reference in the environment").hint(
+                    "remove one of them, or add --override to let the option take precedence",
+                ),
+            ),
             None if !overwrite && arguments.env.variables().any(has_value) => {
                 Err(conflict("the variable already has a value")
                     .hint("remove it from the environment, or add --override to replace it"))
@@ -374,7 +377,10 @@ impl fmt::Display for Plan {
             match item {
                 Item::Token(resource) => writeln!(f, "token     {targets} <- for {resource}")?,
                 Item::Secret(secret) => {
-                    let resource = secret.resource.as_deref().unwrap_or("named by the vault");
+                    let resource = secret
+                        .resource
+                        .as_deref()
+                        .unwrap_or("from the vault's challenge");
                     writeln!(
                         f,
                         "secret    {targets} <- https://{}/secrets/{} (resource {resource})",
@@ -390,7 +396,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
             }
             if target.trim {
-                writeln!(f, "trim      {name} (without line ends at the end)")?;
+                writeln!(f, "trim      {name} (trailing newlines removed)")?;
             }
         }
         for name in &self.unset {
@@ -398,7 +404,7 @@ impl fmt::Display for Plan {
         }
         if !self.targets.is_empty() {
             let deadline = match self.settings.timeout.as_secs() {
-                0 => "one attempt at each request".to_owned(),
+                0 => "none; each request is sent once".to_owned(),
                 seconds => format!("{seconds} s"),
             };
             let more = match self.settings.wait_for_access.as_secs() {

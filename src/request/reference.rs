@@ -62,9 +62,9 @@ impl Reference {
             .iter()
             .any(|start| lower.contains(start))
         {
-            let reason = "the value contains a reference, but only a whole value can be one";
+            let reason = "a reference must be the whole value, not a part of it";
             return Err(malformed(reason).hint(format!(
-                "put the reference alone into a variable of its own; {pass_on}"
+                "put the reference into a variable of its own; {pass_on}"
             )));
         }
         // `akv:` without a path may be an image or a prefix of keys.
@@ -161,7 +161,7 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
 /// Checks the resource of an access token: it becomes a part of a query, a form or a command line.
 pub fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.starts_with('-') {
-        return Err(malformed("the resource is missing")
+        return Err(malformed("no resource given")
             .hint("write a resource such as https://database.windows.net/"));
     }
     if resource.ends_with("/.default") {
@@ -174,7 +174,7 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
     {
         true => Ok(()),
         false => Err(malformed(
-            "expected a URL or the ID of an application as the resource",
+            "expected a URL or an application id as the resource",
         )),
     }
 }
@@ -231,7 +231,8 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
 /// (<https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#source-app-settings-from-key-vault>).
 fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
     const KEYS: [&str; 4] = ["SecretUri", "VaultName", "SecretName", "SecretVersion"];
-    let unexpected = || malformed("expected SecretUri, or VaultName, SecretName and SecretVersion");
+    let unexpected =
+        || malformed("expected SecretUri, or VaultName, SecretName and optionally SecretVersion");
     let mut values = [""; 4];
     let parts = inner.split(';').map(str::trim);
     for part in parts.filter(|part| !part.is_empty()) {
@@ -261,7 +262,7 @@ fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
     match path.split_once('/') {
         None => Ok((path, None)),
         Some((_, version)) if version.is_empty() || version.contains('/') => Err(malformed(
-            "expected at most a version after the secret name",
+            "expected nothing after the secret name but a version",
         )),
         Some((name, version)) => Ok((name, Some(version))),
     }
@@ -278,10 +279,11 @@ fn check_secret_name(name: &str) -> Result<(), Error> {
     let Some(invalid) = name.chars().find(|c| !is_valid(*c)) else {
         return Ok(());
     };
-    let error = malformed(format!(
-        "a secret name cannot contain `{}`",
-        invalid.escape_debug()
-    ));
+    let invalid = match invalid.is_whitespace() {
+        true => "white space".to_owned(),
+        false => format!("`{}`", invalid.escape_debug()),
+    };
+    let error = malformed(format!("a secret name cannot contain {invalid}"));
     let likely = name.replace(['_', '.'], "-");
     let hint = likely
         .chars()

@@ -35,11 +35,12 @@ impl Supervision {
             && let Some((recipient, _)) = Forward::NAMES.iter().find(|(name, _)| first == name)
             && dashes == "--"
         {
-            let message =
-                format!("COMMAND would be `{recipient}`, with `--` as its first argument");
-            return Err(arguments.usage(message).hint(format!(
-                "write --init={recipient}: the value of --init follows an equals sign"
-            )));
+            let message = format!(
+                "without an equals sign, `--init {recipient}` makes `{recipient}` the COMMAND"
+            );
+            return Err(arguments
+                .usage(message)
+                .hint(format!("write `--init={recipient}`")));
         }
         Ok(Some(Supervision {
             forward: forward.unwrap_or(Forward::Group),
@@ -58,7 +59,7 @@ impl fmt::Display for Supervision {
         let seconds = self.drain.as_secs();
         write!(
             f,
-            "in a child; signals go {target}; {seconds} s for the processes that it leaves"
+            "as a child process; signals go {target}; remaining processes get {seconds} s to stop"
         )
     }
 }

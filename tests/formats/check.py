@@ -26,7 +26,7 @@ BEFORE, AFTER = "it is \"first\" # and 'last'", "it's \"last\""
 NEIGHBOURS = {"dotenv": (BEFORE, AFTER), "k8s-env": (BEFORE.replace("'", "`"), "# $last"), "json": (BEFORE, AFTER)}
 
 LINE_END = re.compile(
-    r"akv-init: warning: \w+: the secret ends in a line end, .*"
+    r"akv-init: warning: \w+: the secret ends in a newline, .*"
     r"akv://[\w.:/-]+\?trim"
 )
 

@@ -63,17 +63,17 @@ fn healthy_setup_reports_one_line_per_link() {
     let outcome = check(&azure, &["--secret", &target, "--", "printenv", "S"]).outcome();
     let expected = format!(
         "\
-ok      reference   S: akv://VAULT/sql-sa, by an option
+ok      reference   S: akv://VAULT/sql-sa, from an option
 ok      command     printenv: PRINTENV
-ok      identity    IMDS (http://IMDS, managed identity), since no variable names another
+ok      identity    IMDS (http://IMDS, managed identity), since no variable selects another identity
 ok      name        127.0.0.1: this machine (N ms)
 ok      connection  IMDS: open (N ms)
-ok      token       https://vault.azure.net: until DATE TIME UTC, tenant 72f9a1b0-86f1-41af-91ab-2d7cd011db47, \
-         application 0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5, object 5ff5ff44-0000-4000-8000-ff4456698002 (N ms)
-ok      name        localhost: 127.0.0.1 (this machine), by /etc/hosts (N ms)
-ok      connection  VAULT: TLS 1.3, localhost by akv-init fake Azure (a private CA), N days left (N ms)
+ok      token       https://vault.azure.net: valid until DATE TIME UTC, tenant 72f9a1b0-86f1-41af-91ab-2d7cd011db47, \
+         client id 0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5, object id 5ff5ff44-0000-4000-8000-ff4456698002 (N ms)
+ok      name        localhost: 127.0.0.1 (this machine), from /etc/hosts (N ms)
+ok      connection  VAULT: TLS 1.3, certificate of localhost issued by akv-init fake Azure (a private CA), N days left (N ms)
 ok      secret      S: `sql-sa`, version {version}, enabled (N ms)
-ok      clock       the same as that of IMDS and VAULT
+ok      clock       agrees with IMDS and VAULT
 ok      verdict     all checks passed
 "
     );
@@ -109,7 +109,7 @@ fn json_report_has_one_object_per_link() {
     let mut token = json!({
         "link": "token", "state": "ok", "subject": "https://vault.azure.net", "ms": 0, "until": "DATE TIME UTC",
         "message": format!(
-            "until DATE TIME UTC, tenant {}, application {}, object {}",
+            "valid until DATE TIME UTC, tenant {}, client id {}, object id {}",
             claims[1].1, claims[2].1, claims[3].1
         ),
     });
@@ -119,12 +119,12 @@ fn json_report_has_one_object_per_link() {
     let expected = [
         json!({
             "link": "reference", "state": "ok", "subject": "S",
-            "message": format!("akv://{vault}/sql-sa, by an option"), "place": "an option", "reference": format!("akv://{vault}/sql-sa"),
+            "message": format!("akv://{vault}/sql-sa, from an option"), "place": "an option", "reference": format!("akv://{vault}/sql-sa"),
         }),
         json!({"link": "command", "state": "ok", "subject": "/bin/sh", "message": "", "path": "/bin/sh"}),
         json!({
-            "link": "identity", "state": "ok", "message": format!("{source}, since no variable names another"),
-            "source": source, "because": "no variable names another",
+            "link": "identity", "state": "ok", "message": format!("{source}, since no variable selects another identity"),
+            "source": source, "because": "no variable selects another identity",
         }),
         json!({
             "link": "name", "state": "ok", "subject": "127.0.0.1", "message": "this machine", "ms": 0,
@@ -134,11 +134,11 @@ fn json_report_has_one_object_per_link() {
         token,
         json!({
             "link": "name", "state": "ok", "subject": "localhost", "ms": 0, "addresses": "127.0.0.1 (this machine)",
-            "message": "127.0.0.1 (this machine), by /etc/hosts", "found": "/etc/hosts",
+            "message": "127.0.0.1 (this machine), from /etc/hosts", "found": "/etc/hosts",
         }),
         json!({
             "link": "connection", "state": "ok", "subject": vault, "ms": 0, "tls": "TLS 1.3",
-            "message": "TLS 1.3, localhost by akv-init fake Azure (a private CA), N days left",
+            "message": "TLS 1.3, certificate of localhost issued by akv-init fake Azure (a private CA), N days left",
             "issuer": "akv-init fake Azure", "names": "*.vault.azure.cn, *.vault.azure.net and 6 more names",
             "until": "DATE TIME UTC",
         }),
@@ -147,7 +147,7 @@ fn json_report_has_one_object_per_link() {
             "message": format!("`sql-sa`, version {version}, enabled"),
         }),
         json!({
-            "link": "clock", "state": "ok", "message": format!("the same as that of {host} and {vault}"), "skew": 0,
+            "link": "clock", "state": "ok", "message": format!("agrees with {host} and {vault}"), "skew": 0,
         }),
         json!({"link": "verdict", "state": "ok", "message": "all checks passed", "code": 0}),
     ];
@@ -209,10 +209,10 @@ fn malformed_reference_is_reported_and_the_others_are_checked() {
     for line in [
         "FAILED  reference   A: malformed reference `akv://kv1/a_b`: ",
         "FAILED  reference   B: ",
-        "ok      reference   C: akv://VAULT/missing, by the environment\n",
+        "ok      reference   C: akv://VAULT/missing, from the environment\n",
         "ok      secret      S: `sql-sa`, version ",
         "FAILED  secret      C: `missing` in VAULT: 404 ",
-        "FAILED  verdict     exec would fail with 78: reference A; 2 more checks failed\n",
+        "FAILED  verdict     exec would fail with exit code 78 at: reference A; 2 more checks failed\n",
     ] {
         assert!(report.contains(line), "{line}{report}");
     }
@@ -242,7 +242,7 @@ fn overridden_reference_is_reported_from_the_option() {
     let words = ["--override", "--secret", &target, "--", "true"];
     let outcome = check(&azure, &words).env("S", "akv://kv1/other").outcome();
     let report = unfolded(&azure, report_of(&outcome, 0));
-    let line = "ok      reference   S: akv://VAULT/sql-sa, by an option\n";
+    let line = "ok      reference   S: akv://VAULT/sql-sa, from an option\n";
     assert!(report.contains(line), "{report}");
 }
 
@@ -508,7 +508,7 @@ fn exit_code_is_that_of_exec() {
         let verdict = verdict(&check.stdout);
         let expected = match code {
             0 => "ok      verdict     all checks passed".to_owned(),
-            _ => format!("FAILED  verdict     exec would fail with {code}: {broken}"),
+            _ => format!("FAILED  verdict     exec would fail with exit code {code} at: {broken}"),
         };
         assert!(
             verdict.starts_with(&expected),
@@ -595,8 +595,8 @@ fn failed_link_does_not_stop_independent_checks() {
         "FAILED secret DENIED",
         "FAILED secret MISSING",
         "ok secret S",
-        "ok clock the same as that of IMDS and VAULT",
-        "FAILED verdict exec would fail with 127",
+        "ok clock agrees with IMDS and VAULT",
+        "FAILED verdict exec would fail with exit code 127 at",
     ];
     assert_eq!(states, expected, "{report}");
     assert!(
@@ -741,9 +741,9 @@ fn options_of_exec_are_accepted() {
     let outcome = run.outcome();
     let report = unfolded(&azure, report_of(&outcome, 0));
     for line in [
-        "ok      reference   E: akv://VAULT/sql-sa, by the environment\n",
-        "ok      reference   S: akv://VAULT/sql-sa, by an option\n",
-        "ok      reference   M: akv://VAULT/sql-sa, by an option\n",
+        "ok      reference   E: akv://VAULT/sql-sa, from the environment\n",
+        "ok      reference   S: akv://VAULT/sql-sa, from an option\n",
+        "ok      reference   M: akv://VAULT/sql-sa, from an option\n",
         "ok      secret      E, S, M: `sql-sa`, version ",
     ] {
         assert!(report.contains(line), "{line}{report}");
@@ -754,7 +754,7 @@ fn options_of_exec_are_accepted() {
 #[test]
 fn missing_references_are_a_warning() {
     let azure = Azure::start();
-    let none = "there are none: exec starts COMMAND as it is";
+    let none = "no references: exec starts COMMAND without secrets";
     let verdict = "ok      verdict     all checks passed, with a warning: references\n";
     for (words, command) in [
         (&[][..], ""),
@@ -842,7 +842,8 @@ fn timeout_is_not_that_of_exec() {
     azure.always(Endpoint::Vault, Response::usual().hold());
     let run = check(&azure, &["--timeout", "1", "--secret", &target]).env("AKV_INIT_TIMEOUT", "1h");
     let report = run.outcome();
-    let expected = "FAILED  verdict     timed out after 1 s; all checks passed so far; not finished: secret S\n";
+    let expected =
+        "FAILED  verdict     timed out after 1 s; not finished: secret S; all others passed\n";
     assert!(report.stdout.contains(expected), "{}", report.stdout);
     assert_eq!(report.code, Some(69));
     azure.clear(Endpoint::Vault);
@@ -855,7 +856,7 @@ fn timeout_is_not_that_of_exec() {
     let missing = format!("M=akv://{}/missing", azure.vault());
     let run = check(&azure, &["--timeout", "1", "--secret", &target]).args(["--secret", &missing]);
     let report = run.outcome();
-    let expected = "exec would fail with 66: secret M; 1 more check failed\n";
+    let expected = "exec would fail with exit code 66 at: secret M; 1 more check failed\n";
     assert!(report.stdout.contains(expected), "{}", report.stdout);
     azure.clear(Endpoint::Vault);
     // One try each is what is made anyway.

@@ -230,7 +230,7 @@ fn hint_of_a_federation_mismatch_shows_the_claims_of_the_token() {
             ),
             (
                 json!({"iss": null, "sub": null, "aud": null}),
-                ["none", "none", "none"],
+                ["(missing)", "(missing)", "(missing)"],
             ),
         ] {
             azure.assertion(&claims);

@@ -22,7 +22,7 @@ fn dry_run(words: &[&str]) -> Run {
 fn url_and_resource(outcome: &Outcome) -> (String, String) {
     let lines = outcome.stdout_alone().lines();
     let lines: Vec<&str> = lines.filter(|line| !line.starts_with("trim ")).collect();
-    let [_, secret, "deadline  120 s", "become    /bin/true"] = lines[..] else {
+    let [_, secret, "deadline  120 s", "exec      /bin/true"] = lines[..] else {
         panic!("not the plan of one secret: {lines:?}");
     };
     let rest = secret

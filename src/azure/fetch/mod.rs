@@ -169,7 +169,7 @@ impl Job {
         log::debug(|| {
             let until = date::format(token.expires_on);
             let text = format!(
-                "this token ends at {until}; a process that runs longer should get its own"
+                "this token expires at {until}; a process that runs longer has to get new tokens itself"
             );
             // `token` has no target.
             let event = match self.plan.targets_of(index).as_str() {

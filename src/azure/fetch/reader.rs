@@ -82,7 +82,7 @@ impl Reader {
         log::debug(|| {
             let until = date::format(token.expires_on);
             let text =
-                format!("got an access token for {resource} from {identity}, good until {until}");
+                format!("got an access token for {resource} from {identity}, valid until {until}");
             Event::new(text)
                 .fact("resource", resource.as_str())
                 .fact("identity", identity.as_str())
@@ -121,7 +121,7 @@ impl Reader {
         }
         log::debug(|| {
             let tenant = tenant.as_deref().unwrap_or_default();
-            Event::new(format!("the vault requires a token of tenant {tenant}"))
+            Event::new(format!("the vault requires a token from tenant {tenant}"))
                 .fact("tenant", tenant)
         });
         token_request.tenant = tenant;

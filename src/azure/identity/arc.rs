@@ -19,7 +19,8 @@ use crate::secret::Secret;
 /// The agent's program.
 pub const AGENT: &str = "/opt/azcmagent/bin/himds";
 /// The hint for an identity that the agent does not have.
-pub const OWN_IDENTITY: &str = "select no identity, to use the machine's own";
+pub const OWN_IDENTITY: &str =
+    "leave out the client, object or resource id to use the machine's own identity";
 
 /// The only directory with key files.
 const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
@@ -35,7 +36,7 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, AttemptError> {
             format!("reading the agent's key `{}`: {why}", path.display()),
         )
         .hint(format!(
-            "mount {KEY_DIRECTORY} into the container and run it with the group that may read it (himds)"
+            "mount {KEY_DIRECTORY} into the container, and run the container with the group himds, which may read it"
         ))
     };
     let mut key = String::new();
@@ -43,10 +44,12 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, AttemptError> {
         .and_then(|file| file.take(KEY_LIMIT + 1).read_to_string(&mut key))
         .map_err(|error| unreadable(error.to_string()))?;
     if key.len() as u64 > KEY_LIMIT {
-        return Err(unreadable(format!("it has more than {KEY_LIMIT} bytes")));
+        return Err(unreadable(format!(
+            "the file has more than {KEY_LIMIT} bytes"
+        )));
     }
     if !is_header_value(&key) {
-        let why = "it is empty, or has characters that are not valid in a header";
+        let why = "the file is empty, or has characters that are not valid in a header";
         return Err(unreadable(why.to_owned()));
     }
     Ok(Secret::new(key))

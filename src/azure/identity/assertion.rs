@@ -56,7 +56,7 @@ pub fn sign(
         Ok(_) => return Err(refuse("its key is not an RSA key, which Entra requires")),
         Err(_) => return Err(refuse("it has no private key")),
     };
-    let key = key.map_err(|_| refuse("its key is not an RSA key of 2048 bits or more"))?;
+    let key = key.map_err(|_| refuse("the key must be an RSA key of at least 2048 bits"))?;
 
     let mut header = json!({
         "alg": "PS256",

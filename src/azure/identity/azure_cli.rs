@@ -76,16 +76,18 @@ impl Source for AzureCli {
             return read(&output.stdout).ok_or(unexpected);
         }
         if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
-            let reason = "az did not end before the deadline";
+            let reason = "az did not finish before the deadline";
             return Err(AttemptError::new(ErrorKind::DeadlineExceeded, reason));
         }
         let text = String::from_utf8_lossy(&output.stderr);
         let text = log::excerpt(text.trim_start().trim_start_matches("ERROR: "), &[]);
         let reason = match (text.trim_end_matches('.'), output.status.code()) {
-            ("", Some(code)) => format!("az ended with exit code {code}"),
+            ("", Some(code)) => format!("az exited with code {code}"),
             ("", None) => {
                 let signal = output.status.signal().unwrap_or_default();
-                format!("az was killed by signal {signal}")
+                let reason = format!("az was killed by signal {signal}");
+                return Err(AttemptError::new(ErrorKind::CredentialRefused, reason)
+                    .hint("does this container have enough memory for az?"));
             }
             (text, _) => text.to_owned(),
         };
@@ -95,7 +97,7 @@ impl Source for AzureCli {
     fn hint(&self, kind: ErrorKind) -> Option<String> {
         let hint = match kind {
             ErrorKind::CredentialRefused => {
-                "sign in with az login; az account show prints the current sign-in"
+                "sign in with `az login`; `az account show` prints the current sign-in"
             }
             ErrorKind::DeadlineExceeded => {
                 "does az account get-access-token end when you run it yourself?"

@@ -109,16 +109,20 @@ impl Credential {
         let bytes = fs::read(path).map_err(|error| {
             unusable(&error.to_string(), match error.kind() {
                 io::ErrorKind::NotFound => {
-                    "is the pod labelled azure.workload.identity/use: \"true\", and this container not skipped?"
+                    "label the pod azure.workload.identity/use: \"true\"; does its annotation azure.workload.identity/skip-containers name this container?"
                 }
-                _ => "check fsGroup and runAsUser: this user must be able to read the projected token",
+                io::ErrorKind::PermissionDenied => {
+                "check fsGroup and runAsUser: this user must be able to read the projected token"
+            }
+            _ => "mount the projected token there; the kubelet writes it before the container starts",
             })
         })?;
         if let Credential::Certificate { send_chain, .. } = self {
             let refuse = |why: &str| unusable(why, "");
             return assertion::sign(&bytes, path, client_id, audience, *send_chain, refuse);
         }
-        let hint = "is it the projected token? The kubelet writes that before the container starts";
+        let hint =
+            "mount the projected token there; the kubelet writes it before the container starts";
         let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8", hint))?;
         match text.trim() {
             "" => Err(unusable("it is empty", hint)),
@@ -128,25 +132,26 @@ impl Credential {
 
     /// The hint where Entra rejects what was sent.
     pub fn hint(&self, kind: ErrorKind, client_id: &str, sent: &Secret) -> Option<String> {
-        let claims = || federated_claims(sent).unwrap_or("no claims: it is not a JWT".to_owned());
+        let claims =
+            || federated_claims(sent).unwrap_or("no claims, since it is not a JWT".to_owned());
         let hint = match (kind, self) {
             (ErrorKind::FederationMismatch, Credential::TokenFile(_)) => format!(
-                "compare the federated credential of client id {client_id} with the token file, which has {}",
+                "compare the federated credential of client id {client_id} with the token in the file, which has {}",
                 claims()
             ),
             (ErrorKind::AssertionExpired, Credential::TokenFile(_)) => format!(
-                "is the token file stale, or is a clock wrong? The file has {}",
-                claims()
+                "is the token file out of date, or a clock wrong? This machine's clock is set to {}",
+                date::format(date::now())
             ),
             (ErrorKind::AssertionExpired, _) => {
                 let now = date::format(date::now());
-                format!("is this machine's clock right? It shows {now}")
+                format!("is this machine's clock right? It is set to {now}")
             }
             (ErrorKind::CredentialRefused, Credential::Certificate { .. }) => {
                 "is the certificate registered for the application, and still valid?".to_owned()
             }
             (ErrorKind::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
-                "is it the secret's value (not its id), and still valid? See az ad app credential list".to_owned()
+                "is it the value of the client secret (not its id), and still valid? See `az ad app credential list`".to_owned()
             }
             _ => return None,
         };
@@ -173,7 +178,7 @@ fn federated_claims(assertion: &Secret) -> Option<String> {
             let texts: Vec<String> = texts.map(|text| log::excerpt(text, &[])).collect();
             texts.join(" ")
         }
-        _ => "none".to_owned(),
+        _ => "(missing)".to_owned(),
     };
     let (issuer, subject, audience) = (claim("iss"), claim("sub"), claim("aud"));
     Some(format!(

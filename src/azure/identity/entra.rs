@@ -71,7 +71,7 @@ impl Entra {
             None => None,
             Some(IdentityId::Object(_) | IdentityId::Resource(_)) => {
                 let reason = format!(
-                    "{source} is selected by client id; an object id or a resource id does not apply"
+                    "{source} can be selected by client id only, not by object id or resource id"
                 );
                 let hint = "use --client-id, or --identity managed for a managed identity";
                 return Err(Error::new(Cause::Config, reason).hint(hint));
@@ -235,15 +235,14 @@ impl Source for Entra {
                 self.authority.name
             )),
             ErrorKind::UnexpectedResponse => Some(format!(
-                "the response is not from Entra: check what answers at {}, AZURE_AUTHORITY_HOST, and proxies or \
-                 gateways in between",
+                "the response is not from Entra: check AZURE_AUTHORITY_HOST, proxies and gateways, and what answers at {}",
                 self.authority
             )),
             ErrorKind::ConnectTimeout
             | ErrorKind::DeadlineExceededConnecting
             | ErrorKind::ConnectionRefused
             | ErrorKind::NoRoute => Some(format!(
-                "this container must reach https://{} (egress rule, or HTTPS_PROXY)",
+                "allow egress to https://{}, or set HTTPS_PROXY",
                 self.authority
             )),
             _ => None,

@@ -291,8 +291,7 @@ impl Source for ManagedIdentity {
             )),
             ErrorKind::ResponseTimeout => self.endpoint.slow.map(str::to_owned),
             ErrorKind::UnexpectedResponse => Some(format!(
-                "the response is not from {name}: check what answers at {}, {url_variable}, and proxies or service \
-                 meshes in between",
+                "the response is not from {name}: check {url_variable}, proxies and service meshes, and what answers at {}",
                 self.base
             )),
             _ => None,

@@ -27,9 +27,9 @@ pub const APP_SERVICE: Endpoint = Endpoint {
     timeouts: timeouts(2, 10),
     classify: app_service_error,
     unreachable: Some(
-        "the platform's identity endpoint did not come up; in Container Apps init containers have one only in the \
-         Consumption workload profile (not in Dedicated ones, nor in Consumption-only environments), and there only if \
-         the identity's lifecycle includes Init",
+        "the platform's identity endpoint did not come up; in Container Apps, init containers have an identity endpoint \
+         only in the Consumption workload profile of a workload profiles environment, and only if the identity's \
+         lifecycle setting includes Init",
     ),
     slow: None,
 };
@@ -98,8 +98,8 @@ pub const IMDS: Endpoint = Endpoint {
     timeouts: timeouts(3, 15),
     classify: imds_error,
     unreachable: Some(
-        "this container is not on Azure, or a network policy blocks {base}, or it is an init container where those have \
-         no identity (Container Instances; Container Apps outside the Consumption workload profile)",
+        "is this container on Azure, and does no network policy block {base}? Init containers have no identity in \
+         Container Instances, nor in Container Apps outside the Consumption workload profile",
     ),
     slow: Some("aad-pod-identity, if it is in use, can take up to 100 s to assign the identity"),
 };
@@ -127,7 +127,7 @@ fn app_service_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) 
         400 => (
             ErrorKind::IdentityNotFound,
             "is the identity assigned to the app? Where all are user-assigned, select one with --client-id; in \
-             Container Apps its lifecycle can exclude init containers",
+             Container Apps, an init container can use it only if its lifecycle setting includes Init",
         ),
         401 | 403 => (
             ErrorKind::CredentialRefused,
@@ -180,8 +180,8 @@ fn imds_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
         ),
         400 if has("Identity not found") => (
             ErrorKind::IdentityNotFound,
-            "assign the identity to this machine or node: a system-assigned one, or the selected user-assigned one; a \
-             pod can use workload identity instead (label azure.workload.identity/use: \"true\")",
+            "enable the system-assigned identity of this machine or node, or assign the selected user-assigned one to \
+             it; a pod can use workload identity instead (label azure.workload.identity/use: \"true\")",
         ),
         400 if has("client_id parameter") => (
             ErrorKind::IdentityNotFound,

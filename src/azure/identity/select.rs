@@ -56,11 +56,11 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         IdentityName::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
             if variables == METADATA {
-                because = Some("no variable names another".to_owned());
+                because = Some("no variable selects another identity".to_owned());
                 require_own_identity(env, settings, named)?;
             }
             if variables == AGENT && set(env, AGENT)?.is_empty() {
-                because = Some(format!("{} is there", arc::AGENT));
+                because = Some(format!("{} exists", arc::AGENT));
             }
             let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
@@ -70,7 +70,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
     };
     let used = set(env, variables)?;
     let because = match (named, because) {
-        (Some(_), _) => format!("{by} names it"),
+        (Some(_), _) => format!("{by} selects it"),
         (None, Some(because)) => because,
         (None, None) => {
             let are = if used.len() == 1 { "is" } else { "are" };
@@ -100,10 +100,10 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
         if is_set("IDENTITY_SERVER_THUMBPRINT")? {
             return Err(Error::new(
                 Cause::Config,
-                "the environment has the managed identity of Service Fabric (IDENTITY_SERVER_THUMBPRINT), which is not \
+                "managed identity on Service Fabric (IDENTITY_SERVER_THUMBPRINT is set) is not \
                  supported",
             )
-            .hint("select another identity with --identity, or unset the three IDENTITY_ variables"));
+            .hint("select another identity with --identity, or unset IDENTITY_ENDPOINT"));
         }
         return Ok((&APP_SERVICE, PLATFORM));
     }
@@ -131,7 +131,7 @@ fn require_own_identity(
     }
     Err(Error::new(
         Cause::Config,
-        "this pod has no identity of its own: workload identity is not set up for it",
+        "workload identity is not set up for this pod, and no other identity is selected",
     )
     .hint(
         "label the pod azure.workload.identity/use: \"true\" and annotate its service account with \
@@ -169,7 +169,7 @@ fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Error> {
         )
         .hint(
             "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \
-             AzureCLICredential; --identity takes precedence over it",
+             AzureCLICredential, or select an identity with --identity",
         )),
     }
 }

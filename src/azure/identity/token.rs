@@ -63,7 +63,7 @@ impl AccessToken {
             _ => return Err(unexpected("the response has no access token")),
         };
         let expires_on = expiry(&body, date::now())
-            .ok_or_else(|| unexpected("neither expires_in nor expires_on is valid"))?;
+            .ok_or_else(|| unexpected("the response has no valid expires_in or expires_on"))?;
         Ok(AccessToken { token, expires_on })
     }
 

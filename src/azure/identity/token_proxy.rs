@@ -43,13 +43,13 @@ impl TokenProxy {
             let others = [(server_name, SERVER_NAME), (file, CA_FILE), (data, CA_DATA)];
             return match others.iter().find(|(value, _)| value.is_some()) {
                 None => Ok(None),
-                Some((_, name)) => Err(refuse(name, &format!("{URL} is not set"))),
+                Some((_, name)) => Err(refuse(name, &format!("needs {URL}, which is not set"))),
             };
         };
         if server_name.is_some_and(|name| name.contains(':') || Host::parse(name).is_err()) {
-            return Err(refuse(SERVER_NAME, "it is not a hostname"));
+            return Err(refuse(SERVER_NAME, "expected a hostname"));
         }
-        let not_a_url = || refuse(URL, "it is not https://HOST[:PORT][/PATH]");
+        let not_a_url = || refuse(URL, "expected https://HOST[:PORT][/PATH]");
         let (base, path) = split_url(url)
             .filter(|_| !url.contains(['?', '%']))
             .ok_or_else(not_a_url)?;

@@ -99,7 +99,10 @@ impl KeyVault {
         if let Some(challenge) = &*known {
             return Ok(challenge.clone());
         }
-        let doing = format!("requesting the challenge of {} for {purpose}", self.host);
+        let doing = format!(
+            "requesting the authentication challenge of {} for {purpose}",
+            self.host
+        );
         let id = request_id();
         let headers = [("x-ms-client-request-id", id.as_str())];
         let challenge = self.retry(http, &doing, purpose, || {
@@ -110,7 +113,9 @@ impl KeyVault {
             };
             match (refusal.status(), refusal.header("www-authenticate")) {
                 (401, Some(header)) => self.verify(header),
-                (401, None) => Err(self.unexpected_response("401 without a challenge")),
+                (401, None) => {
+                    Err(self.unexpected_response("401 Unauthorized without a challenge"))
+                }
                 _ => Err(refusal.into_error(&self.host, http, &id)),
             }
         })?;
@@ -125,20 +130,22 @@ impl KeyVault {
 
     fn verify(&self, header: &str) -> Result<TokenRequest, AttemptError> {
         let Some(challenge) = challenge::parse(header) else {
-            return Err(self.unexpected_response("401 with a challenge that is not Bearer"));
+            return Err(
+                self.unexpected_response("401 Unauthorized with a challenge that is not Bearer")
+            );
         };
         if challenge::is_parent(&challenge.resource, &self.host) {
             return Ok(challenge);
         }
         let resource = log::excerpt(&challenge.resource, &[]);
         let reason = match resource.as_str() {
-            "" => "its challenge names no resource".to_owned(),
+            "" => "the challenge names no resource".to_owned(),
             resource => format!(
-                "it requires a token for `{resource}`, which is not a parent domain of this host"
+                "the challenge requires a token for `{resource}`, which is not a parent domain of the host"
             ),
         };
         Err(self.unexpected_response(&reason).hint(format!(
-            "if this host is right, name the resource of its tokens: --allow-vault {} --vault-resource URL",
+            "if you trust this host, set the resource that its tokens are for: --allow-vault {} --vault-resource URL",
             self.host
         )))
     }

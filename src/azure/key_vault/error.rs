@@ -175,15 +175,15 @@ impl Refusal {
                 (AccessNotGranted, format!("{role} {scope}{}", wait("assigned")))
             }
             (_, "AccessDenied") if !reason.contains("first party") => (AccessNotGranted, format!(
-                "this vault uses access policies: az keyvault set-policy --name {} --secret-permissions get --object-id \
-                 {}{}",
+                "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
+                 --object-id {}`{}",
                 host.name.split('.').next().unwrap_or_default(),
                 self.object().unwrap_or_else(|| "OID".to_owned()),
                 wait("set")
             )),
             (_, "ForbiddenByFirewall") => (
                 AccessRefused,
-                "allow the client address in the vault's firewall, or its subnet by a service endpoint".to_owned(),
+                "allow the client address in the vault's firewall, or allow its subnet through a service endpoint".to_owned(),
             ),
             (_, "ForbiddenByConnection") => (AccessRefused, format!(
                 "the vault only answers through its private endpoint, and {host} resolved to its public address: link \
@@ -203,8 +203,8 @@ impl Refusal {
             (401, _) if reason.contains("AKV10022") => (AccessRefused, audience_hint(reason)),
             (401, _) if reason.contains("AKV10032") => (
                 AccessRefused,
-                "the vault trusts another tenant than the token's: was its subscription moved? Check AZURE_TENANT_ID, or \
-                 change the vault's tenant id".to_owned(),
+                "the vault does not trust the tenant of the token: check AZURE_TENANT_ID, or, if the vault's subscription \
+                 was moved, change the vault's tenant id".to_owned(),
             ),
             (401 | 403, _) if !self.code.is_empty() => (AccessRefused, none),
             (400, _) if !self.code.is_empty() => (UnexpectedResponse, none),
@@ -248,7 +248,7 @@ pub fn unreachable_hint(host: &Host, kind: ErrorKind) -> Option<String> {
              approval, and HTTPS_PROXY"
         )),
         ErrorKind::UnexpectedResponse => Some(format!(
-            "this response is not from a vault: does another server answer as {host}? Check DNS, proxies and gateways"
+            "the response is not from a vault: check DNS, proxies and gateways for {host}"
         )),
         _ => None,
     }
@@ -271,7 +271,7 @@ fn audience_hint(reason: &str) -> String {
         Some((expected, found)) => {
             let found = found.split(' ').next().unwrap_or_default();
             let found = found.trim_end_matches('.');
-            format!("the token is for {found}, the vault expects {expected}")
+            format!("the token is for `{found}`, but the vault expects `{expected}`")
         }
         None => "the vault expects a token for another resource".to_owned(),
     };

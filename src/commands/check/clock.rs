@@ -18,9 +18,11 @@ pub fn link(mut skews: Vec<(String, i64)>) -> Option<Link> {
     let link = Link::good("clock", "", differences(&right)).fact("skew", *largest);
     let hint = match (right.is_empty(), wrong.is_empty()) {
         (_, true) => return Some(link),
-        (true, false) => "set this node's clock; in a virtual machine: its time synchronisation",
+        (true, false) => {
+            "set this node's clock; in a virtual machine, fix its time synchronization"
+        }
         (false, false) => {
-            "is that clock wrong, or does a proxy or cache in between send an old date?"
+            "is the clock of that server wrong, or does a proxy or cache send an old date?"
         }
     };
     Some(link.warn(&differences(&wrong), Some(hint)))
@@ -38,7 +40,7 @@ fn differences(skews: &[&(String, i64)]) -> String {
     }
     let groups: Vec<String> = groups
         .into_iter()
-        .map(|(difference, servers)| format!("{difference} that of {}", servers.join(" and ")))
+        .map(|(difference, servers)| format!("{difference} {}", servers.join(" and ")))
         .collect();
     groups.join(", ")
 }
@@ -46,7 +48,7 @@ fn differences(skews: &[&(String, i64)]) -> String {
 /// Rounded, so that it does not change from one second to the next.
 fn difference(skew: i64) -> String {
     let (number, unit) = match skew.abs() {
-        seconds if seconds <= DELAY => return "the same as".to_owned(),
+        seconds if seconds <= DELAY => return "agrees with".to_owned(),
         seconds if seconds <= TOLERANCE => return "within 2 minutes of".to_owned(),
         seconds @ ..7_200 => ((seconds + 30) / 60, "minutes"),
         seconds @ ..172_800 => ((seconds + 1_800) / 3_600, "hours"),

@@ -30,7 +30,7 @@ pub fn name(service: &Service, resolved: &Resolved) -> Link {
     let (mut text, found) = match (resolved.found, &*resolved.addresses) {
         (Found::Literal, [address]) => (reach(*address).to_owned(), None),
         // The file may be older than the address.
-        (Found::HostsFile, _) => (format!("{addresses}, by /etc/hosts"), Some("/etc/hosts")),
+        (Found::HostsFile, _) => (format!("{addresses}, from /etc/hosts"), Some("/etc/hosts")),
         (Found::SearchList, _) => (addresses.clone(), Some("search list")),
         _ => (addresses.clone(), Some("DNS")),
     };
@@ -51,7 +51,7 @@ pub fn name(service: &Service, resolved: &Resolved) -> Link {
          matches any name"
     );
     link.warn(
-        &format!("DNS has this name only with a search domain appended ({domains})"),
+        &format!("DNS has the name only with a search domain appended ({domains})"),
         Some(&hint),
     )
 }
@@ -106,7 +106,9 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
         false => " (a private CA)",
     };
     let days = (certificate.not_after - date::now()) / DAY;
-    let text = format!("{version}{proxy}, {name} by {issuer}{private}, {days} days left");
+    let text = format!(
+        "{version}{proxy}, certificate of {name} issued by {issuer}{private}, {days} days left"
+    );
     let mut link = Link::good("connection", service.authority(), text)
         .fact("tls", version)
         .fact("issuer", issuer)
@@ -115,8 +117,8 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
     let is_azure = |host: Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
     if !peer.is_public && Host::parse(service.authority()).is_ok_and(is_azure) {
         link = link.warn(
-            &format!("TLS is intercepted: {issuer} issues no certificates to Azure"),
-            Some("the interceptor can read tokens and secrets: is it meant to?"),
+            &format!("TLS is intercepted: {issuer} does not issue certificates for Azure"),
+            Some("make sure that this is intended: the interceptor can read tokens and secrets"),
         );
     }
     match days < SOON {
@@ -144,12 +146,12 @@ pub fn no_connection(service: &Service, name: Link, error: &Error) -> Link {
 /// An access token: its claims and its expiry.
 pub fn token(resource: &str, token: &AccessToken) -> Link {
     let until = date::format(token.expires_on);
-    let link = Link::good("token", resource, format!("until {until}")).fact("until", until);
+    let link = Link::good("token", resource, format!("valid until {until}")).fact("until", until);
     let claims = token.claims().into_iter();
     claims.fold(link, |link, (name, value)| match name {
         "tid" => link.part(name, "tenant ", Some(value)),
-        "appid" | "azp" => link.part(name, "application ", Some(value)),
-        "oid" => link.part(name, "object ", Some(value)),
+        "appid" | "azp" => link.part(name, "client id ", Some(value)),
+        "oid" => link.part(name, "object id ", Some(value)),
         // The audience is mostly the resource itself.
         "aud" if value != resource => link.part(name, "audience ", Some(value)),
         _ => link.fact(name, value),

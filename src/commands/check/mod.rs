@@ -68,7 +68,7 @@ fn plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, 
 fn add_references(plan: &Plan, report: &mut Report) {
     if plan.targets.is_empty() && !report.has_failed() {
         let link = Link::good("references", "", "");
-        report.add(link.warn("there are none: exec starts COMMAND as it is", None));
+        report.add(link.warn("no references: exec starts COMMAND without secrets", None));
     }
     for target in &plan.targets {
         report.add(reference(plan, target));
@@ -85,7 +85,7 @@ fn reference(plan: &Plan, target: &Target) -> Link {
         Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
     };
     let name = target.name.to_string_lossy();
-    Link::good("reference", name, format!("{to}, by {place}"))
+    Link::good("reference", name, format!("{to}, from {place}"))
         .fact("reference", to)
         .fact("place", place)
 }
@@ -148,7 +148,7 @@ fn selected(selection: &Selection) -> Link {
         .part("because", "since ", Some(selection.because.clone()));
     if !selection.ignored.is_empty() {
         let ignored = selection.ignored.join(", ");
-        link.text = format!("{}; set and not used: {ignored}", link.text);
+        link.text = format!("{}; ignored: {ignored}", link.text);
         link = link.fact("ignored", ignored);
     }
     link

@@ -194,7 +194,7 @@ impl Job {
         let mut skip = match &failed {
             // A request would hang in the same lookup.
             Some(link) if link.error_kind == Some(ErrorKind::NameServerTimeout) => {
-                Some("the name servers do not answer")
+                Some("no answer from the name servers")
             }
             _ => None,
         };
@@ -340,7 +340,7 @@ fn look_up(host: &str) -> Result<Resolved, AttemptError> {
     match spawn(move || drop(sender.send(resolve(&name)))) {
         Ok(()) => receiver.recv_timeout(ATTEMPT).unwrap_or_else(|_| {
             let seconds = ATTEMPT.as_secs();
-            let reason = format!("the name servers do not answer within {seconds} s");
+            let reason = format!("no answer from the name servers within {seconds} s");
             Err(AttemptError::new(ErrorKind::NameServerTimeout, reason))
         }),
         Err(_) => resolve(host),

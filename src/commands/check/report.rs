@@ -273,9 +273,9 @@ impl Report {
         let mut text = match timed_out {
             true => {
                 let (reason, all) = (&failed.text, all.join(", "));
-                format!("{reason}; all checks passed so far; not finished: {all}")
+                format!("{reason}; not finished: {all}; all others passed")
             }
-            false => format!("exec would fail with {code}: {name}"),
+            false => format!("exec would fail with exit code {code} at: {name}"),
         };
         let is_about_time = matches!(
             failed.error_kind,
@@ -288,7 +288,7 @@ impl Report {
         if let Some(clock) = self.links.iter().find(|link| link.kind == "clock")
             && is_about_time
         {
-            text.push_str(&format!("; this machine's clock is {}", clock.text));
+            text.push_str(&format!("; clock: {}", clock.text));
         }
         match all.len() - 1 {
             others if others == 0 || timed_out => {}

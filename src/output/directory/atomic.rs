@@ -33,7 +33,7 @@ pub fn current(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     let Some(name) = own else {
         return Err(dir
             .refuse(DATA, "it is a symbolic link that akv-init did not make")
-            .hint("give akv-init a directory that no other program fills in this layout"));
+            .hint("use a directory that no other program writes to"));
     };
     // None where another program has removed it.
     let data = dir.below(name)?;
@@ -51,7 +51,7 @@ pub fn check(dir: &Dir, names: &[&FileName]) -> Result<(), Error> {
                 let error = dir.in_the_way(name, &kind);
                 return Err(match kind {
                     EntryKind::File | EntryKind::Directory => error.hint(
-                        "was the directory written with --layout plain? use that again, or empty it",
+                        "use --layout plain again if the directory was written with it, or empty the directory",
                     ),
                     _ => error,
                 });

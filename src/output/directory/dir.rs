@@ -85,14 +85,14 @@ impl Dir {
             let status = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
             let is_link = status.is_some_and(|status| kind_of(&status) == SFlag::S_IFLNK);
             match errno {
-                Errno::ENOTDIR | Errno::ELOOP if is_link => {
-                    cannot_write(&path, "it is a symbolic link, which another user may redirect")
-                        .hint("give the directory's own path; its parents may be links")
-                }
+                Errno::ENOTDIR | Errno::ELOOP if is_link => cannot_write(
+                    &path,
+                    "it is a symbolic link, which another user may redirect",
+                )
+                .hint("give the directory's own path; its parents may be links"),
                 Errno::ENOTDIR if status.is_some() => cannot_write(&path, "it is not a directory"),
-                Errno::ENOENT => cannot_write(&path, "the directory does not exist").hint(
-                    "mount a volume there; akv-init does not create it, since with a misspelt path the secrets would end up elsewhere",
-                ),
+                Errno::ENOENT => cannot_write(&path, "the directory does not exist")
+                    .hint("check the path, or mount a volume there; akv-init does not create DIR"),
                 _ => failed(errno, status, &path, &path),
             }
         })?;

@@ -20,11 +20,11 @@ pub fn keep(
     };
     let dir = options.dir.display();
     let Some(expected) = expected else {
-        return Err(error.note("an access token is never kept"));
+        return Err(error.note("files with an access token are never kept"));
     };
     let Some(since) = written_since(options, expected)? else {
         return Err(error.note(format!(
-            "no files to keep: no complete run wrote all of them to `{dir}` from these references"
+            "no files to keep: `{dir}` has no complete set of files from these references"
         )));
     };
     let time = date::format(since);

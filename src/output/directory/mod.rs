@@ -45,7 +45,8 @@ pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<DirId, E
     let dir = Dir::open(&options.dir)?;
     if !dir.in_memory {
         let path = error::shorten(&dir.path_of(""));
-        let message = format!("`{path}` is not in memory (tmpfs): the secrets will be on the disk");
+        let message =
+            format!("`{path}` is not in memory (tmpfs): secrets there are stored on disk");
         if options.require_tmpfs {
             return Err(Error::new(Cause::CannotCreate, message).hint(MOUNT_TMPFS));
         }

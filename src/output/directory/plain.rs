@@ -32,7 +32,7 @@ pub fn check(dir: &Dir, names: &[&FileName], has_manifest: bool) -> Result<(), E
                 let error = directory.in_the_way(name, &kind);
                 return Err(match kind {
                     EntryKind::Link(target) if target == link_of(name).as_str() => error.hint(
-                        "was the directory written with --layout atomic? use that again, or empty it",
+                        "use --layout atomic again if the directory was written with it, or empty the directory",
                     ),
                     _ => error,
                 });

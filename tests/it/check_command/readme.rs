@@ -24,7 +24,7 @@ fn blocks(section: &str, kind: &str) -> Vec<&'static str> {
 /// one authority for all.
 fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
     let login = format!("127.0.0.1:{port}");
-    let ours = " by akv-init fake Azure (a private CA)";
+    let ours = " issued by akv-init fake Azure (a private CA)";
     let pairs = [
         ("VAULT".to_owned(), "prod-kv.vault.azure.net"),
         ("/vaults/localhost/".to_owned(), "/vaults/prod-kv/"),
@@ -35,16 +35,16 @@ fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
             "login.microsoftonline.com: 20.190.160.14 (public)",
         ),
         (
-            "localhost: 127.0.0.1 (this machine), by /etc/hosts".to_owned(),
+            "localhost: 127.0.0.1 (this machine), from /etc/hosts".to_owned(),
             "prod-kv.vault.azure.net: 10.20.0.7 (private)",
         ),
         (
             format!("127.0.0.1{ours}"),
-            "login.microsoftonline.com by DigiCert SHA2 Secure Server CA",
+            "login.microsoftonline.com issued by DigiCert SHA2 Secure Server CA",
         ),
         (
             format!("localhost{ours}"),
-            "*.vault.azure.net by Microsoft Azure RSA TLS Issuing CA 07",
+            "*.vault.azure.net issued by Microsoft Azure RSA TLS Issuing CA 07",
         ),
     ];
     let pairs = pairs.iter();

@@ -228,7 +228,7 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
     }
     // One of several clocks that agree is named.
     let host = |c: char| !c.is_whitespace() && c != ';';
-    text = between(&text, " as that of ", "", host, "HOST");
+    text = between(&text, "agrees with ", "", host, "HOST");
     dateless(&text)
 }
 
