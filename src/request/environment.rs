@@ -4,10 +4,11 @@
 //! `=`, which belongs to the application, too.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::{Cause, Error};
+use crate::request::format::is_identifier;
 use crate::request::value::Value;
 
 /// The prefix of akv-init's own settings, which COMMAND does not get.
@@ -20,7 +21,7 @@ const STRING_LIMIT: usize = 131_072;
 const RESERVED: [&str; 5] = ["PATH", "BASH_ENV", "ENV", "IFS", "GLIBC_TUNABLES"];
 
 /// Variables that hold the id of the process that they are meant for.
-const PID_VARIABLES: &[&str] = &["LISTEN_PID", "SYSTEMD_EXEC_PID", "WATCHDOG_PID"];
+const PID_VARIABLES: [&str; 3] = ["LISTEN_PID", "SYSTEMD_EXEC_PID", "WATCHDOG_PID"];
 
 /// The caller's environment.
 pub struct Environment {
@@ -37,20 +38,18 @@ impl Environment {
     /// systemd passed to this process id are passed to the other one (sd_listen_fds(3), sd_watchdog_enabled(3)).
     /// `LISTEN_PIDFDID` identifies this process in another form, and is removed.
     pub fn handed_on(&self, from: i32, to: u32) -> Self {
-        let mut entries = self.entries.clone();
-        let mut has_sockets = false;
-        for name in PID_VARIABLES {
-            let old = OsString::from(format!("{name}={from}"));
-            for entry in entries.iter_mut().filter(|entry| **entry == old) {
-                *entry = format!("{name}={to}").into();
-                has_sockets |= *name == "LISTEN_PID";
+        let has_sockets = self.entries.contains(&format!("LISTEN_PID={from}").into());
+        let is_stale = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
+        let kept = self.entries.iter();
+        let kept = kept.filter(|entry| !(has_sockets && is_stale(entry)));
+        let entries = kept.map(|entry| {
+            let is_pid = |name: &&&str| *entry == *format!("{name}={from}");
+            match PID_VARIABLES.iter().find(is_pid) {
+                Some(name) => format!("{name}={to}").into(),
+                None => entry.clone(),
             }
-        }
-        if has_sockets {
-            let stale = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
-            entries.retain(|entry| !stale(entry));
-        }
-        Environment { entries }
+        });
+        Environment::new(entries.collect())
     }
 
     /// Each entry that has a name: the name and the value.
@@ -87,23 +86,22 @@ impl Environment {
         assignments: &[(&OsStr, Value<'_>)],
         unset: &[OsString],
     ) -> Result<Vec<CString>, Error> {
-        let mut waiting: Vec<&(&OsStr, Value<'_>)> = assignments.iter().collect();
+        let mut waiting: Vec<_> = assignments.iter().collect();
         let mut child = Vec::with_capacity(self.entries.len() + assignments.len());
         for entry in &self.entries {
-            let Some((name, _)) = split(entry) else {
-                child.push(to_c_string(entry.as_bytes()));
-                continue;
-            };
-            if name.as_bytes().starts_with(OWN_PREFIX.as_bytes())
-                || unset.iter().any(|unset| unset == name)
+            let name = split(entry).map_or(OsStr::new(""), |(name, _)| name);
+            let is_assigned = |(assigned, _): &(&OsStr, Value<'_>)| *assigned == name;
+            if let Some(at) = waiting
+                .iter()
+                .position(|assignment| is_assigned(assignment))
             {
-                continue;
-            }
-            if !assignments.iter().any(|(assigned, _)| *assigned == name) {
-                child.push(to_c_string(entry.as_bytes()));
-            } else if let Some(at) = waiting.iter().position(|(assigned, _)| *assigned == name) {
                 let (name, value) = waiting.remove(at);
                 child.push(assign(name, value)?);
+            } else if !name.as_bytes().starts_with(OWN_PREFIX.as_bytes())
+                && !unset.iter().any(|unset| unset == name)
+                && !assignments.iter().any(is_assigned)
+            {
+                child.push(to_c_string(entry.as_bytes()));
             }
         }
         for (name, value) in waiting {
@@ -115,12 +113,7 @@ impl Environment {
 
 /// Rejects a name that cannot be the variable of `--secret`.
 pub fn check_target(name: &str) -> Result<(), Error> {
-    let mut bytes = name.bytes();
-    let identifier = bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !identifier {
+    if !is_identifier(name) {
         let reason = "a variable name may contain only letters, digits and `_`, and may not start with a digit";
         return Err(Error::new(Cause::Config, reason));
     }
@@ -162,17 +155,13 @@ pub fn check_total(
         return Ok(());
     }
     let targets = assignments.iter();
-    let targets: Vec<String> = targets
-        .map(|(name, _)| name.display().to_string())
-        .collect();
-    Err(Error::new(
-        Cause::Config,
-        format!(
-            "{}: arguments and environment would be {total} bytes together, over the kernel's limit of {limit}",
-            targets.join(", ")
-        ),
-    )
-    .hint("raise the stack limit (ulimit -s), or give the process fewer variables"))
+    let targets: Vec<_> = targets.map(|(name, _)| name.to_string_lossy()).collect();
+    let reason = format!(
+        "arguments and environment would be {total} bytes together, over the kernel's limit of {limit}"
+    );
+    Err(Error::new(Cause::Config, reason)
+        .context(targets.join(", "))
+        .hint("raise the stack limit (ulimit -s), or give the process fewer variables"))
 }
 
 fn split(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
@@ -186,28 +175,19 @@ fn split(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
 }
 
 fn assign(name: &OsStr, value: &Value<'_>) -> Result<CString, Error> {
-    let shown = name.display();
     let value = value.expose();
+    let refuse = |reason: String| Error::new(Cause::Config, reason).context(name.to_string_lossy());
     if value.contains('\0') {
-        return Err(Error::new(
-            Cause::Config,
-            format!(
-                "{shown}: the secret contains a NUL character, which an environment variable cannot hold"
-            ),
-        )
-        .hint("store it base64-encoded"));
+        let reason =
+            "the secret contains a NUL character, which an environment variable cannot hold";
+        return Err(refuse(reason.to_owned()).hint("store it base64-encoded"));
     }
     if name.len() + 1 + value.len() + 1 > STRING_LIMIT {
-        return Err(Error::new(
-            Cause::Config,
-            format!(
-                "{shown}: the secret is too long for a variable: the kernel's limit is {STRING_LIMIT} bytes with the name"
-            ),
-        ));
+        return Err(refuse(format!(
+            "the secret is too long for a variable: the kernel's limit is {STRING_LIMIT} bytes with the name"
+        )));
     }
-    let mut entry = name.to_owned().into_vec();
-    entry.push(b'=');
-    entry.extend_from_slice(value.as_bytes());
+    let entry = [name.as_bytes(), b"=", value.as_bytes()].concat();
     Ok(to_c_string(&entry))
 }
 

@@ -75,7 +75,8 @@ impl Format {
     }
 }
 
-fn is_identifier(name: &str) -> bool {
+/// Whether a name has only letters, digits and `_`, and does not start with a digit.
+pub fn is_identifier(name: &str) -> bool {
     is_kubernetes_name(name) && !name.contains(['-', '.'])
 }
 

@@ -37,31 +37,19 @@ impl Host {
         }
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => {
-                let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+                let is_number = port.bytes().all(|b| b.is_ascii_digit());
                 match port.parse() {
-                    Ok(port) if digits && port > 0 => (name, port),
+                    Ok(port) if is_number && port > 0 => (name, port),
                     _ => return Err(invalid("the port is not a number from 1 to 65535")),
                 }
             }
             _ => (text, 443),
         };
         let name = name.to_ascii_lowercase();
-        let literal = name
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        let is_valid = match literal {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => {
-                name.len() <= 253
-                    && name.split('.').all(|label| {
-                        (1..=63).contains(&label.len())
-                            && label
-                                .bytes()
-                                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                            && !label.starts_with('-')
-                            && !label.ends_with('-')
-                    })
-            }
+        let bare = without_brackets(&name);
+        let is_valid = match bare.len() < name.len() {
+            true => bare.parse::<Ipv6Addr>().is_ok(),
+            false => name.len() <= 253 && name.split('.').all(is_label),
         };
         if !is_valid {
             return Err(invalid("not a valid hostname"));
@@ -148,9 +136,17 @@ fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
 fn is_vault_name(name: &str) -> bool {
     (3..=24).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !name.ends_with('-')
         && !name.contains("--")
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && is_label(name)
+}
+
+/// Whether a text can be a part of a hostname between dots.
+fn is_label(text: &str) -> bool {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=63).contains(&text.len())
+        && text.chars().all(is_valid)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 /// An IPv6 address of a URL without its brackets; any other host unchanged.

@@ -89,11 +89,25 @@ fn unknown_option_is_rejected_without_its_value() {
 fn typo_is_corrected_in_the_hint() {
     for (words, name) in [
         (&["exec", "--valt", "kv1", "/bin/true"][..], "`--vault`"),
+        (&["exec", "-vault", "kv1", "/bin/true"], "`--vault`"),
+        (
+            &["exec", "--vault-res", "x", "/bin/true"],
+            "`--vault-resource`",
+        ),
+        (&["exec", "--timeuot", "5", "/bin/true"], "`--timeout`"),
         (&["exec", "--time", "5", "/bin/true"], "`--timeout`"),
         (&["write", "--from-evn", "/secrets"], "`--from-env`"),
         (&["exce", "/bin/true"], "`exec`"),
     ] {
         akv_init(words).failure(64, "usage").hint_names(name);
+    }
+    for unlike in ["--frobnicate", "-x"] {
+        let outcome = akv_init(["exec", unlike]).outcome();
+        assert!(
+            !outcome.stderr.contains("did you mean"),
+            "{}",
+            outcome.stderr
+        );
     }
     let run = dry_run(&[]).env("AKV_INIT_TIMOUT", "5").json();
     let warnings = run.outcome().lines_of("warning");
