@@ -135,20 +135,19 @@ impl AttemptError {
 
     /// Adds the ids that Azure's support needs: the service's id of the request, and ours.
     pub fn ids(self, response: &Response, client_request_id: &str) -> Self {
-        self.labeled("request_id", "request id", response.request_id())
-            .labeled(
-                "client_request_id",
-                "client request id",
-                Some(client_request_id),
-            )
+        self.labeled("request_id", response.request_id())
+            .labeled("client_request_id", Some(client_request_id))
     }
 
-    /// Adds a value that the service named as a fact and a note, if there is one.
-    pub fn labeled(self, fact: &'static str, label: &str, value: Option<&str>) -> Self {
+    /// Adds a value that the service named as a fact, and as a note where the reason does not have it, if there is one.
+    pub fn labeled(self, fact: &'static str, value: Option<&str>) -> Self {
         let error = self.fact(fact, value);
         match value {
-            Some(value) => error.map(|error| error.note(format!("{label} {value}"))),
-            None => error,
+            Some(value) if !error.error.reason.contains(value) => {
+                let label = fact.replace('_', " ");
+                error.map(|error| error.note(format!("{label} {value}")))
+            }
+            _ => error,
         }
     }
 

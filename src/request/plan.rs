@@ -41,6 +41,16 @@ pub enum Item {
     Token(String),
 }
 
+impl Item {
+    /// The resource of the token for it, if it is known before the first request.
+    pub fn resource(&self) -> Option<&String> {
+        match self {
+            Item::Token(resource) => Some(resource),
+            Item::Secret(secret) => secret.resource.as_ref(),
+        }
+    }
+}
+
 /// A variable or file that gets a secret or a token.
 #[derive(Debug)]
 pub struct Target {

@@ -5,9 +5,9 @@
 
 mod reader;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,8 @@ struct Job {
     plan: Plan,
     http: Http,
     reader: Reader,
-    /// The thread that reads an item.
-    readers: Mutex<HashMap<usize, ThreadId>>,
+    /// For each item of the plan, the thread that reads it.
+    readers: Vec<OnceLock<ThreadId>>,
     results: Inbox<ItemResult>,
 }
 
@@ -85,10 +85,10 @@ impl Fetched {
 /// Fetches every item of a plan, or none.
 pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched, Error> {
     let job = Arc::new(Job {
+        readers: plan.items.iter().map(|_| OnceLock::new()).collect(),
         plan,
         http,
         reader: Reader::new(source),
-        readers: Mutex::default(),
         results: Inbox::new(),
     });
     start_threads(&job)?;
@@ -145,12 +145,8 @@ impl Job {
     /// Requests the tokens that are needed whatever a vault responds, and reports those that are items themselves.
     fn request_tokens(&self) {
         for (index, item) in self.plan.items.iter().enumerate() {
-            let resource = match item {
-                Item::Token(resource) => resource,
-                Item::Secret(secret) => match &secret.resource {
-                    Some(resource) => resource,
-                    None => continue,
-                },
+            let Some(resource) = item.resource() else {
+                continue;
             };
             let token = self.reader.token(&self.http, &TokenRequest::new(resource));
             let result = match (token, item) {
@@ -180,10 +176,6 @@ impl Job {
         });
     }
 
-    fn readers(&self) -> MutexGuard<'_, HashMap<usize, ThreadId>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn read_secrets(&self, vault: &Vault) {
         if vault.next.load(Ordering::Relaxed) < vault.items.len() {
             vault.client.open_early();
@@ -192,7 +184,7 @@ impl Job {
             let Item::Secret(secret) = &self.plan.items[*index] else {
                 continue;
             };
-            self.readers().insert(*index, thread::current().id());
+            let _ = self.readers[*index].set(thread::current().id());
             let targets = self.plan.targets_of(*index);
             let read = self
                 .reader
@@ -223,16 +215,20 @@ fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
 /// Waits for every item. After the first failure only for [`FAILURE_COLLECTION_WINDOW`].
 fn collect(job: &Job) -> Result<Vec<Secret>, Error> {
     let deadline = &job.http.deadline;
-    let mut results: Vec<Option<Result<Secret, Error>>> = Vec::new();
-    results.resize_with(job.plan.items.len(), || None);
+    let mut results: Vec<_> = job.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
     let mut note_at = Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
     while results.iter().any(Option::is_none) {
+        if note_at.is_some_and(|at| at <= Instant::now()) {
+            note_at = None;
+            if let Some(waiting) = signals::current() {
+                log::note(format!("still {waiting}"));
+            }
+        }
         // Computed anew each time: a vault may extend the deadline.
         let end = || {
             let late = deadline.end().map(|end| end + LATE_RESULT_WINDOW);
-            let ends = [late, window_end];
-            ends.into_iter().flatten().min()
+            [late, window_end].into_iter().flatten().min()
         };
         match job
             .results
@@ -247,13 +243,7 @@ fn collect(job: &Job) -> Result<Vec<Secret>, Error> {
                 results[index].get_or_insert(result);
             }
             None if end().is_some_and(|end| end <= Instant::now()) => break,
-            None if note_at.is_none_or(|at| at > Instant::now()) => {}
-            None => {
-                note_at = None;
-                if let Some(waiting) = signals::current() {
-                    log::note(format!("still {waiting}"));
-                }
-            }
+            None => {}
         }
     }
     if let Some(error) = combine(job, &results) {
@@ -292,23 +282,20 @@ fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error
                 let is_same = token.is_some() && token == missing_token(error);
                 (!is_same).then(|| other.clone())
             }
-            None => job
-                .readers()
-                .get(&index)
+            None => job.readers[index]
+                .get()
                 .copied()
                 .and_then(signals::last_error),
         };
         let Some(other) = other.filter(|_| index != first) else {
             continue;
         };
+        let what = match &job.plan.items[index] {
+            Item::Secret(secret) => format!("`{}` from {}", secret.shown(), secret.host),
+            Item::Token(resource) => format!("a token for {resource}"),
+        };
         let (targets, why) = (job.plan.targets_of(index), other.code_or_cause());
-        others.push(match &job.plan.items[index] {
-            Item::Secret(secret) => {
-                let (name, vault) = (secret.shown(), &secret.host);
-                format!("`{name}` from {vault} for {targets} ({why})")
-            }
-            Item::Token(resource) => format!("a token for {resource} for {targets} ({why})"),
-        });
+        others.push(format!("{what} for {targets} ({why})"));
     }
     let error = error.clone();
     Some(match others.is_empty() {

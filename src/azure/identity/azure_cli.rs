@@ -6,23 +6,20 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::entra::configured_tenant;
 use super::source::Source;
-use super::token::{AccessToken, TokenRequest, is_header_value};
-use crate::date;
+use super::token::{AccessToken, TokenRequest};
 use crate::error::Error;
 use crate::http::error::AttemptError;
 use crate::http::retry::{Deadline, ErrorKind};
 use crate::http::{Http, Service};
 use crate::log;
 use crate::request::environment::Environment;
-use crate::secret::Secret;
 use crate::signals;
 
 /// Seconds: the lifetime of a token whose end `az` does not print. Key Vault is read within less.
@@ -65,46 +62,40 @@ impl Source for AzureCli {
         let output = signals::spawn_group(&mut command)
             .and_then(|child| wait(child, &http.deadline))
             .map_err(|error| {
-                let hint = "install the Azure CLI, or use another --identity".to_owned();
-                let is_missing = error.kind() == io::ErrorKind::NotFound;
-                AttemptError::new(ErrorKind::InvalidSettings, format!("starting az: {error}"))
-                    .hint_for(|_| is_missing.then(|| hint.clone()))
+                let reason = format!("starting az: {error}");
+                let failed = AttemptError::new(ErrorKind::InvalidSettings, reason);
+                match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        failed.hint("install the Azure CLI, or use another --identity")
+                    }
+                    _ => failed,
+                }
             })?;
         if output.status.success() {
-            let unexpected =
-                AttemptError::new(ErrorKind::UnexpectedResponse, "az printed no access token");
-            return read(&output.stdout).ok_or(unexpected);
+            // `az` before 2.54 has no `expires_on`, only `expiresOn` in local time.
+            let body: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            return AccessToken::from_body(json!({
+                "access_token": body["accessToken"],
+                "expires_on": body["expires_on"],
+                "expires_in": SHORTEST_LIFETIME,
+            }));
         }
         if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
             let reason = "az did not finish before the deadline";
-            return Err(AttemptError::new(ErrorKind::DeadlineExceeded, reason));
+            return Err(AttemptError::new(ErrorKind::DeadlineExceeded, reason)
+                .hint("does az account get-access-token end when you run it yourself?"));
         }
         let text = String::from_utf8_lossy(&output.stderr);
         let text = log::excerpt(text.trim_start().trim_start_matches("ERROR: "), &[]);
-        let reason = match (text.trim_end_matches('.'), output.status.code()) {
-            ("", Some(code)) => format!("az exited with code {code}"),
-            ("", None) => {
-                let signal = output.status.signal().unwrap_or_default();
-                let reason = format!("az was killed by signal {signal}");
-                return Err(AttemptError::new(ErrorKind::CredentialRefused, reason)
-                    .hint("does this container have enough memory for az?"));
-            }
-            (text, _) => text.to_owned(),
+        let reason = match text.trim_end_matches('.') {
+            "" => format!("az ended with {}", output.status),
+            text => text.to_owned(),
         };
-        Err(AttemptError::new(ErrorKind::CredentialRefused, reason))
-    }
-
-    fn hint(&self, kind: ErrorKind) -> Option<String> {
-        let hint = match kind {
-            ErrorKind::CredentialRefused => {
-                "sign in with `az login`; `az account show` prints the current sign-in"
-            }
-            ErrorKind::DeadlineExceeded => {
-                "does az account get-access-token end when you run it yourself?"
-            }
-            _ => return None,
+        let hint = match output.status.code() {
+            Some(_) => "sign in with `az login`; `az account show` prints the current sign-in",
+            None => "does this container have enough memory for az?",
         };
-        Some(hint.to_owned())
+        Err(AttemptError::new(ErrorKind::CredentialRefused, reason).hint(hint))
     }
 
     fn is_other_tenant(&self, tenant: &str) -> bool {
@@ -127,17 +118,4 @@ fn wait(child: Child, deadline: &Deadline) -> io::Result<Output> {
     let output = child.wait_with_output();
     signals::forget_group(group);
     output
-}
-
-/// `accessToken` and `expires_on`. `az` before 2.54 has only `expiresOn`, in local time.
-fn read(stdout: &[u8]) -> Option<AccessToken> {
-    let mut body: Value = serde_json::from_slice(stdout).ok()?;
-    let expires_on = body["expires_on"].as_i64();
-    match body.get_mut("accessToken")?.take() {
-        Value::String(token) if is_header_value(&token) => Some(AccessToken {
-            token: Secret::new(token),
-            expires_on: expires_on.unwrap_or_else(|| date::now() + SHORTEST_LIFETIME),
-        }),
-        _ => None,
-    }
 }

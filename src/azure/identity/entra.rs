@@ -135,7 +135,7 @@ impl Entra {
         }
         for name in ["trace_id", "correlation_id", "timestamp"] {
             let value = field(name).map(excerpt);
-            error = error.labeled(name, &name.replace('_', " "), value.as_deref());
+            error = error.labeled(name, value.as_deref());
         }
         let hint = self.settings_hint(kind, &codes, token_request);
         error

@@ -199,11 +199,7 @@ impl ManagedIdentity {
             .or(response.header("x-correlation-id"))
             .map(excerpt);
         AttemptError::from_response(kind, response, &code, &text)
-            .labeled(
-                "correlation_id",
-                "correlation id",
-                correlation_id.as_deref(),
-            )
+            .labeled("correlation_id", correlation_id.as_deref())
             .hint_for(|_| (!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
     }
 }

@@ -17,4 +17,4 @@ mod token_proxy;
 
 pub use select::{Selection, select};
 pub use source::Source;
-pub use token::{AccessToken, TokenRequest};
+pub use token::{AccessToken, TokenRequest, jwt_payload};

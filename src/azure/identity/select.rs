@@ -46,21 +46,16 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
     };
     let identity = match named {
         Some(name) => name,
-        None if !set(env, WORKLOAD)?.is_empty() => IdentityName::Workload,
-        None if !set(env, PRINCIPAL)?.is_empty() => IdentityName::Principal,
+        None if !present(env, WORKLOAD).is_empty() => IdentityName::Workload,
+        None if !present(env, PRINCIPAL).is_empty() => IdentityName::Principal,
         None => IdentityName::Managed,
     };
-    let mut because = None;
     let (source, variables): (Box<dyn Source>, Variables) = match identity {
         IdentityName::Cli => (Box::new(AzureCli::build(env)?), &[]),
         IdentityName::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
             if variables == METADATA {
-                because = Some("no variable selects another identity".to_owned());
                 require_own_identity(env, settings, named)?;
-            }
-            if variables == AGENT && set(env, AGENT)?.is_empty() {
-                because = Some(format!("{} exists", arc::AGENT));
             }
             let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
@@ -68,23 +63,19 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         IdentityName::Principal => (Box::new(Entra::build(env, settings, false)?), PRINCIPAL),
         IdentityName::Workload => (Box::new(Entra::build(env, settings, true)?), WORKLOAD),
     };
-    let used = set(env, variables)?;
-    let because = match (named, because) {
+    let used = present(env, variables);
+    let because = match (named, used.as_slice()) {
         (Some(_), _) => format!("{by} selects it"),
-        (None, Some(because)) => because,
-        (None, None) => {
+        (None, _) if variables == METADATA => "no variable selects another identity".to_owned(),
+        (None, []) => format!("{} exists", arc::AGENT),
+        (None, used) => {
             let are = if used.len() == 1 { "is" } else { "are" };
             format!("{} {are} set", used.join(" and "))
         }
     };
-    let mut ignored = Vec::new();
-    for variables in [WORKLOAD, PRINCIPAL, PLATFORM, MSI, AGENT, METADATA] {
-        for name in set(env, variables)? {
-            if !used.contains(&name) && !ignored.contains(&name) {
-                ignored.push(name);
-            }
-        }
-    }
+    let all = [WORKLOAD, PRINCIPAL, PLATFORM, MSI, &AGENT[1..], METADATA].concat();
+    let mut ignored = present(env, &all);
+    ignored.retain(|name| !used.contains(name));
     Ok(Selection {
         source,
         because,
@@ -94,10 +85,10 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
 
 /// The endpoint of the managed identity, and the variables that select it.
 fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables), Error> {
-    let is_set = |name: &str| env.setting(name).map(|value| value.is_some());
-    let has_endpoint = is_set("IDENTITY_ENDPOINT")?;
-    if has_endpoint && is_set("IDENTITY_HEADER")? {
-        if is_set("IDENTITY_SERVER_THUMBPRINT")? {
+    let is_set = |name: &'static str| !present(env, &[name]).is_empty();
+    let has_endpoint = is_set("IDENTITY_ENDPOINT");
+    if has_endpoint && is_set("IDENTITY_HEADER") {
+        if is_set("IDENTITY_SERVER_THUMBPRINT") {
             return Err(Error::new(
                 Cause::Config,
                 "managed identity on Service Fabric (IDENTITY_SERVER_THUMBPRINT is set) is not \
@@ -107,13 +98,13 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
         }
         return Ok((&APP_SERVICE, PLATFORM));
     }
-    if is_set("MSI_ENDPOINT")? {
-        return Ok(match is_set("MSI_SECRET")? {
+    if is_set("MSI_ENDPOINT") {
+        return Ok(match is_set("MSI_SECRET") {
             true => (&MACHINE_LEARNING, MSI),
             false => (&CLOUD_SHELL, MSI),
         });
     }
-    if has_endpoint && is_set("IMDS_ENDPOINT")? || Path::new(arc::AGENT).exists() {
+    if has_endpoint && is_set("IMDS_ENDPOINT") || Path::new(arc::AGENT).exists() {
         return Ok((&ARC, AGENT));
     }
     Ok((&IMDS, METADATA))
@@ -140,15 +131,12 @@ fn require_own_identity(
     ))
 }
 
-/// The variables that are set.
-fn set(env: &Environment, variables: Variables) -> Result<Vec<&'static str>, Error> {
-    let mut set = Vec::new();
-    for name in variables {
-        if env.setting(name)?.is_some() {
-            set.push(*name);
-        }
-    }
-    Ok(set)
+/// Those variables that are set, and not empty.
+fn present(env: &Environment, variables: &[&'static str]) -> Vec<&'static str> {
+    let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+    let mut variables = variables.to_vec();
+    variables.retain(|name| is_set(name));
+    variables
 }
 
 /// `AZURE_TOKEN_CREDENTIALS`, as the SDKs read it: `prod` and `dev`, or one credential's type

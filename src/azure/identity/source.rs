@@ -21,7 +21,9 @@ pub trait Source: Send + Sync {
     ) -> Result<AccessToken, AttemptError>;
 
     /// The hint for an error that has none, if this source has one for its kind.
-    fn hint(&self, kind: ErrorKind) -> Option<String>;
+    fn hint(&self, _kind: ErrorKind) -> Option<String> {
+        None
+    }
 
     /// Whether it can get tokens of this tenant, and this is not the configured one. A managed identity cannot.
     fn is_other_tenant(&self, _tenant: &str) -> bool {

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use crate::date;
 use crate::http::LONGEST_HEADER;
@@ -62,22 +62,9 @@ impl AccessToken {
             Some(Value::String(token)) if is_header_value(&token) => Secret::new(token),
             _ => return Err(unexpected("the response has no access token")),
         };
-        let expires_on = expiry(&body, date::now())
+        let expires_on = expiry(&body)
             .ok_or_else(|| unexpected("the response has no valid expires_in or expires_on"))?;
         Ok(AccessToken { token, expires_on })
-    }
-
-    /// The claims that identify the token's holder, audience and issuer, by the names that Entra gives them; none where
-    /// the token is opaque. Never the token or its signature
-    /// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
-    pub fn claims(&self) -> Vec<(&'static str, String)> {
-        let Some(claims) = jwt_payload(&self.token) else {
-            return Vec::new();
-        };
-        ["tid", "appid", "azp", "oid", "aud", "iss"]
-            .into_iter()
-            .filter_map(|name| Some((name, claims[name].as_str()?.to_owned())))
-            .collect()
     }
 }
 
@@ -85,7 +72,8 @@ impl AccessToken {
 pub const UNKNOWN_RESOURCE: &str =
     "the tenant has no resource `{resource}`: check its spelling, --vault-resource and --cloud";
 
-/// The claims of a JWT; none if it is not one.
+/// The claims of a JWT, never its signature; none if it is not one
+/// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
 pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     let payload = jwt.expose().split('.').nth(1)?;
     let json = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('='));
@@ -99,23 +87,18 @@ pub fn is_header_value(text: &str) -> bool {
 }
 
 /// Unix seconds. An invalid date is an error: `expires_in` does not replace it.
-fn expiry(body: &Value, now: i64) -> Option<i64> {
+fn expiry(body: &Value) -> Option<i64> {
     let number = |value: &Value| match value {
         Value::String(text) => text.trim().parse().ok(),
-        Value::Number(number) => whole_seconds(number),
-        _ => None,
+        // Some services send a fraction.
+        value => value.as_i64().or(value.as_f64().map(|float| float as i64)),
     };
-    match &body["expires_on"] {
+    let expires_on = &body["expires_on"];
+    match expires_on {
+        Value::Number(_) => number(expires_on),
         Value::String(text) if !text.trim().is_empty() => {
-            number(&body["expires_on"]).or_else(|| date::parse_expiry(text.trim()))
+            number(expires_on).or_else(|| date::parse_expiry(text.trim()))
         }
-        Value::Number(seconds) => whole_seconds(seconds),
-        _ => number(&body["expires_in"]).map(|seconds| now.saturating_add(seconds)),
+        _ => number(&body["expires_in"]).map(|seconds| date::now().saturating_add(seconds)),
     }
-}
-
-/// Some services send a fraction.
-fn whole_seconds(number: &Number) -> Option<i64> {
-    let float = || number.as_f64().map(|float| float as i64);
-    number.as_i64().or_else(float)
 }

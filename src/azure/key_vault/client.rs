@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::challenge;
-use super::error::{Refusal, unreachable_hint};
+use super::error::{from_response, unreachable_hint};
 use crate::azure::identity::{AccessToken, TokenRequest};
 use crate::error::Error;
 use crate::http::error::AttemptError;
@@ -45,7 +45,8 @@ pub struct SecretBundle {
 /// One vault.
 pub struct KeyVault {
     host: Host,
-    service: Service,
+    /// Its origin and connections.
+    pub service: Service,
     /// The api-version that the service named when it did not know ours.
     older_version: OnceLock<String>,
     /// What its challenge requires.
@@ -63,17 +64,8 @@ impl KeyVault {
         }
     }
 
-    /// Its origin and connections.
-    pub fn service(&self) -> &Service {
-        &self.service
-    }
-
-    /// An error of a connection to it, with this vault's hint.
-    pub fn failure_of(&self, error: AttemptError) -> Error {
-        self.with_hint(error).into()
-    }
-
-    fn with_hint(&self, error: AttemptError) -> AttemptError {
+    /// Adds this vault's hint to an error that has none.
+    pub fn with_hint(&self, error: AttemptError) -> AttemptError {
         error.hint_for(|kind| unreachable_hint(&self.host, kind))
     }
 
@@ -103,21 +95,9 @@ impl KeyVault {
             "requesting the authentication challenge of {} for {purpose}",
             self.host
         );
-        let id = request_id();
-        let headers = [("x-ms-client-request-id", id.as_str())];
-        let challenge = self.retry(http, &doing, purpose, || {
-            let refusal = match self.get(http, secret, &headers, &[])? {
-                // A vault does not answer this without a token.
-                Ok(response) => Refusal::read(response, &[]),
-                Err(refusal) => refusal,
-            };
-            match (refusal.status(), refusal.header("www-authenticate")) {
-                (401, Some(header)) => self.verify(header),
-                (401, None) => {
-                    Err(self.unexpected_response("401 Unauthorized without a challenge"))
-                }
-                _ => Err(refusal.into_error(&self.host, http, &id)),
-            }
+        let challenge = self.request(http, secret, None, &doing, purpose, |response| {
+            let is_challenge = response.status.as_u16() == 401;
+            is_challenge.then(|| self.verify(response.header("www-authenticate")))
         })?;
         log::debug(|| {
             let (host, resource) = (self.host.to_string(), challenge.resource.as_str());
@@ -128,22 +108,21 @@ impl KeyVault {
         Ok(known.insert(challenge).clone())
     }
 
-    fn verify(&self, header: &str) -> Result<TokenRequest, AttemptError> {
-        let Some(challenge) = challenge::parse(header) else {
-            return Err(
-                self.unexpected_response("401 Unauthorized with a challenge that is not Bearer")
-            );
+    fn verify(&self, header: Option<&str>) -> Result<TokenRequest, AttemptError> {
+        let challenge = header
+            .and_then(challenge::parse)
+            .filter(|challenge| !challenge.resource.is_empty());
+        let Some(challenge) = challenge else {
+            let reason = "401 Unauthorized without a Bearer challenge that names a resource";
+            return Err(self.unexpected_response(reason));
         };
         if challenge::is_parent(&challenge.resource, &self.host) {
             return Ok(challenge);
         }
         let resource = log::excerpt(&challenge.resource, &[]);
-        let reason = match resource.as_str() {
-            "" => "the challenge names no resource".to_owned(),
-            resource => format!(
-                "the challenge requires a token for `{resource}`, which is not a parent domain of the host"
-            ),
-        };
+        let reason = format!(
+            "the challenge requires a token for `{resource}`, which is not a parent domain of the host"
+        );
         Err(self.unexpected_response(&reason).hint(format!(
             "if you trust this host, set the resource that its tokens are for: --allow-vault {} --vault-resource URL",
             self.host
@@ -161,31 +140,38 @@ impl KeyVault {
     ) -> Result<SecretBundle, Error> {
         let shown = secret.shown();
         let doing = format!("reading secret `{shown}` from {} for {purpose}", self.host);
-        let id = request_id();
-        let bearer = Secret::new(format!("Bearer {}", token.token.expose()));
-        let headers = [
-            ("Authorization", bearer.expose()),
-            ("x-ms-client-request-id", id.as_str()),
-        ];
-        self.retry(http, &doing, purpose, || {
-            match self.get(http, secret, &headers, &[token.token.expose()])? {
-                Ok(response) => self.bundle(&response),
-                Err(refusal) => Err(refusal.into_error(&self.host, http, &id)),
-            }
+        let token = Some(&token.token);
+        self.request(http, secret, token, &doing, purpose, |response| {
+            let is_secret = response.status.as_u16() == 200;
+            is_secret.then(|| self.bundle(response))
         })
         .map_err(|error| error.fact("secret", shown))
     }
 
-    fn retry<T>(
+    /// Requests a secret until the deadline. `read` reads a response of the status that it expects.
+    fn request<T>(
         &self,
         http: &Http,
+        secret: &SecretId,
+        token: Option<&Secret>,
         doing: &str,
         purpose: &str,
-        attempt: impl FnMut() -> Result<T, AttemptError>,
+        read: impl Fn(&Response) -> Option<Result<T, AttemptError>>,
     ) -> Result<T, Error> {
+        let id = request_id();
+        let token = token.map_or("", Secret::expose);
+        let bearer = Secret::new(format!("Bearer {token}"));
+        let mut headers = vec![("x-ms-client-request-id", id.as_str())];
+        if !token.is_empty() {
+            headers.push(("Authorization", bearer.expose()));
+        }
         let hint = unreachable_hint(&self.host, ErrorKind::ConnectTimeout);
-        let wait = Wait::begin(doing, hint);
-        retry(&http.deadline, wait, attempt).map_err(|error| {
+        retry(&http.deadline, Wait::begin(doing, hint), || {
+            let response = self.get(http, secret, &headers)?;
+            read(&response)
+                .unwrap_or_else(|| Err(from_response(&response, token, &self.host, http, &id)))
+        })
+        .map_err(|error| {
             error
                 .context(doing)
                 .fact("vault", self.host.to_string())
@@ -194,63 +180,44 @@ impl KeyVault {
     }
 
     /// One attempt, and a second one where the service does not know our api-version and names one that it knows.
-    /// `hidden` are texts of the request that a response must not repeat into a message.
     fn get(
         &self,
         http: &Http,
         secret: &SecretId,
         headers: &[(&str, &str)],
-        hidden: &[&str],
-    ) -> Result<Result<Response, Refusal>, AttemptError> {
+    ) -> Result<Response, AttemptError> {
         let send = |version: &str| {
-            let target = format!("/secrets/{}?api-version={version}", secret.shown());
             let request = Request {
-                target: &target,
+                target: &format!("/secrets/{}?api-version={version}", secret.shown()),
                 headers,
                 form: None,
                 timeouts: TIMEOUTS,
             };
             let response = self.service.send(&request, &http.deadline);
-            let response = response.map_err(|error| self.with_hint(error))?;
-            Ok(match response.status.as_u16() {
-                200 => Ok(response),
-                _ => Err(Refusal::read(response, hidden)),
-            })
+            response.map_err(|error| self.with_hint(error))
         };
-        if let Some(older) = self.older_version.get() {
-            return send(older);
-        }
-        let response = send(API_VERSION)?;
-        match response.as_ref().err().and_then(Refusal::supported_version) {
-            Some(older) if older != API_VERSION => {
-                send(self.older_version.get_or_init(|| older.to_owned()))
-            }
+        let version = self.older_version.get();
+        let version = version.map_or(API_VERSION, String::as_str);
+        let response = send(version)?;
+        match supported_version(&response) {
+            Some(older) if older != version => send(self.older_version.get_or_init(|| older)),
             _ => Ok(response),
         }
     }
 
     /// Reads a secret bundle. Nothing of the body is ever part of an error.
     fn bundle(&self, response: &Response) -> Result<SecretBundle, AttemptError> {
-        let refuse = |reason: &str| {
-            self.unexpected_response(&format!("{}: {reason}", response.status_text()))
-        };
         let mut bundle = response.json();
-        if bundle.is_null() {
-            return Err(refuse("the response is not JSON"));
-        }
         let value = bundle.get_mut("value").map(Value::take);
-        let (id, attributes) = (&bundle["id"], &bundle["attributes"]);
-        let id = id
-            .as_str()
-            .ok_or_else(|| refuse("the response has no `id`"))?;
-        let Some(Value::String(value)) = value else {
-            return Err(refuse("the response has no `value`"));
+        let (Some(id), Some(Value::String(value))) = (bundle["id"].as_str(), value) else {
+            let reason = "200 OK: the response is not JSON with an `id` and a `value`";
+            return Err(self.unexpected_response(reason));
         };
-        // https://HOST/secrets/NAME/VERSION
-        let version = id.rsplit('/').next().filter(|_| id.split('/').count() == 6);
+        let attributes = &bundle["attributes"];
         Ok(SecretBundle {
             value: Secret::new(value),
-            version: version.map(str::to_owned),
+            // https://HOST/secrets/NAME/VERSION
+            version: id.split('/').nth(5).map(str::to_owned),
             content_type: bundle["contentType"].as_str().map(str::to_owned),
             not_before: attributes["nbf"].as_i64(),
             expires: attributes["exp"].as_i64(),
@@ -260,4 +227,16 @@ impl KeyVault {
     fn unexpected_response(&self, reason: &str) -> AttemptError {
         self.with_hint(AttemptError::new(ErrorKind::UnexpectedResponse, reason))
     }
+}
+
+/// The api-version that the service names when it does not know ours: "The specified version (7.4) is not recognized.
+/// Consider using the latest supported version (7.1)."
+fn supported_version(response: &Response) -> Option<String> {
+    let body = (response.status.as_u16() == 400).then(|| response.json())?;
+    let message = body["error"]["message"].as_str()?;
+    let (_, rest) = message.split_once("latest supported version (")?;
+    let (version, _) = rest.split_once(')')?;
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    let usable = !version.is_empty() && version.bytes().all(is_valid);
+    usable.then(|| version.to_owned())
 }

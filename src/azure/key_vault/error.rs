@@ -13,98 +13,63 @@ use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
 
-/// A response other than 200, with the texts of its body, without the token, which some servers repeat.
-pub struct Refusal {
-    response: Response,
-    /// `error.code`.
+/// The error of a response that is not the expected one. `token` is that of the request, or empty, and `id` the id that we
+/// sent. The error has the fact `tenant` where another token might be accepted: one of the tenant that the challenge of a
+/// 401 names.
+pub fn from_response(
+    response: &Response,
+    token: &str,
+    host: &Host,
+    http: &Http,
+    id: &str,
+) -> AttemptError {
+    let body = response.json();
+    let mut error = &body["error"];
+    // Some servers repeat the token.
+    let message = log::without(error["message"].as_str().unwrap_or_default(), &[token]);
+    let known = code_of(&message).or(error["code"].as_str());
+    let mut code = known.unwrap_or_default();
+    while error["innererror"].is_object() {
+        error = &error["innererror"];
+        code = error["code"].as_str().unwrap_or(code);
+    }
+    let refused = Refused {
+        status: response.status.as_u16(),
+        code: log::excerpt(code, &[token]),
+        message,
+    };
+    let reason = refused.reason();
+    let (kind, hint) = refused.classify(&reason, host, http);
+    let address = refused.client_address(response);
+    let challenge = response
+        .header("www-authenticate")
+        .and_then(challenge::parse);
+    let tenant = challenge
+        .filter(|_| refused.status == 401 && kind == ErrorKind::AccessRefused)
+        .and_then(|challenge| challenge.tenant);
+    AttemptError::from_response(kind, response, &refused.code, &reason)
+        .hint_for(|_| Some(hint.clone()).filter(|hint| !hint.is_empty()))
+        .labeled("caller", refused.caller().as_deref())
+        .labeled("client_address", address.as_deref())
+        .ids(response, id)
+        .fact(
+            "refusal",
+            Some(&refused.code).filter(|code| !code.is_empty()),
+        )
+        .fact("tenant", tenant)
+}
+
+/// What a vault says in a response that is not a secret.
+struct Refused {
+    status: u16,
+    /// The innermost error code.
     code: String,
-    /// The innermost `innererror.code`.
-    inner: String,
-    /// `error.message`, all lines of it.
+    /// All lines of the message.
     message: String,
 }
 
-impl Refusal {
-    /// Parses the body. `hidden` are the secrets of the request.
-    pub fn read(response: Response, hidden: &[&str]) -> Refusal {
-        let body = response.json();
-        let mut error = &body["error"];
-        let text =
-            |value: &serde_json::Value| log::without(value.as_str().unwrap_or_default(), hidden);
-        let code = text(&error["code"]);
-        let message = text(&error["message"]);
-        let mut inner = String::new();
-        while error["innererror"].is_object() {
-            error = &error["innererror"];
-            inner = text(&error["code"]);
-        }
-        if inner.is_empty() {
-            inner = inner_code_of(&message).to_owned();
-        }
-        Refusal {
-            response,
-            code,
-            inner,
-            message,
-        }
-    }
-
-    /// The HTTP status.
-    pub fn status(&self) -> u16 {
-        self.response.status.as_u16()
-    }
-
-    /// A header of the response.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.response.header(name)
-    }
-
-    /// The api-version that the service names when it does not know ours: "The specified version (7.4) is not
-    /// recognized. Consider using the latest supported version (7.1)."
-    pub fn supported_version(&self) -> Option<&str> {
-        let (_, rest) = self.message.split_once("latest supported version (")?;
-        let (version, _) = rest.split_once(')')?;
-        let is_version = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
-        let usable = self.status() == 400 && !version.is_empty();
-        (usable && version.bytes().all(is_version)).then_some(version)
-    }
-
-    /// The error of the attempt. `id` is the request id that we sent. The error has the fact `tenant` where another
-    /// token might be accepted: one of the tenant that the challenge of a 401 names.
-    pub fn into_error(self, host: &Host, http: &Http, id: &str) -> AttemptError {
-        let response = &self.response;
-        let reason = self.reason();
-        let (kind, hint) = self.classify(&reason, host, http);
-        let name = self.name();
-        let mut error = AttemptError::from_response(kind, response, &name, &reason);
-        error.error.hint = Some(hint).filter(|hint| !hint.is_empty());
-        for (fact, label, value) in [
-            ("caller", "caller", self.caller()),
-            ("client_address", "client address", self.client_address()),
-        ] {
-            // The reason may name it already.
-            error = match value {
-                Some(value) if reason.contains(&value) => error.fact(fact, Some(&value)),
-                value => error.labeled(fact, label, value.as_deref()),
-            };
-        }
-        let challenge = self.header("www-authenticate").and_then(challenge::parse);
-        let tenant = challenge
-            .filter(|_| self.status() == 401 && kind == ErrorKind::AccessRefused)
-            .and_then(|challenge| challenge.tenant);
-        error
-            .ids(response, id)
-            .fact("refusal", Some(&name).filter(|name| !name.is_empty()))
-            .fact("tenant", tenant.as_ref())
-    }
-
-    /// The inner code, or the outer one where there is none.
-    fn name(&self) -> String {
-        let inner = Some(self.inner.as_str()).filter(|inner| !inner.is_empty());
-        log::excerpt(inner.unwrap_or(&self.code), &[])
-    }
-
-    /// The reason: the first line, without the link that follows it.
+impl Refused {
+    /// The first line of the message, without the link that follows it.
     fn reason(&self) -> String {
         let line = log::excerpt(&self.message, &[]);
         let reason = line.split(" For help resolving").next().unwrap_or_default();
@@ -121,51 +86,38 @@ impl Refusal {
     /// `appid=…;oid=…` as the vault prints it, without the issuer.
     fn caller(&self) -> Option<String> {
         let from = &self.message[self.message.find("appid=")?..];
-        let end = from
-            .find([' ', '\'', '"', '\r', '\n'])
-            .unwrap_or(from.len());
-        let parts = from[..end].trim_end_matches(';').split(';');
+        let caller = from.split([' ', '\'', '"', '\r', '\n']).next()?;
+        let parts = caller.trim_end_matches(';').split(';');
         let kept: Vec<&str> = parts.filter(|part| !part.starts_with("iss=")).collect();
         Some(log::excerpt(&kept.join(";"), &[]))
     }
 
-    /// The caller's object id, if it is one.
-    fn object(&self) -> Option<String> {
-        let caller = self.caller()?;
-        let id = caller
-            .split(';')
-            .find_map(|part| part.strip_prefix("oid="))?;
-        let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-        (!id.is_empty() && id.bytes().all(is_id)).then(|| id.to_owned())
-    }
-
     /// The client's address as the vault saw it, on a refusal by network.
-    fn client_address(&self) -> Option<String> {
-        let by_network = ["ForbiddenByFirewall", "ForbiddenByConnection"];
-        if !by_network.contains(&self.inner.as_str()) {
+    fn client_address(&self, response: &Response) -> Option<String> {
+        if !["ForbiddenByFirewall", "ForbiddenByConnection"].contains(&self.code.as_str()) {
             return None;
         }
-        let info = self
-            .header("x-ms-keyvault-network-info")
-            .unwrap_or_default();
-        let in_header = info
-            .split(';')
-            .find_map(|part| part.trim().strip_prefix("addr="));
-        let in_message = self.line_of("Client address:");
-        let mut addresses = in_message.as_deref().into_iter().chain(in_header);
-        let address = addresses.find_map(|text| text.parse::<IpAddr>().ok())?;
-        Some(address.to_string())
+        let info = response.header("x-ms-keyvault-network-info");
+        let mut parts = info.unwrap_or_default().split(';');
+        let in_header =
+            || parts.find_map(|part| part.trim().strip_prefix("addr=").map(str::to_owned));
+        let address = self.line_of("Client address:").or_else(in_header)?;
+        address.parse::<IpAddr>().is_ok().then_some(address)
     }
 
     /// The row of the retry table, and the hint, which may be empty.
     fn classify(&self, reason: &str, host: &Host, http: &Http) -> (ErrorKind, String) {
         use ErrorKind::{AccessNotGranted, AccessRefused, SecretNotFound, UnexpectedResponse};
         let none = String::new();
+        let caller = self.caller().unwrap_or_default();
+        let object = caller.split(';').find_map(|part| part.strip_prefix("oid="));
+        let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        let object = object.filter(|id| !id.is_empty() && id.bytes().all(is_id));
         let wait = |done: &str| match http.deadline.waits_for_access() {
             true => String::new(),
             false => format!("; if {done} in the last 10 minutes, use --wait-for-access 10m"),
         };
-        match (self.status(), self.inner.as_str()) {
+        match (self.status, self.code.as_str()) {
             (_, "ForbiddenByRbac") => {
                 let scope = match self.line_of("Resource:") {
                     Some(scope) => format!("at the scope {scope}"),
@@ -178,7 +130,7 @@ impl Refusal {
                 "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
                  --object-id {}`{}",
                 host.name.split('.').next().unwrap_or_default(),
-                self.object().unwrap_or_else(|| "OID".to_owned()),
+                object.unwrap_or("OID"),
                 wait("set")
             )),
             (_, "ForbiddenByFirewall") => (
@@ -194,13 +146,16 @@ impl Refusal {
                 SecretNotFound,
                 "enable the secret or its current version; a pending certificate's secret is disabled too".to_owned(),
             ),
-            (404, _) if self.code == "SecretNotFound" => (
+            (404, "SecretNotFound") => (
                 SecretNotFound,
                 "check the name, the version and the vault; a deleted secret can be recovered".to_owned(),
             ),
             (401, _) if reason.contains("AKV10046") => (ErrorKind::SigningKeysUnavailable, none),
             (401, _) if reason.contains("not yet valid") => (ErrorKind::TokenNotYetValid, none),
-            (401, _) if reason.contains("AKV10022") => (AccessRefused, audience_hint(reason)),
+            (401, _) if reason.contains("AKV10022") => (
+                AccessRefused,
+                "the token is for another resource than the vault expects: check --vault-resource and --cloud".to_owned(),
+            ),
             (401, _) if reason.contains("AKV10032") => (
                 AccessRefused,
                 "the vault does not trust the tenant of the token: check AZURE_TENANT_ID, or, if the vault's subscription \
@@ -219,7 +174,7 @@ impl Refusal {
 }
 
 /// The inner code by the message: `innererror` is optional.
-fn inner_code_of(message: &str) -> &'static str {
+fn code_of(message: &str) -> Option<&'static str> {
     [
         ("is not authorized to perform action", "ForbiddenByRbac"),
         ("does not have secrets get permission", "AccessDenied"),
@@ -229,7 +184,6 @@ fn inner_code_of(message: &str) -> &'static str {
     ]
     .into_iter()
     .find_map(|(text, code)| message.contains(text).then_some(code))
-    .unwrap_or_default()
 }
 
 /// The hint where there is no connection to the vault, or no response from one.
@@ -262,18 +216,4 @@ fn private_zone(host: &Host) -> String {
         "privatelink.vaultcore.{}",
         suffix.trim_start_matches("vault.")
     )
-}
-
-/// `AKV10022: Invalid audience. Expected X, found: Y`
-fn audience_hint(reason: &str) -> String {
-    let audiences = reason.split_once("Expected ");
-    let mismatch = match audiences.and_then(|(_, rest)| rest.split_once(", found: ")) {
-        Some((expected, found)) => {
-            let found = found.split(' ').next().unwrap_or_default();
-            let found = found.trim_end_matches('.');
-            format!("the token is for `{found}`, but the vault expects `{expected}`")
-        }
-        None => "the vault expects a token for another resource".to_owned(),
-    };
-    format!("{mismatch}: check --vault-resource and --cloud")
 }

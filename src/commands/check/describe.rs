@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::report::Link;
 use crate::azure::fetch::missing_token;
-use crate::azure::identity::AccessToken;
+use crate::azure::identity::{AccessToken, jwt_payload};
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
 use crate::error::{Cause, Error, ErrorKind};
@@ -147,7 +147,9 @@ pub fn no_connection(service: &Service, name: Link, error: &Error) -> Link {
 pub fn token(resource: &str, token: &AccessToken) -> Link {
     let until = date::format(token.expires_on);
     let link = Link::good("token", resource, format!("valid until {until}")).fact("until", until);
-    let claims = token.claims().into_iter();
+    let claims = jwt_payload(&token.token).unwrap_or_default();
+    let names = ["tid", "appid", "azp", "oid", "aud", "iss"].into_iter();
+    let claims = names.filter_map(|name| Some((name, claims[name].as_str()?.to_owned())));
     claims.fold(link, |link, (name, value)| match name {
         "tid" => link.part(name, "tenant ", Some(value)),
         "appid" | "azp" => link.part(name, "client id ", Some(value)),

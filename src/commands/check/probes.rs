@@ -65,14 +65,14 @@ pub fn run(
     report: &mut Report,
 ) {
     let mut resources: Vec<String> = Vec::new();
-    for resource in plan.items.iter().filter_map(resource_of) {
+    for resource in plan.items.iter().filter_map(Item::resource) {
         if !resources.contains(resource) {
             resources.push(resource.clone());
         }
     }
     let vaults = plan.vaults().into_iter().map(|(host, items)| Vault {
         client: KeyVault::new(&http, host),
-        resource: resource_of(&plan.items[items[0]]).cloned(),
+        resource: plan.items[items[0]].resource().cloned(),
         skip: OnceLock::new(),
         items,
     });
@@ -104,14 +104,6 @@ pub fn run(
     }
 }
 
-/// The resource of the token for an item, if it is known before the first request.
-fn resource_of(item: &Item) -> Option<&String> {
-    match item {
-        Item::Token(resource) => Some(resource),
-        Item::Secret(secret) => secret.resource.as_ref(),
-    }
-}
-
 /// Every link in the order of the report, as it is printed if the time is up before its result.
 fn slots(job: &Job, timeout: Duration) -> Vec<Link> {
     let reason = format!("timed out after {} s", timeout.as_secs());
@@ -132,7 +124,7 @@ fn slots(job: &Job, timeout: Duration) -> Vec<Link> {
         add("token", resource, 0);
     }
     for vault in &job.vaults {
-        let service = vault.client.service();
+        let service = &vault.client.service;
         add("name", service.next_hop(), vault.index());
         add("connection", service.authority(), vault.index());
     }
@@ -279,8 +271,8 @@ impl Job {
 
     /// Probes a vault. Returns why its secrets cannot be read.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
-        let error_of = |error| vault.client.failure_of(error);
-        let failed = self.probe_connection(vault.client.service(), vault.index(), error_of);
+        let error_of = |error| vault.client.with_hint(error).into();
+        let failed = self.probe_connection(&vault.client.service, vault.index(), error_of);
         let has_token = match &vault.resource {
             Some(resource) => self.tokens().contains(resource),
             None => true,

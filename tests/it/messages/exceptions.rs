@@ -49,6 +49,10 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "only the C library sends itself the signals below SIGRTMIN that have no name",
+        &["signal {signal}"],
+    ),
+    (
         "it takes a bug",
         &[
             "internal error{location}",

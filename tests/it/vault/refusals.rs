@@ -211,8 +211,8 @@ fn token_for_another_resource_is_denied_with_the_option_to_change_it() {
         .start();
     let failure = one_secret(&azure, &[]).failure(77, "denied");
     failure
-        .hint_names("--vault-resource")
-        .hint_names("https://vault.stack.example.com");
+        .names("https://vault.stack.example.com")
+        .hint_names("--vault-resource");
     assert_eq!(counts(&azure), [1, 0, 1]);
 }
 
