@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::output::directory::{self, Manifest, WriteRequest};
 use crate::output::formats;
 use crate::request::arguments::Arguments;
-use crate::request::files::{FileName, PlannedFile, WriteOptions};
+use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::Plan;
 use crate::request::value::Value;
 use crate::secret::Secret;
@@ -17,20 +17,21 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
     let (plan, files) = Plan::write(arguments)?;
     announce(&plan);
-    let names: Vec<&FileName> = files.iter().map(|file| &file.name).collect();
-    let preflighted = directory::preflight(&options, &names)?;
+    let paths: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let preflighted = directory::preflight(&options, &paths)?;
     let manifest = options.keep.and_then(|_| describe(&plan, &files));
     let fetched = match fetch(plan, arguments.env) {
         Ok(fetched) => fetched,
         Err(error) => return directory::keep(&options, manifest.as_ref(), error),
     };
     let contents = render(&files, &fetched)?;
-    let files: Vec<directory::File<'_>> = names
+    let files: Vec<directory::File<'_>> = paths
         .into_iter()
         .zip(&contents)
-        .map(|(name, content)| directory::File {
-            name,
+        .map(|(path, content)| directory::File {
+            path,
             content: content.expose().as_bytes(),
+            mode: options.mode,
         })
         .collect();
     let request = WriteRequest {

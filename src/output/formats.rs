@@ -21,8 +21,6 @@ pub fn render(format: Format, entries: &[(&str, &str)]) -> Result<Secret, Error>
     }
     let mut text = String::new();
     for (name, value) in entries {
-        // Checked again: a shell may take what follows a malformed name for a command.
-        format.check_name(name)?;
         let line = match format {
             Format::K8sEnv => k8s_env(name, value),
             _ => dotenv(name, value),
@@ -110,8 +108,5 @@ fn json(entries: &[(&str, &str)]) -> String {
             format!("\n  {name}: {value}")
         })
         .collect();
-    match lines.len() {
-        0 => "{}\n".to_owned(),
-        _ => format!("{{{}\n}}\n", lines.join(",")),
-    }
+    format!("{{{}\n}}\n", lines.join(","))
 }

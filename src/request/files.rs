@@ -15,8 +15,6 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_PATH: usize = 4_096;
 /// The permissions of files without `--mode`: readable by owner and group, writable by none.
 const DEFAULT_MODE: u32 = 0o440;
-/// How the names of akv-init's own files in DIR begin, which is reserved for them as in the kubelet's volumes.
-pub const OWN_START: &str = "..";
 
 /// The path of a file below the directory: relative, each of its components an ordinary name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,56 +23,34 @@ pub struct FileName(String);
 impl FileName {
     /// Parses `a` or `a/b`.
     pub fn parse(text: &str) -> Result<FileName, Error> {
-        let refuse = |why: &str| {
-            let shown = match text.char_indices().nth(LONGEST_NAME) {
-                Some((end, _)) => format!("{}…", &text[..end]),
-                None => text.to_owned(),
-            };
-            Err(Error::new(
-                Cause::Config,
-                format!("file name `{shown}`: {why}"),
-            ))
-        };
-        if text.chars().any(char::is_control) {
-            return refuse("contains a control character");
-        }
-        if text.starts_with('/') {
-            return refuse("must be relative to DIR");
-        }
-        if text.len() >= LONGEST_PATH {
-            return refuse("longer than 4095 bytes");
-        }
-        for component in text.split('/') {
-            match component {
-                "" => return refuse("a component is empty"),
-                "." => return refuse("a component is `.`"),
-                name if name.starts_with(OWN_START) => {
-                    return refuse(
-                        "a component starts with `..`, which is reserved for akv-init's own files",
-                    );
-                }
-                name if name.len() > LONGEST_NAME => {
-                    return refuse("a component is longer than 255 bytes");
-                }
-                _ => {}
+        let flaw_of_component = |component: &str| match component {
+            "" => Some("a component is empty"),
+            "." => Some("a component is `.`"),
+            _ if component.starts_with("..") => {
+                Some("a component starts with `..`, which is reserved for akv-init's own files")
             }
-        }
-        Ok(FileName(text.to_owned()))
+            _ if component.len() > LONGEST_NAME => Some("a component is longer than 255 bytes"),
+            _ => None,
+        };
+        let flaw = match text {
+            _ if text.chars().any(char::is_control) => Some("contains a control character"),
+            _ if text.starts_with('/') => Some("must be relative to DIR"),
+            _ if text.len() >= LONGEST_PATH => Some("longer than 4095 bytes"),
+            _ => text.split('/').find_map(flaw_of_component),
+        };
+        let Some(flaw) = flaw else {
+            return Ok(FileName(text.to_owned()));
+        };
+        let shown = match text.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        };
+        Err(refuse(&shown, flaw))
     }
 
     /// The path, with `/` between its components.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The path of its directory, which may be empty, and its last component.
-    pub fn split(&self) -> (&str, &str) {
-        split_path(&self.0)
-    }
-
-    /// Its first component: its name in DIR itself.
-    pub fn first(&self) -> &str {
-        self.0.split('/').next().unwrap_or_default()
     }
 }
 
@@ -83,17 +59,16 @@ pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
+/// The outermost directory of a path, or the whole path.
+pub fn first_component(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default()
+}
+
 /// A path and the directories above it, the outermost first: `a`, `a/b`, `a/b/c`. Of an empty path none.
 pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(at, _)| at);
     let ends = ends.chain([path.len()]).filter(|end| *end > 0);
     ends.map(|end| &path[..end])
-}
-
-/// Whether a path is below a directory.
-pub fn is_below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl fmt::Display for FileName {
@@ -124,15 +99,6 @@ impl Output {
         let format = formats.into_iter().find(|known| known.name() == format);
         let format = format.ok_or_else(refuse)?;
         Ok(Output::Bundle(format, FileName::parse(file)?))
-    }
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Output::Files => f.write_str("files"),
-            Output::Bundle(format, file) => write!(f, "{}:{file}", format.name()),
-        }
     }
 }
 
@@ -225,20 +191,20 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     for (at, file) in files.iter().enumerate() {
         for other in &files[..at] {
             let (one, two) = (file.name.as_str(), other.name.as_str());
-            let why = if one == two {
-                "given twice".to_owned()
-            } else if is_below(two, one) {
-                format!("is also the directory of `{two}`")
-            } else if is_below(one, two) {
-                format!("`{two}` is also a file")
-            } else {
-                continue;
-            };
-            return Err(Error::new(
-                Cause::Config,
-                format!("file name `{one}`: {why}"),
-            ));
+            let (outer, inner) = (one.min(two), one.max(two));
+            match inner.strip_prefix(outer) {
+                Some("") => return Err(refuse(outer, "given twice")),
+                Some(rest) if rest.starts_with('/') => {
+                    let reason = format!("is also the directory of `{inner}`");
+                    return Err(refuse(outer, &reason));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
+}
+
+fn refuse(name: &str, reason: &str) -> Error {
+    Error::new(Cause::Config, format!("file name `{name}`: {reason}"))
 }

@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use nix::unistd::UnlinkatFlags;
 
 use super::dir::{Dir, EntryKind, TEMPORARY};
-use super::manifest;
+use super::manifest::{self, Manifest};
 use super::request::{WriteRequest, directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::{FileName, split_path};
+use crate::request::files::{first_component, split_path};
 
 /// The link that leads to the set of files in force.
 pub const DATA: &str = "..data";
@@ -25,7 +25,7 @@ pub fn current(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     let target = match dir.kind(DATA)? {
         None => return Ok(None),
         Some(EntryKind::Link(target)) => target,
-        Some(kind) => return Err(dir.in_the_way(DATA, &kind)),
+        Some(kind) => return Err(dir.in_the_way(DATA, &kind, None)),
     };
     let own = target
         .to_str()
@@ -41,21 +41,14 @@ pub fn current(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
 }
 
 /// Refuses a name that is not a link of this layout.
-pub fn check(dir: &Dir, names: &[&FileName]) -> Result<(), Error> {
+pub fn check(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     current(dir)?;
-    for name in names.iter().map(|name| name.first()) {
-        match dir.kind(name)? {
-            None => {}
-            Some(EntryKind::Link(target)) if target == link_of(name).as_str() => {}
-            Some(kind) => {
-                let error = dir.in_the_way(name, &kind);
-                return Err(match kind {
-                    EntryKind::File | EntryKind::Directory => error.hint(
-                        "use --layout plain again if the directory was written with it, or empty the directory",
-                    ),
-                    _ => error,
-                });
-            }
+    for name in paths.iter().map(|path| first_component(path)) {
+        if let Some(kind) = dir.kind(name)?
+            && !is_link_of(&kind, name)
+        {
+            let is_plain = matches!(kind, EntryKind::File | EntryKind::Directory);
+            return Err(dir.in_the_way(name, &kind, is_plain.then_some("plain")));
         }
     }
     Ok(())
@@ -64,7 +57,8 @@ pub fn check(dir: &Dir, names: &[&FileName]) -> Result<(), Error> {
 /// Puts a new set in force, unless the one in force is the same.
 pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
     let dir = transaction.dir;
-    let names: BTreeSet<&str> = request.files.iter().map(|file| file.name.first()).collect();
+    let names = request.files.iter().map(|file| first_component(file.path));
+    let names: BTreeSet<&str> = names.collect();
     let mut missing = Vec::new();
     for name in &names {
         if dir.kind(name)?.is_none() {
@@ -72,18 +66,43 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
         }
     }
     let obsolete = obsolete_links(dir, &names)?;
+    let text = request.manifest.map(Manifest::to_text);
+    let mode = request.options.mode;
+    let manifest = text.as_ref().map(|text| Manifest::file(text, mode));
     if let Some((name, data)) = current(dir)?
         && missing.is_empty()
         && obsolete.is_empty()
         && is_same(&data, request)?
     {
         log::debug(|| "every file is up to date".to_owned());
-        return update_manifest(transaction, &name, &data, request);
+        if let Some(mut manifest) = manifest {
+            // It gets the time at which the files were last found to be these.
+            let path = format!("{name}/{}", manifest::NAME);
+            manifest.path = &path;
+            let staged = dir.stage(&manifest)?;
+            transaction.place(&staged, &path)?;
+            data.sync()?;
+        }
+        return Ok(());
     }
     let name = Dir::temporary_name();
-    let mode = request.options.mode;
     let data = dir.create_directory(&name, mode, &dir.path_of(DATA))?;
-    fill(dir, &data, request)?;
+    let directories = directories(request.files);
+    for path in &directories {
+        let (parent, name) = split_path(path);
+        let parent = data.existing(parent)?;
+        parent.create_directory(name, mode, &dir.path_of(path))?;
+    }
+    for file in request.files.iter().chain(&manifest) {
+        let (parent, name) = split_path(file.path);
+        data.existing(parent)?
+            .create(name, file, &dir.path_of(file.path))?;
+        log::debug(|| format!("wrote `{}`", file.path));
+    }
+    for path in directories {
+        data.existing(path)?.sync()?;
+    }
+    data.sync()?;
     for name in missing {
         transaction.link(&link_of(name), name)?;
     }
@@ -102,61 +121,15 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     Ok(())
 }
 
-fn fill(dir: &Dir, data: &Dir, request: &WriteRequest<'_>) -> Result<(), Error> {
-    let directories = directories(request.files);
-    for path in &directories {
-        let (parent, name) = split_path(path);
-        let parent = data.existing(parent)?;
-        parent.create_directory(name, request.options.mode, &dir.path_of(path))?;
-    }
-    for file in request.files {
-        let (parent, name) = file.name.split();
-        let subject = dir.path_of(file.name.as_str());
-        let parent = data.existing(parent)?;
-        parent.create(name, file.content, request.options.mode, &subject)?;
-        log::debug(|| format!("wrote `{}`", file.name));
-    }
-    if let Some(manifest) = request.manifest {
-        let (text, subject) = (manifest.to_text(), dir.path_of(manifest::NAME));
-        let mode = request.manifest_mode();
-        data.create(manifest::NAME, text.as_bytes(), mode, &subject)?;
-    }
-    for path in directories {
-        data.existing(path)?.sync()?;
-    }
-    data.sync()
-}
-
-/// The files are the same; the manifest gets the time at which they were last found to be.
-fn update_manifest(
-    transaction: &mut Transaction<'_>,
-    set: &str,
-    data: &Dir,
-    request: &WriteRequest<'_>,
-) -> Result<(), Error> {
-    match request.manifest {
-        None if data.kind(manifest::NAME)?.is_none() => Ok(()),
-        None => data.remove(manifest::NAME, UnlinkatFlags::NoRemoveDir),
-        Some(manifest) => {
-            let path = format!("{set}/{}", manifest::NAME);
-            let text = manifest.to_text();
-            let staged = transaction
-                .dir
-                .stage(&path, text.as_bytes(), request.manifest_mode())?;
-            transaction.place(&staged, &path)?;
-            data.sync()
-        }
-    }
-}
-
 /// Whether the set in force consists of these files.
 fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
-    let mut files = request.files.iter();
-    if !files.all(|file| file.is_in(data, request.options.mode)) {
+    let has_manifest = data.kind(manifest::NAME)? == Some(EntryKind::File);
+    if has_manifest != request.manifest.is_some()
+        || !request.files.iter().all(|file| data.holds(file))
+    {
         return Ok(false);
     }
     let directories = directories(request.files);
-    let has_manifest = data.kind(manifest::NAME)? == Some(EntryKind::File);
     let expected = request.files.len() + directories.len() + usize::from(has_manifest);
     let mut found = data.names(|_| true)?.len();
     for path in directories {
@@ -169,13 +142,17 @@ fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
 /// run has left no list of them.
 fn obsolete_links(dir: &Dir, names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
     dir.names(|name| {
-        let kind = |name| dir.kind(name).ok().flatten();
-        !names.contains(name)
-            && matches!(kind(name), Some(EntryKind::Link(target)) if target == link_of(name).as_str())
+        let kind = dir.kind(name).ok().flatten();
+        !names.contains(name) && kind.is_some_and(|kind| is_link_of(&kind, name))
     })
 }
 
 /// Where the link of a name leads.
-pub fn link_of(name: &str) -> String {
+fn link_of(name: &str) -> String {
     format!("{DATA}/{name}")
+}
+
+/// Whether something is the link of this name.
+pub fn is_link_of(kind: &EntryKind, name: &str) -> bool {
+    *kind == EntryKind::Link(link_of(name).into())
 }

@@ -5,7 +5,7 @@
 //! volume could replace it by a symbolic link in between, as in CVE-2021-25741.
 
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -60,6 +60,16 @@ impl EntryKind {
     }
 }
 
+/// A file that is to be in a directory.
+pub struct File<'a> {
+    /// Its path below the directory.
+    pub path: &'a str,
+    /// Its bytes.
+    pub content: &'a [u8],
+    /// Its permissions.
+    pub mode: u32,
+}
+
 /// Which directory it is, whatever path leads to it.
 #[derive(PartialEq, Eq)]
 pub struct DirId {
@@ -70,7 +80,7 @@ pub struct DirId {
 
 /// An open directory.
 pub struct Dir {
-    file: File,
+    fd: fs::File,
     path: PathBuf,
     /// Whether it is in memory, so that nothing has to be synced to a disk.
     pub in_memory: bool,
@@ -81,7 +91,7 @@ impl Dir {
     pub fn open(path: &Path) -> Result<Dir, Error> {
         // Without a slash or a dot at the end, both of which would follow a link in spite of O_NOFOLLOW.
         let path: PathBuf = path.components().collect();
-        let file = open_directory(AT_FDCWD, &path).map_err(|errno| {
+        let fd = open_directory(AT_FDCWD, &path).map_err(|errno| {
             let status = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
             let is_link = status.is_some_and(|status| kind_of(&status) == SFlag::S_IFLNK);
             match errno {
@@ -96,11 +106,11 @@ impl Dir {
                 _ => failed(errno, status, &path, &path),
             }
         })?;
-        let kind = fstatfs(&file)
+        let kind = fstatfs(&fd)
             .map_err(|errno| cannot_write(&path, errno.desc()))?
             .filesystem_type();
         let dir = Dir {
-            file,
+            fd,
             path,
             in_memory: kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC,
         };
@@ -125,29 +135,34 @@ impl Dir {
     }
 
     fn failed_for(&self, subject: &Path, errno: Errno) -> Error {
-        failed(errno, fstat(&self.file).ok(), &self.path, subject)
+        failed(errno, fstat(&self.fd).ok(), &self.path, subject)
     }
 
-    /// Something in it cannot be replaced by a file.
-    pub fn in_the_way(&self, name: &str, kind: &EntryKind) -> Error {
-        let reason = format!("it is {}", kind.noun());
-        self.refuse(name, &reason).hint(IN_THE_WAY)
+    /// Something in it cannot be replaced. `layout` is the layout in which it may have been written.
+    pub fn in_the_way(&self, name: &str, kind: &EntryKind, layout: Option<&str>) -> Error {
+        let error = self.refuse(name, &format!("it is {}", kind.noun()));
+        error.hint(match layout {
+            Some(layout) => format!(
+                "use --layout {layout} again if the directory was written with it, or empty the directory"
+            ),
+            None => IN_THE_WAY.to_owned(),
+        })
     }
 
     /// Whether files can be made here, as far as that can be known without making one. An error is about `name`.
     pub fn check_writable(&self, name: &str) -> Result<(), Error> {
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
-        faccessat(&self.file, ".", access, AtFlags::empty()).map_err(self.failed(name))
+        faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(name))
     }
 
     /// Takes an exclusive lock (flock(2)), which ends with this.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
-        self.file.try_lock()
+        self.fd.try_lock()
     }
 
     /// Which directory this is.
     pub fn id(&self) -> Result<DirId, Error> {
-        let status = fstat(&self.file).map_err(self.failed(""))?;
+        let status = fstat(&self.fd).map_err(self.failed(""))?;
         Ok(DirId {
             device: status.st_dev,
             inode: status.st_ino,
@@ -157,26 +172,30 @@ impl Dir {
     /// The directory at a path below this one, if it exists, or for an empty path this one. No component may be a
     /// symbolic link.
     pub fn below(&self, path: &str) -> Result<Option<Dir>, Error> {
-        let mut file = open_directory(&self.file, ".").map_err(self.failed(path))?;
+        let mut fd = open_directory(&self.fd, ".").map_err(self.failed(path))?;
         for path in with_parents(path) {
-            file = match open_directory(&file, split_path(path).1) {
-                Ok(file) => file,
+            fd = match open_directory(&fd, split_path(path).1) {
+                Ok(fd) => fd,
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(errno) => return Err(self.cannot_enter(path, errno)),
             };
         }
-        Ok(Some(Dir {
-            file,
+        Ok(Some(self.child(fd, path)))
+    }
+
+    fn child(&self, fd: fs::File, path: &str) -> Dir {
+        Dir {
+            fd,
             path: self.path_of(path),
             in_memory: self.in_memory,
-        }))
+        }
     }
 
     fn cannot_enter(&self, path: &str, errno: Errno) -> Error {
         match self.kind(path) {
             Ok(Some(EntryKind::Directory)) | Ok(None) | Err(_) => {
                 // The permissions that matter are that directory's, not this one's.
-                let status = fstatat(&self.file, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+                let status = fstatat(&self.fd, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
                 let path = self.path_of(path);
                 failed(errno, status, &path, &path)
             }
@@ -195,7 +214,7 @@ impl Dir {
 
     /// What has this name.
     pub fn kind(&self, name: &str) -> Result<Option<EntryKind>, Error> {
-        let status = match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(status) => status,
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(self.failed(name)(errno)),
@@ -204,7 +223,7 @@ impl Dir {
             SFlag::S_IFREG => EntryKind::File,
             SFlag::S_IFDIR => EntryKind::Directory,
             SFlag::S_IFLNK => {
-                EntryKind::Link(readlinkat(&self.file, name).map_err(self.failed(name))?)
+                EntryKind::Link(readlinkat(&self.fd, name).map_err(self.failed(name))?)
             }
             _ => EntryKind::Other,
         }))
@@ -212,26 +231,29 @@ impl Dir {
 
     /// Whether there is a regular file with these permissions.
     pub fn has_file(&self, name: &str, mode: u32) -> bool {
-        fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
             kind_of(&status) == SFlag::S_IFREG && status.st_mode & 0o7777 == mode
         })
     }
 
-    /// Whether a regular file of this user has exactly these bytes and permissions. One that cannot be read has not.
-    pub fn has_content(&self, name: &str, content: &[u8], mode: u32) -> bool {
-        self.read(name, content.len())
-            .is_some_and(|(status, bytes)| {
-                status.st_uid == geteuid().as_raw()
-                    && status.st_mode & 0o7777 == mode
-                    && bytes == content
-            })
+    /// Whether it holds this file of this user already. Anything else at its path is not an error here: it may be about
+    /// to be replaced.
+    pub fn holds(&self, file: &File<'_>) -> bool {
+        let (parent, name) = split_path(file.path);
+        let directory = self.below(parent).ok().flatten();
+        let found = directory.and_then(|directory| directory.read(name, file.content.len()));
+        found.is_some_and(|(status, bytes)| {
+            status.st_uid == geteuid().as_raw()
+                && status.st_mode & 0o7777 == file.mode
+                && bytes == file.content
+        })
     }
 
     /// The status and the bytes of a regular file, if it can be read and has at most `limit` of them.
     pub fn read(&self, name: &str, limit: usize) -> Option<(FileStat, Vec<u8>)> {
         // Without O_NONBLOCK it would wait for the other end of a pipe that another user has put there.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = File::from(openat(&self.file, name, flags, Mode::empty()).ok()?);
+        let file = fs::File::from(openat(&self.fd, name, flags, Mode::empty()).ok()?);
         let status = fstat(&file).ok()?;
         let size = usize::try_from(status.st_size).ok()?;
         if kind_of(&status) != SFlag::S_IFREG || size > limit {
@@ -251,69 +273,58 @@ impl Dir {
         )
     }
 
-    /// Makes a file. An error is about `subject`, the path that it is made for.
-    pub fn create(
-        &self,
-        name: &str,
-        content: &[u8],
-        mode: u32,
-        subject: &Path,
-    ) -> Result<(), Error> {
+    /// Makes a file with this name. An error is about `subject`, the path that it is made for.
+    pub fn create(&self, name: &str, file: &File<'_>, subject: &Path) -> Result<(), Error> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let failed = |errno| self.failed_for(subject, errno);
-        let fd =
-            openat(&self.file, name, flags, Mode::from_bits_truncate(0o600)).map_err(failed)?;
-        let mut file = File::from(fd);
-        file.write_all(content)
+        let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).map_err(failed)?;
+        let mut fd = fs::File::from(fd);
+        fd.write_all(file.content)
             .map_err(|error| failed(Errno::try_from(error).unwrap_or(Errno::EIO)))?;
         // By descriptor, since the umask changes the mode of open.
-        fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed)?;
+        fchmod(&fd, Mode::from_bits_truncate(file.mode)).map_err(failed)?;
         if !self.in_memory {
-            fsync(&file).map_err(failed)?;
+            fsync(&fd).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Makes a file under a temporary name, which is the result. `path` is where it will be.
-    pub fn stage(&self, path: &str, content: &[u8], mode: u32) -> Result<String, Error> {
+    /// Makes a file under a temporary name, which is the result.
+    pub fn stage(&self, file: &File<'_>) -> Result<String, Error> {
         let temporary = Dir::temporary_name();
-        self.create(&temporary, content, mode, &self.path_of(path))?;
+        self.create(&temporary, file, &self.path_of(file.path))?;
         Ok(temporary)
     }
 
     /// Makes a directory for files of this mode. An error is about `subject`.
     pub fn create_directory(&self, name: &str, mode: u32, subject: &Path) -> Result<Dir, Error> {
         let failed = |errno| self.failed_for(subject, errno);
-        mkdirat(&self.file, name, Mode::from_bits_truncate(0o700)).map_err(failed)?;
-        let file = open_directory(&self.file, name).map_err(failed)?;
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(failed)?;
+        let fd = open_directory(&self.fd, name).map_err(failed)?;
         // Users who may read the files have to be able to reach them.
         let others = if mode & 0o004 == 0 { 0 } else { 0o005 };
         // The setgid bit is inherited from a volume with fsGroup and gives files that group; chmod without it would
         // clear it.
-        let inherited = fstat(&file).map_err(failed)?.st_mode & 0o2000;
+        let inherited = fstat(&fd).map_err(failed)?.st_mode & 0o2000;
         let mode = 0o750 | others | inherited;
-        fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed)?;
-        Ok(Dir {
-            file,
-            path: self.path_of(name),
-            in_memory: self.in_memory,
-        })
+        fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(failed)?;
+        Ok(self.child(fd, name))
     }
 
     /// Renames something, also into another directory, over what has that name there.
     pub fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<(), Error> {
-        renameat(&self.file, from, &to_dir.file, to).map_err(to_dir.failed(to))
+        renameat(&self.fd, from, &to_dir.fd, to).map_err(to_dir.failed(to))
     }
 
     /// Gives a file a second name, also in another directory.
     pub fn link(&self, from: &str, to_dir: &Dir, to: &str) -> nix::Result<()> {
-        linkat(&self.file, from, &to_dir.file, to, AtFlags::empty())
+        linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty())
     }
 
     /// Makes a symbolic link. An error is about `subject`, the name that it is made for.
     pub fn symlink(&self, target: &str, name: &str, subject: &str) -> Result<(), Error> {
-        symlinkat(target, &self.file, name).map_err(|errno| {
+        symlinkat(target, &self.fd, name).map_err(|errno| {
             let error = self.failed(subject)(errno);
             match errno {
                 Errno::EPERM | Errno::EOPNOTSUPP => {
@@ -326,7 +337,7 @@ impl Dir {
 
     /// Removes a file, a symbolic link or an empty directory.
     pub fn remove(&self, name: &str, kind: UnlinkatFlags) -> Result<(), Error> {
-        unlinkat(&self.file, name, kind).map_err(|errno| cannot_remove(&self.path_of(name), errno))
+        unlinkat(&self.fd, name, kind).map_err(|errno| cannot_remove(&self.path_of(name), errno))
     }
 
     /// Syncs the directory itself to the disk.
@@ -334,29 +345,25 @@ impl Dir {
         if self.in_memory {
             return Ok(());
         }
-        fsync(&self.file).map_err(self.failed(""))
+        fsync(&self.fd).map_err(self.failed(""))
     }
 
     /// Removes something with a temporary name: a file, or a directory of this user with all below it. Not a directory of
     /// another user, who could make this user remove one that it may not enter, by renaming it so.
     pub fn remove_temporary(&self, name: &str) -> Result<(), Error> {
         let failed = |errno| cannot_remove(&self.path_of(name), errno);
-        let errno = match unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir) {
+        let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(errno @ (Errno::EISDIR | Errno::EPERM)) => errno,
             Err(errno) => return Err(failed(errno)),
         };
         // EPERM may also forbid that a file is removed.
-        let file = open_directory(&self.file, name).map_err(|_| failed(errno))?;
+        let fd = open_directory(&self.fd, name).map_err(|_| failed(errno))?;
         // By descriptor: its name may lead to another directory by now.
-        if fstat(&file).map_err(failed)?.st_uid != geteuid().as_raw() {
+        if fstat(&fd).map_err(failed)?.st_uid != geteuid().as_raw() {
             return Err(failed(Errno::EPERM));
         }
-        let directory = Dir {
-            file,
-            path: self.path_of(name),
-            in_memory: self.in_memory,
-        };
+        let directory = self.child(fd, name);
         for name in directory.names(|_| true)? {
             directory.remove_temporary(&name)?;
         }
@@ -366,8 +373,8 @@ impl Dir {
     /// The names in it that pass the filter: another user of the volume may have made a million others. Not those that are
     /// not UTF-8.
     pub fn names(&self, filter: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
-        let mut listing = Listing::openat(&self.file, ".", AS_DIRECTORY, Mode::empty())
-            .map_err(self.failed(""))?;
+        let mut listing =
+            Listing::openat(&self.fd, ".", AS_DIRECTORY, Mode::empty()).map_err(self.failed(""))?;
         let mut names = Vec::new();
         for entry in listing.iter() {
             let entry = entry.map_err(self.failed(""))?;
@@ -381,8 +388,8 @@ impl Dir {
     }
 }
 
-fn open_directory(parent: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<File> {
-    openat(parent, path, AS_DIRECTORY, Mode::empty()).map(File::from)
+fn open_directory(parent: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<fs::File> {
+    openat(parent, path, AS_DIRECTORY, Mode::empty()).map(fs::File::from)
 }
 
 fn kind_of(status: &FileStat) -> SFlag {

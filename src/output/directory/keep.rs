@@ -6,7 +6,7 @@ use super::manifest::Manifest;
 use crate::date;
 use crate::error::{Cause, Error};
 use crate::log;
-use crate::request::files::{Layout, WriteOptions, split_path};
+use crate::request::files::{Layout, WriteOptions, first_component, split_path};
 
 /// Keeps the files that an earlier run wrote from the same references. Where that is not possible, the error that the
 /// fetch ended with.
@@ -49,14 +49,13 @@ fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i
     let Some(home) = home else {
         return Ok(None);
     };
-    for path in expected.names() {
+    for path in expected.files.keys() {
         let (parent, name) = split_path(path);
         let Ok(Some(directory)) = home.below(parent) else {
             return Ok(None);
         };
         // In the atomic layout, this is the link to it.
-        let first = path.split('/').next().unwrap_or_default();
-        if dir.kind(first)?.is_none() || !directory.has_file(name, options.mode) {
+        if dir.kind(first_component(path))?.is_none() || !directory.has_file(name, options.mode) {
             return Ok(None);
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dir::Dir;
+use super::dir::{Dir, File};
 
 /// The name of the file: in the directory, or in the atomic layout beside the files that it describes.
 pub const NAME: &str = "..akv-init.json";
@@ -14,8 +14,11 @@ const VERSION: u64 = 1;
 
 /// By the name of each file: its `format`, its `references` by their names, and as `written` when both were last
 /// confirmed, in Unix seconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manifest(Map<String, Value>);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The entries.
+    pub files: Map<String, Value>,
+}
 
 impl Manifest {
     /// Reads the one in a directory. One that is missing or cannot be read has no entries.
@@ -29,14 +32,23 @@ impl Manifest {
     fn parse(text: &[u8]) -> Option<Manifest> {
         let mut json: Value = serde_json::from_slice(text).ok()?;
         match json.get_mut("files")?.take() {
-            Value::Object(files) if json["version"] == VERSION => Some(Manifest(files)),
+            Value::Object(files) if json["version"] == VERSION => Some(Manifest { files }),
             _ => None,
+        }
+    }
+
+    /// The file with its text, beside files with these permissions. The next run has to be able to read it.
+    pub fn file(text: &str, mode: u32) -> File<'_> {
+        File {
+            path: NAME,
+            content: text.as_bytes(),
+            mode: mode | 0o400,
         }
     }
 
     /// Its text.
     pub fn to_text(&self) -> String {
-        format!("{}\n", json!({"version": VERSION, "files": self.0}))
+        format!("{}\n", json!({"version": VERSION, "files": self.files}))
     }
 
     /// Adds the entry of a file: `file` or the name of its format, the name and reference of each secret in it, and the
@@ -53,32 +65,15 @@ impl Manifest {
             .map(|(name, text)| (name, text.into()));
         let references: Map<String, Value> = references.collect();
         let entry = json!({"format": format, "references": references, "written": written});
-        self.0.insert(name.to_owned(), entry);
-    }
-
-    /// Whether it has no entries.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Removes an entry.
-    pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-
-    /// Adds the entries of another one, over those of the same names.
-    pub fn extend(&mut self, other: &Manifest) {
-        for (name, entry) in &other.0 {
-            self.0.insert(name.clone(), entry.clone());
-        }
+        self.files.insert(name.to_owned(), entry);
     }
 
     /// Since when, in Unix seconds, all files of another one have been written from the same references; none where one
     /// was not, or there are none.
     pub fn since(&self, expected: &Manifest) -> Option<i64> {
         let mut oldest: Option<i64> = None;
-        for (name, entry) in &expected.0 {
-            let known = self.0.get(name)?;
+        for (name, entry) in &expected.files {
+            let known = self.files.get(name)?;
             if known["format"] != entry["format"] || known["references"] != entry["references"] {
                 return None;
             }
@@ -86,10 +81,5 @@ impl Manifest {
             oldest = Some(oldest.map_or(written, |oldest| oldest.min(written)));
         }
         oldest
-    }
-
-    /// The names of its files.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
     }
 }

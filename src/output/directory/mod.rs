@@ -25,23 +25,22 @@ use nix::sys::stat::{Mode, umask};
 use crate::error::{Cause, Error};
 use crate::log;
 use crate::os;
-use crate::request::files::{FileName, Layout, WriteOptions};
+use crate::request::files::{Layout, WriteOptions};
 use crate::signals;
 
+pub use dir::File;
 use dir::{Dir, DirId, EntryKind, TEMPORARY};
 pub use keep::keep;
 pub use manifest::Manifest;
-pub use request::{File, WriteRequest};
+pub use request::WriteRequest;
 use transaction::Transaction;
 
 /// How secrets stay off the disk.
 const MOUNT_TMPFS: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
-/// What `install` writes, and its permissions.
-const PROGRAM: (&str, u32) = ("akv-init", 0o755);
 
-/// Checks what can be known before anything is fetched: whether DIR exists, is writable, and has room for these names.
-/// It is not kept open: an old descriptor would silently write to a volume that was unmounted before the write.
-pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<DirId, Error> {
+/// Checks what can be known before anything is fetched: whether DIR exists, is writable, and has room for these files.
+/// The directory is not kept open: an old descriptor would silently write to a volume that was unmounted before the write.
+pub fn preflight(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error> {
     let dir = Dir::open(&options.dir)?;
     if !dir.in_memory {
         let path = error::shorten(&dir.path_of(""));
@@ -52,7 +51,7 @@ pub fn preflight(options: &WriteOptions, names: &[&FileName]) -> Result<DirId, E
         }
         log::warning(format!("{message}; {MOUNT_TMPFS}"));
     }
-    check_targets(&dir, options, names)?;
+    check_targets(&dir, options, paths)?;
     dir.id()
 }
 
@@ -78,8 +77,8 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
     }
     // What a killed run left may need the room. What cannot be removed is reported at the end.
     sweep(&dir, |_| ())?;
-    let names: Vec<&FileName> = request.files.iter().map(|file| file.name).collect();
-    check_targets(&dir, options, &names)?;
+    let paths: Vec<&str> = request.files.iter().map(|file| file.path).collect();
+    check_targets(&dir, options, &paths)?;
     let mut transaction = Transaction::begin(&dir);
     let result = match options.layout {
         Layout::Atomic => atomic::write(&mut transaction, request),
@@ -95,35 +94,34 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
 /// Copies the running program into DIR.
 pub fn install(dir: &Path) -> Result<(), Error> {
     // The path that it was started by may lead to another file by now.
-    let own = "/proc/self/exe";
-    let content = fs::read(own).map_err(|error| {
+    let content = fs::read("/proc/self/exe").map_err(|error| {
         Error::new(Cause::CannotCreate, error.to_string())
-            .context(format!("reading `{own}`"))
+            .context("reading `/proc/self/exe`")
             .hint("mount /proc")
     })?;
-    let name = FileName::parse(PROGRAM.0)?;
     let options = WriteOptions {
         dir: dir.to_owned(),
         layout: Layout::Plain,
-        mode: PROGRAM.1,
+        mode: 0o755,
         require_tmpfs: false,
         keep: None,
     };
     let request = WriteRequest {
         options: &options,
         files: &[File {
-            name: &name,
+            path: "akv-init",
             content: &content,
+            mode: options.mode,
         }],
         manifest: None,
     };
     write(&Dir::open(dir)?.id()?, &request)
 }
 
-fn check_targets(dir: &Dir, options: &WriteOptions, names: &[&FileName]) -> Result<(), Error> {
+fn check_targets(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), Error> {
     match options.layout {
-        Layout::Atomic => atomic::check(dir, names),
-        Layout::Plain => plain::check(dir, names, options.keep.is_some()),
+        Layout::Atomic => atomic::check(dir, paths),
+        Layout::Plain => plain::check(dir, paths, options.keep.is_some()),
     }
 }
 

@@ -5,20 +5,21 @@
 
 use nix::errno::Errno;
 
-use super::atomic::link_of;
-use super::dir::{Dir, EntryKind};
+use super::atomic::is_link_of;
+use super::dir::{Dir, EntryKind, File};
 use super::manifest::{self, Manifest};
-use super::request::{File, WriteRequest, directories};
+use super::request::{WriteRequest, directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::FileName;
+use crate::request::files::split_path;
 
 /// Refuses what a file cannot replace.
-pub fn check(dir: &Dir, names: &[&FileName], has_manifest: bool) -> Result<(), Error> {
-    let own = has_manifest.then_some(("", manifest::NAME));
+pub fn check(dir: &Dir, paths: &[&str], has_manifest: bool) -> Result<(), Error> {
+    let own = has_manifest.then_some(&manifest::NAME);
     let volume = dir.id()?.device;
-    for (parent, name) in names.iter().map(|name| name.split()).chain(own) {
+    for path in paths.iter().chain(own) {
+        let (parent, name) = split_path(path);
         let Some(directory) = dir.below(parent)? else {
             continue;
         };
@@ -26,17 +27,11 @@ pub fn check(dir: &Dir, names: &[&FileName], has_manifest: bool) -> Result<(), E
             return Err(directory.failed(name)(Errno::EXDEV));
         }
         directory.check_writable(name)?;
-        match directory.kind(name)? {
-            None | Some(EntryKind::File) => {}
-            Some(kind) => {
-                let error = directory.in_the_way(name, &kind);
-                return Err(match kind {
-                    EntryKind::Link(target) if target == link_of(name).as_str() => error.hint(
-                        "use --layout atomic again if the directory was written with it, or empty the directory",
-                    ),
-                    _ => error,
-                });
-            }
+        if let Some(kind) = directory.kind(name)?
+            && kind != EntryKind::File
+        {
+            let is_atomic = is_link_of(&kind, name);
+            return Err(directory.in_the_way(name, &kind, is_atomic.then_some("atomic")));
         }
     }
     Ok(())
@@ -47,33 +42,29 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     let dir = transaction.dir;
     let mode = request.options.mode;
     let (same, changed): (Vec<&File>, Vec<&File>) =
-        request.files.iter().partition(|file| file.is_in(dir, mode));
+        request.files.iter().partition(|file| dir.holds(file));
     for file in same {
-        log::debug(|| format!("`{}` is up to date", file.name));
+        log::debug(|| format!("`{}` is up to date", file.path));
     }
     let has_manifest = dir.kind(manifest::NAME)? == Some(EntryKind::File);
     let old = Manifest::read(dir);
     let mut new = old.clone();
     match request.manifest {
-        Some(manifest) => new.extend(manifest),
+        Some(manifest) => new.files.extend(manifest.files.clone()),
         None => {
             for file in request.files {
-                new.remove(file.name.as_str());
+                new.files.remove(file.path);
             }
         }
     }
-    let set_aside = has_manifest && (!changed.is_empty() || new.is_empty());
+    let set_aside = has_manifest && (!changed.is_empty() || new.files.is_empty());
 
     let mut staged = Vec::new();
     for file in &changed {
-        staged.push(dir.stage(file.name.as_str(), file.content, mode)?);
+        staged.push(dir.stage(file)?);
     }
-    let staged_manifest = match !new.is_empty() && (set_aside || new != old) {
-        true => Some(dir.stage(
-            manifest::NAME,
-            new.to_text().as_bytes(),
-            request.manifest_mode(),
-        )?),
+    let staged_manifest = match !new.files.is_empty() && (set_aside || new != old) {
+        true => Some(dir.stage(&Manifest::file(&new.to_text(), mode))?),
         false => None,
     };
     let directories = directories(changed.iter().copied());
@@ -87,8 +78,8 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
         dir.sync()?;
     }
     for (file, staged) in changed.iter().zip(staged) {
-        transaction.place(&staged, file.name.as_str())?;
-        log::debug(|| format!("wrote `{}`", file.name));
+        transaction.place(&staged, file.path)?;
+        log::debug(|| format!("wrote `{}`", file.path));
     }
     for path in directories {
         dir.existing(path)?.sync()?;

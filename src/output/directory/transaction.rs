@@ -12,13 +12,8 @@ use crate::request::files::split_path;
 pub struct Transaction<'a> {
     /// The directory.
     pub dir: &'a Dir,
-    steps: Vec<Step>,
-}
-
-struct Step {
-    /// What was changed: a path below the directory.
-    path: String,
-    undo: Undo,
+    /// What was changed, as a path below the directory, and how to undo it.
+    steps: Vec<(String, Undo)>,
 }
 
 enum Undo {
@@ -39,13 +34,6 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn did(&mut self, path: &str, undo: Undo) {
-        self.steps.push(Step {
-            path: path.to_owned(),
-            undo,
-        });
-    }
-
     /// Renames a file or a link with a temporary name to its path.
     pub fn place(&mut self, temporary: &str, path: &str) -> Result<(), Error> {
         let (parent, name) = split_path(path);
@@ -62,7 +50,7 @@ impl<'a> Transaction<'a> {
             }
         };
         self.dir.rename(temporary, &directory, name)?;
-        self.did(path, undo);
+        self.steps.push((path.to_owned(), undo));
         Ok(())
     }
 
@@ -70,7 +58,7 @@ impl<'a> Transaction<'a> {
     pub fn set_aside(&mut self, name: &str) -> Result<(), Error> {
         let backup = Dir::temporary_name();
         self.dir.rename(name, self.dir, &backup)?;
-        self.did(name, Undo::Restore(backup));
+        self.steps.push((name.to_owned(), Undo::Restore(backup)));
         Ok(())
     }
 
@@ -86,33 +74,34 @@ impl<'a> Transaction<'a> {
         let subject = self.dir.path_of(path);
         self.dir.create_directory(&temporary, mode, &subject)?;
         self.dir.rename(&temporary, &directory, name)?;
-        self.did(path, Undo::Remove(UnlinkatFlags::RemoveDir));
+        let undo = Undo::Remove(UnlinkatFlags::RemoveDir);
+        self.steps.push((path.to_owned(), undo));
         Ok(())
     }
 
     /// Makes a symbolic link in the directory.
     pub fn link(&mut self, target: &str, name: &str) -> Result<(), Error> {
         self.dir.symlink(target, name, name)?;
-        self.did(name, Undo::Remove(UnlinkatFlags::NoRemoveDir));
+        let undo = Undo::Remove(UnlinkatFlags::NoRemoveDir);
+        self.steps.push((name.to_owned(), undo));
         Ok(())
     }
 
     /// Undoes the steps, the last one first. Where one cannot be undone, those before it stay, too: the manifest, which
     /// is set aside first, must not come back beside new files, nor a link disappear that leads to the set in force.
     pub fn roll_back(mut self, mut error: Error) -> Error {
-        while let Some(step) = self.steps.pop() {
-            match self.undo(&step) {
+        while let Some((path, undo)) = self.steps.pop() {
+            match self.undo(&path, &undo) {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(second) => error = error.note(format!("rolling back failed: {second}")),
             }
-            self.steps.push(step);
-            let is_file = |step: &&Step| {
-                !matches!(step.undo, Undo::Remove(UnlinkatFlags::RemoveDir))
-                    && !step.path.ends_with(manifest::NAME)
-            };
-            let written = self.steps.iter().filter(is_file);
-            let written: Vec<String> = written.map(|step| format!("`{}`", step.path)).collect();
+            self.steps.push((path, undo));
+            let files = self.steps.iter().filter(|(path, undo)| {
+                !matches!(undo, Undo::Remove(UnlinkatFlags::RemoveDir))
+                    && !path.ends_with(manifest::NAME)
+            });
+            let written: Vec<String> = files.map(|(path, _)| format!("`{path}`")).collect();
             return match written.is_empty() {
                 true => error,
                 false => error.note(format!("already written: {}", written.join(", "))),
@@ -122,13 +111,13 @@ impl<'a> Transaction<'a> {
     }
 
     /// Undoes a step; whether that is possible.
-    fn undo(&self, step: &Step) -> Result<bool, Error> {
-        let (parent, name) = split_path(&step.path);
+    fn undo(&self, path: &str, undo: &Undo) -> Result<bool, Error> {
+        let (parent, name) = split_path(path);
         let Some(directory) = self.dir.below(parent)? else {
             // It is gone with its directory.
             return Ok(true);
         };
-        match &step.undo {
+        match undo {
             Undo::Restore(backup) => self.dir.rename(backup, &directory, name)?,
             Undo::Remove(kind) => directory.remove(name, *kind)?,
             Undo::Impossible => return Ok(false),

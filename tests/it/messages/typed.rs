@@ -182,12 +182,6 @@ pub fn files(page: &mut Page) {
     ]));
     page.run(write(&[
         "--secret",
-        "a/b=akv://kv1/sql-sa",
-        "--secret",
-        one,
-    ]));
-    page.run(write(&[
-        "--secret",
         one,
         "--output=files",
         "--output=json:a",
