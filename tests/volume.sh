@@ -314,7 +314,7 @@ planted() { # planted WHAT NAME
         plain/a/file | plain/dir/b/file | plain/dir/directory | plain/..data/* | atomic/dir/b/*) return 0 ;;
         plain/dir/b/*) ;;
         plain/dir/*) error+=", not a directory" ;;
-        atomic/..data/link) error+=" that akv-init did not make" hint="no other program fills" ;;
+        atomic/..data/link) error+=" that akv-init did not make" hint="no other program writes to" ;;
         atomic/..data/*) ;;
         atomic/*/file | atomic/*/directory) hint="--layout plain" ;;
     esac
@@ -611,7 +611,7 @@ in_memory() { # in_memory VOLUME
 }
 
 on_disk() { # on_disk VOLUME
-    local error="\`DIR\` is not in memory (tmpfs): the secrets will be on the disk"
+    local error="\`DIR\` is not in memory (tmpfs): secrets there are stored on disk"
     local hint="mount an emptyDir with \`medium: Memory\`, or another tmpfs, there"
     "$1"
     begin

@@ -156,10 +156,10 @@ def write(env, output, directory, secrets):
 
 
 def refusal(format, target, file):
-    readers = "the kubelet would not" if format == "k8s-env" else "not all of its readers would"
+    readers = "the kubelet" if format == "k8s-env" else "some parsers"
     return [
         f"akv-init: error: `{file}`: {target}: "
-        f"the {format} format cannot hold this value: {readers} read it back unchanged",
+        f"the {format} format cannot hold this value: {readers} would change it",
         "akv-init: hint: use --output files or --output json:FILE, which can hold every value",
     ]
 
@@ -266,7 +266,7 @@ def check_variables_of_shells(azure):
         outcome = write(azure.env, "dotenv:all.dotenv", directory, {name: "words", "AFTER": "after-dotenv"})
         if outcome == (0, b"", []):
             taken[directory / "all.dotenv"] = {name: "two words", "AFTER": AFTER}
-        elif outcome[0] == 78 and "shells use this variable themselves" in outcome[2][0]:
+        elif outcome[0] == 78 and "shells reserve this variable" in outcome[2][0]:
             path = WORK / "written" / f"{name}.dotenv"
             path.write_text(f"{name}='two words'\nAFTER='after'\n")
             refused[path] = {name: "two words", "AFTER": "after"}
