@@ -755,7 +755,7 @@ fn options_of_exec_are_accepted() {
 fn missing_references_are_a_warning() {
     let azure = Azure::start();
     let none = "no references: exec starts COMMAND without secrets";
-    let verdict = "ok      verdict     all checks passed, with a warning: references\n";
+    let verdict = "ok      verdict     all checks passed; warnings: references\n";
     for (words, command) in [
         (&[][..], ""),
         (
@@ -781,7 +781,7 @@ fn missing_references_are_a_warning() {
         json!({"link": "references", "state": "warning", "message": none}),
         json!({
             "link": "verdict", "state": "ok", "code": 0,
-            "message": "all checks passed, with a warning: references",
+            "message": "all checks passed; warnings: references",
         }),
     ];
     assert_eq!(links(report_of(&outcome, 0)), expected);

@@ -38,7 +38,7 @@ pub fn name(service: &Service, resolved: &Resolved) -> Link {
         text.push_str(", the proxy");
     }
     let host = service.next_hop();
-    let mut link = Link::good("name", host, text).fact("addresses", addresses);
+    let mut link = Link::passed("name", host, text).fact("addresses", addresses);
     if let Some(found) = found {
         link = link.fact("found", found);
     }
@@ -96,7 +96,7 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
         None => String::new(),
     };
     let Some(peer) = peer else {
-        return Link::good("connection", service.authority(), format!("open{proxy}"));
+        return Link::passed("connection", service.authority(), format!("open{proxy}"));
     };
     let (version, certificate) = (peer.version, &peer.certificate);
     let (issuer, names) = (certificate.issuer.as_str(), certificate.some_names());
@@ -109,7 +109,7 @@ pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
     let text = format!(
         "{version}{proxy}, certificate of {name} issued by {issuer}{private}, {days} days left"
     );
-    let mut link = Link::good("connection", service.authority(), text)
+    let mut link = Link::passed("connection", service.authority(), text)
         .fact("tls", version)
         .fact("issuer", issuer)
         .fact("names", names.as_str())
@@ -146,25 +146,24 @@ pub fn no_connection(service: &Service, name: Link, error: &Error) -> Link {
 /// An access token: its claims and its expiry.
 pub fn token(resource: &str, token: &AccessToken) -> Link {
     let until = date::format(token.expires_on);
-    let link = Link::good("token", resource, format!("valid until {until}")).fact("until", until);
+    let link = Link::passed("token", resource, format!("valid until {until}")).fact("until", until);
     let claims = jwt_payload(&token.token).unwrap_or_default();
     let names = ["tid", "appid", "azp", "oid", "aud", "iss"].into_iter();
     let claims = names.filter_map(|name| Some((name, claims[name].as_str()?.to_owned())));
     claims.fold(link, |link, (name, value)| match name {
-        "tid" => link.part(name, "tenant ", Some(value)),
-        "appid" | "azp" => link.part(name, "client id ", Some(value)),
-        "oid" => link.part(name, "object id ", Some(value)),
+        "tid" => link.labeled(name, "tenant ", Some(value)),
+        "appid" | "azp" => link.labeled(name, "client id ", Some(value)),
+        "oid" => link.labeled(name, "object id ", Some(value)),
         // The audience is mostly the resource itself.
-        "aud" if value != resource => link.part(name, "audience ", Some(value)),
+        "aud" if value != resource => link.labeled(name, "audience ", Some(value)),
         _ => link.fact(name, value),
     })
 }
 
 /// Why there is no access token. `issuer` is the service that was asked for it, if there is one.
 pub fn no_token(resource: &str, issuer: Option<&Service>, mut error: Error) -> Link {
-    if !error.context.is_empty() {
-        error.context.remove(0);
-    }
+    // The link's kind and the issuer say the same.
+    error.context.clear();
     // What keeps from a request is not from the issuer: a file that cannot be read.
     let is_response = error
         .kind
@@ -172,7 +171,7 @@ pub fn no_token(resource: &str, issuer: Option<&Service>, mut error: Error) -> L
     if let Some(issuer) = issuer.filter(|_| is_response) {
         error = error.context(format!("from {}", issuer.authority()));
     }
-    after_one_attempt("token", resource, error)
+    failed_attempt("token", resource, error)
 }
 
 /// Why a secret was not read.
@@ -182,11 +181,11 @@ pub fn no_secret(targets: &str, secret: &SecretId, mut error: Error) -> Link {
     if missing_token(&error).is_none() {
         error.context = vec![format!("`{shown}` in {}", secret.host)];
     }
-    after_one_attempt("secret", targets, error.fact("secret", shown))
+    failed_attempt("secret", targets, error.fact("secret", shown))
 }
 
-/// The link of a failed request that `exec` would repeat, or wait for longer.
-fn after_one_attempt(kind: &'static str, subject: &str, mut error: Error) -> Link {
+/// Why the one attempt of a request failed: `exec` repeats it, or waits longer.
+fn failed_attempt(kind: &'static str, subject: &str, mut error: Error) -> Link {
     let missing = match error.kind {
         Some(ErrorKind::DeadlineExceeded) => Some("response"),
         Some(ErrorKind::DeadlineExceededConnecting) => Some("connection"),
@@ -209,16 +208,15 @@ fn after_one_attempt(kind: &'static str, subject: &str, mut error: Error) -> Lin
 /// A secret: its version and its attributes.
 pub fn secret(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Link {
     let (from, until) = (bundle.not_before, bundle.expires);
-    let mut link = Link::good("secret", targets, format!("`{}`", secret.name))
+    let mut link = Link::passed("secret", targets, format!("`{}`", secret.name))
         .fact("secret", secret.name.as_str())
-        .part("version", "version ", bundle.version.clone())
-        .part("content_type", "", bundle.content_type.clone());
+        .labeled("version", "version ", bundle.version.clone())
+        .labeled("content_type", "", bundle.content_type.clone());
     link.text.push_str(", enabled");
-    let link = link.part("from", "from ", from.map(date::format)).part(
-        "until",
-        "until ",
-        until.map(date::format),
-    );
+    let (from_text, until_text) = (from.map(date::format), until.map(date::format));
+    let link = link
+        .labeled("from", "from ", from_text)
+        .labeled("until", "until ", until_text);
     let now = date::now();
     if from.is_some_and(|from| from > now) {
         return link.warn("it is not valid yet; exec uses it anyway", None);

@@ -36,7 +36,13 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let mut report = Report::new(format.unwrap_or_default(), arguments.env);
     let plan = plan(arguments, &mut report)?;
     if let Some(plan) = &plan {
-        add_references(plan, &mut report);
+        if plan.targets.is_empty() && !report.has_failed() {
+            let link = Link::passed("references", "", "");
+            report.add(link.warn("no references: exec starts COMMAND without secrets", None));
+        }
+        for target in &plan.targets {
+            report.add(reference(plan, target));
+        }
     }
     if !arguments.words.is_empty() {
         report.add(command(arguments));
@@ -64,17 +70,7 @@ fn plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, 
     }
 }
 
-/// Where each reference comes from, and what it resolves to.
-fn add_references(plan: &Plan, report: &mut Report) {
-    if plan.targets.is_empty() && !report.has_failed() {
-        let link = Link::good("references", "", "");
-        report.add(link.warn("no references: exec starts COMMAND without secrets", None));
-    }
-    for target in &plan.targets {
-        report.add(reference(plan, target));
-    }
-}
-
+/// Where a reference comes from, and what it resolves to.
 fn reference(plan: &Plan, target: &Target) -> Link {
     let place = match target.by_option {
         true => "an option",
@@ -85,7 +81,7 @@ fn reference(plan: &Plan, target: &Target) -> Link {
         Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
     };
     let name = target.name.to_string_lossy();
-    Link::good("reference", name, format!("{to}, from {place}"))
+    Link::passed("reference", name, format!("{to}, from {place}"))
         .fact("reference", to)
         .fact("place", place)
 }
@@ -108,13 +104,13 @@ fn command(arguments: &Arguments<'_>) -> Link {
         true => "",
         false => path.as_str(),
     };
-    Link::good("command", typed, text).fact("path", path)
+    Link::passed("command", typed, text).fact("path", path)
 }
 
 /// Adds the settings, the identity, and the links that need the network.
 fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
     for (setting, reason) in &plan.ignored {
-        let link = Link::good("setting", setting.as_str(), "");
+        let link = Link::passed("setting", setting.as_str(), "");
         report.add(link.warn(reason, None));
     }
     if plan.targets.is_empty() {
@@ -122,9 +118,10 @@ fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
     }
     let selection = match identity::select(arguments.env, &plan.settings) {
         Ok(selection) => selection,
-        Err(error) => {
+        Err(mut error) => {
             let hint = "set the missing variables, or select an identity with --identity";
-            return report.add(Link::failed("identity", "", &error).or_hint(hint));
+            error.hint.get_or_insert(hint.to_owned());
+            return report.add(Link::failed("identity", "", &error));
         }
     };
     report.add(selected(&selection));
@@ -143,13 +140,9 @@ fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
 /// The identity, and the reason for it.
 fn selected(selection: &Selection) -> Link {
     let described = selection.source.describe();
-    let mut link = Link::good("identity", "", described.as_str())
+    let ignored = Some(selection.ignored.join(", ")).filter(|ignored| !ignored.is_empty());
+    Link::passed("identity", "", described.as_str())
         .fact("source", described)
-        .part("because", "since ", Some(selection.because.clone()));
-    if !selection.ignored.is_empty() {
-        let ignored = selection.ignored.join(", ");
-        link.text = format!("{}; ignored: {ignored}", link.text);
-        link = link.fact("ignored", ignored);
-    }
-    link
+        .labeled("because", "since ", Some(selection.because.clone()))
+        .labeled("ignored", "ignored: ", ignored)
 }

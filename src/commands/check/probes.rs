@@ -52,8 +52,10 @@ struct Vault {
     resource: Option<String>,
     /// Why its secrets cannot be read.
     skip: OnceLock<Option<&'static str>>,
-    /// Items of the plan.
+    /// Its secrets: items of the plan.
     items: Vec<usize>,
+    /// The index of its links: the first item.
+    index: usize,
 }
 
 /// Probes everything until the time is up, and adds the links to the report.
@@ -74,6 +76,7 @@ pub fn run(
         client: KeyVault::new(&http, host),
         resource: plan.items[items[0]].resource().cloned(),
         skip: OnceLock::new(),
+        index: items[0],
         items,
     });
     let job = Arc::new(Job {
@@ -88,7 +91,7 @@ pub fn run(
         results: Inbox::new(),
         resources,
     });
-    let slots = slots(&job, timeout);
+    let links = expected_links(&job, timeout);
     // Under a limit on processes there may be no thread: then this one does the work.
     let start = |_: &usize| {
         let job = job.clone();
@@ -98,22 +101,22 @@ pub fn run(
     if (0..threads).take_while(start).count() == 0 {
         job.do_tasks(signals::end_if_pending);
     }
-    collect(&job, slots, report);
+    collect(&job, links, report);
     if let Some(link) = clock::link(job.http.clock_skews()) {
         report.add(link);
     }
 }
 
-/// Every link in the order of the report, as it is printed if the time is up before its result.
-fn slots(job: &Job, timeout: Duration) -> Vec<Link> {
+/// Every link in the order of the report, as it is printed if there is no result when time is up.
+fn expected_links(job: &Job, timeout: Duration) -> Vec<Link> {
     let reason = format!("timed out after {} s", timeout.as_secs());
     let error = Error::new(Cause::Unavailable, reason);
-    let mut slots: Vec<Link> = Vec::new();
+    let mut links: Vec<Link> = Vec::new();
     let mut add = |kind, subject: &str, index| {
         // The same proxy may be in front of several services.
-        let is_known = |slot: &Link| (slot.kind, slot.subject.as_str()) == (kind, subject);
-        if kind != "name" || !slots.iter().any(is_known) {
-            slots.push(Link::failed(kind, subject, &error).at(Phase::TimedOut, index));
+        let is_known = |link: &Link| (link.kind, link.subject.as_str()) == (kind, subject);
+        if kind != "name" || !links.iter().any(is_known) {
+            links.push(Link::failed(kind, subject, &error).at(Phase::TimedOut, index));
         }
     };
     if let Some(service) = &job.identity {
@@ -125,26 +128,26 @@ fn slots(job: &Job, timeout: Duration) -> Vec<Link> {
     }
     for vault in &job.vaults {
         let service = &vault.client.service;
-        add("name", service.next_hop(), vault.index());
-        add("connection", service.authority(), vault.index());
+        add("name", service.next_hop(), vault.index);
+        add("connection", service.authority(), vault.index);
     }
     for (_, item) in job.secrets() {
-        add("secret", &job.plan.targets_of(item), item + 1);
+        add("secret", &job.plan.targets_of(item), item);
     }
-    slots
+    links
 }
 
 /// Prints each result when it and those before it are known; at the deadline the others too.
-fn collect(job: &Job, mut slots: Vec<Link>, report: &mut Report) {
-    for printed in 0..slots.len() {
-        while slots[printed].turn.0 == Phase::TimedOut && Instant::now() < job.deadline {
-            if let Some(link) = job.results.receive(Some(job.deadline))
-                && let Some(slot) = slots.iter_mut().find(|slot| slot.is_same(&link))
-            {
-                *slot = link;
+fn collect(job: &Job, mut links: Vec<Link>, report: &mut Report) {
+    for next in 0..links.len() {
+        while links[next].phase == Phase::TimedOut
+            && let Some(result) = job.results.receive(Some(job.deadline))
+        {
+            if let Some(link) = links.iter_mut().find(|link| link.is_same(&result)) {
+                *link = result;
             }
         }
-        report.add(slots[printed].clone());
+        report.add(links[next].clone());
     }
 }
 
@@ -169,7 +172,7 @@ impl Job {
         }
     }
 
-    /// Sends a link; `index` is that of its slot.
+    /// Sends a result to the main thread.
     fn send(&self, link: Link, index: usize) {
         self.results.send(link.at(Phase::Requests, index));
     }
@@ -180,9 +183,10 @@ impl Job {
     }
 
     fn probe_identity(&self) -> Vec<String> {
+        let hint = |kind| self.reader.source.hint(kind);
+        let with_hint = |error: AttemptError| error.hint_for(hint);
         let identity = self.identity.as_ref();
-        let mut failed =
-            identity.and_then(|service| self.probe_connection(service, 0, Error::from));
+        let failed = identity.and_then(|service| self.probe_connection(service, 0, &with_hint));
         let mut skip = match &failed {
             // A request would hang in the same lookup.
             Some(link) if link.error_kind == Some(ErrorKind::NameServerTimeout) => {
@@ -199,14 +203,11 @@ impl Job {
             if link.cause == Some(Cause::Unavailable) {
                 skip = Some("there was no token for the resource before");
             }
-            if let Some(failed) = &mut failed
-                && failed.has_same_reason(&link)
-            {
-                // The error of a token request has a better hint, and the same reason.
-                failed.hint = link.hint.take().or(failed.hint.take());
+            let reason = failed.as_ref();
+            if reason.is_some_and(|failed| failed.has_same_reason(&link)) {
                 link = Link::skipped("token", resource, "there is no connection to it");
             }
-            if link.state == State::Good {
+            if link.state == State::Passed {
                 resources.push(resource.clone());
             }
             self.send(link, 0);
@@ -237,7 +238,7 @@ impl Job {
         &self,
         service: &Service,
         index: usize,
-        error_of: impl Fn(AttemptError) -> Error,
+        with_hint: &dyn Fn(AttemptError) -> AttemptError,
     ) -> Option<Link> {
         let started = Instant::now();
         let authority = service.authority();
@@ -249,8 +250,8 @@ impl Job {
                     None => "there is no address for it",
                 };
                 self.send(Link::skipped("connection", authority, reason), index);
-                let error = error_of(describe::no_name(service, error));
-                return Some(Link::failed("name", service.next_hop(), &error));
+                let error = with_hint(describe::no_name(service, error));
+                return Some(Link::failed("name", service.next_hop(), &error.into()));
             }
         };
         self.send(name.clone().took(started), index);
@@ -263,7 +264,8 @@ impl Job {
                 None
             }
             Err(error) => {
-                let link = describe::no_connection(service, name, &error_of(error));
+                let error = with_hint(error).into();
+                let link = describe::no_connection(service, name, &error);
                 Some(link.took(started))
             }
         }
@@ -271,8 +273,8 @@ impl Job {
 
     /// Probes a vault. Returns why its secrets cannot be read.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
-        let error_of = |error| vault.client.with_hint(error).into();
-        let failed = self.probe_connection(&vault.client.service, vault.index(), error_of);
+        let with_hint = |error| vault.client.with_hint(error);
+        let failed = self.probe_connection(&vault.client.service, vault.index, &with_hint);
         let has_token = match &vault.resource {
             Some(resource) => self.tokens().contains(resource),
             None => true,
@@ -282,7 +284,7 @@ impl Job {
                 true => Phase::Requests,
                 false => Phase::WithoutToken,
             };
-            self.results.send(link.at(phase, vault.index()));
+            self.results.send(link.at(phase, vault.index));
             return Some("there is no connection to its vault");
         }
         (!has_token).then_some("there is no access token")
@@ -291,7 +293,7 @@ impl Job {
     /// Reads a secret, if its vault can be reached, and sends its link.
     fn read_secret(&self, vault: &Vault, item: usize) {
         let Item::Secret(secret) = &self.plan.items[item] else {
-            unreachable!("only secrets are read from vaults");
+            return;
         };
         let targets = self.plan.targets_of(item);
         let skip = *vault.skip.get_or_init(|| self.probe_vault(vault));
@@ -304,7 +306,7 @@ impl Job {
                 let link = match read {
                     Ok(bundle) => describe::secret(&targets, secret, &bundle),
                     // The same error for all of them.
-                    Err(error) if item != vault.items[0] && missing_token(&error).is_some() => {
+                    Err(error) if item != vault.index && missing_token(&error).is_some() => {
                         Link::skipped("secret", targets, "there is no access token")
                     }
                     Err(error) => describe::no_secret(&targets, secret, error),
@@ -312,14 +314,7 @@ impl Job {
                 link.took(started)
             }
         };
-        self.send(link, item + 1);
-    }
-}
-
-impl Vault {
-    /// Its place among simultaneous links.
-    fn index(&self) -> usize {
-        self.items[0] + 1
+        self.send(link, item);
     }
 }
 

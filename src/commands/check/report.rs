@@ -26,8 +26,8 @@ const VERDICT: &str = "verdict";
 pub enum State {
     /// `exec` would fail.
     Failed,
-    /// Passed.
-    Good,
+    /// `exec` would get past it.
+    Passed,
     /// Not checked, since something before it failed.
     Skipped,
     /// Passed, but may fail later.
@@ -39,7 +39,7 @@ impl State {
     fn word(self) -> (&'static str, Option<u8>) {
         match self {
             State::Failed => ("FAILED", Some(31)),
-            State::Good => ("ok", Some(32)),
+            State::Passed => ("ok", Some(32)),
             State::Skipped => ("skipped", None),
             State::Warning => ("warning", Some(33)),
         }
@@ -47,10 +47,9 @@ impl State {
 }
 
 /// When `exec` comes to a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Before any request.
-    #[default]
     Before,
     /// Tokens, and the vaults whose token is there: all at the same time.
     Requests,
@@ -83,24 +82,27 @@ pub struct Link {
     pub cause: Option<Cause>,
     /// What went wrong with a request.
     pub error_kind: Option<ErrorKind>,
-    /// When `exec` comes to it, and the order of simultaneous links.
-    pub turn: (Phase, usize),
+    /// When `exec` comes to it.
+    pub phase: Phase,
+    /// The order of links in the same phase.
+    pub index: usize,
 }
 
 impl Link {
     /// A link that passed.
-    pub fn good(kind: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Link {
+    pub fn passed(kind: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Link {
         Link {
             kind,
             subject: subject.into(),
-            state: State::Good,
+            state: State::Passed,
             text: text.into(),
             hint: None,
             facts: Map::new(),
             took: None,
             cause: None,
             error_kind: None,
-            turn: (Phase::Before, 0),
+            phase: Phase::Before,
+            index: 0,
         }
     }
 
@@ -111,7 +113,7 @@ impl Link {
             hint: error.hint.clone(),
             cause: Some(error.cause),
             error_kind: error.kind,
-            ..Link::good(kind, subject, error.to_string())
+            ..Link::passed(kind, subject, error.to_string())
         };
         let facts = error.facts.iter();
         facts.fold(link, |link, (name, value)| link.fact(name, value.as_str()))
@@ -121,7 +123,7 @@ impl Link {
     pub fn skipped(kind: &'static str, subject: impl Into<String>, reason: &str) -> Link {
         Link {
             state: State::Skipped,
-            ..Link::good(kind, subject, reason)
+            ..Link::passed(kind, subject, reason)
         }
     }
 
@@ -133,25 +135,19 @@ impl Link {
         self
     }
 
-    /// Sets the hint, if there is none.
-    pub fn or_hint(mut self, hint: &str) -> Link {
-        self.hint.get_or_insert_with(|| hint.to_owned());
-        self
-    }
-
     /// Adds a fact.
     pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Link {
         self.facts.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Adds a value to the text, after a label, and as a fact; nothing if there is none.
-    pub fn part(mut self, name: &'static str, label: &str, value: Option<String>) -> Link {
+    /// Adds a value as a fact and, after a label, to the text, if there is one.
+    pub fn labeled(mut self, fact: &'static str, label: &str, value: Option<String>) -> Link {
         let Some(value) = value else {
             return self;
         };
         self.text.push_str(&format!(", {label}{value}"));
-        self.fact(name, value)
+        self.fact(fact, value)
     }
 
     /// Sets how long it took.
@@ -161,14 +157,17 @@ impl Link {
     }
 
     /// Sets when `exec` comes to it.
-    pub fn at(mut self, phase: Phase, index: usize) -> Link {
-        self.turn = (phase, index);
-        self
+    pub fn at(self, phase: Phase, index: usize) -> Link {
+        Link {
+            phase,
+            index,
+            ..self
+        }
     }
 
     /// Whether it is the same link, with another result.
     pub fn is_same(&self, other: &Link) -> bool {
-        (self.kind, &self.subject, self.turn.1) == (other.kind, &other.subject, other.turn.1)
+        (self.kind, &self.subject, self.index) == (other.kind, &other.subject, other.index)
     }
 
     /// Whether both failed for the same reason.
@@ -248,28 +247,21 @@ impl Report {
         let failed = self.links.iter();
         let failed = failed.filter_map(|link| Some((link, link.cause?)));
         // `exec` retries what is unavailable while the other requests go on.
-        let first = failed.min_by_key(|(link, cause)| {
-            let (phase, index) = link.turn;
-            (phase, *cause == Cause::Unavailable, index)
-        });
+        let first = failed
+            .min_by_key(|(link, cause)| (link.phase, *cause == Cause::Unavailable, link.index));
         let Some((failed, cause)) = first else {
-            let warnings = self.names(State::Warning);
-            let text = match warnings.len() {
-                0 => "all checks passed".to_owned(),
-                1 => format!("all checks passed, with a warning: {}", warnings[0]),
-                more => {
-                    let warnings = warnings.join(", ");
-                    format!("all checks passed, with {more} warnings: {warnings}")
-                }
+            let text = match self.names(State::Warning).join(", ") {
+                none if none.is_empty() => "all checks passed".to_owned(),
+                warnings => format!("all checks passed; warnings: {warnings}"),
             };
             let warning = self.links.iter().find(|link| link.state == State::Warning);
-            let mut verdict = Link::good(VERDICT, "", text).fact("code", 0);
+            let mut verdict = Link::passed(VERDICT, "", text).fact("code", 0);
             verdict.hint = warning.and_then(|link| link.hint.clone());
             return verdict;
         };
         let (code, name) = (cause.exit_code(), failed.name());
         let all = self.names(State::Failed);
-        let timed_out = failed.turn.0 == Phase::TimedOut;
+        let timed_out = failed.phase == Phase::TimedOut;
         let mut text = match timed_out {
             true => {
                 let (reason, all) = (&failed.text, all.join(", "));
@@ -299,7 +291,7 @@ impl Report {
             state: State::Failed,
             hint: failed.hint.clone(),
             cause: Some(cause),
-            ..Link::good(VERDICT, "", text)
+            ..Link::passed(VERDICT, "", text)
         }
         .fact("code", code)
         .fact("cause", cause.name())
