@@ -54,7 +54,7 @@ struct Vault {
     skip: OnceLock<Option<&'static str>>,
     /// Its secrets: items of the plan.
     items: Vec<usize>,
-    /// The index of its links: the first item.
+    /// The index of its links: that of its first secret. Those of the identity have 0.
     index: usize,
 }
 
@@ -76,7 +76,7 @@ pub fn run(
         client: KeyVault::new(&http, host),
         resource: plan.items[items[0]].resource().cloned(),
         skip: OnceLock::new(),
-        index: items[0],
+        index: items[0] + 1,
         items,
     });
     let job = Arc::new(Job {
@@ -132,7 +132,7 @@ fn expected_links(job: &Job, timeout: Duration) -> Vec<Link> {
         add("connection", service.authority(), vault.index);
     }
     for (_, item) in job.secrets() {
-        add("secret", &job.plan.targets_of(item), item);
+        add("secret", &job.plan.targets_of(item), item + 1);
     }
     links
 }
@@ -306,7 +306,7 @@ impl Job {
                 let link = match read {
                     Ok(bundle) => describe::secret(&targets, secret, &bundle),
                     // The same error for all of them.
-                    Err(error) if item != vault.index && missing_token(&error).is_some() => {
+                    Err(error) if item != vault.items[0] && missing_token(&error).is_some() => {
                         Link::skipped("secret", targets, "there is no access token")
                     }
                     Err(error) => describe::no_secret(&targets, secret, error),
@@ -314,7 +314,7 @@ impl Job {
                 link.took(started)
             }
         };
-        self.send(link, item);
+        self.send(link, item + 1);
     }
 }
 
