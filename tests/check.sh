@@ -194,9 +194,9 @@ row 'nothing, with one try each' 0 'all checks passed' '' "$ca" :: --timeout 0 "
 # Names.
 enter "$main" hosts.none resolv.silent
 row 'the name server never answers (vault)' 69 \
-    'name kv1.vault.azure.net: | do not answer within 3 s | name servers: 192.0.2.53' \
+    'name kv1.vault.azure.net: | no answer from the name servers within 3 s | name servers: 192.0.2.53' \
     "~does a network policy allow DNS" "$ca" "${secret[@]}"
-row 'the name server never answers (Entra)' 69 'name login.microsoftonline.com: | do not answer within 3 s' \
+row 'the name server never answers (Entra)' 69 'name login.microsoftonline.com: | no answer from the name servers within 3 s' \
     "~does a network policy allow DNS" "$ca" "${workload[@]}" "${secret[@]}"
 enter "$main" hosts.none resolv.no_names
 row 'NXDOMAIN for all of Azure' 69 'name login.microsoftonline.com: | name servers: 127.0.0.54' \
@@ -217,7 +217,7 @@ row 'a wildcard in the search list (ndots:5)' 76 \
 # Connections.
 enter "$bare" hosts resolv.none
 row 'no way to IMDS' 69 'connection 169.254.169.254: no route to the address' \
-    'not on Azure, or a network policy' "$ca" "${secret[@]}"
+    'is this container on Azure, and does no network policy block http://169.254.169.254?' "$ca" "${secret[@]}"
 enter "$main" hosts resolv.none
 secret s1 away
 row 'no route to the vault' 69 'connection away.vault.azure.net: at 198.51.100.7 (public), from /etc/hosts: no route' \
@@ -234,9 +234,9 @@ row 'what is there never says a word' 69 'connection mute.vault.azure.net: | no 
     'egress rules' "$ca" "${secret[@]}"
 secret s1 portal
 row 'what is there does not speak TLS' 76 'connection portal.vault.azure.net: | does not speak TLS' \
-    'does another server answer as portal.vault.azure.net?' "$ca" "${secret[@]}"
+    'check DNS, proxies and gateways for portal.vault.azure.net' "$ca" "${secret[@]}"
 secret s1
-row 'packets to IMDS vanish' 69 'connection 192.0.2.169: no connection within 3 s' 'a network policy blocks' \
+row 'packets to IMDS vanish' 69 'connection 192.0.2.169: no connection within 3 s' 'does no network policy block http://192.0.2.169?' \
     "$ca" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://192.0.2.169 "${secret[@]}"
 row 'the proxy refuses connections' 69 'connection kv1.vault.azure.net: the proxy 127.0.0.9:9: connection refused' \
     'check HTTPS_PROXY' "$ca" HTTPS_PROXY=http://127.0.0.9:9 "${secret[@]}"
@@ -284,9 +284,9 @@ row 'no workload identity label' 78 'identity | workload identity is not set up 
 row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' '~set the missing variables' \
     "$ca" AZURE_CLIENT_SECRET=sentinel-client-secret "${secret[@]}"
 row 'the token file is missing' 78 'token https://vault.azure.net: | AZURE_FEDERATED_TOKEN_FILE: `/nowhere`' \
-    'is the pod labelled' "$ca" "${workload[@]}" AZURE_FEDERATED_TOKEN_FILE=/nowhere "${secret[@]}"
+    'label the pod azure.workload.identity/use' "$ca" "${workload[@]}" AZURE_FEDERATED_TOKEN_FILE=/nowhere "${secret[@]}"
 row 'the token file is stale' 77 'from login.microsoftonline.com: | AADSTS700024 | clock: agrees with' \
-    'is the token file stale' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
+    'is the token file out of date' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
 row 'the federated credential does not match' 77 'from login.microsoftonline.com: | AADSTS700213' \
     'compare the federated credential | subject system:serviceaccount:default:default' \
     "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/other_subject" "${secret[@]}"
@@ -298,7 +298,7 @@ row 'a wrong client secret' 77 'from login.microsoftonline.com: | AADSTS7000215'
 row 'an old IDENTITY_HEADER' 77 'from 169.254.130.2:8081: 401' 'restart the app' \
     "$ca" "${app_service[@]}" IDENTITY_HEADER=sentinel-header "${secret[@]}"
 row 'a wrong audience' 77 'secret SECRET: `s1` in vault.corp.example: 401 | AKV10022' \
-    'the vault expects https://vault.azure.net: check --vault-resource' \
+    'the vault expects `https://vault.azure.net`: check --vault-resource' \
     "$ca" :: "${corporate[@]}" --vault-resource https://management.azure.com :: true
 
 # What the vault says.
@@ -351,7 +351,7 @@ row 'no such secret, and COMMAND is for another machine' 66 "secret OTHER: \`abs
 row 'a vault refuses connections, another has no such secret' 66 "secret OTHER: \`absent\` | 1 more check failed" \
     'check the name' "$ca" :: --secret SECRET=akv://refusing/s1 "${absent[@]}" :: true
 row 'no way to IMDS, and a certificate for another name' 69 'connection 127.0.0.99: connection refused | 1 more' \
-    'not on Azure' "$ca" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.99 :: --secret SECRET=akv://other/s1 :: true
+    'is this container on Azure' "$ca" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.99 :: --secret SECRET=akv://other/s1 :: true
 
 while [ ${#running[@]} -gt 0 ]; do
     finish_one
