@@ -298,7 +298,7 @@ row 'a wrong client secret' 77 'from login.microsoftonline.com: | AADSTS7000215'
 row 'an old IDENTITY_HEADER' 77 'from 169.254.130.2:8081: 401' 'restart the app' \
     "$ca" "${app_service[@]}" IDENTITY_HEADER=sentinel-header "${secret[@]}"
 row 'a wrong audience' 77 'secret SECRET: `s1` in vault.corp.example: 401 | AKV10022' \
-    'the vault expects `https://vault.azure.net`: check --vault-resource' \
+    'another resource than the vault expects: check --vault-resource' \
     "$ca" :: "${corporate[@]}" --vault-resource https://management.azure.com :: true
 
 # What the vault says.
