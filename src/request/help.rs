@@ -69,16 +69,12 @@ const OWN_VARIABLES: &str =
 /// The help of one command, or of all.
 pub fn help(command: Option<&str>) -> String {
     let concerns = |commands: &[&str]| command.is_none_or(|command| commands.contains(&command));
-    let commands: Vec<&Command> = COMMANDS
-        .iter()
-        .filter(|known| concerns(&[known.name]))
-        .collect();
+    let commands = COMMANDS.iter().filter(|known| concerns(&[known.name]));
+    let commands: Vec<&Command> = commands.collect();
     let mut blocks = Vec::new();
     let mut usage = "Usage:\n".to_owned();
-    for Command {
-        name, arguments, ..
-    } in &commands
-    {
+    for known in &commands {
+        let (name, arguments) = (known.name, known.arguments);
         usage.push_str(&format!("  akv-init {name} [OPTIONS] {arguments}\n"));
     }
     if command.is_none() {
@@ -96,25 +92,18 @@ pub fn help(command: Option<&str>) -> String {
     if concerns(READING) {
         blocks.push(include_str!("help/references.txt").to_owned());
     }
-    blocks.extend(
-        SECTIONS
-            .iter()
-            .filter_map(|(heading, options)| section(heading, options, command)),
-    );
-    let azure = if concerns(FETCHING) {
-        include_str!("help/environment.txt")
-    } else {
-        ""
+    let sections = SECTIONS.iter();
+    blocks.extend(sections.filter_map(|(heading, options)| section(heading, options, command)));
+    let azure = match concerns(FETCHING) {
+        true => include_str!("help/environment.txt"),
+        false => "",
     };
     blocks.push(format!("Environment:\n{OWN_VARIABLES}{azure}"));
     let codes = EXIT_CODES.iter().filter(|(_, commands)| concerns(commands));
     let codes: String = codes.map(|(line, _)| *line).collect();
     blocks.push(format!("Exit codes:\n{codes}"));
-    let examples: Vec<&str> = commands
-        .iter()
-        .flat_map(|command| command.examples)
-        .copied()
-        .collect();
+    let examples = commands.iter().flat_map(|command| command.examples);
+    let examples: Vec<&str> = examples.copied().collect();
     let plural = if examples.len() == 1 { "" } else { "s" };
     blocks.push(format!("Example{plural}:\n{}", examples.join("\n")));
     blocks.join("\n")
@@ -130,35 +119,31 @@ fn section(heading: &str, options: &'static [CliOption], command: Option<&str>) 
         true => option.commands.join(", "),
         false => String::new(),
     };
-    let mark = few(own.first()?);
-    let is_uniform = own.iter().all(|option| few(option) == mark);
-    let mut block = match is_uniform && !mark.is_empty() {
-        true => format!("{heading} ({mark}):\n"),
+    let first = few(own.first()?);
+    let is_uniform = own.iter().all(|option| few(option) == first);
+    let mut block = match is_uniform && !first.is_empty() {
+        true => format!("{heading} ({first}):\n"),
         false => format!("{heading}:\n"),
     };
     for option in own {
-        let mark = if is_uniform {
-            String::new()
-        } else {
-            few(option)
-        };
-        block.push_str(&entry(option, command, mark));
+        let commands = few(option);
+        let commands = if is_uniform { "" } else { &commands };
+        block.push_str(&entry(option, command, commands));
     }
     Some(block)
 }
 
 /// One option: its name, what it takes, its text, and the values that have a text each.
-fn entry(option: &CliOption, command: Option<&str>, commands: String) -> String {
-    let short = option
-        .short
-        .map_or_else(String::new, |short| format!("{short}, "));
+fn entry(option: &CliOption, command: Option<&str>, commands: &str) -> String {
+    let short = option.short.map(|short| format!("{short}, "));
+    let short = short.unwrap_or_default();
     let (value, kind, suffix) = match option.takes {
         Takes::Nothing => (String::new(), "", "=true"),
         Takes::Optional(value) => (format!("[={value}]"), "", ""),
         Takes::Value(value) => (format!(" {value}"), "", ""),
         Takes::Values(value) => (format!(" {value}"), "repeatable", ", comma-separated"),
     };
-    let mut text = match (commands.as_str(), kind) {
+    let mut text = match (commands, kind) {
         ("", "") => String::new(),
         ("", mark) | (mark, "") => format!("({mark}) "),
         (commands, kind) => format!("({commands}; {kind}) "),
@@ -179,12 +164,8 @@ fn entry(option: &CliOption, command: Option<&str>, commands: String) -> String 
         text.push_str(&format!(" [{}{suffix}]", option.variable));
     }
     let mut entry = fold(&format!("  {short}{}{value}", option.name), COLUMN, &text);
-    let width = option
-        .values
-        .iter()
-        .map(|(value, _)| value.len())
-        .max()
-        .unwrap_or_default();
+    let widths = option.values.iter().map(|(value, _)| value.len());
+    let width = widths.max().unwrap_or_default();
     for (value, meaning) in option.values {
         entry.push_str(&fold(&format!("{:28}{value}", ""), 30 + width, meaning));
     }
