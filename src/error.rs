@@ -161,6 +161,11 @@ impl Error {
         }))
     }
 
+    /// An error of the manifest with nothing but a reason.
+    pub fn config(reason: impl Into<String>) -> Self {
+        Error::new(Cause::Config, reason)
+    }
+
     /// Adds what was being done, around the context so far.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());

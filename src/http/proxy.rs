@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ureq::{Proxy, ProxyProtocol};
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::environment::Environment;
 use crate::request::host::{Host, without_brackets};
 
@@ -24,7 +24,7 @@ impl Proxies {
             None => Ok::<_, Error>(env.setting(lower)?.map(|value| (lower, value))),
         };
         let proxy = |(name, url): (&str, &str)| {
-            let refuse = |reason: &str| Error::new(Cause::Config, format!("{name}: {reason}"));
+            let refuse = |reason: &str| Error::config(format!("{name}: {reason}"));
             let proxy =
                 Proxy::new(url.trim()).map_err(|_| refuse("expected the URL of a proxy"))?;
             match proxy.protocol() {

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::crypto;
 use super::verifier::Verifier;
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::environment::Environment;
 
 const NO_CERTIFICATE: &str = "it contains no certificate";
@@ -56,7 +56,7 @@ pub fn built_in() -> RootCertStore {
 pub fn only(pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     match add_certificates(&mut roots, pem) {
-        0 => Err(Error::new(Cause::Config, NO_CERTIFICATE).hint(PEM)),
+        0 => Err(Error::config(NO_CERTIFICATE).hint(PEM)),
         _ => Ok(trusting(roots)),
     }
 }
@@ -75,7 +75,7 @@ fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
 
 fn unusable(setting: &str, path: &Path, reason: &str) -> Error {
     let path = path.display();
-    Error::new(Cause::Config, format!("{setting}: `{path}`: {reason}"))
+    Error::config(format!("{setting}: `{path}`: {reason}"))
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Error> {

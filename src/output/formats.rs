@@ -5,7 +5,7 @@
 //! are none. The rules were found by giving them every short string of quotes, escapes and blanks; `tests/formats.sh`
 //! repeats the relevant part. A refusal reveals nothing about the value, not even which rule it broke.
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::format::Format;
 use crate::secret::Secret;
 
@@ -38,7 +38,7 @@ fn cannot_hold(format: Format, name: &str) -> Error {
     };
     let format = format.name();
     let reason = format!("the {format} format cannot hold this value: {reason}");
-    let error = Error::new(Cause::Config, reason).context(name);
+    let error = Error::config(reason).context(name);
     error.hint("use --output files or --output json:FILE, which can hold every value")
 }
 

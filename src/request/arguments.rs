@@ -197,7 +197,7 @@ impl<'a> Arguments<'a> {
     ) -> Result<Vec<T>, Error> {
         let values = self.values(name).into_iter().map(|(name, value)| {
             let text = value.to_str();
-            let text = text.ok_or_else(|| Error::new(Cause::Config, "the value is not UTF-8"));
+            let text = text.ok_or_else(|| Error::config("the value is not UTF-8"));
             text.and_then(&parse)
                 .map_err(|error| self.malformed(name, error))
         });
@@ -269,5 +269,5 @@ fn alternatives(names: &[&str]) -> String {
 
 /// The error of a value that is not what was expected.
 pub fn unexpected(text: &str, expected: &str) -> Error {
-    Error::new(Cause::Config, format!("`{text}` is not {expected}"))
+    Error::config(format!("`{text}` is not {expected}"))
 }

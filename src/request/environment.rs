@@ -7,7 +7,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::format::is_identifier;
 use crate::request::value::Value;
 
@@ -71,10 +71,7 @@ impl Environment {
             Some(value) if value.is_empty() => Ok(None),
             Some(value) => match value.to_str() {
                 Some(value) => Ok(Some(value)),
-                None => Err(Error::new(
-                    Cause::Config,
-                    format!("{name}: the value is not UTF-8"),
-                )),
+                None => Err(Error::config(format!("{name}: the value is not UTF-8"))),
             },
         }
     }
@@ -115,7 +112,7 @@ impl Environment {
 pub fn check_target(name: &str) -> Result<(), Error> {
     if !is_identifier(name) {
         let reason = "a variable name may contain only letters, digits and `_`, and may not start with a digit";
-        return Err(Error::new(Cause::Config, reason));
+        return Err(Error::config(reason));
     }
     check_reserved(name)
 }
@@ -129,7 +126,7 @@ pub fn check_reserved(name: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::new(Cause::Config, reason))
+    Err(Error::config(reason))
 }
 
 /// Rejects what execve(2) would reject with E2BIG, with the names of the targets. `stack` is the soft limit of the stack
@@ -159,7 +156,7 @@ pub fn check_total(
     let reason = format!(
         "arguments and environment would be {total} bytes together, over the kernel's limit of {limit}"
     );
-    Err(Error::new(Cause::Config, reason)
+    Err(Error::config(reason)
         .context(targets.join(", "))
         .hint("raise the stack limit (ulimit -s), or give the process fewer variables"))
 }
@@ -176,7 +173,7 @@ fn split(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
 
 fn assign(name: &OsStr, value: &Value<'_>) -> Result<CString, Error> {
     let value = value.expose();
-    let refuse = |reason: String| Error::new(Cause::Config, reason).context(name.to_string_lossy());
+    let refuse = |reason: String| Error::config(reason).context(name.to_string_lossy());
     if value.contains('\0') {
         let reason =
             "the secret contains a NUL character, which an environment variable cannot hold";

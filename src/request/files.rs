@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::arguments::{Arguments, unexpected};
 use crate::request::format::Format;
 use crate::request::options::parse_duration;
@@ -206,5 +206,5 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
 }
 
 fn refuse(name: &str, reason: &str) -> Error {
-    Error::new(Cause::Config, format!("file name `{name}`: {reason}"))
+    Error::config(format!("file name `{name}`: {reason}"))
 }

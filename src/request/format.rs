@@ -1,6 +1,6 @@
 //! Formats that hold several secrets in one file, and the keys that each of them allows.
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 
 /// A format of a file that holds several secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Format {
     /// Refuses a name that cannot be a key.
     pub fn check_name(self, name: &str) -> Result<(), Error> {
         let refused = |reason: &str| {
-            let error = Error::new(Cause::Config, reason).context(name);
+            let error = Error::config(reason).context(name);
             error.hint("choose another name, or use --output files or --output json:FILE")
         };
         match self {

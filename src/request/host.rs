@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::cloud::Cloud;
 
 /// A vault, as the user names it.
@@ -31,7 +31,7 @@ impl Host {
     /// Parses `HOST[:PORT]` as `--allow-vault` takes it: any host.
     pub fn parse(text: &str) -> Result<Host, Error> {
         if text.contains('/') {
-            return Err(invalid(
+            return Err(Error::config(
                 "expected HOST or HOST:PORT, without https:// or a path",
             ));
         }
@@ -40,7 +40,7 @@ impl Host {
                 let is_number = port.bytes().all(|b| b.is_ascii_digit());
                 match port.parse() {
                     Ok(port) if is_number && port > 0 => (name, port),
-                    _ => return Err(invalid("the port is not a number from 1 to 65535")),
+                    _ => return Err(Error::config("the port is not a number from 1 to 65535")),
                 }
             }
             _ => (text, 443),
@@ -52,7 +52,7 @@ impl Host {
             false => name.len() <= 253 && name.split('.').all(is_label),
         };
         if !is_valid {
-            return Err(invalid("not a valid hostname"));
+            return Err(Error::config("not a valid hostname"));
         }
         Ok(Host { name, port })
     }
@@ -81,7 +81,7 @@ impl fmt::Display for Host {
 pub fn parse_vault(text: &str) -> Result<VaultName, Error> {
     let text = text.trim();
     if strip_prefix_ignore_case(text, "http://").is_some() {
-        return Err(invalid("vaults are only accessed over https"));
+        return Err(Error::config("vaults are only accessed over https"));
     }
     let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
     let host = host.strip_suffix('/').unwrap_or(host);
@@ -93,7 +93,7 @@ pub fn parse_vault_part(vault: &str) -> Result<VaultName, Error> {
     if !vault.contains(['.', ':', '[']) {
         let name = vault.to_ascii_lowercase();
         if !is_vault_name(&name) {
-            return Err(invalid(
+            return Err(Error::config(
                 "a vault name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
             ));
         }
@@ -111,21 +111,25 @@ fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
         let suffix = cloud.vault_suffix();
         let domain = &suffix["vault.".len()..];
         if name.ends_with(&format!(".managedhsm.{domain}")) {
-            return Err(invalid("a Managed HSM holds keys, not secrets").hint("use a key vault"));
+            return Err(
+                Error::config("a Managed HSM holds keys, not secrets").hint("use a key vault")
+            );
         }
         let private = name
             .strip_suffix(&format!(".privatelink.vaultcore.{domain}"))
             .or_else(|| name.strip_suffix(&format!(".vaultcore.{domain}")));
         if let Some(vault) = private {
             return Err(
-                invalid("a vault cannot be reached under its private link name").hint(format!(
-                    "use {vault}.{suffix}, which private DNS resolves to the private endpoint"
-                )),
+                Error::config("a vault cannot be reached under its private link name").hint(
+                    format!(
+                        "use {vault}.{suffix}, which private DNS resolves to the private endpoint"
+                    ),
+                ),
             );
         }
         let below = name == suffix || name.ends_with(&format!(".{suffix}"));
         if below && host.port == 443 && host.cloud().is_none() {
-            return Err(invalid(format!(
+            return Err(Error::config(format!(
                 "`{name}` is not the host of a vault: expected NAME.{suffix}, where NAME has no dot"
             )));
         }
@@ -161,8 +165,4 @@ pub fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a s
     let head = text.get(..prefix.len())?;
     head.eq_ignore_ascii_case(prefix)
         .then(|| &text[prefix.len()..])
-}
-
-fn invalid(reason: impl Into<String>) -> Error {
-    Error::new(Cause::Config, reason)
 }

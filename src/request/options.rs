@@ -93,7 +93,7 @@ impl Settings {
                 "`akv:///{}` does not name a vault, and no default vault is set",
                 reference.name
             );
-            return Err(Error::new(Cause::Config, reason)
+            return Err(Error::config(reason)
                 .hint("write akv://VAULT/NAME, or set --vault or AKV_INIT_VAULT"));
         };
         let host = match vault {
@@ -177,8 +177,7 @@ fn identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
             Cause::Usage,
             "only one of --client-id, --object-id and --resource-id can be given",
         )),
-        _ => Err(Error::new(
-            Cause::Config,
+        _ => Err(Error::config(
             "only one of AKV_INIT_CLIENT_ID, AKV_INIT_OBJECT_ID and AKV_INIT_RESOURCE_ID can be given",
         )),
     }
@@ -194,12 +193,7 @@ pub fn authority(env: &Environment, cloud: Cloud) -> Result<Host, Error> {
             port: 443,
         });
     };
-    let malformed = || {
-        Error::new(
-            Cause::Config,
-            format!("{NAME}: expected https:// and a hostname"),
-        )
-    };
+    let malformed = || Error::config(format!("{NAME}: expected https:// and a hostname"));
     let host = match text.split_once("://") {
         None => text,
         Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => host,

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::log;
 use crate::request::arguments::Arguments;
 use crate::request::environment::{OWN_PREFIX, check_reserved, check_target};
@@ -14,7 +14,7 @@ use crate::request::files::{FileName, Output, PlannedFile, check_collisions};
 use crate::request::format::Format;
 use crate::request::host::Host;
 use crate::request::options::{Settings, unknown_settings};
-use crate::request::reference::{Reference, check_resource, malformed};
+use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 
 /// What to fetch, for which targets, and how.
@@ -72,7 +72,7 @@ impl Plan {
         let mut plan = Plan::new(arguments)?;
         let scope = arguments.parsed("--scope", |scope| match scope.strip_suffix("/.default") {
             Some(resource) => Ok(resource.to_owned()),
-            None => Err(malformed("expected a scope that ends in /.default")),
+            None => Err(Error::config("expected a scope that ends in /.default")),
         })?;
         let resource = match (arguments.single_text("RESOURCE")?, scope) {
             (None, None) => plan.settings.cloud.vault_resource(),
@@ -145,14 +145,14 @@ impl Plan {
         }
         for (name, reference, _) in options {
             let added = match plan.target(&name) {
-                Some(_) => Err(Error::new(Cause::Config, "given twice")),
+                Some(_) => Err(Error::config("given twice")),
                 None => plan.add(name.as_ref(), reference),
             };
             added.map_err(|error| error.context(name))?;
         }
         if plan.targets.is_empty() {
             let reason = "--from-env: no environment variable is a reference";
-            return Err(Error::new(Cause::Config, reason).hint(
+            return Err(Error::config(reason).hint(
                 "set one in the manifest, such as DB_PASSWORD: akv://VAULT/NAME, or name files with --secret",
             ));
         }
@@ -223,7 +223,7 @@ impl Plan {
         overwrite: bool,
     ) -> Result<(), Error> {
         check_target(name)?;
-        let conflict = |reason: &str| Error::new(Cause::Config, reason);
+        let conflict = |reason: &str| Error::config(reason);
         for option in ["--unset", "--literal"] {
             if arguments.names(option).iter().any(|other| other == name) {
                 return Err(conflict(&format!(
@@ -369,12 +369,12 @@ fn find_reference(
     let same_name = |(other, _): &(&OsStr, &OsStr)| *other == name;
     if arguments.env.variables().filter(same_name).count() > 1 {
         let reason = "the variable is in the environment twice, at least once as a reference";
-        return Err(Error::new(Cause::Config, reason));
+        return Err(Error::config(reason));
     }
     if arguments.command != "write" {
         check_reserved(&shown)?;
     } else if name.to_str().is_none() {
-        return Err(Error::new(Cause::Config, "the name is not UTF-8"));
+        return Err(Error::config("the name is not UTF-8"));
     }
     Ok(Some(reference))
 }

@@ -4,7 +4,7 @@
 //! is an error before any request. Names follow
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::host::{VaultName, parse_vault_part, strip_prefix_ignore_case};
 
 const SCHEME: &str = "akv://";
@@ -63,7 +63,7 @@ impl Reference {
             .any(|start| lower.contains(start))
         {
             let reason = "a reference must be the whole value, not a part of it";
-            return Err(malformed(reason).hint(format!(
+            return Err(Error::config(reason).hint(format!(
                 "put the reference into a variable of its own; {pass_on}"
             )));
         }
@@ -72,7 +72,7 @@ impl Reference {
         let is_path = starts("akv:").is_some_and(|rest| rest.contains('/'));
         if is_path || starts("akv//").is_some() || starts("@microsoft.keyvault").is_some() {
             return Err(
-                malformed("the value looks like a reference but is malformed")
+                Error::config("the value looks like a reference but is malformed")
                     .hint(format!("write akv://VAULT/NAME; {pass_on}")),
             );
         }
@@ -82,7 +82,7 @@ impl Reference {
             && check_secret_name(secret).is_ok()
         {
             return Err(
-                malformed("`NAME@azurekeyvault` is the syntax of another tool")
+                Error::config("`NAME@azurekeyvault` is the syntax of another tool")
                     .hint(format!("write akv://VAULT/{secret}; {pass_on}")),
             );
         }
@@ -101,7 +101,7 @@ impl SecretRef {
             version.len() <= 127 && version.bytes().all(|b| b.is_ascii_alphanumeric())
         };
         if version.is_some_and(|version| !is_valid(version)) {
-            return Err(malformed(
+            return Err(Error::config(
                 "a secret version contains only letters and digits",
             ));
         }
@@ -125,7 +125,7 @@ fn parse_full(text: &str) -> Option<Result<Reference, Error>> {
     }
     strip_prefix_ignore_case(text, APP_SERVICE).map(|rest| match rest.strip_suffix(')') {
         Some(inner) => parse_app_service(inner).map(Reference::Secret),
-        None => Err(malformed("the closing parenthesis is missing")),
+        None => Err(Error::config("the closing parenthesis is missing")),
     })
 }
 
@@ -135,10 +135,10 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
         return parse_url(rest);
     }
     if strip_prefix_ignore_case(text, "http://").is_some() {
-        return Err(malformed("vaults are only accessed over https").hint("write https://"));
+        return Err(Error::config("vaults are only accessed over https").hint("write https://"));
     }
     if text.contains("://") {
-        return Err(malformed(
+        return Err(Error::config(
             "expected akv://, https://, entra-token: or @Microsoft.KeyVault( at the start",
         ));
     }
@@ -151,7 +151,7 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
                 .all(|name| check_secret_name(name).is_ok());
             let hint = are_names.then(|| format!("for a vault and a name, write akv://{text}"));
             Err(
-                malformed("expected a version of 32 hexadecimal digits after NAME/")
+                Error::config("expected a version of 32 hexadecimal digits after NAME/")
                     .maybe_hint(hint),
             )
         }
@@ -161,11 +161,11 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
 /// Checks the resource of an access token: it becomes a part of a query, a form or a command line.
 pub fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.starts_with('-') {
-        return Err(malformed("no resource given")
+        return Err(Error::config("no resource given")
             .hint("write a resource such as https://database.windows.net/"));
     }
     if resource.ends_with("/.default") {
-        return Err(malformed("this is a scope, not a resource")
+        return Err(Error::config("this is a scope, not a resource")
             .hint("remove /.default, or use `akv-init token --scope`"));
     }
     match resource
@@ -173,7 +173,7 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
         .all(|b| b.is_ascii_alphanumeric() || b":/._-".contains(&b))
     {
         true => Ok(()),
-        false => Err(malformed(
+        false => Err(Error::config(
             "expected a URL or an application id as the resource",
         )),
     }
@@ -186,7 +186,7 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
         None => (rest, None),
     };
     let Some((vault, path)) = path.split_once('/') else {
-        return Err(malformed("the secret name is missing").hint("write akv://VAULT/NAME"));
+        return Err(Error::config("the secret name is missing").hint("write akv://VAULT/NAME"));
     };
     let vault = match vault {
         "" => None,
@@ -195,14 +195,14 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     // A secret named `secrets` has a version of 32 digits. Anything else after it may be a value, and is not shown.
     let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
     if rest.is_some_and(|rest| !rest.is_empty() && !is_version(rest)) {
-        return Err(malformed("`secrets/` belongs only in an https:// URL")
+        return Err(Error::config("`secrets/` belongs only in an https:// URL")
             .hint("write akv://VAULT/NAME or akv://VAULT/NAME/VERSION"));
     }
     let (name, version) = parse_path(path)?;
     let reference = SecretRef::new(vault, name, version)?;
     match options {
         Some(options) if options.split('&').any(|option| option != "trim") => {
-            Err(malformed("the only option after `?` is `trim`"))
+            Err(Error::config("the only option after `?` is `trim`"))
         }
         options => Ok(SecretRef {
             trim: options.is_some(),
@@ -216,12 +216,14 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let vault = parse_vault_part(host)?;
     if let VaultName::Short(_) = vault {
-        return Err(malformed(
+        return Err(Error::config(
             "expected a hostname, not the short name of a vault",
         ));
     }
     let Some(path) = strip_prefix_ignore_case(path, "secrets/") else {
-        return Err(malformed("expected https://HOST/secrets/NAME[/VERSION]"));
+        return Err(Error::config(
+            "expected https://HOST/secrets/NAME[/VERSION]",
+        ));
     };
     let (name, version) = parse_path(path)?;
     SecretRef::new(Some(vault), name, version)
@@ -231,8 +233,9 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
 /// (<https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#source-app-settings-from-key-vault>).
 fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
     const KEYS: [&str; 4] = ["SecretUri", "VaultName", "SecretName", "SecretVersion"];
-    let unexpected =
-        || malformed("expected SecretUri, or VaultName, SecretName and optionally SecretVersion");
+    let unexpected = || {
+        Error::config("expected SecretUri, or VaultName, SecretName and optionally SecretVersion")
+    };
     let mut values = [""; 4];
     let parts = inner.split(';').map(str::trim);
     for part in parts.filter(|part| !part.is_empty()) {
@@ -246,7 +249,7 @@ fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
     match values {
         [uri, "", "", ""] if !uri.is_empty() => match strip_prefix_ignore_case(uri, "https://") {
             Some(rest) => parse_url(rest),
-            None => Err(malformed("SecretUri must start with https://")),
+            None => Err(Error::config("SecretUri must start with https://")),
         },
         ["", vault, name, version] if !vault.is_empty() && !name.is_empty() => {
             let version = Some(version).filter(|version| !version.is_empty());
@@ -261,7 +264,7 @@ fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
     let path = path.strip_suffix('/').unwrap_or(path);
     match path.split_once('/') {
         None => Ok((path, None)),
-        Some((_, version)) if version.is_empty() || version.contains('/') => Err(malformed(
+        Some((_, version)) if version.is_empty() || version.contains('/') => Err(Error::config(
             "expected nothing after the secret name but a version",
         )),
         Some((name, version)) => Ok((name, Some(version))),
@@ -270,10 +273,10 @@ fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
 
 fn check_secret_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
-        return Err(malformed("the secret name is empty"));
+        return Err(Error::config("the secret name is empty"));
     }
     if name.len() > 127 {
-        return Err(malformed("a secret name has at most 127 characters"));
+        return Err(Error::config("a secret name has at most 127 characters"));
     }
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let Some(invalid) = name.chars().find(|c| !is_valid(*c)) else {
@@ -283,7 +286,7 @@ fn check_secret_name(name: &str) -> Result<(), Error> {
         true => "white space".to_owned(),
         false => format!("`{}`", invalid.escape_debug()),
     };
-    let error = malformed(format!("a secret name cannot contain {invalid}"));
+    let error = Error::config(format!("a secret name cannot contain {invalid}"));
     let likely = name.replace(['_', '.'], "-");
     let hint = likely
         .chars()
@@ -318,9 +321,4 @@ fn subject(text: &str) -> String {
     };
     let rest = if end < text.len() { "…" } else { "" };
     format!("malformed reference `{}{rest}`", &text[..end])
-}
-
-/// A configuration error.
-pub fn malformed(reason: impl Into<String>) -> Error {
-    Error::new(Cause::Config, reason)
 }

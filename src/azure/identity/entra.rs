@@ -14,7 +14,7 @@ use super::source::Source;
 use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
 use super::token_proxy::TokenProxy;
 use crate::azure::tenant::is_tenant;
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
 use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id};
@@ -74,7 +74,7 @@ impl Entra {
                     "{source} can be selected by client id only, not by object id or resource id"
                 );
                 let hint = "use --client-id, or --identity managed for a managed identity";
-                return Err(Error::new(Cause::Config, reason).hint(hint));
+                return Err(Error::config(reason).hint(hint));
             }
         };
         let tenant = configured_tenant(env)?;
@@ -87,7 +87,7 @@ impl Entra {
             missing.retain(|_| is_set.next() == Some(&false));
             let missing = missing.join(", ");
             let reason = format!("{source} is incomplete: missing {missing}");
-            return Err(Error::new(Cause::Config, reason).maybe_hint(hint.map(str::to_owned)));
+            return Err(Error::config(reason).maybe_hint(hint.map(str::to_owned)));
         };
         Ok(Entra {
             authority,
@@ -264,10 +264,9 @@ impl Source for Entra {
 /// `AZURE_TENANT_ID`: an id or a domain.
 pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
     match env.setting(TENANT)? {
-        Some(tenant) if !is_tenant(tenant) => Err(Error::new(
-            Cause::Config,
-            format!("{TENANT}: `{tenant}` is neither a GUID nor a domain"),
-        )),
+        Some(tenant) if !is_tenant(tenant) => Err(Error::config(format!(
+            "{TENANT}: `{tenant}` is neither a GUID nor a domain"
+        ))),
         tenant => Ok(tenant.map(str::to_owned)),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::arc;
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest, is_header_value};
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
 use crate::http::{
@@ -94,7 +94,7 @@ impl ManagedIdentity {
         env: &Environment,
         selected: Option<IdentityId>,
     ) -> Result<ManagedIdentity, Error> {
-        let refuse = |reason: String| Error::new(Cause::Config, reason);
+        let refuse = |reason: String| Error::config(reason);
         let name = endpoint.url_variable;
         let url = env.setting(name)?.unwrap_or(endpoint.default_url);
         let (base, path) = split_url(url)

@@ -9,7 +9,7 @@ use super::entra::Entra;
 use super::managed::{Endpoint, ManagedIdentity};
 use super::managed_endpoints::{APP_SERVICE, ARC, CLOUD_SHELL, IMDS, MACHINE_LEARNING};
 use super::source::Source;
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::request::environment::Environment;
 use crate::request::options::{IdentityName, Settings};
 
@@ -89,8 +89,7 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
     let has_endpoint = is_set("IDENTITY_ENDPOINT");
     if has_endpoint && is_set("IDENTITY_HEADER") {
         if is_set("IDENTITY_SERVER_THUMBPRINT") {
-            return Err(Error::new(
-                Cause::Config,
+            return Err(Error::config(
                 "managed identity on Service Fabric (IDENTITY_SERVER_THUMBPRINT is set) is not \
                  supported",
             )
@@ -120,9 +119,7 @@ fn require_own_identity(
     if !is_pod || named.is_some() || settings.identity_id.is_some() {
         return Ok(());
     }
-    Err(Error::new(
-        Cause::Config,
-        "workload identity is not set up for this pod, and no other identity is selected",
+    Err(Error::config("workload identity is not set up for this pod, and no other identity is selected",
     )
     .hint(
         "label the pod azure.workload.identity/use: \"true\" and annotate its service account with \
@@ -151,9 +148,7 @@ fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Error> {
         "environmentcredential" => Ok(Some(IdentityName::Principal)),
         "managedidentitycredential" => Ok(Some(IdentityName::Managed)),
         "workloadidentitycredential" => Ok(Some(IdentityName::Workload)),
-        _ => Err(Error::new(
-            Cause::Config,
-            format!("{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"),
+        _ => Err(Error::config(format!("{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"),
         )
         .hint(
             "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::http::error::AttemptError;
 use crate::http::retry::ErrorKind;
 use crate::http::{Http, Service, split_url};
@@ -33,7 +33,7 @@ pub struct TokenProxy {
 impl TokenProxy {
     /// Reads its variables.
     pub fn build(env: &Environment) -> Result<Option<TokenProxy>, Error> {
-        let refuse = |name: &str, why: &str| Error::new(Cause::Config, format!("{name}: {why}"));
+        let refuse = |name: &str, why: &str| Error::config(format!("{name}: {why}"));
         let (server_name, file, data) = (
             env.setting(SERVER_NAME)?,
             env.setting(CA_FILE)?,
