@@ -1,7 +1,5 @@
 //! `--dry-run`: prints the plan, without any request or change.
 
-use std::path::Path;
-
 use super::shared::announce;
 use crate::azure::identity;
 use crate::error::Error;
@@ -34,7 +32,7 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     announce(&plan);
     let mut text = String::new();
     for file in &files {
-        let path = options.dir.join(Path::new(file.name.as_str()));
+        let path = options.dir.join(&file.name);
         let format = file
             .format
             .map_or("the secret itself", |format| format.name());

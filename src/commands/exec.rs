@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use super::shared::{announce, fetch, warn_of_line_end};
 use crate::error::Error;
 use crate::os;
-use crate::output::memfd::{self, Memfd};
+use crate::output::memfd;
 use crate::output::process;
 use crate::output::supervisor::{self, Role};
 use crate::request::arguments::Arguments;
@@ -46,18 +46,18 @@ fn become_command(
     memfd::preflight(in_memfds.count())?;
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
-    let memfds = plan.targets.iter().map(|target| match target.in_memfd {
+    let paths = plan.targets.iter().map(|target| match target.in_memfd {
         true => {
             let content = fetched.value(target).expose().as_bytes();
-            Memfd::new(&target.name.to_string_lossy(), content).map(Some)
+            memfd::create(&target.name.to_string_lossy(), content).map(Some)
         }
         false => Ok(None),
     });
-    let memfds: Vec<Option<Memfd>> = memfds.collect::<Result<_, Error>>()?;
-    let targets = plan.targets.iter().zip(&memfds);
-    let assignments = targets.map(|(target, memfd)| {
-        let value = match memfd {
-            Some(memfd) => Value::path(&memfd.path),
+    let paths: Vec<Option<String>> = paths.collect::<Result<_, Error>>()?;
+    let targets = plan.targets.iter().zip(&paths);
+    let assignments = targets.map(|(target, path)| {
+        let value = match path {
+            Some(path) => Value::path(path),
             None => fetched.value(target),
         };
         warn_of_line_end(plan, target, &value);
@@ -67,8 +67,5 @@ fn become_command(
     let environment = env.child(&assignments, &plan.unset)?;
     let (path, argv, stack) = (&program.path, &program.argv, os::stack_limit());
     environment::check_total(path, argv, &environment, stack, &assignments)?;
-    for memfd in memfds.iter().flatten() {
-        memfd.make_inheritable()?;
-    }
     program.replace_process(&environment)
 }

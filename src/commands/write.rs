@@ -9,7 +9,6 @@ use crate::output::formats;
 use crate::request::arguments::Arguments;
 use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::Plan;
-use crate::request::value::Value;
 use crate::secret::Secret;
 
 /// Fetches the secrets and writes the files, or keeps those of an earlier run while Azure cannot be reached.
@@ -48,22 +47,15 @@ fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Error
     let mut contents = Vec::new();
     for file in files {
         let targets = file.targets.iter().map(|index| &plan.targets[*index]);
-        let values: Vec<(&str, Value<'_>)> = targets
-            .map(|target| {
-                let name = target.name.to_str().unwrap_or_default();
-                (name, fetched.value(target))
-            })
-            .collect();
+        let entries = targets.map(|target| {
+            let name = target.name.to_str().unwrap_or_default();
+            (name, fetched.value(target).expose())
+        });
+        let entries: Vec<(&str, &str)> = entries.collect();
         contents.push(match file.format {
-            None => Secret::new(values.iter().map(|(_, value)| value.expose()).collect()),
-            Some(format) => {
-                let entries: Vec<(&str, &str)> = values
-                    .iter()
-                    .map(|(name, value)| (*name, value.expose()))
-                    .collect();
-                formats::render(format, &entries)
-                    .map_err(|error| error.context(format!("`{}`", file.name)))?
-            }
+            None => Secret::new(entries.iter().map(|(_, value)| *value).collect()),
+            Some(format) => formats::render(format, &entries)
+                .map_err(|error| error.context(format!("`{}`", file.name)))?,
         });
     }
     // After rendering, so that a refused value gets no warning. A file of its own gets none either: programs that read
@@ -87,7 +79,7 @@ fn describe(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
             references.push((name, plan.reference_of(target)?));
         }
         let format = file.format.map_or("file", |format| format.name());
-        manifest.insert(file.name.as_str(), format, references, date::now());
+        manifest.insert(&file.name, format, references, date::now());
     }
     Some(manifest)
 }

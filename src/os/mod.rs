@@ -9,12 +9,11 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::io::IoSlice;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
@@ -42,13 +41,6 @@ pub fn terminal_width(fd: i32) -> Option<usize> {
     // SAFETY: TIOCGWINSZ writes a winsize.
     let status = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
     (status == 0 && size.ws_col > 0).then(|| usize::from(size.ws_col))
-}
-
-/// A second descriptor of the same file: the lowest free one from `lowest` on. execve closes it.
-pub fn duplicate_from(fd: impl AsFd, lowest: i32) -> nix::Result<OwnedFd> {
-    let new = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
-    // SAFETY: fcntl has just made it, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
 /// Ends the process, with all its threads: no destructors, no atexit, no locks.

@@ -1,6 +1,5 @@
 //! What `write` puts into a directory: names of files, outputs, layout, mode. Pure: no file is opened here.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,42 +15,31 @@ const LONGEST_PATH: usize = 4_096;
 /// The permissions of files without `--mode`: readable by owner and group, writable by none.
 const DEFAULT_MODE: u32 = 0o440;
 
-/// The path of a file below the directory: relative, each of its components an ordinary name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FileName(String);
-
-impl FileName {
-    /// Parses `a` or `a/b`.
-    pub fn parse(text: &str) -> Result<FileName, Error> {
-        let flaw_of_component = |component: &str| match component {
-            "" => Some("a component is empty"),
-            "." => Some("a component is `.`"),
-            _ if component.starts_with("..") => {
-                Some("a component starts with `..`, which is reserved for akv-init's own files")
-            }
-            _ if component.len() > LONGEST_NAME => Some("a component is longer than 255 bytes"),
-            _ => None,
-        };
-        let flaw = match text {
-            _ if text.chars().any(char::is_control) => Some("contains a control character"),
-            _ if text.starts_with('/') => Some("must be relative to DIR"),
-            _ if text.len() >= LONGEST_PATH => Some("longer than 4095 bytes"),
-            _ => text.split('/').find_map(flaw_of_component),
-        };
-        let Some(flaw) = flaw else {
-            return Ok(FileName(text.to_owned()));
-        };
-        let shown = match text.char_indices().nth(LONGEST_NAME) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.to_owned(),
-        };
-        Err(refuse(&shown, flaw))
-    }
-
-    /// The path, with `/` between its components.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Refuses what is not the path of a file below DIR: relative, each of its components an ordinary name.
+pub fn check_file_name(text: &str) -> Result<(), Error> {
+    let flaw_of_component = |component: &str| match component {
+        "" => Some("a component is empty"),
+        "." => Some("a component is `.`"),
+        _ if component.starts_with("..") => {
+            Some("a component starts with `..`, which is reserved for akv-init's own files")
+        }
+        _ if component.len() > LONGEST_NAME => Some("a component is longer than 255 bytes"),
+        _ => None,
+    };
+    let flaw = match text {
+        _ if text.chars().any(char::is_control) => Some("contains a control character"),
+        _ if text.starts_with('/') => Some("must be relative to DIR"),
+        _ if text.len() >= LONGEST_PATH => Some("longer than 4095 bytes"),
+        _ => text.split('/').find_map(flaw_of_component),
+    };
+    let Some(flaw) = flaw else {
+        return Ok(());
+    };
+    let shown = match text.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    };
+    Err(refuse(&shown, flaw))
 }
 
 /// The path of a file's directory, which may be empty, and the last component.
@@ -71,19 +59,13 @@ pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
     ends.map(|end| &path[..end])
 }
 
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// One `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A file for each secret.
     Files,
     /// All secrets in one file.
-    Bundle(Format, FileName),
+    Bundle(Format, String),
 }
 
 impl Output {
@@ -98,7 +80,8 @@ impl Output {
         let formats = [Format::Dotenv, Format::Json, Format::K8sEnv];
         let format = formats.into_iter().find(|known| known.name() == format);
         let format = format.ok_or_else(refuse)?;
-        Ok(Output::Bundle(format, FileName::parse(file)?))
+        check_file_name(file)?;
+        Ok(Output::Bundle(format, file.to_owned()))
     }
 }
 
@@ -179,7 +162,7 @@ pub type MaxAge = Option<Duration>;
 #[derive(Debug)]
 pub struct PlannedFile {
     /// Its path below DIR.
-    pub name: FileName,
+    pub name: String,
     /// The format; none for the bytes of one secret.
     pub format: Option<Format>,
     /// Indices into the plan's targets.
@@ -190,7 +173,7 @@ pub struct PlannedFile {
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     for (at, file) in files.iter().enumerate() {
         for other in &files[..at] {
-            let (one, two) = (file.name.as_str(), other.name.as_str());
+            let (one, two) = (&*file.name, &*other.name);
             let (outer, inner) = (one.min(two), one.max(two));
             match inner.strip_prefix(outer) {
                 Some("") => return Err(refuse(outer, "given twice")),

@@ -38,9 +38,6 @@ const SHELL_VARIABLES: [&str; 19] = [
     "_",
 ];
 
-/// `key` of `fileKeyRef`: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
-const MAX_K8S_KEY: usize = 128;
-
 impl Format {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -53,25 +50,24 @@ impl Format {
 
     /// Refuses a name that cannot be a key.
     pub fn check_name(self, name: &str) -> Result<(), Error> {
-        let refused = |reason: &str| {
-            let error = Error::config(reason).context(name);
-            error.hint("choose another name, or use --output files or --output json:FILE")
+        let reason = match self {
+            Format::Dotenv if !is_identifier(name) => {
+                "a key in a dotenv file may contain only letters, digits and `_`, and may not start with a digit"
+            }
+            Format::Dotenv if SHELL_VARIABLES.contains(&name) || name.starts_with("BASH") => {
+                "cannot be a key in a dotenv file: shells reserve this variable"
+            }
+            Format::K8sEnv if !is_kubernetes_name(name) => {
+                "a key in a k8s-env file may contain only letters, digits, `_`, `-` and `.`, and may not start with a digit"
+            }
+            // `key` of `fileKeyRef`: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
+            Format::K8sEnv if name.len() > 128 => {
+                "a key in a k8s-env file may have at most 128 characters"
+            }
+            _ => return Ok(()),
         };
-        match self {
-            Format::Dotenv if !is_identifier(name) => Err(refused(
-                "a key in a dotenv file may contain only letters, digits and `_`, and may not start with a digit",
-            )),
-            Format::Dotenv if SHELL_VARIABLES.contains(&name) || name.starts_with("BASH") => Err(
-                refused("cannot be a key in a dotenv file: shells reserve this variable"),
-            ),
-            Format::K8sEnv if !is_kubernetes_name(name) => Err(refused(
-                "a key in a k8s-env file may contain only letters, digits, `_`, `-` and `.`, and may not start with a digit",
-            )),
-            Format::K8sEnv if name.len() > MAX_K8S_KEY => Err(refused(&format!(
-                "a key in a k8s-env file may have at most {MAX_K8S_KEY} characters"
-            ))),
-            _ => Ok(()),
-        }
+        let error = Error::config(reason).context(name);
+        Err(error.hint("choose another name, or use --output files or --output json:FILE"))
     }
 }
 

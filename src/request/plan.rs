@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::log;
 use crate::request::arguments::Arguments;
 use crate::request::environment::{OWN_PREFIX, check_reserved, check_target};
-use crate::request::files::{FileName, Output, PlannedFile, check_collisions};
+use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
 use crate::request::format::Format;
 use crate::request::host::Host;
 use crate::request::options::{Settings, unknown_settings};
@@ -276,11 +276,14 @@ impl Plan {
             for (index, target) in self.targets.iter().enumerate() {
                 let name = target.name.to_string_lossy();
                 match output {
-                    Output::Files => files.push(PlannedFile {
-                        name: FileName::parse(&name)?,
-                        format: None,
-                        targets: vec![index],
-                    }),
+                    Output::Files => {
+                        check_file_name(&name)?;
+                        files.push(PlannedFile {
+                            name: name.into_owned(),
+                            format: None,
+                            targets: vec![index],
+                        });
+                    }
                     Output::Bundle(format, _) => {
                         format.check_name(&name)?;
                         if *format != Format::Json {

@@ -5,11 +5,7 @@
 pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "the call before it does not fail",
-        &[
-            "its key cannot sign",
-            "waiting for signals",
-            "making `{}` inheritable",
-        ],
+        &["its key cannot sign", "waiting for signals"],
     ),
     (
         "a system call has to fail between two others",
