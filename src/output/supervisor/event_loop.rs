@@ -12,7 +12,6 @@ use nix::unistd::{Pid, getpgid, getpid};
 
 use super::processes::{self, Identity, Process};
 use super::terminal;
-use crate::error::Cause;
 use crate::log::{self, Event};
 use crate::os;
 use crate::request::supervision::{Forward, Supervision};
@@ -36,14 +35,12 @@ pub struct Supervisor {
     notified: Vec<(i32, Vec<Identity>)>,
     /// When the last of them arrived, repetitions aside.
     last_termination: Option<Instant>,
-    /// COMMAND's exit code, once it has ended.
-    exit_code: Option<u8>,
+    /// How COMMAND ended, once it has.
+    end: Option<ExitStatus>,
     /// Whether COMMAND was stopped by its terminal.
     is_stopped: bool,
     /// Whether there are no children any more.
     is_alone: bool,
-    /// Whether INT killed COMMAND. A program that exits with 130 has handled it.
-    is_interrupted: bool,
 }
 
 impl Supervisor {
@@ -55,33 +52,35 @@ impl Supervisor {
             signals,
             notified: Vec::new(),
             last_termination: None,
-            exit_code: None,
+            end: None,
             is_stopped: false,
             is_alone: false,
-            is_interrupted: false,
         }
     }
 
     /// Supervises to the end; the exit code.
     pub fn run(mut self) -> u8 {
-        let code = loop {
+        let end = loop {
             let signal = self.next_signal();
             if let Some(signal) = signal {
                 self.forward(signal);
             }
             // After each signal: they may keep arriving.
             self.reap();
-            match self.exit_code {
-                Some(code) => break code,
+            match self.end {
+                Some(end) => break end,
                 None if signal.is_none() => self.wait(None),
                 None => {}
             }
         };
+        let signal = end.signal().unwrap_or_default();
+        let code = end.code().unwrap_or(128 + signal) as u8;
         let had_terminal = terminal::take_back(self.child);
         if !self.supervision.drain.is_zero() && !self.is_alone {
             self.drain(code);
         }
-        if self.is_interrupted {
+        // A program that exits with 130 has handled it.
+        if signal == Signal::SIGINT as i32 {
             terminal::interrupt_too(had_terminal);
         }
         code
@@ -142,27 +141,16 @@ impl Supervisor {
     fn reap(&mut self) {
         loop {
             match os::wait_for_any_child() {
-                Ok(Some((pid, status))) if pid == self.child.as_raw() => self.record(status),
+                Ok(Some((pid, status))) if pid == self.child.as_raw() => {
+                    match status.stopped_signal() {
+                        Some(signal) => self.is_stopped = terminal::stop_too(self.child, signal),
+                        None => self.end = Some(status),
+                    }
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                Err(_) => {
-                    self.is_alone = true;
-                    self.exit_code.get_or_insert(Cause::Internal.exit_code());
-                    return;
-                }
+                Err(_) => return self.is_alone = true,
             }
-        }
-    }
-
-    /// Records that COMMAND has ended, or was stopped.
-    fn record(&mut self, status: ExitStatus) {
-        if let Some(signal) = status.stopped_signal() {
-            self.is_stopped = terminal::stop_too(self.child, signal);
-        } else {
-            let signal = status.signal();
-            let code = status.code().or(signal.map(|signal| 128 + signal));
-            self.exit_code = code.map(|code| code as u8);
-            self.is_interrupted = signal == Some(Signal::SIGINT as i32);
         }
     }
 
@@ -278,22 +266,14 @@ fn is_termination(signal: i32) -> bool {
 
 /// Logs which processes were killed: the explanation of a database that was not shut down.
 fn report(killed: &[Process], after: Duration) {
-    const MOST: usize = 8;
-    let mut names: Vec<String> = killed
+    let (seconds, tenths) = (after.as_secs(), after.subsec_millis() / 100);
+    let message = format!("killed the processes that had not stopped after {seconds}.{tenths} s");
+    let names = killed
         .iter()
-        .take(MOST)
-        .map(|process| format!("{} ({})", process.name, process.id))
-        .collect();
-    if killed.len() > MOST {
-        names.push(format!("and {} more", killed.len() - MOST));
-    }
-    let seconds = after.as_secs_f32();
-    let message = format!("killed the processes that had not stopped after {seconds:.1} s");
-    log::warning(match names.is_empty() {
-        true => Event::new(message),
-        false => {
-            let names = names.join(", ");
-            Event::new(format!("{message}: {names}")).fact("processes", names)
-        }
+        .map(|process| format!("{} ({})", process.name, process.id));
+    let names = names.collect::<Vec<String>>().join(", ");
+    log::warning(match names.as_str() {
+        "" => Event::new(message),
+        names => Event::new(format!("{message}: {names}")).fact("processes", names),
     });
 }

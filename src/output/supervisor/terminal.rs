@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::{OFlag, open};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigmaskHow, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 
@@ -52,20 +52,22 @@ fn is_commands(group: Pid, child: Pid) -> bool {
     group == child || processes::descendants().is_some_and(|all| all.iter().any(is_in))
 }
 
-/// After ctrl-C has killed COMMAND, ends this process by SIGINT too, or a script that waits for it would go on with its
-/// next line. If COMMAND had the terminal, the rest of this process group has not received that signal yet.
-pub fn interrupt_too(had_terminal: bool) {
-    if open_terminal().is_none() {
-        return;
-    }
-    let target = match had_terminal {
+/// Sends a signal to this process group, or to this process alone, and lets it have its effect.
+fn signal_self(signal: Signal, whole_group: bool) {
+    let target = match whole_group {
         true => OWN_GROUP,
         false => getpid().as_raw(),
     };
-    os::send_signal(target, Signal::SIGINT as i32);
-    let mut interrupt = SigSet::empty();
-    interrupt.add(Signal::SIGINT);
-    let _ = interrupt.thread_unblock();
+    os::send_signal(target, signal as i32);
+    let _ = os::sigprocmask(SigmaskHow::SIG_UNBLOCK, os::signal_bit(signal as i32));
+}
+
+/// After ctrl-C has killed COMMAND, ends this process by SIGINT too, or a script that waits for it would go on with its
+/// next line. If COMMAND had the terminal, the rest of this process group has not received that signal yet.
+pub fn interrupt_too(had_terminal: bool) {
+    if open_terminal().is_some() {
+        signal_self(Signal::SIGINT, had_terminal);
+    }
 }
 
 /// After the terminal has stopped COMMAND, stops this process too; returns when it is continued, and whether it was.
@@ -97,16 +99,9 @@ pub fn stop_too(child: Pid, signal: i32) -> bool {
     }
     os::set_ignored(by_terminal, false);
     // ctrl-Z would have stopped the whole group, including a script that waits for this process.
-    let target = match had_it {
-        true => OWN_GROUP,
-        false => getpid().as_raw(),
-    };
-    os::send_signal(target, by_terminal as i32);
-    let mut stop = SigSet::empty();
-    stop.add(by_terminal);
-    let _ = stop.thread_unblock();
+    signal_self(by_terminal, had_it);
     // This process is stopped here. SIGCONT stays pending, to be forwarded.
-    let _ = stop.thread_block();
+    let _ = os::sigprocmask(SigmaskHow::SIG_BLOCK, os::signal_bit(by_terminal as i32));
     let is_continued = os::is_pending(Signal::SIGCONT);
     if signal == Signal::SIGTSTP as i32 && !is_continued {
         os::send_signal(-child.as_raw(), Signal::SIGCONT as i32);

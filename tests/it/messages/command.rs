@@ -72,7 +72,11 @@ fn small_stack(command: &mut Command) {
 
 /// The variables of COMMAND.
 pub fn supervised(page: &mut Page) {
-    let stubborn = "trap '' TERM; sleep 60 & exit 3";
+    // In /proc/PID/stat the name is in parentheses and followed by a blank and the state.
+    let scratch = Scratch::new();
+    let name = scratch.path("1) S 1 sleep");
+    symlink("/bin/sleep", &name).expect("it is new");
+    let stubborn = format!("trap '' TERM; '{name}' 60 & exit 3");
     page.run(
         akv_init([
             "exec",
@@ -81,7 +85,7 @@ pub fn supervised(page: &mut Page) {
             "--",
             "/bin/sh",
             "-c",
-            stubborn,
+            &stubborn,
         ])
         .env("PATH", "/bin:/usr/bin"),
     );
