@@ -5,9 +5,8 @@
 
 mod reader;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -44,6 +43,9 @@ struct Job {
     reader: Reader,
     /// For each item of the plan, the thread that reads it.
     readers: Vec<OnceLock<ThreadId>>,
+    tasks: Vec<Task>,
+    /// The next task.
+    next: AtomicUsize,
     results: Inbox<ItemResult>,
 }
 
@@ -52,6 +54,7 @@ struct Vault {
     client: KeyVault,
     /// Indices into the plan's items.
     items: Vec<usize>,
+    /// The next of them.
     next: AtomicUsize,
 }
 
@@ -84,11 +87,27 @@ impl Fetched {
 
 /// Fetches every item of a plan, or none.
 pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched, Error> {
+    let vaults = plan.vaults().into_iter().map(|(host, items)| {
+        Arc::new(Vault {
+            client: KeyVault::new(&http, host),
+            items,
+            next: AtomicUsize::new(0),
+        })
+    });
+    let vaults: Vec<Arc<Vault>> = vaults.collect();
+    let mut tasks = vec![Task::Tokens];
+    // The first connection to each vault before the second to any.
+    for connection in 0..MAX_CONNECTIONS_PER_VAULT {
+        let vaults = vaults.iter().filter(|vault| connection < vault.items.len());
+        tasks.extend(vaults.cloned().map(Task::Secrets));
+    }
     let job = Arc::new(Job {
         readers: plan.items.iter().map(|_| OnceLock::new()).collect(),
         plan,
         http,
         reader: Reader::new(source),
+        tasks,
+        next: AtomicUsize::new(0),
         results: Inbox::new(),
     });
     start_threads(&job)?;
@@ -98,37 +117,9 @@ pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched,
 
 /// Starts a thread for each task. Under a limit on processes the threads that could be started do the other tasks too.
 fn start_threads(job: &Arc<Job>) -> Result<(), Error> {
-    let vaults = job.plan.vaults().into_iter().map(|(host, items)| {
-        Arc::new(Vault {
-            client: KeyVault::new(&job.http, host),
-            items,
-            next: AtomicUsize::new(0),
-        })
-    });
-    let vaults: Vec<Arc<Vault>> = vaults.collect();
-    let mut tasks = VecDeque::from([Task::Tokens]);
-    // The first connection to each vault before the second to any.
-    for connection in 0..MAX_CONNECTIONS_PER_VAULT {
-        let vaults = vaults.iter().filter(|vault| connection < vault.items.len());
-        tasks.extend(vaults.cloned().map(Task::Secrets));
-    }
-    let threads = tasks.len();
-    let tasks = Arc::new(Mutex::new(tasks));
-    for thread in 0..threads {
-        let (job, tasks) = (job.clone(), tasks.clone());
-        let next = move || {
-            let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            tasks.pop_front()
-        };
-        let work = move || {
-            while let Some(task) = next() {
-                match task {
-                    Task::Tokens => job.request_tokens(),
-                    Task::Secrets(vault) => job.read_secrets(&vault),
-                }
-            }
-        };
-        match signals::spawn(work) {
+    for thread in 0..job.tasks.len() {
+        let job = job.clone();
+        match signals::spawn(move || job.work()) {
             Ok(()) => {}
             Err(_) if thread > 0 => break,
             Err(error) => {
@@ -142,6 +133,16 @@ fn start_threads(job: &Arc<Job>) -> Result<(), Error> {
 }
 
 impl Job {
+    /// Does tasks until there are none left.
+    fn work(&self) {
+        while let Some(task) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            match task {
+                Task::Tokens => self.request_tokens(),
+                Task::Secrets(vault) => self.read_secrets(vault),
+            }
+        }
+    }
+
     /// Requests the tokens that are needed whatever a vault responds, and reports those that are items themselves.
     fn request_tokens(&self) {
         for (index, item) in self.plan.items.iter().enumerate() {
@@ -161,19 +162,19 @@ impl Job {
         }
     }
 
+    /// `token` prints a token and has no target: nothing there runs longer.
     fn note_expiry(&self, index: usize, token: &AccessToken) {
-        log::debug(|| {
-            let until = date::format(token.expires_on);
-            let text = format!(
-                "this token expires at {until}; a process that runs longer has to get new tokens itself"
-            );
-            // `token` has no target.
-            let event = match self.plan.targets_of(index).as_str() {
-                "" => log::Event::new(text),
-                targets => log::Event::new(format!("{targets}: {text}")).fact("for", targets),
-            };
-            event.fact("expires", until)
-        });
+        let targets = self.plan.targets_of(index);
+        if !targets.is_empty() {
+            log::debug(|| {
+                let until = date::format(token.expires_on);
+                log::Event::new(format!(
+                    "{targets}: this token expires at {until}; a process that runs longer has to get new tokens itself"
+                ))
+                .fact("for", targets)
+                .fact("expires", until)
+            });
+        }
     }
 
     fn read_secrets(&self, vault: &Vault) {

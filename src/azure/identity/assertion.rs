@@ -22,7 +22,7 @@ const LIFETIME: i64 = 600;
 /// Seconds that the clocks may differ.
 const SKEW: i64 = 120;
 
-/// A JWT that identifies the client by its certificate, signed with PS256. `refuse` makes an error about the file at
+/// A JWT that identifies the client by its certificate, signed with PS256. `unusable` makes an error about the file at
 /// `path`.
 pub fn sign(
     pem: &[u8],
@@ -30,17 +30,17 @@ pub fn sign(
     client_id: &str,
     audience: &str,
     send_chain: bool,
-    refuse: impl Fn(&str) -> AttemptError,
+    unusable: impl Fn(&str) -> AttemptError,
 ) -> Result<Secret, AttemptError> {
     let file = path.display();
     // A PFX starts with the tag of a DER sequence.
     if pem.first() == Some(&0x30) {
-        return Err(refuse("it is a PFX, not PEM").hint(format!(
+        return Err(unusable("it is a PFX, not PEM").hint(format!(
             "convert it: openssl pkcs12 -nodes -in {file} -out client.pem"
         )));
     }
     if pem.windows(9).any(|word| word == b"ENCRYPTED") {
-        return Err(refuse("its key is encrypted").hint(format!(
+        return Err(unusable("its key is encrypted").hint(format!(
             "convert it: (openssl pkey -in {file}; openssl x509 -in {file}) > client.pem"
         )));
     }
@@ -49,14 +49,14 @@ pub fn sign(
         .collect();
     let leaf = certificates
         .first()
-        .ok_or_else(|| refuse("it has no certificate"))?;
+        .ok_or_else(|| unusable("it has no certificate"))?;
     let key = match PrivateKeyDer::from_pem_slice(pem) {
         Ok(PrivateKeyDer::Pkcs8(key)) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
         Ok(PrivateKeyDer::Pkcs1(key)) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
-        Ok(_) => return Err(refuse("its key is not an RSA key, which Entra requires")),
-        Err(_) => return Err(refuse("it has no private key")),
+        Ok(_) => return Err(unusable("its key is not an RSA key, which Entra requires")),
+        Err(_) => return Err(unusable("it has no private key")),
     };
-    let key = key.map_err(|_| refuse("the key must be an RSA key of at least 2048 bits"))?;
+    let key = key.map_err(|_| unusable("the key must be an RSA key of at least 2048 bits"))?;
 
     let mut header = json!({
         "alg": "PS256",
@@ -85,7 +85,7 @@ pub fn sign(
         signed.as_bytes(),
         &mut signature,
     )
-    .map_err(|_| refuse("its key cannot sign"))?;
+    .map_err(|_| unusable("its key cannot sign"))?;
     let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
     Ok(Secret::new(format!("{signed}.{signature}")))
 }

@@ -98,7 +98,20 @@ impl Credential {
             Credential::Certificate { path, .. } => (CERTIFICATE, path),
             Credential::TokenFile(path) => (TOKEN_FILE, path),
         };
-        let unusable = |why: &str, hint: &str| {
+        let bytes = fs::read(path);
+        let hint = match bytes.as_ref().map_err(io::Error::kind) {
+            Err(io::ErrorKind::NotFound) => {
+                "label the pod azure.workload.identity/use: \"true\"; does its annotation \
+                 azure.workload.identity/skip-containers name this container?"
+            }
+            Err(io::ErrorKind::PermissionDenied) => {
+                "check fsGroup and runAsUser: this user must be able to read the projected token"
+            }
+            _ => {
+                "mount the projected token there; the kubelet writes it before the container starts"
+            }
+        };
+        let unusable = |why: &str| {
             let reason = format!("{setting}: `{}`: {why}", path.display());
             let error = AttemptError::new(ErrorKind::InvalidSettings, reason);
             match self {
@@ -106,45 +119,29 @@ impl Credential {
                 _ => error,
             }
         };
-        let bytes = fs::read(path).map_err(|error| {
-            unusable(&error.to_string(), match error.kind() {
-                io::ErrorKind::NotFound => {
-                    "label the pod azure.workload.identity/use: \"true\"; does its annotation azure.workload.identity/skip-containers name this container?"
-                }
-                io::ErrorKind::PermissionDenied => {
-                "check fsGroup and runAsUser: this user must be able to read the projected token"
-            }
-            _ => "mount the projected token there; the kubelet writes it before the container starts",
-            })
-        })?;
+        let bytes = bytes.map_err(|error| unusable(&error.to_string()))?;
         if let Credential::Certificate { send_chain, .. } = self {
-            let refuse = |why: &str| unusable(why, "");
-            return assertion::sign(&bytes, path, client_id, audience, *send_chain, refuse);
+            return assertion::sign(&bytes, path, client_id, audience, *send_chain, unusable);
         }
-        let hint =
-            "mount the projected token there; the kubelet writes it before the container starts";
-        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8", hint))?;
+        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8"))?;
         match text.trim() {
-            "" => Err(unusable("it is empty", hint)),
+            "" => Err(unusable("it is empty")),
             text => Ok(Secret::new(text.to_owned())),
         }
     }
 
     /// The hint where Entra rejects what was sent.
     pub fn hint(&self, kind: ErrorKind, client_id: &str, sent: &Secret) -> Option<String> {
-        let claims =
-            || federated_claims(sent).unwrap_or("no claims, since it is not a JWT".to_owned());
+        let now = date::format(date::now());
         let hint = match (kind, self) {
             (ErrorKind::FederationMismatch, Credential::TokenFile(_)) => format!(
                 "compare the federated credential of client id {client_id} with the token in the file, which has {}",
-                claims()
+                federated_claims(sent).unwrap_or("no claims, since it is not a JWT".to_owned())
             ),
             (ErrorKind::AssertionExpired, Credential::TokenFile(_)) => format!(
-                "is the token file out of date, or a clock wrong? This machine's clock is set to {}",
-                date::format(date::now())
+                "is the token file out of date, or a clock wrong? This machine's clock is set to {now}"
             ),
             (ErrorKind::AssertionExpired, _) => {
-                let now = date::format(date::now());
                 format!("is this machine's clock right? It is set to {now}")
             }
             (ErrorKind::CredentialRefused, Credential::Certificate { .. }) => {

@@ -106,7 +106,7 @@ impl Entra {
     }
 
     /// The error of a response without a token. `sent` is the secret or the assertion in the request.
-    fn refused(
+    fn error_of(
         &self,
         response: &Response,
         body: &Value,
@@ -125,33 +125,9 @@ impl Entra {
         let description = excerpt(description.split("Trace ID:").next().unwrap_or_default());
         let description = description.trim_end_matches('.');
         let kind = classify(response.status.as_u16(), code, &codes);
-        let mut error = AttemptError::from_response(kind, response, &excerpt(code), description);
-        if !codes.is_empty() && !description.contains("AADSTS") {
-            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
-            error
-                .error
-                .reason
-                .push_str(&format!(" (codes {})", codes.join(", ")));
-        }
-        for name in ["trace_id", "correlation_id", "timestamp"] {
-            let value = field(name).map(excerpt);
-            error = error.labeled(name, value.as_deref());
-        }
-        let hint = self.settings_hint(kind, &codes, token_request);
-        error
-            .hint_for(|_| hint.clone())
-            .hint_for(|kind| self.credential.hint(kind, &self.client_id, sent))
-    }
-
-    fn settings_hint(
-        &self,
-        kind: ErrorKind,
-        codes: &[i64],
-        token_request: &TokenRequest,
-    ) -> Option<String> {
         let tenant = self.tenant_for(token_request);
         let has = |code| codes.contains(&code);
-        match kind {
+        let hint = match kind {
             ErrorKind::CredentialRefused if has(700_016) => Some(format!(
                 "tenant {tenant} has no application or identity with client id {}: check AZURE_CLIENT_ID and \
                  AZURE_TENANT_ID",
@@ -163,8 +139,19 @@ impl Entra {
             ErrorKind::InvalidSettings => Some(format!(
                 "check AZURE_TENANT_ID ({tenant}), AZURE_AUTHORITY_HOST and --cloud"
             )),
-            _ => None,
+            kind => self.credential.hint(kind, &self.client_id, sent),
+        };
+        let mut error = AttemptError::from_response(kind, response, &excerpt(code), description);
+        error.error.hint = hint;
+        if !codes.is_empty() && !description.contains("AADSTS") {
+            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
+            error.error.reason += &format!(" (codes {})", codes.join(", "));
         }
+        for name in ["trace_id", "correlation_id", "timestamp"] {
+            let value = field(name).map(excerpt);
+            error = error.labeled(name, value.as_deref());
+        }
+        error
     }
 }
 
@@ -219,7 +206,7 @@ impl Source for Entra {
         if response.status.is_success() {
             return AccessToken::from_body(body);
         }
-        let error = self.refused(&response, &body, token_request, &secret);
+        let error = self.error_of(&response, &body, token_request, &secret);
         // Entra's correlation id is the request id that we sent.
         Err(match body["correlation_id"].is_string() {
             true => error,
@@ -271,7 +258,7 @@ pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
     }
 }
 
-/// The kind of a refusal: by the known codes
+/// The kind of error of a response without a token: by the known codes
 /// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>), then by `error`,
 /// then by the status.
 fn classify(status: u16, code: &str, codes: &[i64]) -> ErrorKind {

@@ -94,12 +94,11 @@ impl ManagedIdentity {
         env: &Environment,
         selected: Option<IdentityId>,
     ) -> Result<ManagedIdentity, Error> {
-        let refuse = |reason: String| Error::config(reason);
         let name = endpoint.url_variable;
         let url = env.setting(name)?.unwrap_or(endpoint.default_url);
         let (base, path) = split_url(url)
             .filter(|(_, path)| endpoint.path.is_none() || !path.contains('?'))
-            .ok_or_else(|| refuse(format!("{name} is not a URL")))?;
+            .ok_or_else(|| Error::config(format!("{name} is not a URL")))?;
         let default = match endpoint.default_client_id {
             Some(variable) => env.setting(variable)?,
             None => None,
@@ -108,7 +107,7 @@ impl ManagedIdentity {
             Authentication::Header { variable, .. } => match env.setting(variable)? {
                 Some(value) if !is_header_value(value) => {
                     let reason = "has characters that are not valid in a header";
-                    return Err(refuse(format!("{variable} {reason}")));
+                    return Err(Error::config(format!("{variable} {reason}")));
                 }
                 value => value.map(|value| Secret::new(value.to_owned())),
             },
@@ -129,10 +128,10 @@ impl ManagedIdentity {
         }
         let name = endpoint.name;
         Err(match endpoint.id_parameters {
-            [None, ..] => refuse(format!(
+            [None, ..] => Error::config(format!(
                 "{name} has only the identity of the signed-in user; no other can be selected"
             )),
-            _ => refuse(format!("{name} selects an identity by client id only"))
+            _ => Error::config(format!("{name} selects an identity by client id only"))
                 .hint("use --client-id"),
         })
     }
@@ -164,7 +163,7 @@ impl ManagedIdentity {
     }
 
     /// The error of a response without a token. `sent` is the secret in the request, or empty.
-    fn refused(
+    fn error_of(
         &self,
         response: &Response,
         body: &Value,
@@ -255,7 +254,7 @@ impl Source for ManagedIdentity {
         }
         let body = response.json();
         if !response.status.is_success() {
-            let error = self.refused(&response, &body, sent, resource);
+            let error = self.error_of(&response, &body, sent, resource);
             return Err(match self.endpoint.takes_request_id {
                 true => error.ids(&response, &id),
                 false => error,

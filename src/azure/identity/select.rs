@@ -54,8 +54,10 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         IdentityName::Cli => (Box::new(AzureCli::build(env)?), &[]),
         IdentityName::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
-            if variables == METADATA {
-                require_own_identity(env, settings, named)?;
+            let is_named = named.is_some() || settings.identity_id.is_some();
+            let is_pod = !present(env, &["KUBERNETES_SERVICE_HOST"]).is_empty();
+            if variables == METADATA && is_pod && !is_named {
+                return Err(no_own_identity());
             }
             let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
@@ -109,23 +111,16 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
     Ok((&IMDS, METADATA))
 }
 
-/// Rejects a pod whose user did not name an identity: those of the node are shared by all its pods.
-fn require_own_identity(
-    env: &Environment,
-    settings: &Settings,
-    named: Option<IdentityName>,
-) -> Result<(), Error> {
-    let is_pod = env.setting("KUBERNETES_SERVICE_HOST")?.is_some();
-    if !is_pod || named.is_some() || settings.identity_id.is_some() {
-        return Ok(());
-    }
-    Err(Error::config("workload identity is not set up for this pod, and no other identity is selected",
+/// The error in a pod whose user did not name an identity: those of the node are shared by all its pods.
+fn no_own_identity() -> Error {
+    Error::config(
+        "workload identity is not set up for this pod, and no other identity is selected",
     )
     .hint(
         "label the pod azure.workload.identity/use: \"true\" and annotate its service account with \
          azure.workload.identity/client-id; to use an identity of the node, which all its pods share, select it with \
          --client-id, or set --identity managed",
-    ))
+    )
 }
 
 /// Those variables that are set, and not empty.
@@ -148,8 +143,9 @@ fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Error> {
         "environmentcredential" => Ok(Some(IdentityName::Principal)),
         "managedidentitycredential" => Ok(Some(IdentityName::Managed)),
         "workloadidentitycredential" => Ok(Some(IdentityName::Workload)),
-        _ => Err(Error::config(format!("{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"),
-        )
+        _ => Err(Error::config(format!(
+            "{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"
+        ))
         .hint(
             "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \
              AzureCLICredential, or select an identity with --identity",

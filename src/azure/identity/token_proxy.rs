@@ -33,7 +33,7 @@ pub struct TokenProxy {
 impl TokenProxy {
     /// Reads its variables.
     pub fn build(env: &Environment) -> Result<Option<TokenProxy>, Error> {
-        let refuse = |name: &str, why: &str| Error::config(format!("{name}: {why}"));
+        let invalid = |name: &str, why: &str| Error::config(format!("{name}: {why}"));
         let (server_name, file, data) = (
             env.setting(SERVER_NAME)?,
             env.setting(CA_FILE)?,
@@ -43,19 +43,19 @@ impl TokenProxy {
             let others = [(server_name, SERVER_NAME), (file, CA_FILE), (data, CA_DATA)];
             return match others.iter().find(|(value, _)| value.is_some()) {
                 None => Ok(None),
-                Some((_, name)) => Err(refuse(name, &format!("needs {URL}, which is not set"))),
+                Some((_, name)) => Err(invalid(name, &format!("needs {URL}, which is not set"))),
             };
         };
         if server_name.is_some_and(|name| name.contains(':') || Host::parse(name).is_err()) {
-            return Err(refuse(SERVER_NAME, "expected a hostname"));
+            return Err(invalid(SERVER_NAME, "expected a hostname"));
         }
-        let not_a_url = || refuse(URL, "expected https://HOST[:PORT][/PATH]");
+        let not_a_url = || invalid(URL, "expected https://HOST[:PORT][/PATH]");
         let (base, path) = split_url(url)
             .filter(|_| !url.contains(['?', '%']))
             .ok_or_else(not_a_url)?;
         let host = base.strip_prefix("https://").ok_or_else(not_a_url)?;
         if file.is_some() && data.is_some() {
-            return Err(refuse(
+            return Err(invalid(
                 CA_FILE,
                 &format!("{CA_DATA} is also set; use only one of them"),
             ));
@@ -76,19 +76,17 @@ impl TokenProxy {
             None => CA_DATA.to_owned(),
         };
         let unusable = |kind, why: &str| AttemptError::new(kind, format!("{setting}: {why}"));
-        let roots = match &self.ca_file {
-            None => self.ca_data.clone().map(String::into_bytes),
-            Some(path) => {
-                let pem = fs::read(path)
-                    .map_err(|error| unusable(ErrorKind::InvalidSettings, &error.to_string()))?;
-                // Empty for a moment while it is replaced: as temporary as an error of the proxy.
-                if pem.is_empty() {
-                    return Err(unusable(ErrorKind::ServerError, "it is empty"));
-                }
-                Some(pem)
-            }
-        };
-        http.named(&self.host, self.server_name.as_deref(), roots.as_deref())
+        let file = self.ca_file.as_ref().map(fs::read).transpose();
+        let file =
+            file.map_err(|error| unusable(ErrorKind::InvalidSettings, &error.to_string()))?;
+        // Empty for a moment while it is replaced: as temporary as an error of the proxy.
+        if file.as_ref().is_some_and(Vec::is_empty) {
+            return Err(unusable(ErrorKind::ServerError, "it is empty"));
+        }
+        let roots = file
+            .as_deref()
+            .or(self.ca_data.as_deref().map(str::as_bytes));
+        http.named(&self.host, self.server_name.as_deref(), roots)
             .map_err(|error| {
                 unusable(ErrorKind::InvalidSettings, &error.to_string())
                     .hint_for(|_| error.hint.clone())

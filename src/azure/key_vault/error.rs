@@ -1,4 +1,4 @@
-//! Responses of a vault that are not a secret: the row of the retry table, the message and the hint.
+//! Responses of a vault that are not a secret: the kind of error, the message and the hint.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>. The inner error code decides before the
 //! status: a disabled secret is a 403 that no role changes.
@@ -24,43 +24,40 @@ pub fn from_response(
     id: &str,
 ) -> AttemptError {
     let body = response.json();
-    let mut error = &body["error"];
+    let mut inner = &body["error"];
     // Some servers repeat the token.
-    let message = log::without(error["message"].as_str().unwrap_or_default(), &[token]);
-    let known = code_of(&message).or(error["code"].as_str());
+    let message = log::without(inner["message"].as_str().unwrap_or_default(), &[token]);
+    let known = code_of(&message).or(inner["code"].as_str());
     let mut code = known.unwrap_or_default();
-    while error["innererror"].is_object() {
-        error = &error["innererror"];
-        code = error["code"].as_str().unwrap_or(code);
+    while inner["innererror"].is_object() {
+        inner = &inner["innererror"];
+        code = inner["code"].as_str().unwrap_or(code);
     }
-    let refused = Refused {
+    let error = ErrorBody {
         status: response.status.as_u16(),
         code: log::excerpt(code, &[token]),
         message,
     };
-    let reason = refused.reason();
-    let (kind, hint) = refused.classify(&reason, host, http);
-    let address = refused.client_address(response);
+    let reason = error.reason();
+    let (kind, hint) = error.classify(&reason, host, http);
+    let address = error.client_address(response);
     let challenge = response
         .header("www-authenticate")
         .and_then(challenge::parse);
     let tenant = challenge
-        .filter(|_| refused.status == 401 && kind == ErrorKind::AccessRefused)
+        .filter(|_| error.status == 401 && kind == ErrorKind::AccessRefused)
         .and_then(|challenge| challenge.tenant);
-    AttemptError::from_response(kind, response, &refused.code, &reason)
+    AttemptError::from_response(kind, response, &error.code, &reason)
         .hint_for(|_| Some(hint.clone()).filter(|hint| !hint.is_empty()))
-        .labeled("caller", refused.caller().as_deref())
+        .labeled("caller", error.caller().as_deref())
         .labeled("client_address", address.as_deref())
         .ids(response, id)
-        .fact(
-            "refusal",
-            Some(&refused.code).filter(|code| !code.is_empty()),
-        )
+        .fact("refusal", Some(&error.code).filter(|code| !code.is_empty()))
         .fact("tenant", tenant)
 }
 
 /// What a vault says in a response that is not a secret.
-struct Refused {
+struct ErrorBody {
     status: u16,
     /// The innermost error code.
     code: String,
@@ -68,7 +65,7 @@ struct Refused {
     message: String,
 }
 
-impl Refused {
+impl ErrorBody {
     /// The first line of the message, without the link that follows it.
     fn reason(&self) -> String {
         let line = log::excerpt(&self.message, &[]);
@@ -105,14 +102,10 @@ impl Refused {
         address.parse::<IpAddr>().is_ok().then_some(address)
     }
 
-    /// The row of the retry table, and the hint, which may be empty.
+    /// The kind of error, and the hint, which may be empty.
     fn classify(&self, reason: &str, host: &Host, http: &Http) -> (ErrorKind, String) {
         use ErrorKind::{AccessNotGranted, AccessRefused, SecretNotFound, UnexpectedResponse};
         let none = String::new();
-        let caller = self.caller().unwrap_or_default();
-        let object = caller.split(';').find_map(|part| part.strip_prefix("oid="));
-        let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-        let object = object.filter(|id| !id.is_empty() && id.bytes().all(is_id));
         let wait = |done: &str| match http.deadline.waits_for_access() {
             true => String::new(),
             false => format!("; if {done} in the last 10 minutes, use --wait-for-access 10m"),
@@ -126,13 +119,19 @@ impl Refused {
                 let role = "grant the caller the role \"Key Vault Secrets User\"";
                 (AccessNotGranted, format!("{role} {scope}{}", wait("assigned")))
             }
-            (_, "AccessDenied") if !reason.contains("first party") => (AccessNotGranted, format!(
-                "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
-                 --object-id {}`{}",
-                host.name.split('.').next().unwrap_or_default(),
-                object.unwrap_or("OID"),
-                wait("set")
-            )),
+            (_, "AccessDenied") if !reason.contains("first party") => {
+                let caller = self.caller().unwrap_or_default();
+                let object = caller.split(';').find_map(|part| part.strip_prefix("oid="));
+                let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+                let object = object.filter(|id| !id.is_empty() && id.bytes().all(is_id));
+                (AccessNotGranted, format!(
+                    "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
+                     --object-id {}`{}",
+                    host.name.split('.').next().unwrap_or_default(),
+                    object.unwrap_or("OID"),
+                    wait("set")
+                ))
+            }
             (_, "ForbiddenByFirewall") => (
                 AccessRefused,
                 "allow the client address in the vault's firewall, or allow its subnet through a service endpoint".to_owned(),
