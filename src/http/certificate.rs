@@ -1,22 +1,22 @@
-//! What messages say of a certificate: its issuer, its names and its dates.
+//! The parts of a certificate that messages name: its issuer, its names and its dates.
 //!
-//! Nothing is verified here: rustls does that. DER is read only as far as these parts need
+//! Nothing is verified here: rustls does that. The DER is read only as far as these parts require
 //! (<https://www.rfc-editor.org/rfc/rfc5280#section-4.1>).
 
 use std::net::IpAddr;
 
 use crate::date;
 
-/// What a certificate says.
+/// The parts of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
-    /// The issuer's organisation and common name, as far as it has them.
+    /// The issuer's organization and common name, those of the two that it has.
     pub issuer: String,
     /// DNS names and addresses.
     pub names: Vec<String>,
-    /// Unix seconds.
+    /// Start of its validity, in Unix seconds.
     pub not_before: i64,
-    /// Unix seconds.
+    /// End of its validity, in Unix seconds.
     pub not_after: i64,
 }
 
@@ -37,7 +37,7 @@ const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 29, 17];
 
 impl Certificate {
-    /// Its name that matches a host.
+    /// The name in it that matches a host.
     pub fn name_for(&self, host: &str) -> Option<&str> {
         let is_for = |name: &&String| match name.strip_prefix("*.") {
             Some(domain) => host
@@ -48,7 +48,7 @@ impl Certificate {
         self.names.iter().find(is_for).map(String::as_str)
     }
 
-    /// The first of its names, and how many more there are.
+    /// All its names, or the first two and the number of the others.
     pub fn some_names(&self) -> String {
         match self.names.as_slice() {
             [] => "no name".to_owned(),
@@ -59,10 +59,10 @@ impl Certificate {
         }
     }
 
-    /// Reads it; none if it is not one.
+    /// Parses DER; `None` if it is malformed.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
         let mut tbs = Der(Der(Der(der).content_of(SEQUENCE)?).content_of(SEQUENCE)?);
-        // The serial number, before which there may be a version.
+        // The serial number; an optional version precedes it.
         tbs.find(|(tag, _)| *tag == INTEGER)?;
         let _signature_algorithm = tbs.content_of(SEQUENCE)?;
         let issuer = name_of(tbs.content_of(SEQUENCE)?);
@@ -110,7 +110,7 @@ impl<'a> Der<'a> {
     }
 }
 
-/// `Organisation, Common Name`.
+/// `Organization, Common Name`.
 fn name_of(name: &[u8]) -> String {
     let (mut organization, mut common_name) = (None, None);
     let mut sets = Der(name);
@@ -135,7 +135,7 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     let (_, value) = loop {
         let mut extension = Der(extensions.content_of(SEQUENCE)?);
         if extension.content_of(OBJECT_ID)? == ALTERNATIVE_NAMES {
-            // The value is the last: before it there may be whether the extension is critical.
+            // The value is the last element: an optional flag (critical) precedes it.
             break extension.last()?;
         }
     };
@@ -148,7 +148,7 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
-/// An address as a DNS name matches no host: addresses have a type of their own.
+/// A DNS name that is an IP address matches no host: addresses are a type of their own.
 fn dns_name(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     match name.parse::<IpAddr>() {
@@ -167,7 +167,7 @@ fn ip_address(bytes: &[u8]) -> Option<String> {
 fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let century = match tag {
-        // RFC 5280, 4.1.2.5.1: from 50 on it is the last century.
+        // RFC 5280, 4.1.2.5.1: 50 to 99 are 1950 to 1999.
         UTC_TIME if text < "50" => "20",
         UTC_TIME => "19",
         GENERALIZED_TIME => "",

@@ -30,7 +30,7 @@ const LARGEST_RESPONSE: u64 = 256 * 1024;
 
 const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
 
-/// What all connections have in common.
+/// What all requests share.
 #[derive(Clone)]
 pub struct Http {
     tls: Arc<ClientConfig>,
@@ -53,7 +53,7 @@ impl Http {
         })
     }
 
-    /// The same with a deadline of its own, and one attempt for each request.
+    /// A client that makes one attempt for each request, within this time from now.
     pub fn for_one_attempt(&self, within: Duration) -> Http {
         Http {
             deadline: Arc::new(Deadline::attempt(within)),
@@ -61,7 +61,8 @@ impl Http {
         }
     }
 
-    /// Of each response with a `Date` its host and port, and how far the server's clock is ahead of this machine's, in seconds.
+    /// For each response with a `Date`: its host and port, and how many seconds the server's clock is ahead of this
+    /// machine's.
     pub fn clock_skews(&self) -> ClockSkews {
         let skews = self.clock_skews.lock();
         skews.unwrap_or_else(PoisonError::into_inner).clone()
@@ -74,7 +75,7 @@ impl Http {
         self.service(&base, proxy, self.tls.clone(), ServiceResolver::default())
     }
 
-    /// An identity endpoint of this machine: never through a proxy, which would reach that of another machine.
+    /// An identity endpoint of this machine. Never through a proxy: that would reach the endpoint of the proxy's machine.
     pub fn local(&self, base: &str) -> Service {
         self.service(base, None, self.tls.clone(), ServiceResolver::default())
     }
@@ -159,8 +160,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens one connection and keeps it for the first request that needs one. An error is not reported: the request
-    /// gets it again.
+    /// Opens one connection and keeps it for the first request that needs one. An error is only logged: the request
+    /// will meet it again.
     pub fn open_early(&self, timeouts: Timeouts) {
         let started = Instant::now();
         let opened = self.connections.open_early(&self.agent, timeouts.connect);
@@ -249,7 +250,7 @@ impl Service {
         let (parts, body) = response
             .map_err(|error| {
                 let error = from_ureq(&error, timeouts, self.proxy.as_deref());
-                // Of two timeouts that end a connection at the same time, ureq reports either.
+                // Where the connect timeout and the deadline coincide, ureq reports either of them.
                 let is_connecting = match error.kind {
                     ErrorKind::ConnectTimeout => {
                         remaining.is_some_and(|remaining| remaining <= timeouts.connect)

@@ -23,19 +23,19 @@ use ureq::{Agent, Error, Timeout};
 use super::dns::ServiceResolver;
 use crate::request::host::without_brackets;
 
-/// The longest header value that we send: Azure's front ends take about as much of a token.
+/// The longest header value that we send: Azure's front ends accept tokens of about this length.
 pub const LONGEST_HEADER: usize = 16 * 1024;
 /// ureq needs all headers of a response in its buffer; Entra's have about 3 KiB.
 pub const INPUT_BUFFER: usize = 16 * 1024;
 /// The longest headers of a response. Less than the buffer, so that longer ones are an error and not a full buffer, which
 /// looks like the end of the stream.
 pub const LONGEST_HEADERS: usize = INPUT_BUFFER - 1024;
-/// ureq needs each header of a request as a whole in its buffer.
+/// ureq needs each header of a request in its buffer as a whole.
 pub const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
-/// Below TLS only a proxy's response has to fit. Small, since every buffer is zeroed and so uses memory.
+/// Under TLS, only a proxy's response has to fit. Small, since every buffer is zeroed and so uses memory.
 pub const STREAM_BUFFER: usize = 4 * 1024;
 
-/// The connection of a request.
+/// How a request gets its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RequestConnection {
     /// It was opened early, or for an earlier request.
@@ -47,8 +47,8 @@ pub enum RequestConnection {
 }
 
 thread_local! {
-    /// That of this thread's last request. ureq does not call the connector for a connection in its pool, so whoever sends
-    /// a request sets it to `Reused` before.
+    /// The connection of this thread's last request. ureq does not call the connector if its pool has a connection, so
+    /// `Service::send` sets this to `Reused` before each request.
     pub static LAST_CONNECTION: Cell<RequestConnection> = const { Cell::new(RequestConnection::Reused) };
 }
 
@@ -178,8 +178,8 @@ impl Connector for PooledConnector {
         let origin = &self.0.origin;
         let to_origin = origin.scheme() == details.uri.scheme()
             && origin.authority() == details.uri.authority();
-        // Without a probe whether it is still open: unread session tickets fail such a probe, and a peer may close a
-        // moment later anyway. `Service::send` repeats a request whose connection was closed.
+        // Not tested for being open: unread session tickets fail such a test, and the server may close it a moment later
+        // anyway. `Service::send` repeats a request whose connection was closed.
         if to_origin && let Some(idle) = self.0.lock().pop() {
             return Ok(Some(idle));
         }

@@ -12,7 +12,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use webpki::ring as webpki;
 
-/// What Azure's services need: AES-GCM, which TLS 1.3 requires; no ChaCha20, which would be a thirtieth of the file; no
+/// What Azure's services need: AES-GCM, which TLS 1.3 requires. No ChaCha20, which would be a thirtieth of the binary; no
 /// private keys, since no client certificate is presented.
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
@@ -31,8 +31,8 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-/// Signatures of certificates, and of handshakes by their TLS scheme. In TLS 1.2 the scheme of an ECDSA signature does
-/// not name the curve, so each means both.
+/// Signature algorithms of certificates, and those of each TLS signature scheme. In TLS 1.2 the scheme of an ECDSA
+/// signature does not determine the curve, so each has both.
 pub const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         webpki::ECDSA_P256_SHA256,

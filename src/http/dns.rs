@@ -1,8 +1,8 @@
 //! Host names to addresses.
 //!
-//! In Kubernetes, `ndots:5` and a search list make eight queries of one lookup of a vault's name. So the order is:
-//! /etc/hosts; DNS with a dot at the name's end, which uses no search list; DNS with the search list. A is queried before
-//! AAAA, and not together, since then the C library fails if a name server fails for AAAA only.
+//! In Kubernetes, `ndots:5` and a search list turn one lookup of a vault's name into eight queries. So the order is:
+//! /etc/hosts; DNS with a dot at the end of the name, which bypasses the search list; DNS with the search list. A is
+//! queried before AAAA, not together with it: the C library would fail if a name server fails for AAAA only.
 
 use std::fmt;
 use std::fs;
@@ -19,7 +19,7 @@ use ureq::unversioned::transport::NextTimeout;
 use crate::os::{Family, LookupError, addresses};
 use crate::request::host::without_brackets;
 
-/// The number of a name's addresses that are tried.
+/// How many addresses of a name are tried.
 const MAX_ADDRESSES: usize = 16;
 /// Connections that are opened together share one lookup; a later attempt repeats it.
 const CACHED: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ type Latest = (Instant, String, Result<Resolved, LookupError>);
 /// The resolver of one service. The lock is held during a lookup, so that other threads wait for its result.
 #[derive(Clone, Default)]
 pub struct ServiceResolver {
-    /// The host that is looked up instead of the URL's.
+    /// The name to look up instead of the URL's host.
     instead: Option<Arc<str>>,
     latest: Arc<Mutex<Option<Latest>>>,
 }
@@ -77,7 +77,7 @@ impl Resolver for ServiceResolver {
 }
 
 impl ServiceResolver {
-    /// A resolver that looks every name up as this host.
+    /// A resolver that returns the addresses of this host for every name.
     pub fn leading_to(host: &str) -> Self {
         ServiceResolver {
             instead: Some(host.into()),

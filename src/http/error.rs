@@ -104,7 +104,7 @@ fn from_io(error: &io::Error) -> AttemptError {
             "the connection was closed before the response was complete",
         ),
         _ => match error.raw_os_error() {
-            // The kernel's own text.
+            // The text of the errno.
             Some(_) => return AttemptError::new(ErrorKind::NoRoute, error.to_string()),
             None => (ErrorKind::NoRoute, "the connection failed"),
         },
@@ -170,7 +170,7 @@ fn from_tls(error: &TlsError) -> AttemptError {
     }
 }
 
-/// Why a certificate is rejected; and its issuer, its names and its last day as facts.
+/// The error for a rejected certificate, with its issuer, its names and its expiry as facts.
 fn from_certificate(rejected: &Rejected) -> AttemptError {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.some_names());
@@ -192,7 +192,7 @@ fn from_certificate(rejected: &Rejected) -> AttemptError {
             "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file",
         ),
         CertificateError::NotValidForNameContext { expected, .. } => {
-            // Where the host is an address that the certificate has as a DNS name, that one explains it.
+            // Where the host is an address and the certificate has it as a DNS name, that name alone explains the error.
             let start = format!("{} (", expected.to_str());
             let same = certificate
                 .names

@@ -1,4 +1,4 @@
-//! What `check` learns of a service without sending it a request: addresses, connections, certificates.
+//! What `check` finds out about a service without a request: addresses, connections, certificates.
 
 use std::fs;
 use std::sync::PoisonError;
@@ -47,7 +47,7 @@ impl Service {
         self.proxy.as_deref()
     }
 
-    /// Opens a connection and keeps it for the first request. With TLS: the server.
+    /// Opens a connection and keeps it for the first request. Returns the server, if the connection has TLS.
     pub fn probe(&self, timeouts: Timeouts) -> Result<Option<Peer>, AttemptError> {
         self.connections
             .open_early(&self.agent, timeouts.connect)

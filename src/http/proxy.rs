@@ -55,8 +55,9 @@ impl Proxies {
     }
 }
 
-/// Whether an entry of `NO_PROXY` covers a host: `*` each, `10.0.0.0/8` and `10.1.2.3[:PORT]` only those that are
-/// addresses, `example.com[:PORT]` the name and its subdomains, `.example.com` and `*.example.com` only its subdomains.
+/// Whether an entry of `NO_PROXY` covers a host. `*` covers every host; `10.0.0.0/8` and `10.1.2.3[:PORT]` cover hosts
+/// that are addresses; `example.com[:PORT]` covers the name and its subdomains, `.example.com` and `*.example.com` only
+/// the subdomains.
 fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;

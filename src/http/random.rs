@@ -15,7 +15,7 @@ pub fn request_id() -> String {
 /// Random bytes.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // The kernel's generator does not fail once it is seeded; if it did, the TLS handshake would fail.
+    // The kernel's generator does not fail once it is seeded; if it did, so would the TLS handshake.
     let _ = SystemRandom::new().fill(&mut bytes);
     bytes
 }

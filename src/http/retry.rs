@@ -1,4 +1,4 @@
-//! Attempts: the table that says for each kind of error whether there is another one, and the loop that makes them.
+//! Attempts: the table that says for each kind of error whether there is another attempt, and the loop that makes them.
 //!
 //! An error that can go away by itself is retried until the deadline: after 0.25 s, doubling to 8 s, each with full
 //! jitter, or after as long as the service asks for if that fits the deadline. Errors that are intermittent and may
@@ -185,7 +185,7 @@ pub struct Deadline {
     extended: AtomicBool,
     /// Something else failed permanently: no more attempts.
     given_up: Mutex<bool>,
-    /// Notified of that.
+    /// Notified when `given_up` is set.
     woken: Condvar,
     /// Whether there is no second attempt, whatever the table says.
     once: bool,
@@ -213,7 +213,7 @@ impl Deadline {
         }
     }
 
-    /// When it is; without one, only the timeouts of one attempt count.
+    /// The instant of the deadline. Without a deadline, only the timeouts of one attempt apply.
     pub fn end(&self) -> Option<Instant> {
         let access = match self.extended.load(Ordering::Relaxed) {
             true => self.access,
@@ -238,7 +238,7 @@ impl Deadline {
         self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pauses between two attempts; whether there is to be another.
+    /// Pauses between two attempts. Returns whether there is to be another one.
     fn sleep(&self, pause: Duration) -> bool {
         let given_up = self.given_up();
         let result = self
@@ -279,7 +279,7 @@ impl Deadline {
         let backoff = ceiling * u32::from_le_bytes(random()) / u32::MAX;
         match error.retry_after {
             Some(delay) if delay >= remaining => Err(Some(delay)),
-            // Zero, or a date in the past from a wrong clock, is not an invitation to a thousand requests a second.
+            // Zero, or a date in the past because of a wrong clock, must not cause a thousand requests a second.
             Some(delay) => Ok(delay.max(backoff).max(FIRST_PAUSE).min(remaining)),
             None if remaining > LAST_ATTEMPT => Ok(backoff.min(remaining - LAST_ATTEMPT)),
             None => Err(None),

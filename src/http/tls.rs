@@ -47,7 +47,7 @@ pub fn client_config(
     Ok(trusting(roots))
 }
 
-/// The roots that are part of the program: Mozilla's.
+/// The built-in roots: Mozilla's.
 pub fn built_in() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
@@ -68,7 +68,7 @@ fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier(roots)))
         .with_no_client_auth();
-    // No connection is made twice in this short life. And a resumed session presents no certificate, which `check` shows.
+    // A process this short gains nothing from resumption, and a resumed session presents no certificate for `check` to show.
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }

@@ -29,7 +29,7 @@ pub fn split_url(url: &str) -> Option<(&str, &str)> {
     is_usable.then_some((origin, if path.is_empty() { "/" } else { path }))
 }
 
-/// A path with a query, appended to the one that the path may have already.
+/// Appends a query to a path that may already have one.
 pub fn with_query(path: &str, query: &str) -> String {
     let separator = if path.contains('?') { '&' } else { '?' };
     format!("{path}{separator}{query}")

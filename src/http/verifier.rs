@@ -1,5 +1,5 @@
-//! Verifies certificates as rustls's own verifier does, by the same functions. Its errors carry the certificate that was
-//! rejected, which rustls's do not, so that a message can name its issuer.
+//! Verifies certificates as rustls's own verifier does, with the same functions. Unlike rustls's, its errors carry the
+//! rejected certificate, so that a message can name its issuer.
 
 use std::fmt;
 use std::sync::Arc;
