@@ -39,10 +39,9 @@ pub fn client_config(
     if let Some(file) = env.get("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
         add_file(&mut roots, Path::new(file), "SSL_CERT_FILE")?;
     }
-    if let Some(directories) = env.get("SSL_CERT_DIR").filter(|list| !list.is_empty()) {
-        for directory in split_paths(directories).filter(|path| !path.as_os_str().is_empty()) {
-            add_directory(&mut roots, &directory)?;
-        }
+    let directories = split_paths(env.get("SSL_CERT_DIR").unwrap_or_default());
+    for directory in directories.filter(|path| !path.as_os_str().is_empty()) {
+        add_directory(&mut roots, &directory)?;
     }
     Ok(trusting(roots))
 }
@@ -95,16 +94,8 @@ fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
     let refuse = |reason: &str| unusable("SSL_CERT_DIR", path, reason);
     let entries = fs::read_dir(path).map_err(|error| refuse(&error.to_string()))?;
     let mut added = 0;
-    let mut read = Vec::new();
     for entry in entries.filter_map(Result::ok) {
-        // OpenSSL's directories hold each certificate twice: once by its name, once as a link by its hash.
-        let Ok(file) = entry.path().canonicalize() else {
-            continue;
-        };
-        if !read.contains(&file) {
-            added += fs::read(&file).map_or(0, |pem| add_certificates(roots, &pem));
-            read.push(file);
-        }
+        added += fs::read(entry.path()).map_or(0, |pem| add_certificates(roots, &pem));
     }
     match added {
         0 => Err(refuse(NO_CERTIFICATE)),
