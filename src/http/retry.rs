@@ -80,7 +80,8 @@ const CHECK_NAME_SERVERS: &str = "check the name servers in /etc/resolv.conf: do
 const SLOW: &str = "the service accepts connections but does not respond: it is slow, or a proxy or firewall holds \
                     its responses back";
 const THROTTLED: &str = "requests are being throttled; wait, or start fewer containers at once";
-pub(super) const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
+/// The hint where a proxy cannot be reached, or does not reach the host.
+pub const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
 
 /// Why one attempt failed.
 #[derive(Debug)]

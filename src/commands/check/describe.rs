@@ -12,6 +12,7 @@ use crate::error::{Cause, Error, ErrorKind};
 use crate::http::Service;
 use crate::http::error::AttemptError;
 use crate::http::probe::{Found, Peer, Resolved, name_servers, search_list};
+use crate::http::retry::CHECK_PROXY;
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
@@ -66,10 +67,9 @@ pub fn no_name(service: &Service, mut error: AttemptError) -> AttemptError {
         return error;
     }
     let note = format!("it is the proxy for {}", service.authority());
-    error.map(|error| error.note(note)).hint_for(|kind| {
-        let hint = "check HTTPS_PROXY, or name the host in NO_PROXY";
-        (kind == ErrorKind::NameNotFound).then(|| hint.to_owned())
-    })
+    error
+        .map(|error| error.note(note))
+        .hint_for(|kind| (kind == ErrorKind::NameNotFound).then(|| CHECK_PROXY.to_owned()))
 }
 
 /// The networks that can reach an address.

@@ -42,7 +42,7 @@ struct Job {
     /// Those of them with a token.
     tokens: OnceLock<Vec<String>>,
     vaults: Vec<Vault>,
-    /// The next task. The first is to probe the identity; the others are the secrets, each with its vault.
+    /// The number of the next task: 0 is to probe the identity, each other one to read a secret.
     next_task: AtomicUsize,
 }
 
@@ -182,18 +182,16 @@ impl Job {
         self.tokens.get_or_init(|| self.probe_identity())
     }
 
+    /// Probes the connection to what issues the tokens, and requests them. Returns the resources that it has one for.
     fn probe_identity(&self) -> Vec<String> {
         let hint = |kind| self.reader.source.hint(kind);
         let with_hint = |error: AttemptError| error.hint_for(hint);
         let identity = self.identity.as_ref();
         let failed = identity.and_then(|service| self.probe_connection(service, 0, &with_hint));
-        let mut skip = match &failed {
-            // A request would hang in the same lookup.
-            Some(link) if link.error_kind == Some(ErrorKind::NameServerTimeout) => {
-                Some("no answer from the name servers")
-            }
-            _ => None,
-        };
+        let error_kind = failed.as_ref().and_then(|link| link.error_kind);
+        // A request would hang in the same lookup.
+        let mut skip = (error_kind == Some(ErrorKind::NameServerTimeout))
+            .then_some("no answer from the name servers");
         let mut resources = Vec::new();
         for resource in &self.resources {
             let mut link = match skip {
@@ -203,8 +201,10 @@ impl Job {
             if link.cause == Some(Cause::Unavailable) {
                 skip = Some("there was no token for the resource before");
             }
-            let reason = failed.as_ref();
-            if reason.is_some_and(|failed| failed.has_same_reason(&link)) {
+            if failed
+                .as_ref()
+                .is_some_and(|failed| failed.has_same_reason(&link))
+            {
                 link = Link::skipped("token", resource, "there is no connection to it");
             }
             if link.state == State::Passed {
@@ -213,6 +213,7 @@ impl Job {
             self.send(link, 0);
         }
         if let Some(mut failed) = failed {
+            // The requests had a connection: `exec` would go on.
             if resources.len() == self.resources.len() {
                 failed.state = State::Warning;
                 failed.cause = None;

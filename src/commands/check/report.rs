@@ -46,16 +46,16 @@ impl State {
     }
 }
 
-/// When `exec` comes to a link.
+/// When `exec` needs a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Before any request.
     Before,
-    /// Tokens, and the vaults whose token is there: all at the same time.
+    /// With the requests: tokens, and the vaults that there is a token for, all at the same time.
     Requests,
-    /// Vaults whose token is missing.
+    /// Not before there is a token, which is missing: the vault of that token.
     WithoutToken,
-    /// At its execve.
+    /// At the execve.
     Execve,
     /// Unknown: there was no result when time was up.
     TimedOut,
@@ -82,7 +82,7 @@ pub struct Link {
     pub cause: Option<Cause>,
     /// What went wrong with a request.
     pub error_kind: Option<ErrorKind>,
-    /// When `exec` comes to it.
+    /// When `exec` needs it.
     pub phase: Phase,
     /// The order of links in the same phase.
     pub index: usize,
@@ -156,7 +156,7 @@ impl Link {
         self
     }
 
-    /// Sets when `exec` comes to it.
+    /// Sets when `exec` needs it.
     pub fn at(self, phase: Phase, index: usize) -> Link {
         Link {
             phase,
@@ -332,7 +332,7 @@ impl Report {
         format!("{}\n", text.trim_end_matches(' '))
     }
 
-    /// The words in lines that fit beside the margin.
+    /// The words as lines that fit beside the margin.
     fn fold<'a>(&self, link: &Link, words: impl Iterator<Item = &'a str>) -> Vec<String> {
         let is_whole = !self.is_terminal && (link.state == State::Failed || link.kind == VERDICT);
         let mut lines = vec![String::new()];
