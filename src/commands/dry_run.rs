@@ -8,6 +8,7 @@ use crate::output::process;
 use crate::request::arguments::Arguments;
 use crate::request::environment::Environment;
 use crate::request::files::WriteOptions;
+use crate::request::format::Format;
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 
@@ -33,14 +34,10 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let mut text = String::new();
     for file in &files {
         let path = options.dir.join(&file.name);
-        let format = file
-            .format
-            .map_or("the secret itself", |format| format.name());
         let path = log::plain(&path.display().to_string());
-        text.push_str(&format!(
-            "write     {path} ({format}, {:04o})\n",
-            options.mode
-        ));
+        let format = file.format.map_or("the secret itself", Format::name);
+        let mode = options.mode;
+        text.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));
     }
     show(&plan, arguments.env, &text)
 }
