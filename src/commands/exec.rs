@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 
-use super::shared::{announce, fetch, warn_of_line_end};
+use super::shared::{announce, fetch, warn_of_newline};
 use crate::error::Error;
 use crate::os;
 use crate::output::memfd;
@@ -60,7 +60,7 @@ fn become_command(
             Some(path) => Value::path(path),
             None => fetched.value(target),
         };
-        warn_of_line_end(plan, target, &value);
+        warn_of_newline(plan, target, &value);
         (target.name.as_os_str(), value)
     });
     let assignments: Vec<(&OsStr, Value<'_>)> = assignments.collect();

@@ -42,9 +42,9 @@ pub fn print_value(plan: Plan, env: &Environment, what: &str) -> Result<(), Erro
     })
 }
 
-/// Warns of a line end at the end of a value, which is rarely meant to be part of a password.
-pub fn warn_of_line_end(plan: &Plan, target: &Target, value: &Value<'_>) {
-    if value.ends_in_line_end()
+/// Warns of a newline at the end of a value, which is rarely meant to be part of a password.
+pub fn warn_of_newline(plan: &Plan, target: &Target, value: &Value<'_>) {
+    if value.ends_in_newline()
         && let Item::Secret(secret) = &plan.items[target.item]
     {
         let reference = secret.reference(true);

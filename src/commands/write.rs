@@ -1,6 +1,6 @@
 //! `akv-init write`: puts secrets into the files of a directory.
 
-use super::shared::{announce, fetch, warn_of_line_end};
+use super::shared::{announce, fetch, warn_of_newline};
 use crate::azure::fetch::Fetched;
 use crate::date;
 use crate::error::Error;
@@ -59,10 +59,10 @@ fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Error
         });
     }
     // After rendering, so that a refused value gets no warning. A file of its own gets none either: programs that read
-    // a secret from a file remove a line end.
+    // a secret from a file remove a newline.
     if files.iter().any(|file| file.format.is_some()) {
         for target in &plan.targets {
-            warn_of_line_end(plan, target, &fetched.value(target));
+            warn_of_newline(plan, target, &fetched.value(target));
         }
     }
     Ok(contents)

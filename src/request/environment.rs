@@ -66,14 +66,11 @@ impl Environment {
 
     /// The value of a setting; empty is unset, and must be UTF-8.
     pub fn setting(&self, name: &str) -> Result<Option<&str>, Error> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(value) if value.is_empty() => Ok(None),
-            Some(value) => match value.to_str() {
-                Some(value) => Ok(Some(value)),
-                None => Err(Error::config(format!("{name}: the value is not UTF-8"))),
-            },
-        }
+        let value = self.get(name).filter(|value| !value.is_empty());
+        let not_utf8 = || Error::config("the value is not UTF-8").context(name);
+        value
+            .map(|value| value.to_str().ok_or_else(not_utf8))
+            .transpose()
     }
 
     /// The environment of COMMAND: the caller's in its order, without `AKV_INIT_…` and `unset`. Each assignment replaces

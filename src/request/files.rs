@@ -109,7 +109,6 @@ fn parse_mode(text: &str) -> Result<u32, Error> {
 }
 
 /// How to write.
-#[derive(Debug)]
 pub struct WriteOptions {
     /// DIR.
     pub dir: PathBuf,
@@ -159,7 +158,6 @@ pub fn parse_dir(arguments: &Arguments<'_>) -> Result<PathBuf, Error> {
 pub type MaxAge = Option<Duration>;
 
 /// One file that is to be written.
-#[derive(Debug)]
 pub struct PlannedFile {
     /// Its path below DIR.
     pub name: String,

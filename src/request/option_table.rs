@@ -26,7 +26,6 @@ pub enum Takes {
 use Takes::{Nothing, Optional, Value, Values};
 
 /// One option.
-#[derive(Debug)]
 pub struct CliOption {
     /// The name, with its hyphens.
     pub name: &'static str,

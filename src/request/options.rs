@@ -29,7 +29,6 @@ pub enum IdentityName {
 }
 
 /// How to reach Azure: the options, completed from the environment.
-#[derive(Debug)]
 pub struct Settings {
     /// From start to end; zero is one attempt at each request.
     pub timeout: Duration,
@@ -67,7 +66,6 @@ pub enum IdentityId {
 impl Settings {
     /// Reads those that the command has, from its options and from the environment.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
-        let text = |name| arguments.parsed(name, |text| Ok(text.to_owned()));
         let duration = |name| arguments.parsed(name, parse_duration);
         let ca_file = arguments.values("--ca-file").pop();
         let cloud = arguments.choice("--cloud", &Cloud::NAMES)?;
@@ -82,7 +80,7 @@ impl Settings {
             verbose: arguments.flag("--verbose")?,
             default_vault: arguments.parsed("--vault", parse_vault)?,
             allowed_hosts: allowed_hosts.concat(),
-            vault_resource: text("--vault-resource")?,
+            vault_resource: arguments.parsed("--vault-resource", |text| Ok(text.to_owned()))?,
         })
     }
 

@@ -18,7 +18,6 @@ use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 
 /// What to fetch, for which targets, and how.
-#[derive(Debug)]
 pub struct Plan {
     /// Each distinct secret or token, once.
     pub items: Vec<Item>,
@@ -52,13 +51,12 @@ impl Item {
 }
 
 /// A variable or file that gets a secret or a token.
-#[derive(Debug)]
 pub struct Target {
     /// The name of the variable, or the path of the file below the directory.
     pub name: OsString,
     /// Index into [`Plan::items`].
     pub item: usize,
-    /// Whether line ends at the end of the value are removed.
+    /// Whether newlines at the end of the value are removed.
     pub trim: bool,
     /// Whether an option names it, rather than the environment.
     pub by_option: bool,
@@ -223,24 +221,22 @@ impl Plan {
         overwrite: bool,
     ) -> Result<(), Error> {
         check_target(name)?;
-        let conflict = |reason: &str| Error::config(reason);
         for option in ["--unset", "--literal"] {
             if arguments.names(option).iter().any(|other| other == name) {
-                return Err(conflict(&format!(
+                return Err(Error::config(format!(
                     "a variable that gets a secret cannot be given to {option}"
                 )));
             }
         }
         let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
         match self.target(name) {
-            Some(target) if target.by_option => Err(conflict("the variable was given twice")),
-            Some(_) => Err(
-                conflict("two sources: an option, and a reference in the environment").hint(
-                    "remove one of them, or add --override to let the option take precedence",
-                ),
-            ),
+            Some(target) if target.by_option => Err(Error::config("the variable was given twice")),
+            Some(_) => Err(Error::config(
+                "two sources: an option, and a reference in the environment",
+            )
+            .hint("remove one of them, or add --override to let the option take precedence")),
             None if !overwrite && arguments.env.variables().any(has_value) => {
-                Err(conflict("the variable already has a value")
+                Err(Error::config("the variable already has a value")
                     .hint("remove it from the environment, or add --override to replace it"))
             }
             None => Ok(()),

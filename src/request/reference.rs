@@ -29,7 +29,7 @@ pub struct SecretRef {
     pub name: String,
     /// The secret version; `None` is the current one.
     pub version: Option<String>,
-    /// `?trim`: remove line ends at the end of the value.
+    /// `?trim`: remove newlines at the end of the value.
     pub trim: bool,
 }
 
@@ -97,10 +97,10 @@ impl SecretRef {
         version: Option<&str>,
     ) -> Result<SecretRef, Error> {
         check_secret_name(name)?;
-        let is_valid = |version: &str| {
-            version.len() <= 127 && version.bytes().all(|b| b.is_ascii_alphanumeric())
+        let is_invalid = |version: &str| {
+            version.len() > 127 || !version.bytes().all(|b| b.is_ascii_alphanumeric())
         };
-        if version.is_some_and(|version| !is_valid(version)) {
+        if version.is_some_and(is_invalid) {
             return Err(Error::config(
                 "a secret version contains only letters and digits",
             ));
@@ -168,15 +168,13 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
         return Err(Error::config("this is a scope, not a resource")
             .hint("remove /.default, or use `akv-init token --scope`"));
     }
-    match resource
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b":/._-".contains(&b))
-    {
-        true => Ok(()),
-        false => Err(Error::config(
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b":/._-".contains(&b);
+    if !resource.bytes().all(is_valid) {
+        return Err(Error::config(
             "expected a URL or an application id as the resource",
-        )),
+        ));
     }
+    Ok(())
 }
 
 /// `VAULT/NAME[/VERSION][?trim]`, the part after `akv://`.
@@ -302,23 +300,16 @@ fn is_version(text: &str) -> bool {
 /// The subject of an error. The text is shown only as far as it looks like a reference: a connection string that starts
 /// with one may hold a password further on, such as after a colon.
 fn subject(text: &str) -> String {
-    let has = |scheme| strip_prefix_ignore_case(text, scheme).is_some();
-    let start = if has(TOKEN_SCHEME) {
-        TOKEN_SCHEME.len()
-    } else {
-        0
-    };
+    let mut schemes = [TOKEN_SCHEME, APP_SERVICE].into_iter();
+    let scheme = schemes.find(|scheme| strip_prefix_ignore_case(text, scheme).is_some());
+    let start = scheme.map_or(0, str::len);
+    let rest = &text[start..];
     let is_foreign = |(at, c): &(usize, char)| {
         let is_plain = c.is_ascii_alphanumeric() || "/._-".contains(*c);
-        *at >= start && !is_plain && !text[*at..].starts_with("://")
+        scheme == Some(APP_SERVICE) || !is_plain && !rest[*at..].starts_with("://")
     };
-    let end = match has(APP_SERVICE) {
-        true => APP_SERVICE.len(),
-        false => text
-            .char_indices()
-            .find(is_foreign)
-            .map_or(text.len(), |(at, _)| at),
-    };
-    let rest = if end < text.len() { "…" } else { "" };
-    format!("malformed reference `{}{rest}`", &text[..end])
+    match rest.char_indices().find(is_foreign) {
+        None => format!("malformed reference `{text}`"),
+        Some((at, _)) => format!("malformed reference `{}…`", &text[..start + at]),
+    }
 }

@@ -6,7 +6,7 @@ use crate::secret::Secret;
 pub struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
-    /// The secret, with `trim` without the line ends at its end: secrets are often uploaded from files.
+    /// The secret, with `trim` without the newlines at its end: secrets are often uploaded from files.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
         match trim {
             true => Value(secret.expose().trim_end_matches(['\r', '\n'])),
@@ -24,8 +24,8 @@ impl<'a> Value<'a> {
         self.0
     }
 
-    /// Whether a line end is a part of the value.
-    pub fn ends_in_line_end(&self) -> bool {
+    /// Whether the value ends in a newline.
+    pub fn ends_in_newline(&self) -> bool {
         self.0.ends_with(['\r', '\n'])
     }
 }
