@@ -27,15 +27,12 @@ use crate::request::plan::Plan;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_panic));
-    let result = run();
+    let code = run().unwrap_or_else(|error| {
+        report(&error);
+        error.cause.exit_code()
+    });
     signals::kill_groups();
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            report(&error);
-            ExitCode::from(error.cause.exit_code())
-        }
-    }
+    ExitCode::from(code)
 }
 
 /// Runs the command. The exit code is 0, that of `check`, or COMMAND's with `--init`.
@@ -91,5 +88,6 @@ fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let error = Error::new(Cause::Internal, format!("internal error{location}"))
         .hint("this is a bug of akv-init: please report it with this line and the version");
     report(&error);
+    signals::kill_groups();
     os::exit_at_once(Cause::Internal.exit_code().into());
 }

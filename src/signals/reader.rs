@@ -145,7 +145,6 @@ pub fn end_if_pending() {
 }
 
 fn end(signal: i32, during: Option<Waiting>) -> ! {
-    kill_groups();
     let (name, seconds) = (name(signal), elapsed().as_secs());
     let mut message = format!("stopped by {name} after {seconds} s");
     if let Some(waiting) = during {
@@ -157,6 +156,7 @@ fn end(signal: i32, during: Option<Waiting>) -> ! {
         .fact("code", code);
     log::never_wait();
     log::error(event, None);
+    kill_groups();
     os::exit_at_once(code)
 }
 
