@@ -242,28 +242,3 @@ impl fmt::Display for Error {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_is_displayed_with_context_reason_and_notes() {
-        let error = Error::new(Cause::Denied, "403")
-            .context("reading `a`")
-            .note("also not read: `b`")
-            .context("DB_PASSWORD");
-        assert_eq!(
-            error.to_string(),
-            "DB_PASSWORD: reading `a`: 403; also not read: `b`"
-        );
-    }
-
-    #[test]
-    fn first_fact_of_a_name_counts() {
-        let error = Error::new(Cause::Denied, "403")
-            .fact("vault", "inner")
-            .fact("vault", "outer");
-        assert_eq!(error.get_fact("vault"), Some("inner"));
-    }
-}
