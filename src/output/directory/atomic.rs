@@ -3,13 +3,13 @@
 //! (<https://github.com/kubernetes/kubernetes/blob/master/pkg/volume/util/atomic_writer.go>).
 //!
 //! Links for new names are made before that rename and those for old names are removed after it: whenever the process
-//! ends, a name leads either to a file of the one set in force, or to nothing.
+//! ends, a name leads either to a file of the current set, or to nothing.
 
 use std::collections::BTreeSet;
 
 use nix::unistd::UnlinkatFlags;
 
-use super::dir::{Dir, EntryKind, TEMPORARY};
+use super::dir::{Dir, EntryKind, TEMPORARY_PREFIX};
 use super::manifest::{self, Manifest};
 use super::request::{WriteRequest, directories};
 use super::transaction::Transaction;
@@ -17,44 +17,44 @@ use crate::error::Error;
 use crate::log;
 use crate::request::files::{first_component, split_path};
 
-/// The link that leads to the set of files in force.
+/// The link to the current set of files.
 pub const DATA: &str = "..data";
 
 /// The name of the directory that `..data` leads to, and that directory, if there is one.
-pub fn current(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
+pub fn current_set(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     let target = match dir.kind(DATA)? {
         None => return Ok(None),
         Some(EntryKind::Link(target)) => target,
-        Some(kind) => return Err(dir.in_the_way(DATA, &kind, None)),
+        Some(kind) => return Err(dir.cannot_replace(DATA, &kind, None)),
     };
     let own = target
         .to_str()
-        .filter(|name| name.starts_with(TEMPORARY) && !name.contains('/'));
+        .filter(|name| name.starts_with(TEMPORARY_PREFIX) && !name.contains('/'));
     let Some(name) = own else {
         return Err(dir
-            .refuse(DATA, "it is a symbolic link that akv-init did not make")
+            .cannot_write(DATA, "it is a symbolic link that akv-init did not make")
             .hint("use a directory that no other program writes to"));
     };
     // None where another program has removed it.
-    let data = dir.below(name)?;
+    let data = dir.subdirectory(name)?;
     Ok(data.map(|data| (name.to_owned(), data)))
 }
 
-/// Refuses a name that is not a link of this layout.
+/// Rejects a file whose name in DIR is that of anything but its own link.
 pub fn check(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
-    current(dir)?;
+    current_set(dir)?;
     for name in paths.iter().map(|path| first_component(path)) {
         if let Some(kind) = dir.kind(name)?
-            && !is_link_of(&kind, name)
+            && !is_own_link(&kind, name)
         {
             let is_plain = matches!(kind, EntryKind::File | EntryKind::Directory);
-            return Err(dir.in_the_way(name, &kind, is_plain.then_some("plain")));
+            return Err(dir.cannot_replace(name, &kind, is_plain.then_some("plain")));
         }
     }
     Ok(())
 }
 
-/// Puts a new set in force, unless the one in force is the same.
+/// Makes a new set of files the current one, unless the current one is the same.
 pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
     let dir = transaction.dir;
     let names = request.files.iter().map(|file| first_component(file.path));
@@ -69,14 +69,14 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     let text = request.manifest.map(Manifest::to_text);
     let mode = request.options.mode;
     let manifest = text.as_ref().map(|text| Manifest::file(text, mode));
-    if let Some((name, data)) = current(dir)?
+    if let Some((name, data)) = current_set(dir)?
         && missing.is_empty()
         && obsolete.is_empty()
         && is_same(&data, request)?
     {
         log::debug(|| "every file is up to date".to_owned());
         if let Some(mut manifest) = manifest {
-            // It gets the time at which the files were last found to be these.
+            // With the time at which the files were last found to be right.
             let path = format!("{name}/{}", manifest::NAME);
             manifest.path = &path;
             let staged = dir.stage(&manifest)?;
@@ -90,21 +90,21 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     let directories = directories(request.files);
     for path in &directories {
         let (parent, name) = split_path(path);
-        let parent = data.existing(parent)?;
+        let parent = data.existing_subdirectory(parent)?;
         parent.create_directory(name, mode, &dir.path_of(path))?;
     }
     for file in request.files.iter().chain(&manifest) {
         let (parent, name) = split_path(file.path);
-        data.existing(parent)?
+        data.existing_subdirectory(parent)?
             .create(name, file, &dir.path_of(file.path))?;
         log::debug(|| format!("wrote `{}`", file.path));
     }
     for path in directories {
-        data.existing(path)?.sync()?;
+        data.existing_subdirectory(path)?.sync()?;
     }
     data.sync()?;
     for name in missing {
-        transaction.link(&link_of(name), name)?;
+        transaction.link(&link_target(name), name)?;
     }
     let temporary = Dir::temporary_name();
     dir.symlink(&name, &temporary, DATA)?;
@@ -121,7 +121,7 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     Ok(())
 }
 
-/// Whether the set in force consists of these files.
+/// Whether the current set consists of exactly these files.
 fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
     let has_manifest = data.kind(manifest::NAME)? == Some(EntryKind::File);
     if has_manifest != request.manifest.is_some()
@@ -133,7 +133,7 @@ fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
     let expected = request.files.len() + directories.len() + usize::from(has_manifest);
     let mut found = data.names(|_| true)?.len();
     for path in directories {
-        found += data.existing(path)?.names(|_| true)?.len();
+        found += data.existing_subdirectory(path)?.names(|_| true)?.len();
     }
     Ok(found == expected)
 }
@@ -143,16 +143,16 @@ fn is_same(data: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
 fn obsolete_links(dir: &Dir, names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
     dir.names(|name| {
         let kind = dir.kind(name).ok().flatten();
-        !names.contains(name) && kind.is_some_and(|kind| is_link_of(&kind, name))
+        !names.contains(name) && kind.is_some_and(|kind| is_own_link(&kind, name))
     })
 }
 
 /// Where the link of a name leads.
-fn link_of(name: &str) -> String {
+fn link_target(name: &str) -> String {
     format!("{DATA}/{name}")
 }
 
-/// Whether something is the link of this name.
-pub fn is_link_of(kind: &EntryKind, name: &str) -> bool {
-    *kind == EntryKind::Link(link_of(name).into())
+/// Whether this is the link that the layout has for a name.
+pub fn is_own_link(kind: &EntryKind, name: &str) -> bool {
+    *kind == EntryKind::Link(link_target(name).into())
 }

@@ -24,19 +24,19 @@ use super::error::{cannot_remove, cannot_write, failed};
 use crate::error::Error;
 use crate::request::files::{split_path, with_parents};
 
-/// How the names of temporary files and of data directories begin.
-pub const TEMPORARY: &str = "..akv-init-";
+/// How the names of temporary files, and of the sets of the atomic layout, begin.
+pub const TEMPORARY_PREFIX: &str = "..akv-init-";
 /// ramfs, which nix does not name (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 /// What to do about something that is where a file is to be written.
-const IN_THE_WAY: &str = "remove it, or choose another name";
+const CHOOSE_ANOTHER: &str = "remove it, or choose another name";
 
 const AS_DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// What has a name in a directory.
+/// What a name in a directory belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -70,13 +70,8 @@ pub struct File<'a> {
     pub mode: u32,
 }
 
-/// Which directory it is, whatever path leads to it.
-#[derive(PartialEq, Eq)]
-pub struct DirId {
-    /// Its file system.
-    pub device: u64,
-    inode: u64,
-}
+/// Which directory it is, whatever path leads to it: device and inode.
+pub type DirId = (u64, u64);
 
 /// An open directory.
 pub struct Dir {
@@ -125,7 +120,7 @@ impl Dir {
     }
 
     /// Something in it cannot be written.
-    pub fn refuse(&self, name: impl AsRef<Path>, reason: &str) -> Error {
+    pub fn cannot_write(&self, name: impl AsRef<Path>, reason: &str) -> Error {
         cannot_write(&self.path_of(name), reason)
     }
 
@@ -139,13 +134,13 @@ impl Dir {
     }
 
     /// Something in it cannot be replaced. `layout` is the layout in which it may have been written.
-    pub fn in_the_way(&self, name: &str, kind: &EntryKind, layout: Option<&str>) -> Error {
-        let error = self.refuse(name, &format!("it is {}", kind.noun()));
+    pub fn cannot_replace(&self, name: &str, kind: &EntryKind, layout: Option<&str>) -> Error {
+        let error = self.cannot_write(name, &format!("it is {}", kind.noun()));
         error.hint(match layout {
             Some(layout) => format!(
                 "use --layout {layout} again if the directory was written with it, or empty the directory"
             ),
-            None => IN_THE_WAY.to_owned(),
+            None => CHOOSE_ANOTHER.to_owned(),
         })
     }
 
@@ -155,7 +150,7 @@ impl Dir {
         faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.failed(name))
     }
 
-    /// Takes an exclusive lock (flock(2)), which ends with this.
+    /// Takes an exclusive lock (flock(2)), which is released when this is dropped.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         self.fd.try_lock()
     }
@@ -163,15 +158,12 @@ impl Dir {
     /// Which directory this is.
     pub fn id(&self) -> Result<DirId, Error> {
         let status = fstat(&self.fd).map_err(self.failed(""))?;
-        Ok(DirId {
-            device: status.st_dev,
-            inode: status.st_ino,
-        })
+        Ok((status.st_dev, status.st_ino))
     }
 
     /// The directory at a path below this one, if it exists, or for an empty path this one. No component may be a
     /// symbolic link.
-    pub fn below(&self, path: &str) -> Result<Option<Dir>, Error> {
+    pub fn subdirectory(&self, path: &str) -> Result<Option<Dir>, Error> {
         let mut fd = open_directory(&self.fd, ".").map_err(self.failed(path))?;
         for path in with_parents(path) {
             fd = match open_directory(&fd, split_path(path).1) {
@@ -201,18 +193,18 @@ impl Dir {
             }
             Ok(Some(kind)) => {
                 let reason = format!("it is {}, not a directory", kind.noun());
-                self.refuse(path, &reason).hint(IN_THE_WAY)
+                self.cannot_write(path, &reason).hint(CHOOSE_ANOTHER)
             }
         }
     }
 
     /// The same for a directory that must exist.
-    pub fn existing(&self, path: &str) -> Result<Dir, Error> {
-        self.below(path)?
-            .ok_or_else(|| self.refuse(path, Errno::ENOENT.desc()))
+    pub fn existing_subdirectory(&self, path: &str) -> Result<Dir, Error> {
+        self.subdirectory(path)?
+            .ok_or_else(|| self.cannot_write(path, Errno::ENOENT.desc()))
     }
 
-    /// What has this name.
+    /// What this name belongs to, if anything.
     pub fn kind(&self, name: &str) -> Result<Option<EntryKind>, Error> {
         let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(status) => status,
@@ -236,11 +228,11 @@ impl Dir {
         })
     }
 
-    /// Whether it holds this file of this user already. Anything else at its path is not an error here: it may be about
-    /// to be replaced.
+    /// Whether it holds this file already, owned by this user. Anything else at its path is not an error here: it may be
+    /// about to be replaced.
     pub fn holds(&self, file: &File<'_>) -> bool {
         let (parent, name) = split_path(file.path);
-        let directory = self.below(parent).ok().flatten();
+        let directory = self.subdirectory(parent).ok().flatten();
         let found = directory.and_then(|directory| directory.read(name, file.content.len()));
         found.is_some_and(|(status, bytes)| {
             status.st_uid == geteuid().as_raw()
@@ -264,11 +256,11 @@ impl Dir {
         Some((status, bytes))
     }
 
-    /// A name that is free here.
+    /// A new temporary name.
     pub fn temporary_name() -> String {
         // Seeded by the system's generator, anew each time.
         format!(
-            "{TEMPORARY}{:016x}",
+            "{TEMPORARY_PREFIX}{:016x}",
             RandomState::new().build_hasher().finish()
         )
     }

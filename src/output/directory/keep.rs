@@ -42,16 +42,16 @@ pub fn keep(
 /// written from another reference.
 fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
     let dir = Dir::open(&options.dir)?;
-    let home = match options.layout {
-        Layout::Plain => dir.below("")?,
-        Layout::Atomic => atomic::current(&dir)?.map(|(_, data)| data),
+    let set = match options.layout {
+        Layout::Plain => dir.subdirectory("")?,
+        Layout::Atomic => atomic::current_set(&dir)?.map(|(_, data)| data),
     };
-    let Some(home) = home else {
+    let Some(set) = set else {
         return Ok(None);
     };
     for path in expected.files.keys() {
         let (parent, name) = split_path(path);
-        let Ok(Some(directory)) = home.below(parent) else {
+        let Ok(Some(directory)) = set.subdirectory(parent) else {
             return Ok(None);
         };
         // In the atomic layout, this is the link to it.
@@ -59,5 +59,5 @@ fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i
             return Ok(None);
         }
     }
-    Ok(Manifest::read(&home).since(expected))
+    Ok(Manifest::read(&set).since(expected))
 }

@@ -14,7 +14,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the lock is requested: flock(2) itself waits without a limit.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Waits for the lock, which ends with `dir`. A file system without locks is written to without one.
+/// Waits for the lock, which is released with `dir`. On a file system without locks there is only a warning.
 pub fn lock(dir: &Dir) -> Result<(), Error> {
     let path = shorten(&dir.path_of(""));
     let mut wait = None;
@@ -30,7 +30,7 @@ pub fn lock(dir: &Dir) -> Result<(), Error> {
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(dir
-                    .refuse("", "another process has held its lock (flock) for 30 s")
+                    .cannot_write("", "another process has held its lock (flock) for 30 s")
                     .hint("is another akv-init stopped while it writes there?"));
             }
             Err(TryLockError::Error(error)) => {

@@ -23,17 +23,16 @@ pub struct Manifest {
 impl Manifest {
     /// Reads the one in a directory. One that is missing or cannot be read has no entries.
     pub fn read(dir: &Dir) -> Manifest {
-        let bytes = dir.read(NAME, MAX_SIZE);
-        bytes
-            .and_then(|(_, bytes)| Manifest::parse(&bytes))
-            .unwrap_or_default()
-    }
-
-    fn parse(text: &[u8]) -> Option<Manifest> {
-        let mut json: Value = serde_json::from_slice(text).ok()?;
-        match json.get_mut("files")?.take() {
-            Value::Object(files) if json["version"] == VERSION => Some(Manifest { files }),
-            _ => None,
+        let read = || {
+            let (_, bytes) = dir.read(NAME, MAX_SIZE)?;
+            let mut json: Value = serde_json::from_slice(&bytes).ok()?;
+            match json.get_mut("files")?.take() {
+                Value::Object(files) if json["version"] == VERSION => Some(files),
+                _ => None,
+            }
+        };
+        Manifest {
+            files: read().unwrap_or_default(),
         }
     }
 

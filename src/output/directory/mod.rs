@@ -2,8 +2,9 @@
 //! other programs do in the same volume.
 //!
 //! DIR is locked while it is written. Each file is written under a temporary name, with its permissions, synced to the
-//! disk, and only then renamed; if anything fails, the steps so far are rolled back. What a killed run leaves, the next
-//! run removes: every name that starts with `..akv-init-` and is not in force.
+//! disk, and only then renamed; if anything fails, the steps so far are rolled back. What a killed run leaves
+//! behind, the next run removes: everything whose name starts with `..akv-init-`, except the current set of the atomic
+//! layout.
 
 mod atomic;
 mod dir;
@@ -29,7 +30,7 @@ use crate::request::files::{Layout, WriteOptions};
 use crate::signals;
 
 pub use dir::File;
-use dir::{Dir, DirId, EntryKind, TEMPORARY};
+use dir::{Dir, DirId, EntryKind, TEMPORARY_PREFIX};
 pub use keep::keep;
 pub use manifest::Manifest;
 pub use request::WriteRequest;
@@ -71,12 +72,12 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
         if dir.id()? != *preflighted {
             let reason = "it is not the directory that it was before the secrets were fetched";
             return Err(dir
-                .refuse("", reason)
+                .cannot_write("", reason)
                 .hint("was the volume unmounted while the secrets were fetched?"));
         }
     }
-    // What a killed run left may need the room. What cannot be removed is reported at the end.
-    sweep(&dir, |_| ())?;
+    // A killed run may have left the volume full. What cannot be removed is reported at the end.
+    remove_leftovers(&dir, |_| ())?;
     let paths: Vec<&str> = request.files.iter().map(|file| file.path).collect();
     check_targets(&dir, options, &paths)?;
     let mut transaction = Transaction::begin(&dir);
@@ -86,7 +87,7 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
     };
     let result = result.map_err(|error| transaction.roll_back(error));
     let report = |error| log::warning(format!("{error}; the next run will try again"));
-    sweep(&dir, report).unwrap_or_else(report);
+    remove_leftovers(&dir, report).unwrap_or_else(report);
     signals::end_if_pending();
     result
 }
@@ -125,14 +126,15 @@ fn check_targets(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<()
     }
 }
 
-/// Removes what has a temporary name and is not in force. What cannot be removed does no harm.
-fn sweep(dir: &Dir, report: fn(Error)) -> Result<(), Error> {
-    let in_force = match dir.kind(atomic::DATA)? {
+/// Removes everything with a temporary name except the current set. What cannot be removed does no harm.
+fn remove_leftovers(dir: &Dir, report: fn(Error)) -> Result<(), Error> {
+    let current = match dir.kind(atomic::DATA)? {
         Some(EntryKind::Link(target)) => Some(target),
         _ => None,
     };
-    let is_stale =
-        |name: &str| name.starts_with(TEMPORARY) && in_force.as_deref() != Some(OsStr::new(name));
+    let is_stale = |name: &str| {
+        name.starts_with(TEMPORARY_PREFIX) && current.as_deref() != Some(OsStr::new(name))
+    };
     for name in dir.names(is_stale)? {
         dir.remove_temporary(&name).unwrap_or_else(report);
     }

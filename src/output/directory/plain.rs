@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 
-use super::atomic::is_link_of;
+use super::atomic::is_own_link;
 use super::dir::{Dir, EntryKind, File};
 use super::manifest::{self, Manifest};
 use super::request::{WriteRequest, directories};
@@ -14,24 +14,24 @@ use crate::error::Error;
 use crate::log;
 use crate::request::files::split_path;
 
-/// Refuses what a file cannot replace.
+/// Rejects what a file cannot replace.
 pub fn check(dir: &Dir, paths: &[&str], has_manifest: bool) -> Result<(), Error> {
-    let own = has_manifest.then_some(&manifest::NAME);
-    let volume = dir.id()?.device;
-    for path in paths.iter().chain(own) {
+    let manifest = has_manifest.then_some(&manifest::NAME);
+    let (volume, _) = dir.id()?;
+    for path in paths.iter().chain(manifest) {
         let (parent, name) = split_path(path);
-        let Some(directory) = dir.below(parent)? else {
+        let Some(directory) = dir.subdirectory(parent)? else {
             continue;
         };
-        if directory.id()?.device != volume {
+        if directory.id()?.0 != volume {
             return Err(directory.failed(name)(Errno::EXDEV));
         }
         directory.check_writable(name)?;
         if let Some(kind) = directory.kind(name)?
             && kind != EntryKind::File
         {
-            let is_atomic = is_link_of(&kind, name);
-            return Err(directory.in_the_way(name, &kind, is_atomic.then_some("atomic")));
+            let is_atomic = is_own_link(&kind, name);
+            return Err(directory.cannot_replace(name, &kind, is_atomic.then_some("atomic")));
         }
     }
     Ok(())
@@ -82,7 +82,7 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
         log::debug(|| format!("wrote `{}`", file.path));
     }
     for path in directories {
-        dir.existing(path)?.sync()?;
+        dir.existing_subdirectory(path)?.sync()?;
     }
     dir.sync()?;
     if let Some(staged) = staged_manifest {

@@ -1,4 +1,4 @@
-//! What is to be in a directory.
+//! What is to be written to a directory.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ pub struct WriteRequest<'a> {
     pub options: &'a WriteOptions,
     /// The files.
     pub files: &'a [File<'a>],
-    /// What a later run may know about them; with none, it may not keep them.
+    /// What a later run needs to know to keep them; none where it may not.
     pub manifest: Option<&'a Manifest>,
 }
 

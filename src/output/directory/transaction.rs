@@ -37,7 +37,7 @@ impl<'a> Transaction<'a> {
     /// Renames a file or a link with a temporary name to its path.
     pub fn place(&mut self, temporary: &str, path: &str) -> Result<(), Error> {
         let (parent, name) = split_path(path);
-        let directory = self.dir.existing(parent)?;
+        let directory = self.dir.existing_subdirectory(parent)?;
         let undo = match directory.kind(name)? {
             None => Undo::Remove(UnlinkatFlags::NoRemoveDir),
             Some(_) => {
@@ -64,11 +64,11 @@ impl<'a> Transaction<'a> {
 
     /// Makes a directory for files of this mode, unless it exists.
     pub fn make_directory(&mut self, path: &str, mode: u32) -> Result<(), Error> {
-        if self.dir.below(path)?.is_some() {
+        if self.dir.subdirectory(path)?.is_some() {
             return Ok(());
         }
         let (parent, name) = split_path(path);
-        let directory = self.dir.existing(parent)?;
+        let directory = self.dir.existing_subdirectory(parent)?;
         // Under another name first, so that it never exists with fewer permissions.
         let temporary = Dir::temporary_name();
         let subject = self.dir.path_of(path);
@@ -88,7 +88,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Undoes the steps, the last one first. Where one cannot be undone, those before it stay, too: the manifest, which
-    /// is set aside first, must not come back beside new files, nor a link disappear that leads to the set in force.
+    /// is set aside first, must not come back beside new files, nor a link disappear that leads to the current set.
     pub fn roll_back(mut self, mut error: Error) -> Error {
         while let Some((path, undo)) = self.steps.pop() {
             match self.undo(&path, &undo) {
@@ -113,7 +113,7 @@ impl<'a> Transaction<'a> {
     /// Undoes a step; whether that is possible.
     fn undo(&self, path: &str, undo: &Undo) -> Result<bool, Error> {
         let (parent, name) = split_path(path);
-        let Some(directory) = self.dir.below(parent)? else {
+        let Some(directory) = self.dir.subdirectory(parent)? else {
             // It is gone with its directory.
             return Ok(true);
         };
