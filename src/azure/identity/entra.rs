@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::credential::{self, Credential};
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
-use super::token_proxy::TokenProxy;
+use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
 use crate::error::Error;
 use crate::http::error::AttemptError;
@@ -214,23 +214,25 @@ impl Source for Entra {
         })
     }
 
-    /// For errors that do not depend on what Entra says.
+    /// For errors that do not depend on what Entra says. The token proxy is not reached through HTTPS_PROXY.
     fn hint(&self, kind: ErrorKind) -> Option<String> {
+        let (host, settings) = match &self.proxy {
+            None => (&self.authority, "AZURE_AUTHORITY_HOST and HTTPS_PROXY"),
+            Some(proxy) => (&proxy.host, token_proxy::URL),
+        };
         match kind {
             ErrorKind::NameNotFound => Some(format!(
-                "does this network's DNS resolve {}? Check AZURE_AUTHORITY_HOST, or set HTTPS_PROXY",
-                self.authority.name
+                "does this network's DNS resolve {}? Check {settings}",
+                host.name
             )),
             ErrorKind::UnexpectedResponse => Some(format!(
-                "the response is not from Entra: check AZURE_AUTHORITY_HOST, proxies and gateways, and what answers at {}",
-                self.authority
+                "the response is not from Entra: check proxies and gateways, {settings}, and what answers at {host}"
             )),
             ErrorKind::ConnectTimeout
             | ErrorKind::DeadlineExceededConnecting
             | ErrorKind::ConnectionRefused
             | ErrorKind::NoRoute => Some(format!(
-                "allow egress to https://{}, or set HTTPS_PROXY",
-                self.authority
+                "allow egress to https://{host}, or check {settings}"
             )),
             _ => None,
         }

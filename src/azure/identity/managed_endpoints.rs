@@ -101,7 +101,10 @@ pub const IMDS: Endpoint = Endpoint {
         "is this container on Azure, and does no network policy block {base}? Init containers have no identity in \
          Container Instances, nor in Container Apps outside the Consumption workload profile",
     ),
-    slow: Some("aad-pod-identity, if it is in use, can take up to 100 s to assign the identity"),
+    slow: Some(
+        "IMDS accepts connections but does not respond: it is slow, or a firewall holds its responses back; \
+         aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
+    ),
 };
 
 const fn timeouts(connect: u64, response: u64) -> Timeouts {

@@ -13,14 +13,16 @@ use crate::http::{Http, Service, split_url};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
 
-const URL: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+/// Its URL.
+pub const URL: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
 const SERVER_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
 const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
 const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
 
 /// The token proxy.
 pub struct TokenProxy {
-    host: Host,
+    /// Where requests go.
+    pub host: Host,
     /// Without a slash at its end.
     pub path: String,
     /// The name in the certificate, where it is not the host's.

@@ -33,7 +33,7 @@ pub fn parse(header: &str) -> Option<TokenRequest> {
 }
 
 /// Whether a resource's host is a parent domain of `host`, on the same port.
-pub fn is_parent(resource: &str, host: &Host) -> bool {
+pub fn is_parent_domain(resource: &str, host: &Host) -> bool {
     let parent = resource.strip_prefix("https://").and_then(|rest| {
         let parent = rest.split('/').next()?;
         Host::parse(parent).ok()

@@ -116,7 +116,7 @@ impl KeyVault {
             let reason = "401 Unauthorized without a Bearer challenge that names a resource";
             return Err(self.unexpected_response(reason));
         };
-        if challenge::is_parent(&challenge.resource, &self.host) {
+        if challenge::is_parent_domain(&challenge.resource, &self.host) {
             return Ok(challenge);
         }
         let resource = log::excerpt(&challenge.resource, &[]);

@@ -76,7 +76,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "it takes 15 s, or 30, or minutes",
         &[
-            "aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
+            "IMDS accepts connections but does not respond: it is slow, or a firewall holds its responses back; aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
             "another process has held its lock (flock) for 30 s",
             "is another akv-init stopped while it writes there?",
             "no response in time",
