@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 /// The kind of failure, by who can fix it. Its number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,8 @@ pub struct Parts {
     pub hint: Option<String>,
     /// The facts in the message, by name, for programs that read it.
     pub facts: Vec<(&'static str, String)>,
+    /// Of a request: how long the service asks to wait before the next one.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -158,6 +161,7 @@ impl Error {
             notes: Vec::new(),
             hint: None,
             facts: Vec::new(),
+            retry_after: None,
         }))
     }
 
@@ -169,12 +173,6 @@ impl Error {
     /// Adds what was being done, around the context so far.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());
-        self
-    }
-
-    /// Sets what went wrong with the last attempt.
-    pub fn kind(mut self, kind: ErrorKind) -> Self {
-        self.kind = Some(kind);
         self
     }
 
@@ -193,6 +191,39 @@ impl Error {
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
         self
+    }
+
+    /// Sets the hint by the kind of a request's error, where there is none yet.
+    pub fn hint_for(self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
+        match (self.kind, &self.hint) {
+            (Some(kind), None) => self.maybe_hint(hint(kind)),
+            _ => self,
+        }
+    }
+
+    /// Adds a value that a service named as a fact, and as a note where the reason does not have it, if there is one.
+    pub fn labeled(self, fact: &'static str, value: Option<&str>) -> Self {
+        let error = self.maybe_fact(fact, value);
+        match value {
+            Some(value) if !error.reason.contains(value) => {
+                error.note(format!("{} {value}", fact.replace('_', " ")))
+            }
+            _ => error,
+        }
+    }
+
+    /// Adds the ids that Azure's support needs: the service's id of the request, and ours.
+    pub fn ids(self, request_id: Option<&str>, client_request_id: &str) -> Self {
+        self.labeled("request_id", request_id)
+            .labeled("client_request_id", Some(client_request_id))
+    }
+
+    /// Adds a fact, if there is one.
+    pub fn maybe_fact(self, name: &'static str, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(value) => self.fact(name, value),
+            None => self,
+        }
     }
 
     /// Adds a fact. The first one of a name counts.

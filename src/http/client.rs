@@ -16,10 +16,10 @@ use super::error::from_ureq;
 use super::proxy::Proxies;
 use super::request::{Request, Timeouts};
 use super::response::Response;
-use super::retry::{AttemptError, Deadline, ErrorKind};
+use super::retry::Deadline;
 use super::tls;
 use crate::date;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::log::{self, Event};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
@@ -171,7 +171,7 @@ impl Service {
                 Ok(()) => format!("connected to {url} in {took} ms"),
                 Err(error) => {
                     let error = from_ureq(error, timeouts, self.proxy.as_deref());
-                    format!("connecting to {url}: {}", error.error)
+                    format!("connecting to {url}: {}", error)
                 }
             };
             Event::new(text).fact("url", url.as_str()).fact("ms", took)
@@ -179,11 +179,7 @@ impl Service {
     }
 
     /// Makes one attempt. Every status of 200 and above, except for redirects, is a response.
-    pub fn send(
-        &self,
-        request: &Request<'_>,
-        deadline: &Deadline,
-    ) -> Result<Response, AttemptError> {
+    pub fn send(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         loop {
             let started = Instant::now();
             LAST_CONNECTION.set(RequestConnection::Reused);
@@ -193,19 +189,14 @@ impl Service {
             // repeated, on a new connection.
             let is_reused = LAST_CONNECTION.get() == RequestConnection::Reused;
             match &response {
-                Err(error) if is_reused && error.kind == ErrorKind::ConnectionLost => {}
+                Err(error) if is_reused && error.kind == Some(ErrorKind::ConnectionLost) => {}
                 _ => return response,
             }
         }
     }
 
     /// Logs an exchange, and notes the server's clock.
-    fn record(
-        &self,
-        request: &Request<'_>,
-        response: &Result<Response, AttemptError>,
-        started: Instant,
-    ) {
+    fn record(&self, request: &Request<'_>, response: &Result<Response, Error>, started: Instant) {
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
             let method = match request.form {
@@ -223,7 +214,7 @@ impl Service {
                 Ok(Response { status, .. }) => {
                     event(status.to_string()).fact("status", status.as_u16())
                 }
-                Err(error) => event(error.error.to_string()),
+                Err(error) => event(error.to_string()),
             }
         });
         let date = response
@@ -237,7 +228,7 @@ impl Service {
         }
     }
 
-    fn call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, AttemptError> {
+    fn call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         let timeouts = request.timeouts;
         let url = format!("{}{}", self.base, request.target);
         let remaining = deadline.remaining();
@@ -252,19 +243,17 @@ impl Service {
                 let error = from_ureq(&error, timeouts, self.proxy.as_deref());
                 // Where the connect timeout and the deadline coincide, ureq reports either of them.
                 let is_connecting = match error.kind {
-                    ErrorKind::ConnectTimeout => {
+                    Some(ErrorKind::ConnectTimeout) => {
                         remaining.is_some_and(|remaining| remaining <= timeouts.connect)
                     }
-                    ErrorKind::DeadlineExceeded => {
+                    Some(ErrorKind::DeadlineExceeded) => {
                         LAST_CONNECTION.get() == RequestConnection::Opening
                     }
                     _ => false,
                 };
                 match is_connecting {
-                    true => AttemptError::new(
-                        ErrorKind::DeadlineExceededConnecting,
-                        "no connection before the deadline",
-                    ),
+                    true => ErrorKind::DeadlineExceededConnecting
+                        .error("no connection before the deadline"),
                     false => error,
                 }
             })?
@@ -274,9 +263,7 @@ impl Service {
             headers: parts.headers,
             body: Vec::new(),
         };
-        let unexpected = |reason: &str| {
-            AttemptError::from_response(ErrorKind::UnexpectedResponse, &response, "", reason)
-        };
+        let unexpected = |reason: &str| response.error(ErrorKind::UnexpectedResponse, "", reason);
         if response.status.is_redirection() {
             return Err(unexpected("a redirect, which Azure never sends here"));
         }

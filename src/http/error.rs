@@ -1,5 +1,5 @@
-//! Errors of DNS, connections, TLS and HTTP as [`AttemptError`]s, in our own words: a library's text may be a debug
-//! format, or quote what it received.
+//! The libraries' errors of DNS, connections, TLS and HTTP in our own words: a library's text may be a debug format, or
+//! quote what it received.
 
 use std::io;
 
@@ -7,18 +7,14 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessa
 use ureq::Timeout;
 
 use super::request::Timeouts;
-pub use super::retry::AttemptError;
-use super::retry::{CHECK_PROXY, ErrorKind};
+use super::retry::CHECK_PROXY;
 use super::verifier::Rejected;
 use crate::date;
+use crate::error::{Error, ErrorKind};
 use crate::os::{self, LookupError};
 
 /// An error of ureq, or of our connector or resolver in it. `proxy` is the proxy of the connection, as host and port.
-pub(super) fn from_ureq(
-    error: &ureq::Error,
-    timeouts: Timeouts,
-    proxy: Option<&str>,
-) -> AttemptError {
+pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&str>) -> Error {
     let inner = match error {
         ureq::Error::Io(error) => error.get_ref(),
         ureq::Error::Other(error) => Some(&**error),
@@ -28,18 +24,20 @@ pub(super) fn from_ureq(
         return from_tls(error);
     }
     let mut error = match error {
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => AttemptError::new(
-            ErrorKind::ConnectTimeout,
-            format!("no connection within {} s", timeouts.connect.as_secs()),
-        ),
-        ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => AttemptError::new(
-            ErrorKind::ResponseTimeout,
-            format!("no response within {} s", timeouts.response.as_secs()),
-        ),
-        ureq::Error::Timeout(_) => AttemptError::new(
-            ErrorKind::DeadlineExceeded,
-            "no response before the deadline",
-        ),
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => ErrorKind::ConnectTimeout
+            .error(format!(
+                "no connection within {} s",
+                timeouts.connect.as_secs()
+            )),
+        ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => {
+            ErrorKind::ResponseTimeout.error(format!(
+                "no response within {} s",
+                timeouts.response.as_secs()
+            ))
+        }
+        ureq::Error::Timeout(_) => {
+            ErrorKind::DeadlineExceeded.error("no response before the deadline")
+        }
         ureq::Error::ConnectProxyFailed(reason) => from_proxy_connect(reason),
         ureq::Error::Io(error) => from_io(error),
         ureq::Error::LargeResponseHeader(..) => {
@@ -57,35 +55,38 @@ pub(super) fn from_ureq(
     };
     // Before the tunnel, an error is about the connection to the proxy.
     let separator = match error.kind {
-        ErrorKind::ProxyFailed | ErrorKind::ProxyRefused => "",
-        ErrorKind::NameNotFound
-        | ErrorKind::ConnectionRefused
-        | ErrorKind::NoRoute
-        | ErrorKind::NameServerTimeout => ":",
+        Some(ErrorKind::ProxyFailed | ErrorKind::ProxyRefused) => "",
+        Some(
+            ErrorKind::NameNotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::NoRoute
+            | ErrorKind::NameServerTimeout,
+        ) => ":",
         _ => return error,
     };
-    error.error.reason = format!("the proxy {proxy}{separator} {}", error.error.reason);
+    error.reason = format!("the proxy {proxy}{separator} {}", error.reason);
     error
-        .fact("proxy", Some(proxy))
+        .fact("proxy", proxy)
         .hint_for(|kind| (kind != ErrorKind::NameServerTimeout).then(|| CHECK_PROXY.to_owned()))
 }
 
 /// Why a name has no address.
-pub(super) fn from_lookup(error: LookupError) -> AttemptError {
+pub(super) fn from_lookup(error: LookupError) -> Error {
     let kind = match error {
         LookupError::NoAddress => ErrorKind::NameNotFound,
         LookupError::NoAnswer => ErrorKind::NameServerTimeout,
     };
-    AttemptError::new(kind, error.to_string())
+    kind.error(error.to_string())
 }
 
-fn unexpected_response(reason: &str) -> AttemptError {
-    AttemptError::new(ErrorKind::UnexpectedResponse, reason)
+fn unexpected_response(reason: &str) -> Error {
+    ErrorKind::UnexpectedResponse.error(reason)
 }
 
-fn from_io(error: &io::Error) -> AttemptError {
+fn from_io(error: &io::Error) -> Error {
     if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
-        return AttemptError::new(ErrorKind::NoRoute, "too many open files")
+        return ErrorKind::NoRoute
+            .error("too many open files")
             .hint("raise the limit on open files (ulimit -n)");
     }
     let (kind, reason) = match error.kind() {
@@ -105,18 +106,18 @@ fn from_io(error: &io::Error) -> AttemptError {
         ),
         _ => match error.raw_os_error() {
             // The text of the errno.
-            Some(_) => return AttemptError::new(ErrorKind::NoRoute, error.to_string()),
+            Some(_) => return ErrorKind::NoRoute.error(error.to_string()),
             None => (ErrorKind::NoRoute, "the connection failed"),
         },
     };
-    AttemptError::new(kind, reason)
+    kind.error(reason)
 }
 
 /// ureq's reason for a tunnel that the proxy did not open ends in `/STATUS`, if there is one.
-fn from_proxy_connect(reason: &str) -> AttemptError {
+fn from_proxy_connect(reason: &str) -> Error {
     let (_, status) = reason.rsplit_once('/').unwrap_or_default();
-    let refused = |reason: String| AttemptError::new(ErrorKind::ProxyRefused, reason);
-    let failed = |reason: String| AttemptError::new(ErrorKind::ProxyFailed, reason);
+    let refused = |reason: String| ErrorKind::ProxyRefused.error(reason);
+    let failed = |reason: String| ErrorKind::ProxyFailed.error(reason);
     match status.parse::<u16>() {
         Ok(407) => refused("does not accept these credentials (407), or requires some".to_owned())
             .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"),
@@ -129,7 +130,7 @@ fn from_proxy_connect(reason: &str) -> AttemptError {
     }
 }
 
-fn from_tls(error: &TlsError) -> AttemptError {
+fn from_tls(error: &TlsError) -> Error {
     use AlertDescription::{HandshakeFailure, InternalError, ProtocolVersion, UserCanceled};
     use InvalidMessage::{
         CertificatePayloadTooLarge, HandshakePayloadTooLarge, InvalidContentType, MessageTooLarge,
@@ -141,9 +142,7 @@ fn from_tls(error: &TlsError) -> AttemptError {
             _ => None,
         }
         // Where it could not even be parsed.
-        .unwrap_or_else(|| {
-            AttemptError::new(ErrorKind::Certificate, "the certificate is malformed")
-        }),
+        .unwrap_or_else(|| ErrorKind::Certificate.error("the certificate is malformed")),
         TlsError::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge) => {
             unexpected_response("the server's certificate chain is too long")
                 .hint("the server must present only its certificate and the intermediate ones")
@@ -156,10 +155,8 @@ fn from_tls(error: &TlsError) -> AttemptError {
             "the server supports none of the TLS versions and cipher suites of akv-init",
         )
         .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
-        TlsError::AlertReceived(InternalError | UserCanceled) => AttemptError::new(
-            ErrorKind::ConnectionLost,
-            "the server closed the connection during the TLS handshake",
-        ),
+        TlsError::AlertReceived(InternalError | UserCanceled) => ErrorKind::ConnectionLost
+            .error("the server closed the connection during the TLS handshake"),
         TlsError::AlertReceived(alert) => {
             let alert = u8::from(*alert);
             unexpected_response(&format!(
@@ -171,16 +168,17 @@ fn from_tls(error: &TlsError) -> AttemptError {
 }
 
 /// The error for a rejected certificate, with its issuer, its names and its expiry as facts.
-fn from_certificate(rejected: &Rejected) -> AttemptError {
+fn from_certificate(rejected: &Rejected) -> Error {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.some_names());
-    let error =
-        |reason: &str, hint: &str| AttemptError::new(ErrorKind::Certificate, reason).hint(hint);
+    let error = |reason: &str, hint: &str| ErrorKind::Certificate.error(reason).hint(hint);
     let time_error = |reason: &str, time: i64, renewal: &str| {
         let (time, now) = (date::format(time), date::format(date::now()));
-        AttemptError::new(ErrorKind::CertificateExpired, format!("{reason} {time}")).hint(format!(
-            "is this machine's clock right? It is set to {now}{renewal}"
-        ))
+        ErrorKind::CertificateExpired
+            .error(format!("{reason} {time}"))
+            .hint(format!(
+                "is this machine's clock right? It is set to {now}{renewal}"
+            ))
     };
     let is_ca = |other: &OtherError| {
         let error = other.0.downcast_ref();
@@ -227,11 +225,9 @@ fn from_certificate(rejected: &Rejected) -> AttemptError {
             "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain",
         ),
     };
-    error.map(|error| {
-        error
-            .note(format!("issued by {issuer}"))
-            .fact("issuer", issuer)
-            .fact("names", names)
-            .fact("until", date::format(certificate.not_after))
-    })
+    error
+        .note(format!("issued by {issuer}"))
+        .fact("issuer", issuer)
+        .fact("names", names)
+        .fact("until", date::format(certificate.not_after))
 }

@@ -5,7 +5,7 @@ mod client;
 mod connection;
 mod crypto;
 mod dns;
-pub mod error;
+mod error;
 pub mod probe;
 mod proxy;
 mod random;

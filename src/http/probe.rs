@@ -9,9 +9,10 @@ use super::certificate::Certificate;
 use super::client::Service;
 use super::dns;
 pub use super::dns::{Found, Resolved};
-use super::error::{AttemptError, from_lookup, from_ureq};
+use super::error::{from_lookup, from_ureq};
 use super::request::Timeouts;
 use super::{tls, verifier};
+use crate::error::Error;
 use crate::request::host::without_brackets;
 
 /// The server of a TLS connection.
@@ -48,7 +49,7 @@ impl Service {
     }
 
     /// Opens a connection and keeps it for the first request. Returns the server, if the connection has TLS.
-    pub fn probe(&self, timeouts: Timeouts) -> Result<Option<Peer>, AttemptError> {
+    pub fn probe(&self, timeouts: Timeouts) -> Result<Option<Peer>, Error> {
         self.connections
             .open_early(&self.agent, timeouts.connect)
             .map_err(|error| from_ureq(&error, timeouts, self.proxy.as_deref()))?;
@@ -94,6 +95,6 @@ fn resolv_conf(keywords: &[&str]) -> Vec<String> {
 }
 
 /// Looks a host up as a connection would.
-pub fn resolve(host: &str) -> Result<Resolved, AttemptError> {
+pub fn resolve(host: &str) -> Result<Resolved, Error> {
     dns::look_up(host).map_err(from_lookup)
 }

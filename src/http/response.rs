@@ -6,6 +6,7 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, StatusCode};
 
 use crate::date;
+use crate::error::{Error, ErrorKind};
 
 /// A response, with its body. No `Debug`: the body may be a secret.
 pub struct Response {
@@ -37,6 +38,21 @@ impl Response {
             Some(reason) => format!("{} {reason}", self.status.as_u16()),
             None => self.status.as_u16().to_string(),
         }
+    }
+
+    /// The error of this response: `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
+    pub fn error(&self, kind: ErrorKind, code: &str, text: &str) -> Error {
+        let mut reason = self.status_text();
+        // The code of a vault's 401 or 403 may only repeat the status.
+        if !code.is_empty() && self.status.canonical_reason() != Some(code) {
+            reason.push_str(&format!(" ({code})"));
+        }
+        if !text.is_empty() {
+            reason.push_str(&format!(": {text}"));
+        }
+        let mut error = kind.error(reason);
+        error.retry_after = self.retry_after();
+        error
     }
 
     /// The service's id of the request. A header may hold anything, so a value that is not formed like an id is ignored.

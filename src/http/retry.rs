@@ -9,9 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::random::random;
-use super::response::Response;
-pub use crate::error::ErrorKind;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::log::{self, Event};
 use crate::signals::Wait;
 
@@ -73,6 +71,13 @@ impl ErrorKind {
             ErrorKind::SecretNotFound => (Never, NotFound, None),
         }
     }
+
+    /// An error of this kind, with nothing but a reason.
+    pub fn error(self, reason: impl Into<String>) -> Error {
+        let mut error = Error::new(self.row().1, reason);
+        error.kind = Some(self);
+        error
+    }
 }
 
 const CHECK_NAME_SERVERS: &str = "check the name servers in /etc/resolv.conf: does a network policy allow DNS (port \
@@ -83,98 +88,9 @@ const THROTTLED: &str = "requests are being throttled; wait, or start fewer cont
 /// The hint where a proxy cannot be reached, or does not reach the host.
 pub const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
 
-/// Why one attempt failed.
-#[derive(Debug)]
-pub struct AttemptError {
-    /// Its row in the retry table.
-    pub kind: ErrorKind,
-    /// The error that the user gets if there is no other attempt.
-    pub error: Error,
-    /// How long the service asks to wait before the next request.
-    pub retry_after: Option<Duration>,
-}
-
-impl AttemptError {
-    /// An error of this kind, with nothing but a reason.
-    pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
-        AttemptError {
-            kind,
-            error: Error::new(kind.row().1, reason),
-            retry_after: None,
-        }
-    }
-
-    /// The error that a service responds with: `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
-    pub fn from_response(kind: ErrorKind, response: &Response, code: &str, text: &str) -> Self {
-        let mut reason = response.status_text();
-        // The code of a vault's 401 or 403 may only repeat the status.
-        if !code.is_empty() && response.status.canonical_reason() != Some(code) {
-            reason.push_str(&format!(" ({code})"));
-        }
-        if !text.is_empty() {
-            reason.push_str(&format!(": {text}"));
-        }
-        AttemptError {
-            retry_after: response.retry_after(),
-            ..AttemptError::new(kind, reason)
-        }
-    }
-
-    /// Sets the hint.
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        self.map(|error| error.hint(hint))
-    }
-
-    /// Sets the hint by the kind of error, where there is none yet.
-    pub fn hint_for(self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
-        let kind = self.kind;
-        self.map(|error| match error.hint {
-            None => error.maybe_hint(hint(kind)),
-            Some(_) => error,
-        })
-    }
-
-    /// Adds the ids that Azure's support needs: the service's id of the request, and ours.
-    pub fn ids(self, response: &Response, client_request_id: &str) -> Self {
-        self.labeled("request_id", response.request_id())
-            .labeled("client_request_id", Some(client_request_id))
-    }
-
-    /// Adds a value that the service named as a fact, and as a note where the reason does not have it, if there is one.
-    pub fn labeled(self, fact: &'static str, value: Option<&str>) -> Self {
-        let error = self.fact(fact, value);
-        match value {
-            Some(value) if !error.error.reason.contains(value) => {
-                let label = fact.replace('_', " ");
-                error.map(|error| error.note(format!("{label} {value}")))
-            }
-            _ => error,
-        }
-    }
-
-    /// Adds a fact, if there is one.
-    pub fn fact(self, name: &'static str, value: Option<impl Into<String>>) -> Self {
-        match value {
-            Some(value) => self.map(|error| error.fact(name, value)),
-            None => self,
-        }
-    }
-
-    /// Changes the error in it.
-    pub fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
-        AttemptError {
-            error: change(self.error),
-            ..self
-        }
-    }
-}
-
-impl From<AttemptError> for Error {
-    fn from(error: AttemptError) -> Error {
-        let kind = error.kind;
-        let error = error.hint_for(|kind| kind.row().2.map(str::to_owned));
-        error.error.kind(kind)
-    }
+/// Adds the hint for an error's kind, if the error has none.
+pub fn with_default_hint(error: Error) -> Error {
+    error.hint_for(|kind| kind.row().2.map(str::to_owned))
 }
 
 /// The one deadline of identity and vault together, and whether it is extended.
@@ -258,11 +174,12 @@ impl Deadline {
     /// that is past the deadline.
     fn pause(
         &self,
-        error: &AttemptError,
+        error: &Error,
         attempts: u32,
         streak: &Streak,
     ) -> Result<Duration, Option<Duration>> {
-        let limit = match error.kind.row().0 {
+        let retry = error.kind.map_or(Retry::Never, |kind| kind.row().0);
+        let limit = match retry {
             _ if self.once => return Err(None),
             Retry::UntilDeadline => Duration::MAX,
             Retry::For(limit) => limit.saturating_sub(streak.since.elapsed()),
@@ -302,10 +219,10 @@ struct Streak {
 pub fn retry<T>(
     deadline: &Deadline,
     mut wait: Wait,
-    mut attempt: impl FnMut() -> Result<T, AttemptError>,
+    mut attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let since = Instant::now();
-    let mut previous: Option<AttemptError> = None;
+    let mut previous: Option<Error> = None;
     let mut streak = Streak { attempts: 0, since };
     let mut attempts = 0;
     loop {
@@ -314,7 +231,7 @@ pub fn retry<T>(
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        if previous.as_ref().map(|previous| previous.kind) != Some(error.kind) {
+        if previous.as_ref().and_then(|previous| previous.kind) != error.kind {
             let since = Instant::now();
             streak = Streak { attempts: 0, since };
         }
@@ -322,7 +239,7 @@ pub fn retry<T>(
         let pause = deadline.pause(&error, attempts, &streak);
         let was_cut_off = matches!(
             error.kind,
-            ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting
+            Some(ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting)
         );
         let last = match previous.take() {
             Some(earlier) if was_cut_off => earlier,
@@ -340,15 +257,12 @@ pub fn retry<T>(
                     .fact("retry_after", seconds.to_string()));
             }
         };
-        wait.update(attempts, &last.error);
+        wait.update(attempts, &last);
         log::debug(|| {
             let next = pause.as_millis() as u64;
-            Event::new(format!(
-                "attempt {attempts}: {}; next in {next} ms",
-                last.error
-            ))
-            .fact("try", attempts)
-            .fact("next_ms", next)
+            Event::new(format!("attempt {attempts}: {last}; next in {next} ms"))
+                .fact("try", attempts)
+                .fact("next_ms", next)
         });
         if !deadline.sleep(pause) {
             let mut error = with_attempts(last, attempts, since.elapsed());
@@ -356,14 +270,14 @@ pub fn retry<T>(
             error.cause = Cause::Unavailable;
             return Err(error);
         }
-        wait.update(attempts + 1, &last.error);
+        wait.update(attempts + 1, &last);
         previous = Some(last);
     }
 }
 
 /// The final error, with the number of attempts and how long they took.
-fn with_attempts(last: AttemptError, attempts: u32, elapsed: Duration) -> Error {
-    let error = Error::from(last);
+fn with_attempts(last: Error, attempts: u32, elapsed: Duration) -> Error {
+    let error = with_default_hint(last);
     if attempts == 1 {
         return error;
     }

@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::token::is_header_value;
+use crate::error::{Error, ErrorKind};
 use crate::http::Response;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
 use crate::secret::Secret;
 
 /// The agent's program.
@@ -28,12 +27,10 @@ const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
 const KEY_LIMIT: u64 = 4096;
 
 /// Reads the key file that a challenge names.
-pub fn read_key_file(challenge: &Response) -> Result<Secret, AttemptError> {
+pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
     let path = key_path(challenge)?;
     let unreadable = |why: String| {
-        AttemptError::new(
-            ErrorKind::InvalidSettings,
-            format!("reading the agent's key `{}`: {why}", path.display()),
+        ErrorKind::InvalidSettings.error(format!("reading the agent's key `{}`: {why}", path.display()),
         )
         .hint(format!(
             "mount {KEY_DIRECTORY} into the container, and run the container with the group himds, which may read it"
@@ -56,10 +53,10 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, AttemptError> {
 }
 
 /// The path in `Basic realm=PATH`.
-fn key_path(challenge: &Response) -> Result<PathBuf, AttemptError> {
+fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
     let unexpected = |why: &str| {
         let reason = format!("the agent's challenge {why}");
-        AttemptError::from_response(ErrorKind::UnexpectedResponse, challenge, "", &reason)
+        challenge.error(ErrorKind::UnexpectedResponse, "", &reason)
     };
     let path = challenge
         .header("www-authenticate")
@@ -82,7 +79,7 @@ fn key_path(challenge: &Response) -> Result<PathBuf, AttemptError> {
 
 /// Agents before 2026 ignore the id in a request and send a token of the system-assigned identity. `name` is the id's
 /// parameter, which newer ones repeat.
-pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), AttemptError> {
+pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), Error> {
     let mut echoes = [name, "mi_res_id"]
         .map(|name| body[name].as_str())
         .into_iter()
@@ -90,9 +87,7 @@ pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), AttemptE
     if echoes.any(|echo| echo.eq_ignore_ascii_case(id)) {
         return Ok(());
     }
-    Err(AttemptError::new(
-        ErrorKind::IdentityNotFound,
-        "the agent did not confirm that the token is for the selected identity",
-    )
-    .hint(format!("update the Azure Arc agent, or {OWN_IDENTITY}")))
+    Err(ErrorKind::IdentityNotFound
+        .error("the agent did not confirm that the token is for the selected identity")
+        .hint(format!("update the Azure Arc agent, or {OWN_IDENTITY}")))
 }

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
 use crate::date;
-use crate::http::error::AttemptError;
+use crate::error::Error;
 use crate::http::request_id;
 use crate::secret::Secret;
 
@@ -30,8 +30,8 @@ pub fn sign(
     client_id: &str,
     audience: &str,
     send_chain: bool,
-    unusable: impl Fn(&str) -> AttemptError,
-) -> Result<Secret, AttemptError> {
+    unusable: impl Fn(&str) -> Error,
+) -> Result<Secret, Error> {
     let file = path.display();
     // A PFX starts with the tag of a DER sequence.
     if pem.first() == Some(&0x30) {

@@ -14,9 +14,8 @@ use serde_json::{Value, json};
 use super::entra::configured_tenant;
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest};
-use crate::error::Error;
-use crate::http::error::AttemptError;
-use crate::http::retry::{Deadline, ErrorKind};
+use crate::error::{Error, ErrorKind};
+use crate::http::retry::Deadline;
 use crate::http::{Http, Service};
 use crate::log;
 use crate::request::environment::Environment;
@@ -48,7 +47,7 @@ impl Source for AzureCli {
         http: &Http,
         _: &OnceCell<Service>,
         token_request: &TokenRequest,
-    ) -> Result<AccessToken, AttemptError> {
+    ) -> Result<AccessToken, Error> {
         let mut command = Command::new("az");
         command
             .args(["account", "get-access-token", "--output", "json"])
@@ -63,7 +62,7 @@ impl Source for AzureCli {
             .and_then(|child| wait(child, &http.deadline))
             .map_err(|error| {
                 let reason = format!("starting az: {error}");
-                let failed = AttemptError::new(ErrorKind::InvalidSettings, reason);
+                let failed = ErrorKind::InvalidSettings.error(reason);
                 match error.kind() {
                     io::ErrorKind::NotFound => {
                         failed.hint("install the Azure CLI, or use another --identity")
@@ -82,7 +81,8 @@ impl Source for AzureCli {
         }
         if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
             let reason = "az did not finish before the deadline";
-            return Err(AttemptError::new(ErrorKind::DeadlineExceeded, reason)
+            return Err(ErrorKind::DeadlineExceeded
+                .error(reason)
                 .hint("does az account get-access-token end when you run it yourself?"));
         }
         let text = String::from_utf8_lossy(&output.stderr);
@@ -95,7 +95,7 @@ impl Source for AzureCli {
             Some(_) => "sign in with `az login`; `az account show` prints the current sign-in",
             None => "does this container have enough memory for az?",
         };
-        Err(AttemptError::new(ErrorKind::CredentialRefused, reason).hint(hint))
+        Err(ErrorKind::CredentialRefused.error(reason).hint(hint))
     }
 
     fn is_other_tenant(&self, tenant: &str) -> bool {

@@ -12,9 +12,7 @@ use serde_json::Value;
 use super::assertion;
 use super::token::jwt_payload;
 use crate::date;
-use crate::error::Error;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::secret::Secret;
@@ -91,7 +89,7 @@ impl Credential {
     }
 
     /// Its value for one request. `audience` is the URL of the token endpoint.
-    pub fn read(&self, client_id: &str, audience: &str) -> Result<Secret, AttemptError> {
+    pub fn read(&self, client_id: &str, audience: &str) -> Result<Secret, Error> {
         let (setting, path) = match self {
             Credential::Secret(secret) => return Ok(Secret::new(secret.expose().to_owned())),
             Credential::SecretFile(path) => (SECRET_FILE, path),
@@ -113,7 +111,7 @@ impl Credential {
         };
         let unusable = |why: &str| {
             let reason = format!("{setting}: `{}`: {why}", path.display());
-            let error = AttemptError::new(ErrorKind::InvalidSettings, reason);
+            let error = ErrorKind::InvalidSettings.error(reason);
             match self {
                 Credential::TokenFile(_) => error.hint(hint),
                 _ => error,

@@ -14,9 +14,7 @@ use super::source::Source;
 use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
 use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
-use crate::error::Error;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id};
 use crate::log;
 use crate::request::environment::Environment;
@@ -112,7 +110,7 @@ impl Entra {
         body: &Value,
         token_request: &TokenRequest,
         sent: &Secret,
-    ) -> AttemptError {
+    ) -> Error {
         // Also as the form has it: an inspecting proxy may show the whole request.
         let encoded = encode(sent.expose());
         let excerpt = |text: &str| log::excerpt(text, &[sent.expose(), &encoded]);
@@ -141,11 +139,11 @@ impl Entra {
             )),
             kind => self.credential.hint(kind, &self.client_id, sent),
         };
-        let mut error = AttemptError::from_response(kind, response, &excerpt(code), description);
-        error.error.hint = hint;
+        let mut error = response.error(kind, &excerpt(code), description);
+        error.hint = hint;
         if !codes.is_empty() && !description.contains("AADSTS") {
             let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
-            error.error.reason += &format!(" (codes {})", codes.join(", "));
+            error.reason += &format!(" (codes {})", codes.join(", "));
         }
         for name in ["trace_id", "correlation_id", "timestamp"] {
             let value = field(name).map(excerpt);
@@ -175,7 +173,7 @@ impl Source for Entra {
         http: &Http,
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
-    ) -> Result<AccessToken, AttemptError> {
+    ) -> Result<AccessToken, Error> {
         let path = format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request));
         let proxy_service;
         let (service, base_path) = match &self.proxy {
@@ -210,7 +208,7 @@ impl Source for Entra {
         // Entra's correlation id is the request id that we sent.
         Err(match body["correlation_id"].is_string() {
             true => error,
-            false => error.ids(&response, &id),
+            false => error.ids(response.request_id(), &id),
         })
     }
 

@@ -8,9 +8,7 @@ use serde_json::Value;
 use super::arc;
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest, is_header_value};
-use crate::error::Error;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::http::{
     Http, Request, Response, Service, Timeouts, encode, request_id, split_url, with_query,
 };
@@ -163,13 +161,7 @@ impl ManagedIdentity {
     }
 
     /// The error of a response without a token. `sent` is the secret in the request, or empty.
-    fn error_of(
-        &self,
-        response: &Response,
-        body: &Value,
-        sent: &str,
-        resource: &str,
-    ) -> AttemptError {
+    fn error_of(&self, response: &Response, body: &Value, sent: &str, resource: &str) -> Error {
         let excerpt = |text: &str| {
             let text = log::excerpt(text, &[sent]);
             text.trim_end_matches('.').to_owned()
@@ -197,9 +189,10 @@ impl ManagedIdentity {
             .as_str()
             .or(response.header("x-correlation-id"))
             .map(excerpt);
-        AttemptError::from_response(kind, response, &code, &text)
+        response
+            .error(kind, &code, &text)
             .labeled("correlation_id", correlation_id.as_deref())
-            .hint_for(|_| (!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
+            .maybe_hint((!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
     }
 }
 
@@ -220,7 +213,7 @@ impl Source for ManagedIdentity {
         http: &Http,
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
-    ) -> Result<AccessToken, AttemptError> {
+    ) -> Result<AccessToken, Error> {
         let service = service.get_or_init(|| http.local(&self.base));
         let resource = &token_request.resource;
         let (target, form) = self.target(resource);
@@ -256,7 +249,7 @@ impl Source for ManagedIdentity {
         if !response.status.is_success() {
             let error = self.error_of(&response, &body, sent, resource);
             return Err(match self.endpoint.takes_request_id {
-                true => error.ids(&response, &id),
+                true => error.ids(response.request_id(), &id),
                 false => error,
             });
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::arc;
 use super::managed::{Authentication, Endpoint, ErrorResponse};
 use super::token::UNKNOWN_RESOURCE;
+use crate::error::ErrorKind;
 use crate::http::Timeouts;
-use crate::http::retry::ErrorKind;
 
 /// App Service, Functions and Container Apps
 /// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>). In Container Apps

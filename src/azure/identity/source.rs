@@ -3,8 +3,7 @@
 use std::cell::OnceCell;
 
 use super::token::{AccessToken, TokenRequest};
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Service};
 
 /// A source of access tokens.
@@ -18,7 +17,7 @@ pub trait Source: Send + Sync {
         http: &Http,
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
-    ) -> Result<AccessToken, AttemptError>;
+    ) -> Result<AccessToken, Error>;
 
     /// The hint for an error that has none, if this source has one for its kind.
     fn hint(&self, _kind: ErrorKind) -> Option<String> {

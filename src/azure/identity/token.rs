@@ -9,9 +9,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::date;
+use crate::error::{Error, ErrorKind};
 use crate::http::LONGEST_HEADER;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
 use crate::secret::Secret;
 
 /// A request for an access token.
@@ -43,8 +42,8 @@ pub struct AccessToken {
 
 impl AccessToken {
     /// Reads a successful response. No error holds any part of it.
-    pub fn from_body(body: Value) -> Result<AccessToken, AttemptError> {
-        let unexpected = |why: &str| AttemptError::new(ErrorKind::UnexpectedResponse, why);
+    pub fn from_body(body: Value) -> Result<AccessToken, Error> {
+        let unexpected = |why: &str| ErrorKind::UnexpectedResponse.error(why);
         // NMI sends a list where a service principal has several tenants; each entry is a token response.
         let mut body = match body {
             Value::Null => return Err(unexpected("the response is not JSON")),

@@ -6,9 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::error::Error;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Service, split_url};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
@@ -72,12 +70,12 @@ impl TokenProxy {
     }
 
     /// The proxy as a service, with its CA as it is now: a cluster rotates it.
-    pub fn service(&self, http: &Http) -> Result<Service, AttemptError> {
+    pub fn service(&self, http: &Http) -> Result<Service, Error> {
         let setting = match &self.ca_file {
             Some(path) => format!("{CA_FILE}: `{}`", path.display()),
             None => CA_DATA.to_owned(),
         };
-        let unusable = |kind, why: &str| AttemptError::new(kind, format!("{setting}: {why}"));
+        let unusable = |kind: ErrorKind, why: &str| kind.error(format!("{setting}: {why}"));
         let file = self.ca_file.as_ref().map(fs::read).transpose();
         let file =
             file.map_err(|error| unusable(ErrorKind::InvalidSettings, &error.to_string()))?;
@@ -91,7 +89,7 @@ impl TokenProxy {
         http.named(&self.host, self.server_name.as_deref(), roots)
             .map_err(|error| {
                 unusable(ErrorKind::InvalidSettings, &error.to_string())
-                    .hint_for(|_| error.hint.clone())
+                    .maybe_hint(error.hint.clone())
             })
     }
 }

@@ -11,9 +11,8 @@ use serde_json::Value;
 use super::challenge;
 use super::error::{from_response, unreachable_hint};
 use crate::azure::identity::{AccessToken, TokenRequest};
-use crate::error::Error;
-use crate::http::error::AttemptError;
-use crate::http::retry::{ErrorKind, retry};
+use crate::error::{Error, ErrorKind};
+use crate::http::retry::retry;
 use crate::http::{Http, Request, Response, Service, Timeouts, request_id};
 use crate::log::{self, Event};
 use crate::request::host::Host;
@@ -65,7 +64,7 @@ impl KeyVault {
     }
 
     /// Adds this vault's hint to an error that has none.
-    pub fn with_hint(&self, error: AttemptError) -> AttemptError {
+    pub fn with_hint(&self, error: Error) -> Error {
         error.hint_for(|kind| unreachable_hint(&self.host, kind))
     }
 
@@ -108,7 +107,7 @@ impl KeyVault {
         Ok(known.insert(challenge).clone())
     }
 
-    fn verify(&self, header: Option<&str>) -> Result<TokenRequest, AttemptError> {
+    fn verify(&self, header: Option<&str>) -> Result<TokenRequest, Error> {
         let challenge = header
             .and_then(challenge::parse)
             .filter(|challenge| !challenge.resource.is_empty());
@@ -156,7 +155,7 @@ impl KeyVault {
         token: Option<&Secret>,
         doing: &str,
         purpose: &str,
-        read: impl Fn(&Response) -> Option<Result<T, AttemptError>>,
+        read: impl Fn(&Response) -> Option<Result<T, Error>>,
     ) -> Result<T, Error> {
         let id = request_id();
         let token = token.map_or("", Secret::expose);
@@ -185,7 +184,7 @@ impl KeyVault {
         http: &Http,
         secret: &SecretId,
         headers: &[(&str, &str)],
-    ) -> Result<Response, AttemptError> {
+    ) -> Result<Response, Error> {
         let send = |version: &str| {
             let request = Request {
                 target: &format!("/secrets/{}?api-version={version}", secret.shown()),
@@ -206,7 +205,7 @@ impl KeyVault {
     }
 
     /// Reads a secret bundle. Nothing of the body is ever part of an error.
-    fn bundle(&self, response: &Response) -> Result<SecretBundle, AttemptError> {
+    fn bundle(&self, response: &Response) -> Result<SecretBundle, Error> {
         let mut bundle = response.json();
         let value = bundle.get_mut("value").map(Value::take);
         let (Some(id), Some(Value::String(value))) = (bundle["id"].as_str(), value) else {
@@ -224,8 +223,8 @@ impl KeyVault {
         })
     }
 
-    fn unexpected_response(&self, reason: &str) -> AttemptError {
-        self.with_hint(AttemptError::new(ErrorKind::UnexpectedResponse, reason))
+    fn unexpected_response(&self, reason: &str) -> Error {
+        self.with_hint(ErrorKind::UnexpectedResponse.error(reason))
     }
 }
 

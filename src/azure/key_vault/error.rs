@@ -6,8 +6,7 @@
 use std::net::IpAddr;
 
 use super::challenge;
-use crate::http::error::AttemptError;
-use crate::http::retry::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Response};
 use crate::log;
 use crate::request::cloud::Cloud;
@@ -22,7 +21,7 @@ pub fn from_response(
     host: &Host,
     http: &Http,
     id: &str,
-) -> AttemptError {
+) -> Error {
     let body = response.json();
     let mut inner = &body["error"];
     // Some servers repeat the token.
@@ -47,13 +46,14 @@ pub fn from_response(
     let tenant = challenge
         .filter(|_| error.status == 401 && kind == ErrorKind::AccessRefused)
         .and_then(|challenge| challenge.tenant);
-    AttemptError::from_response(kind, response, &error.code, &reason)
-        .hint_for(|_| Some(hint.clone()).filter(|hint| !hint.is_empty()))
+    response
+        .error(kind, &error.code, &reason)
+        .maybe_hint(Some(hint).filter(|hint| !hint.is_empty()))
         .labeled("caller", error.caller().as_deref())
         .labeled("client_address", address.as_deref())
-        .ids(response, id)
-        .fact("refusal", Some(&error.code).filter(|code| !code.is_empty()))
-        .fact("tenant", tenant)
+        .ids(response.request_id(), id)
+        .maybe_fact("refusal", Some(&error.code).filter(|code| !code.is_empty()))
+        .maybe_fact("tenant", tenant)
 }
 
 /// What a vault says in a response that is not a secret.

@@ -10,7 +10,6 @@ use crate::azure::key_vault::SecretBundle;
 use crate::date;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::http::Service;
-use crate::http::error::AttemptError;
 use crate::http::probe::{Found, Peer, Resolved, name_servers, search_list};
 use crate::http::retry::CHECK_PROXY;
 use crate::request::cloud::Cloud;
@@ -58,17 +57,17 @@ pub fn name(service: &Service, resolved: &Resolved) -> Link {
 }
 
 /// Why a name has no address.
-pub fn no_name(service: &Service, mut error: AttemptError) -> AttemptError {
+pub fn no_name(service: &Service, mut error: Error) -> Error {
     let servers = name_servers();
     if !servers.is_empty() {
-        error = error.map(|error| error.note(format!("name servers: {servers}")));
+        error = error.note(format!("name servers: {servers}"));
     }
     if service.proxy().is_none() {
         return error;
     }
     let note = format!("it is the proxy for {}", service.authority());
     error
-        .map(|error| error.note(note))
+        .note(note)
         .hint_for(|kind| (kind == ErrorKind::NameNotFound).then(|| CHECK_PROXY.to_owned()))
 }
 

@@ -15,8 +15,8 @@ use crate::azure::fetch::{Reader, missing_token};
 use crate::azure::identity::{Source, TokenRequest};
 use crate::azure::key_vault::KeyVault;
 use crate::error::{Cause, Error, ErrorKind};
-use crate::http::error::AttemptError;
 use crate::http::probe::{Resolved, resolve};
+use crate::http::retry::with_default_hint;
 use crate::http::{Http, Service, Timeouts};
 use crate::request::plan::{Item, Plan};
 use crate::signals::{self, Inbox, Wait, spawn};
@@ -185,7 +185,7 @@ impl Job {
     /// Probes the connection to what issues the tokens, and requests them. Returns the resources that it has one for.
     fn probe_identity(&self) -> Vec<String> {
         let hint = |kind| self.reader.source.hint(kind);
-        let with_hint = |error: AttemptError| error.hint_for(hint);
+        let with_hint = |error: Error| error.hint_for(hint);
         let identity = self.identity.as_ref();
         let failed = identity.and_then(|service| self.probe_connection(service, 0, &with_hint));
         let error_kind = failed.as_ref().and_then(|link| link.error_kind);
@@ -239,7 +239,7 @@ impl Job {
         &self,
         service: &Service,
         index: usize,
-        with_hint: &dyn Fn(AttemptError) -> AttemptError,
+        with_hint: &dyn Fn(Error) -> Error,
     ) -> Option<Link> {
         let started = Instant::now();
         let authority = service.authority();
@@ -251,8 +251,8 @@ impl Job {
                     None => "there is no address for it",
                 };
                 self.send(Link::skipped("connection", authority, reason), index);
-                let error = with_hint(describe::no_name(service, error));
-                return Some(Link::failed("name", service.next_hop(), &error.into()));
+                let error = with_default_hint(with_hint(describe::no_name(service, error)));
+                return Some(Link::failed("name", service.next_hop(), &error));
             }
         };
         self.send(name.clone().took(started), index);
@@ -265,7 +265,7 @@ impl Job {
                 None
             }
             Err(error) => {
-                let error = with_hint(error).into();
+                let error = with_default_hint(with_hint(error));
                 let link = describe::no_connection(service, name, &error);
                 Some(link.took(started))
             }
@@ -320,7 +320,7 @@ impl Job {
 }
 
 /// Looks a host up.
-fn look_up(host: &str) -> Result<Resolved, AttemptError> {
+fn look_up(host: &str) -> Result<Resolved, Error> {
     let _wait = Wait::begin(&format!("looking up {host}"), None);
     // A lookup cannot be interrupted: one that takes too long keeps its thread.
     let (sender, receiver) = mpsc::channel();
@@ -329,7 +329,7 @@ fn look_up(host: &str) -> Result<Resolved, AttemptError> {
         Ok(()) => receiver.recv_timeout(ATTEMPT).unwrap_or_else(|_| {
             let seconds = ATTEMPT.as_secs();
             let reason = format!("no answer from the name servers within {seconds} s");
-            Err(AttemptError::new(ErrorKind::NameServerTimeout, reason))
+            Err(ErrorKind::NameServerTimeout.error(reason))
         }),
         Err(_) => resolve(host),
     }
