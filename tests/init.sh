@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tests `akv-init exec --init` as process 1 and as an ordinary process: the cases from the test suites of other inits, and
-# its own features.
+# Tests `akv-init exec --init` as process 1 and as an ordinary process: cases from the test suites of other inits, and its
+# own features.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/init.sh [--table]
 #
 # With --table the same cases also run on tini, dumb-init and catatonit, and a table in Markdown shows which of them pass.
-# Needs root, for PID namespaces. Every check prints a sentence; the exit code is 0 if and only if all of them pass.
+# Needs root, for PID namespaces. Each check prints one line; the exit code is 0 if and only if all of them pass.
 
 set -euo pipefail
 
@@ -21,7 +21,7 @@ case ${1-} in
 esac
 [ -n "${AKV_INIT_TEST_BINARY:-}" ] || cannot "AKV_INIT_TEST_BINARY does not name the static binary to test"
 AKV_INIT_TEST_BINARY=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
-[ "$(id -u)" = 0 ] || cannot "it must be root, for namespaces"
+[ "$(id -u)" = 0 ] || cannot "it needs root, for namespaces"
 for program in bash cargo gcc python3 setpriv timeout unshare "${others[@]}"; do
     command -v "$program" >/dev/null || cannot "there is no $program"
 done
@@ -44,5 +44,5 @@ if [ ${#others[@]} != 0 ]; then
 fi
 
 export AKV_INIT_TEST_BINARY PROBE SCRATCH STANDIN=$target/debug/examples/standin PYTHONDONTWRITEBYTECODE=1
-# Every wait in the suite has a timeout; this one is for a mistake in the suite itself.
+# Every wait in the suite has a timeout; this one is for a bug in the suite itself.
 timeout --kill-after 5 300 python3 "$repository/tests/init/suite.py" "$@"

@@ -1,4 +1,4 @@
-"""The cases of other inits' own tests, and a few that they lack. Each is a function of an init and of how it runs."""
+"""Cases from the test suites of other inits, and a few of our own. Each is a function of an init and of how it runs."""
 
 import os
 import re
@@ -7,18 +7,18 @@ import socket
 
 from harness import BINARY, HERE, PROBE, Run, children, equal, holds, scratch, signals, status, until
 
-# id, sentence, function, and the ways to run it
+# id, title, function, the ways to run it, and whether it is for akv-init alone
 CASES = []
-# What ours does not do, and why.
+# What akv-init does not do, and why.
 LEFT_OUT = [
-    ("T1", "every exit code can be remapped (-e)", "a database's exit code is for whoever restarts it, as it is"),
-    ("T3", "warns where it cannot reap", "it always can: it is process 1 or a subreaper"),
+    ("T1", "every exit code can be remapped (-e)", "the container runtime decides on a restart by COMMAND's own exit code"),
+    ("T3", "warns where it cannot reap orphans", "it always can: it is process 1 or a subreaper"),
     ("T4", "a line for each reaped orphan (-w)", "silent on success"),
     ("T8", "a signal when its own parent dies (-p)", "a container ends with its process 1 anyway"),
-    ("D2-D4", "rewrites signals", "the image's STOPSIGNAL or the pod's stopSignal says which one is sent"),
-    ("D12", "stops itself without a terminal", "nobody would continue it; with one it does (see job control)"),
-    ("D15", "swallows a first HUP and CONT", "it makes no session, so the kernel sends none"),
-    ("P5 for COMMAND", "KILL for a COMMAND that ignores TERM", "how long it may take is the platform's to say"),
+    ("D2-D4", "replaces signals by others", "the image's STOPSIGNAL or the pod's stopSignal says which one is sent"),
+    ("D12", "stops itself without a terminal", "nothing could continue it; on a terminal it does (see job control)"),
+    ("D15", "discards the first HUP and CONT", "it creates no session, so the kernel sends none"),
+    ("P5 for COMMAND", "kills a COMMAND that ignores TERM", "the container runtime decides how long it may take"),
 ]
 
 
@@ -35,7 +35,7 @@ def start(init, mode, *command, forward=None, drain=None, **more):
 
 
 def run(init, mode, *command, **more):
-    """To the end: how it ended, and what it wrote."""
+    """Runs it to the end: how it ended, and what it wrote."""
     with start(init, mode, *command, **more) as running:
         running.close_stdin()
         return running.end(), running.out.rest(), running.err.rest()
@@ -50,7 +50,7 @@ def run(init, mode, *command, **more):
 def reaps_orphans(init, mode):
     with start(init, mode, PROBE, "orphans", "100") as running:
         running.ready()
-        equal(len(children(running.pid)), 101, "its children")
+        equal(len(children(running.pid)), 101, "children")
         running.type("g")
         equal(running.out.line(), "gone")
         until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
@@ -58,7 +58,7 @@ def reaps_orphans(init, mode):
         equal(running.end(), "exit 0")
 
 
-@case("T5", "COMMAND ended by TERM, USR1 or USR2 is 128+n")
+@case("T5", "the exit code of a COMMAND that TERM, USR1 or USR2 ended is 128+n")
 def signal_codes(init, mode):
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         with start(init, mode, PROBE, "wait") as running:
@@ -67,7 +67,7 @@ def signal_codes(init, mode):
             equal(running.end(), f"exit {128 + number}")
 
 
-@case("T6", "signals go to the process group")
+@case("T6", "signals are forwarded to the process group")
 def process_group(init, mode):
     with start(init, mode, PROBE, "deaf", forward="group") as running:
         running.ready()
@@ -75,7 +75,7 @@ def process_group(init, mode):
         equal(running.end(), "exit 0")
 
 
-@case("T7", "COMMAND has the signal mask and the ignored signals of the caller")
+@case("T7", "COMMAND inherits the caller's signal mask and ignored signals")
 def signal_configuration(init, mode):
     ignore, block = signals("TTOU", "SEGV", "INT"), signals("TTIN", "ILL", "TERM")
     with start(init, mode, "cat", "/proc/self/status", ignore=ignore, block=block) as running:
@@ -86,7 +86,7 @@ def signal_configuration(init, mode):
         equal(int(re.search(rf"^{field}:\t(\w+)$", text, re.M)[1], 16), mask, field)
 
 
-@case("T9", "127 without such a command, 126 for a directory; standard input reaches COMMAND")
+@case("T9", "127 for a command that does not exist, 126 for a directory; standard input reaches COMMAND")
 def command_line(init, mode):
     equal(run(init, mode, "/nonexistent")[0], "exit 127")
     equal(run(init, mode, "no-such-program")[0], "exit 127")
@@ -97,7 +97,7 @@ def command_line(init, mode):
         equal((running.end(), running.out.rest()), ("exit 0", "through\n"))
 
 
-@case("T10", "on a terminal: `exit 0` is 0, ctrl-C is 130")
+@case("T10", "on a terminal: `exit 0` gives 0, ctrl-C gives 130")
 def terminal(init, mode):
     with start(init, mode, "sh", terminal=True) as running:
         running.out.until("$ ")
@@ -114,7 +114,7 @@ def terminal(init, mode):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@case("D1", "every signal from 1 to 31 that can be passed on is, in order")
+@case("D1", "signals from 1 to 31 are forwarded, in order, where that is possible")
 def every_signal(init, mode):
     kept = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
     with start(init, mode, PROBE, "report") as running:
@@ -125,7 +125,7 @@ def every_signal(init, mode):
                 equal(running.out.line(), str(number))
 
 
-@case("D1b", "so is every real-time signal, from SIGRTMIN to SIGRTMAX")
+@case("D1b", "every real-time signal is forwarded, from SIGRTMIN to SIGRTMAX")
 def every_real_time_signal(init, mode):
     with start(init, mode, PROBE, "report") as running:
         running.ready()
@@ -134,7 +134,7 @@ def every_real_time_signal(init, mode):
             equal(running.out.line(), str(number))
 
 
-@case("D5", "TERM reaches all of a pipeline")
+@case("D5", "TERM reaches every process of a pipeline")
 def entire_group(init, mode):
     with start(init, mode, PROBE, "pipeline", forward="group") as running:
         running.ready()
@@ -143,7 +143,7 @@ def entire_group(init, mode):
         equal(running.end(), "exit 0")
 
 
-@case("D6", "TERM reaches COMMAND alone, if that is wanted")
+@case("D6", "TERM reaches COMMAND alone, if so configured")
 def not_the_group(init, mode):
     with start(init, mode, PROBE, "pair", forward="child") as running:
         running.ready()
@@ -152,8 +152,8 @@ def not_the_group(init, mode):
         equal(running.out.rest(), "main 15\nchild 10\n")
 
 
-def what_the_rest_gets(init, mode, **more):
-    """COMMAND ends by itself and leaves a child of its group: the signals that this has got when the init has ended."""
+def signals_after_exit(init, mode, **more):
+    """COMMAND ends by itself and leaves a child in its group: the signals that this child received."""
     with start(init, mode, PROBE, "leave", **more) as running:
         helper = running.ready()
         equal(running.end(), "exit 0")
@@ -165,17 +165,17 @@ def what_the_rest_gets(init, mode, **more):
         return running.out.rest().split()
 
 
-@case("D7", "when COMMAND has ended, the others get TERM")
+@case("D7", "when COMMAND has ended, the remaining processes get TERM")
 def term_on_exit(init, mode):
-    holds("15" in what_the_rest_gets(init, mode, forward="group"), "no TERM")
+    holds("15" in signals_after_exit(init, mode, forward="group"), "no TERM")
 
 
-@case("D8", "and they get none, if that is wanted (`--drain 0`)")
+@case("D8", "they get no TERM, if so configured (`--drain 0`)")
 def no_term_on_exit(init, mode):
-    holds("15" not in what_the_rest_gets(init, mode, forward="child", drain="0"), "TERM")
+    holds("15" not in signals_after_exit(init, mode, forward="child", drain="0"), "TERM")
 
 
-@case("D9", "what cannot be started is a failure, and is said")
+@case("D9", "a COMMAND that cannot be started is an error with a message")
 def bad_exec(init, mode):
     for words in (["doesnotexist"], ["doesnotexist", "-c"], ["./doesnotexist"], ["--", "doesnotexist"]):
         end, out, err = run(init, mode, *words)
@@ -183,7 +183,7 @@ def bad_exec(init, mode):
         holds(end != "exit 0" and out == "" and err and named, f"{words}: {end} {err!r}")
 
 
-@case("D10", "COMMAND's exit code, or 128+n")
+@case("D10", "the exit code is COMMAND's, or 128+n")
 def exit_status(init, mode):
     for code in (0, 1, 2, 32, 64, 127, 254, 255):
         equal(run(init, mode, "sh", "-c", f"exit {code}")[0], f"exit {code}")
@@ -191,7 +191,7 @@ def exit_status(init, mode):
         equal(run(init, mode, "sh", "-c", f"kill -{int(number)} $$")[0], f"exit {128 + number}")
 
 
-@case("D11", "COMMAND is where the caller was, the init in /")
+@case("D11", "COMMAND starts in the caller's working directory, and the init changes to /")
 def working_directory(init, mode):
     with scratch() as directory, start(init, mode, "sh", "-c", "pwd; read x", cwd=directory) as running:
         equal(running.out.line(), directory)
@@ -202,7 +202,7 @@ def working_directory(init, mode):
 def writes_terminal(init, mode):
     with start(init, mode, "cat", terminal=True) as running:
         running.type("hello\n")
-        # The echo, and the answer.
+        # The terminal's echo, and what cat writes.
         equal([running.out.line(), running.out.line()], ["hello", "hello"])
         running.type("\x04")
         equal(running.end(), "exit 0")
@@ -227,19 +227,19 @@ COMMAND_LINES = {
 }
 
 
-@case("D16", "a wrong command line is a failure and is said; help and version are none", modes=("plain",))
-def own_words(init, mode):
+@case("D16", "a wrong command line is an error with a message; help and version exit with 0", modes=("plain",))
+def command_lines(init, mode):
     wrong, right = COMMAND_LINES[init.name]
     for words in wrong:
         with Run(mode, words, init.timeout) as running:
-            holds(running.end() not in ("exit 0", "") and running.err.rest(), f"{words} is no failure")
+            holds(running.end() not in ("exit 0", "") and running.err.rest(), f"{words} is not an error")
     for words in right:
         with Run(mode, words, init.timeout) as running:
             equal(running.end(), "exit 0", str(words))
-            holds(running.out.rest() + running.err.rest(), f"{words} says nothing")
+            holds(running.out.rest() + running.err.rest(), f"{words} prints nothing")
 
 
-@case("D17", "what was a zombie before it was an orphan is reaped")
+@case("D17", "zombies are reaped when their parent ends")
 def inherited_zombies(init, mode):
     with start(init, mode, PROBE, "zombies", "20") as running:
         equal(running.out.line(), "gone")
@@ -252,14 +252,14 @@ def inherited_zombies(init, mode):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@case("G4", "COMMAND has the three descriptors that the caller had")
+@case("G4", "COMMAND inherits the caller's three standard descriptors and no others")
 def descriptors(init, mode):
     end, out, _ = run(init, mode, PROBE, "state")
     equal(end, "exit 0")
     equal([line.split()[1] for line in out.splitlines() if line.startswith("fd ")], ["0", "1", "2"])
 
 
-@case("G5", "there is the init, and COMMAND as its only child")
+@case("G5", "COMMAND is the init's only child")
 def processes(init, mode):
     with start(init, mode, PROBE, "wait") as running:
         running.ready()
@@ -267,7 +267,7 @@ def processes(init, mode):
         equal((status(child, "Name"), children(child)), ("probe", []))
 
 
-@case("P1", "`true` is 0")
+@case("P1", "`true` exits with 0")
 def sanity(init, mode):
     equal(run(init, mode, "true"), ("exit 0", "", ""))
 
@@ -279,12 +279,12 @@ def one_zombie(init, mode):
         until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
 
 
-@case("P3", "the exit code, with orphans left behind")
+@case("P3", "the exit code is COMMAND's when it leaves orphans")
 def code_with_orphans(init, mode):
     equal(run(init, mode, PROBE, "together", "5")[0], "exit 7")
 
 
-@case("P4", "COMMAND's own answer to TERM counts")
+@case("P4", "the exit code of COMMAND's TERM handler is kept")
 def term_is_handled(init, mode):
     with start(init, mode, "sh", "-c", "trap 'exit 11' TERM; echo ready; while :; do read x; done") as running:
         running.ready()
@@ -293,13 +293,13 @@ def term_is_handled(init, mode):
         equal(running.end(), "exit 11")
 
 
-@case("P5", "what ignores TERM is killed when its time is over")
+@case("P5", "a remaining process that ignores TERM is killed at the deadline")
 def term_is_ignored(init, mode):
     with start(init, mode, PROBE, "stubborn", drain="1") as running:
         helper = running.ready()
         equal(running.end(), "exit 3")
-        holds(mode == "pid1" or not os.path.exists(f"/proc/{helper}"), "it lives on")
-        holds(running.out.rest() in ("", "15\n"), "it was told more than TERM")
+        holds(mode == "pid1" or not os.path.exists(f"/proc/{helper}"), "it is still running")
+        holds(running.out.rest() in ("", "15\n"), "it received more than TERM")
 
 
 @case("P6", "a thousand orphans are reaped")
@@ -309,7 +309,7 @@ def many_zombies(init, mode):
         until(lambda: len(children(running.pid)) == 1, "one child", init.timeout)
 
 
-@case("P7", "an orphaned grandchild comes to the init")
+@case("P7", "an orphaned grandchild becomes the init's child")
 def grandchildren(init, mode):
     with start(init, mode, "sh", "-c", f"(({PROBE} wait) & ) ; read x") as running:
         running.ready()
@@ -321,7 +321,7 @@ def grandchildren(init, mode):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@case("C1", "COMMAND and 100 orphans end in one moment")
+@case("C1", "COMMAND and 100 orphans end at the same moment")
 def one_moment(init, mode):
     for _ in range(3):
         with start(init, mode, PROBE, "together", "100") as running:
@@ -330,12 +330,12 @@ def one_moment(init, mode):
             equal(running.end(), "exit 7")
 
 
-@case("C2", "a COMMAND that ends with 127 has ended")
+@case("C2", "a COMMAND that exits with 127 ends the init")
 def code_127(init, mode):
     equal(run(init, mode, "sh", "-c", "exit 127")[0], "exit 127")
 
 
-@case("C3", "the init holds no descriptor of COMMAND's but standard error")
+@case("C3", "of COMMAND's descriptors the init keeps only standard error open")
 def holds_nothing(init, mode):
     reader, writer = os.pipe()
     try:
@@ -348,7 +348,7 @@ def holds_nothing(init, mode):
         os.close(reader)
 
 
-@case("C4", "LISTEN_PID is COMMAND's")
+@case("C4", "LISTEN_PID is COMMAND's process id")
 def listen_pid(init, mode):
     script = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
     words = ["sh", "-c", script, "sh", *init.words(), "sh", "-c", "echo $LISTEN_PID $$"]
@@ -358,7 +358,7 @@ def listen_pid(init, mode):
         equal(listen, own)
 
 
-@case("C5", "the file system that it was started in can be unmounted", modes=("pid1",))
+@case("C5", "the file system that the init was started in can be unmounted", modes=("pid1",))
 def pins_nothing(init, mode):
     with scratch() as directory:
         script = 'mount -t tmpfs none "$0" && cd "$0" && exec "$@"'
@@ -368,11 +368,11 @@ def pins_nothing(init, mode):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Of our own
+# akv-init's own
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@case("X1", "a database behind a script that passes no signal on shuts down cleanly")
+@case("X1", "a database behind a script that forwards no signals shuts down cleanly")
 def drain_behind_script(init, mode):
     script = os.path.join(os.path.dirname(HERE), "container", "launch_sqlservr.sh")
     with scratch() as directory:
@@ -383,7 +383,7 @@ def drain_behind_script(init, mode):
             equal((running.end(), os.path.exists(clean)), ("exit 143", True), "code, clean")
 
 
-@case("X1b", "so does a database that is COMMAND itself")
+@case("X1b", "a database that is COMMAND itself shuts down cleanly")
 def drain_direct(init, mode):
     with scratch() as directory:
         clean = os.path.join(directory, "clean-shutdown")
@@ -393,8 +393,8 @@ def drain_direct(init, mode):
             equal((running.end(), os.path.exists(clean)), ("exit 0", True), "code, clean")
 
 
-@case("X2", "every process that is left is told TERM, and once")
-def told_once(init, mode):
+@case("X2", "every remaining process receives TERM exactly once")
+def terminated_once(init, mode):
     with start(init, mode, PROBE, "twice", forward="group") as running:
         running.ready()
         running.kill(signal.SIGTERM)
@@ -402,7 +402,7 @@ def told_once(init, mode):
         equal(sorted(running.out.available().split("\n")), ["", "group 15", "session 15"])
 
 
-@case("X3", "TERM while it fetches ends it at once with 143", ours_only=True)
+@case("X3", "TERM during the fetch ends the init at once with 143", ours_only=True)
 def while_fetching(init, mode):
     with socket.create_server(("127.0.0.1", 0)) as endpoint:
         endpoint.settimeout(init.timeout)
@@ -413,13 +413,13 @@ def while_fetching(init, mode):
             with connection:
                 running.kill(signal.SIGTERM)
                 equal(running.end(), "exit 143")
-                holds("stopped by SIGTERM after" in running.err.rest(), "it does not say so")
+                holds("stopped by SIGTERM after" in running.err.rest(), "there is no message")
 
 
 def state(mode, words, closed="", **more):
-    odd = f'umask 027; ulimit -n 321 -c 0 -s 4096; exec 7<"$0" {closed}; exec nice -n 5 "$@"'
+    unusual = f'umask 027; ulimit -n 321 -c 0 -s 4096; exec 7<"$0" {closed}; exec nice -n 5 "$@"'
     with scratch() as directory:
-        words = ["bash", "-c", odd, "/dev/zero", *words, PROBE, "state"]
+        words = ["bash", "-c", unusual, "/dev/zero", *words, PROBE, "state"]
         with Run(mode, words, **more, cwd=directory) as running:
             running.close_stdin()
             equal(running.end(), "exit 0")
@@ -427,7 +427,7 @@ def state(mode, words, closed="", **more):
     return re.sub(r"pipe:\[\d+\]", "pipe", text.replace(directory, "DIRECTORY")).splitlines()
 
 
-@case("X4", "COMMAND is in the state that it would be in without an init: mask, signals, descriptors, limits …")
+@case("X4", "COMMAND inherits the same state as without an init: mask, signals, descriptors, limits …")
 def no_trace(init, mode):
     for more in (
         {},
@@ -440,11 +440,11 @@ def no_trace(init, mode):
         equal([line for line in found if line not in plain], [line for line in plain if line not in found])
 
 
-@case("X5", "a file that is no program is 126")
+@case("X5", "a file that is not a program gives 126")
 def no_program(init, mode):
     with scratch() as directory:
         path = os.path.join(directory, "file")
         with open(path, "w") as file:
-            file.write("echo no program\n")
+            file.write("echo not a program\n")
         os.chmod(path, 0o755)
         equal(run(init, mode, path)[0:2], ("exit 126", ""))

@@ -1,4 +1,4 @@
-"""What only ours has to do: storms, waiting for nothing, signals at every stage, job control, keeping no secret."""
+"""Checks of akv-init alone: many orphans, idle waiting, signals at every stage, job control, no secret in the supervisor."""
 
 import os
 import re
@@ -13,11 +13,11 @@ import time
 from cases import start
 from harness import AKV_INIT, BINARY, HERE, PROBE, Run, anonymous, children, equal, holds, scratch, signals, status, until
 
-# sentence, function
+# title, function
 CHECKS = []
 PLAIN = [BINARY, "exec", "--"]
 LAUNCH = os.path.join(os.path.dirname(HERE), "container", "launch_sqlservr.sh")
-SECRET = "zWq7-what-nobody-else-may-hold-41d9"
+SECRET = "zWq7-only-for-COMMAND-41d9"
 
 
 def check(sentence):
@@ -34,11 +34,11 @@ def ours(mode, *command, options=(), **more):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Storms
+# Many events at once
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@check("of 10,000 short-lived orphans none is left, and the supervisor is not a page larger afterwards")
+@check("10,000 short-lived orphans are all reaped, and the supervisor's memory does not grow by a page")
 def storm():
     with ours("pid1", PROBE, "storm", "1000") as running:
         running.ready()
@@ -51,7 +51,7 @@ def storm():
         equal(sizes[-1], sizes[0], "KiB")
 
 
-@check("of a burst of 1,000 TERM, USR1 and two real-time signals COMMAND gets all that the kernel does not merge")
+@check("COMMAND receives every signal of a burst that the kernel does not merge: 1,000 each of TERM, USR1 and two real-time ones")
 def burst():
     with ours("pid1", PROBE, "count") as running:
         running.ready()
@@ -73,7 +73,7 @@ def burst():
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@check("while it waits: one thread, no wake-up in 10 s, at most 200 KiB of its own, four descriptors")
+@check("while it waits, the supervisor has one thread, no wake-up in 10 s, at most 200 KiB of its own and four descriptors")
 def waits():
     with ours("pid1", PROBE, "wait") as running:
         running.ready()
@@ -95,7 +95,7 @@ def holds_four(pid):
     equal(ends, ["/dev/null", "/dev/null", "anon_inode", "pipe"], "descriptors")
 
 
-@check("a kernel that knows no close_range leaves it as few descriptors, and COMMAND all of its own")
+@check("without close_range(2) the supervisor has as few descriptors, and COMMAND keeps all of its own")
 def without_close_range():
     reader, writer = os.pipe()
     words = [PROBE, "without-close-range", *AKV_INIT.words(), PROBE]
@@ -105,7 +105,7 @@ def without_close_range():
             (child,) = children(running.pid)
             until(lambda: status(running.pid, "State").startswith("S"), "sleep")
             holds_four(running.pid)
-            holds(len(os.listdir(f"/proc/{child}/fd")) == 4, "COMMAND has lost some")
+            holds(len(os.listdir(f"/proc/{child}/fd")) == 4, "COMMAND has lost descriptors")
             running.kill(signal.SIGTERM)
             equal(running.end(), "exit 143")
     os.close(reader)
@@ -113,7 +113,7 @@ def without_close_range():
 
 
 def memory(pid):
-    """All that a process has written to, or could have."""
+    """The readable memory of a process, and its environment."""
     found = []
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
         for line in maps:
@@ -126,7 +126,7 @@ def memory(pid):
     return b"".join(found)
 
 
-@check("the supervisor holds no secret, neither in memory nor in its environment; COMMAND does")
+@check("the supervisor has no secret in its memory or environment, and COMMAND has")
 def holds_no_secret():
     with scratch() as directory:
         words = [os.environ["STANDIN"], "--dir", directory, "--secret", f"sa={SECRET}"]
@@ -142,33 +142,33 @@ def holds_no_secret():
             with ours("pid1", PROBE, "wait", env=env) as running:
                 running.ready()
                 (child,) = children(running.pid)
-                holds(SECRET.encode() in memory(child), "COMMAND does not hold it, or this test is blind")
+                holds(SECRET.encode() in memory(child), "COMMAND does not have it, so this test would find nothing")
                 found = memory(running.pid)
-                holds(b"akv://" in found, "not even the reference: this test is blind")
+                holds(b"akv://" in found, "not even the reference, so this test would find nothing")
                 holds(SECRET.encode() not in found, "the secret")
                 holds(not re.search(rb"eyJ[\w-]{20,}\.eyJ", found), "a token")
             standin.stdin.close()
 
 
-@check("where it cannot supervise COMMAND is not started, and it says what is missing")
+@check("if the supervisor cannot be set up, COMMAND is not started, and the message names what is missing")
 def cannot_supervise():
     with Run("pid1", ["sh", "-c", 'ulimit -n 3; exec "$@"', "sh", *AKV_INIT.words(), "echo", "started"]) as running:
         equal((running.end(), running.out.rest()), ("exit 69", ""))
-        said = "akv-init: error: signalfd: Too many open files\nakv-init: hint: raise the limit on open files (ulimit -n)\n"
-        equal(running.err.rest(), said)
+        message = "akv-init: error: signalfd: Too many open files\nakv-init: hint: raise the limit on open files (ulimit -n)\n"
+        equal(running.err.rest(), message)
 
 
-@check("a credential that COMMAND does not get is not to be had from the supervisor's /proc/PID/environ either")
+@check("COMMAND cannot read the supervisor's /proc/PID/environ, which may have a credential that was unset for it")
 def environment_is_hidden():
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
-        # Where nobody finds them.
+        # Where every user can execute them.
         os.chmod(directory, 0o755)
         binary, probe = shutil.copy(BINARY, directory), shutil.copy(PROBE, directory)
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
         look = [probe, "peek"]
         alone = [*nobody, "sh", "-c", '"$@"; exit', "sh", *look]
         with Run("plain", alone) as running:
-            equal(running.out.line(), "open", "this test is blind")
+            equal(running.out.line(), "open", "it is never readable, so this test would find nothing")
         for mode in ("pid1", "plain"):
             for _ in range(20):
                 with Run(mode, [*nobody, binary, "exec", "--init", "--", *look]) as running:
@@ -180,7 +180,7 @@ def environment_is_hidden():
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@check("plain `exec` of a database is one process, and shuts down cleanly with its own code")
+@check("plain `exec` of a database is one process, which shuts down cleanly with its own exit code")
 def plain_exec():
     with scratch() as directory:
         clean = os.path.join(directory, "clean-shutdown")
@@ -191,7 +191,7 @@ def plain_exec():
             equal((running.end(), os.path.exists(clean)), ("exit 0", True))
 
 
-@check("plain `exec` of a script that passes no signal on is deaf to TERM as process 1: what --init is for")
+@check("plain `exec` of a script that forwards no signals ignores TERM as process 1, which is what --init is for")
 def plain_exec_of_script():
     with scratch() as directory:
         clean = os.path.join(directory, "clean-shutdown")
@@ -199,7 +199,7 @@ def plain_exec_of_script():
             running.ready()
             running.kill(signal.SIGTERM)
             (server,) = children(running.pid)
-            # Behind that TERM: it would have ended it first.
+            # TERM is handled first, so it would have ended the script.
             running.kill(signal.SIGKILL)
             equal((running.end(), os.path.exists(clean)), ("signal 9", False))
 
@@ -209,7 +209,7 @@ def plain_exec_of_script():
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@check("a signal that came before the fork, blocked by the caller, waits for COMMAND")
+@check("a signal that the caller blocked and that arrived before the fork is left pending for COMMAND")
 def before_the_fork():
     words = ["sh", "-c", 'kill -TERM $$; exec "$@"', "sh", *AKV_INIT.words(), PROBE, "report"]
     for mode in ("pid1", "plain"):
@@ -218,7 +218,7 @@ def before_the_fork():
             equal(running.out.line(), "15")
 
 
-@check("while it fetches, HUP, INT, QUIT and TERM end it at once with 128+n, forwarded either way")
+@check("HUP, INT, QUIT and TERM during the fetch end akv-init at once with 128+n, with --init=group and --init=child")
 def while_fetching():
     with socket.create_server(("127.0.0.1", 0)) as endpoint:
         endpoint.settimeout(AKV_INIT.timeout)
@@ -232,17 +232,17 @@ def while_fetching():
                     with connection:
                         running.kill(number)
                         equal(running.end(), f"exit {128 + number}")
-                        holds(f"stopped by SIG{name} after" in running.err.rest(), "it does not say so")
+                        holds(f"stopped by SIG{name} after" in running.err.rest(), "there is no message")
 
 
-@check("TERM at any moment from its start to COMMAND's end is never lost: 60 moments, and more until some were early and some late")
+@check("TERM is never lost, at any moment from the start to COMMAND's end: 60 moments, or more until some were early and some late")
 def any_moment():
     moment, ended = 0, set()
-    # Before it blocks signals it is itself ended by it, as any process.
+    # Before akv-init blocks signals, TERM has its default action.
     both = {"signal 15", "exit 143"}
     while moment < 60 or (ended != both and moment < 600):
         with ours("plain", PROBE, "wait") as running:
-            # No event marks these moments: so many turns of a loop are as good.
+            # No event marks these moments, so a loop has to.
             for _ in range(moment * moment * 40):
                 pass
             running.kill(signal.SIGTERM)
@@ -251,7 +251,7 @@ def any_moment():
     equal(ended, both)
 
 
-@check("as process 1 too, for somebody who repeats it: the kernel drops what comes before it can be asked")
+@check("a repeated TERM ends process 1 too: the kernel discards those that arrive before it blocks signals")
 def any_moment_of_process_1():
     for _ in range(10):
         with ours("pid1", PROBE, "wait") as running:
@@ -267,18 +267,18 @@ def any_moment_of_process_1():
             equal(ended, ["exit 143"])
 
 
-def taken(pid):
-    """Waits until no signal is pending for it."""
-    until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "nothing pending")
+def wait_until_read(pid):
+    """Waits until no signal is pending for a process."""
+    until(lambda: int(status(pid, "ShdPnd"), 16) == 0, "no pending signal")
 
 
 def assert_killed(output, least, names):
-    """That this warning is printed after at least so many seconds."""
+    """Asserts the warning about killed processes, with at least so many seconds."""
     found = re.fullmatch(rf"akv-init: warning: killed the processes that had not stopped after (\d+)\.\d s{names}\n", output)
     holds(found and int(found[1]) >= least, output)
 
 
-@check("COMMAND has ended by itself: a first TERM is for what it left, a second cuts the wait short, and that is said")
+@check("after COMMAND has ended by itself a first TERM starts the drain, and a second ends it with a warning")
 def second_signal():
     for mode in ("pid1", "plain"):
         with ours(mode, PROBE, "stubborn", options=["--drain", "1h"]) as running:
@@ -286,16 +286,16 @@ def second_signal():
             until(lambda: [own_id(child) for child in children(running.pid)] == [name], "COMMAND's end")
             (helper,) = children(running.pid)
             running.kill(signal.SIGTERM)
-            taken(running.pid)
+            wait_until_read(running.pid)
             equal(children(running.pid), [helper])
-            later()
+            wait_for_next_request()
             running.kill(signal.SIGINT)
             equal((running.end(), running.out.rest()), ("exit 3", "15\n"))
-            # Its child is named nowhere: that had ended already.
+            # Its child is not named, since it had already ended.
             assert_killed(running.err.rest(), 0, rf": probe \({name}\)" if mode == "pid1" else r": probe \(\d+\)")
 
 
-@check("that first TERM lets a database stop, also when there was a thread dump (QUIT) before")
+@check("that first TERM lets a database stop, even after a QUIT for a thread dump")
 def first_signal():
     script = f"trap '' QUIT; setsid {PROBE} database $0 & read x; exit 5"
     for numbers in ([], [signal.SIGQUIT]):
@@ -305,15 +305,15 @@ def first_signal():
                 running.ready()
                 for number in numbers:
                     running.kill(number)
-                    taken(running.pid)
+                    wait_until_read(running.pid)
                 running.close_stdin()
                 until(lambda: names(children(running.pid)) == ["probe"], "COMMAND's end")
-                later()
+                wait_for_next_request()
                 running.kill(signal.SIGTERM)
                 equal((running.end(), os.path.exists(clean)), ("exit 5", True))
 
 
-@check("without --drain what does not stop has five seconds, and is told TERM first")
+@check("the default of --drain is five seconds, which start with TERM")
 def five_seconds():
     with ours("pid1", PROBE, "stubborn") as running:
         running.ready()
@@ -321,7 +321,7 @@ def five_seconds():
         assert_killed(running.err.rest(), 5, r": probe \(\d+\)")
 
 
-@check("of many that were killed all are named")
+@check("all processes that were killed are named")
 def many_names():
     many = 10
     script = f"trap '' TERM; for i in $(seq {many}); do {PROBE} wait & done; read x"
@@ -333,7 +333,7 @@ def many_names():
         assert_killed(running.err.rest(), 1, r": (probe \(\d+\), ){9}probe \(\d+\)")
 
 
-@check("what is stopped when COMMAND has ended goes on, to hear that it is to stop")
+@check("a process that is stopped (SIGSTOP) when COMMAND has ended is continued, so that it handles TERM")
 def stopped_helper():
     script = f"{PROBE} database $0 & helper=$!; read x; kill -STOP $helper; echo stopped; read x"
     with scratch() as directory:
@@ -346,7 +346,7 @@ def stopped_helper():
             equal((running.end(), os.path.exists(clean)), ("exit 143", True))
 
 
-@check("with --init=child nobody but COMMAND is told; what it has left is, when it has ended")
+@check("with --init=child only COMMAND receives the signal, and the remaining processes receive TERM when it has ended")
 def rest_of_child():
     with start(AKV_INIT, "pid1", PROBE, "twice", forward="child") as running:
         running.ready()
@@ -354,7 +354,7 @@ def rest_of_child():
         equal((running.end(), sorted(running.out.rest().split("\n"))), ("exit 143", ["", "group 15", "session 15"]))
 
 
-@check("TERM several times at one moment, as timeout(1) sends it, is one: a database has its time")
+@check("several TERM at once, as timeout(1) sends them, count as one, so that a database can stop")
 def one_moment():
     script = f"setsid {PROBE} database $0 & read x"
     for mode in ("pid1", "plain"):
@@ -367,16 +367,16 @@ def one_moment():
                     began = time.monotonic()
                     for _ in range(12):
                         running.kill(signal.SIGTERM)
-                        # So that each is one of its own, and the last ones come when COMMAND has ended.
+                        # So that the kernel does not merge them, and the last ones arrive when COMMAND has ended.
                         time.sleep(0.001)
                     took = time.monotonic() - began
                     end = running.end()
-                    # On a busy machine that may have been more than a moment.
+                    # On a busy machine they may have taken longer than the 100 ms within which they count as one.
                     if took <= 0.05:
                         equal((end, os.path.exists(clean)), ("exit 143", True))
 
 
-@check("COMMAND that has left its process group gets what comes all the same")
+@check("a COMMAND that has left its process group still receives signals")
 def other_group():
     for mode in ("pid1", "plain"):
         with ours(mode, PROBE, "elsewhere") as running:
@@ -385,8 +385,8 @@ def other_group():
             equal(running.end(), "exit 143")
 
 
-def later():
-    """Two signals within 100 ms are one, and nothing marks that they are over."""
+def wait_for_next_request():
+    """Waits until the next signal counts as another one: two within 100 ms are one."""
     time.sleep(0.2)
 
 
@@ -399,7 +399,7 @@ def names(pids):
     return [status(pid, "Name") for pid in pids]
 
 
-@check("COMMAND has ended by TERM: the next TERM cuts the wait short")
+@check("after TERM has ended COMMAND the next TERM ends the drain")
 def next_signal():
     with scratch() as directory:
         clean = os.path.join(directory, "clean-shutdown")
@@ -407,13 +407,14 @@ def next_signal():
             running.ready()
             running.kill(signal.SIGTERM)
             until(lambda: names(children(running.pid)) == ["probe"], "bash's end")
-            later()
+            wait_for_next_request()
             running.kill(signal.SIGTERM)
             equal((running.end(), os.path.exists(clean)), ("exit 143", False))
 
 
-def told_by_quit(script):
-    """COMMAND is a script with a helper in its group; QUIT, then its input ends: the code, and what the helper got."""
+def signals_after_quit(script):
+    """COMMAND is a script with a helper in its group. It receives QUIT, then its input ends: how it ended, and the signals
+    that the helper received afterwards."""
     with ours("pid1", "sh", "-c", script, options=["--drain", "1"]) as running:
         running.ready()
         running.kill(signal.SIGQUIT)
@@ -422,14 +423,14 @@ def told_by_quit(script):
         return running.end(), running.out.rest().split()
 
 
-@check("QUIT that COMMAND lives through, as a thread dump, has told nobody to stop; one that ends it has")
+@check("a QUIT that COMMAND survives (a thread dump) does not count as a request to stop; one that ends it does")
 def quit_is_two_things():
-    equal(told_by_quit(f"trap '' QUIT; {PROBE} report & read x; exit 5"), ("exit 5", ["15"]))
-    equal(told_by_quit(f"{PROBE} report & read x; exit 5"), ("exit 131", []))
+    equal(signals_after_quit(f"trap '' QUIT; {PROBE} report & read x; exit 5"), ("exit 5", ["15"]))
+    equal(signals_after_quit(f"{PROBE} report & read x; exit 5"), ("exit 131", []))
 
 
-@check("what systemd meant for the first process is meant for COMMAND; what it meant for another is not")
-def meant_for():
+@check("systemd's variables with the supervisor's process id get COMMAND's; those with another one are unchanged")
+def variables_of_systemd():
     names = "LISTEN_PID=$$ SYSTEMD_EXEC_PID=$$ WATCHDOG_PID=$$ LISTEN_PIDFDID=7"
     show = "echo $$; env | grep -E '^(LISTEN|SYSTEMD|WATCHDOG)_' | sort"
     for given, expected in (
@@ -442,12 +443,12 @@ def meant_for():
             equal([line.replace(f"={own}", "=OWN") for line in found], expected)
 
 
-@check("without /proc, as process 1, the rest is told and ended all the same")
+@check("without /proc, as process 1, the remaining processes still receive TERM and are killed")
 def without_proc():
     script = 'umount /proc; exec "$@"'
     with Run("pid1", ["sh", "-c", script, "sh", *AKV_INIT.words(drain="1"), PROBE, "leave"]) as running:
         running.ready()
-        # Everybody gets a CONT as well, and may be gone before.
+        # Each process receives a CONT as well, which this one may not live to see.
         equal((running.end(), running.out.line()), ("exit 0", "15"))
     with Run("pid1", ["sh", "-c", script, "sh", *AKV_INIT.words(drain="1"), PROBE, "stubborn"]) as running:
         running.ready()
@@ -463,7 +464,7 @@ UNDER_INIT = f"{BINARY} exec --init --"
 
 
 class Shell:
-    """An interactive bash on a terminal. What is typed is not shown, so that what is read is an answer."""
+    """An interactive bash on a terminal without echo, so that what is read is output."""
 
     def __init__(self, mode="plain"):
         self.run = Run(mode, ["bash", "--norc", "--noediting", "-i"], terminal=True, env={"PS1": "$ "})
@@ -489,7 +490,7 @@ class Shell:
         self.sees(word + "\r\n")
 
     def stops_it(self):
-        """By ctrl-Z, and has its prompt again."""
+        """Stops the command by ctrl-Z, and waits for the prompt."""
         self.type("\x1a")
         self.sees("Stopped")
         self.sees("$ ")
@@ -498,7 +499,7 @@ class Shell:
         return self.ends()[1]
 
     def ends(self):
-        """What there is to see up to the next prompt, and the code."""
+        """The output up to the next prompt, and the exit code."""
         shown = self.sees("$ ")
         self.type("echo code=$?.\n")
         self.sees("code=")
@@ -516,13 +517,13 @@ def ctrl_c():
         equal(shell.code(), "130")
 
 
-@check("ctrl-C in a script ends the script too, unless COMMAND has made something else of it")
+@check("ctrl-C in a script ends the script too, unless COMMAND handles it")
 def ctrl_c_in_a_script():
-    answers = 'sh -c "trap \\"exit 0\\" INT; echo ready; while :; do read x; done"'
+    handles = 'sh -c "trap \\"exit 0\\" INT; echo ready; while :; do read x; done"'
     for line, goes_on in (
         (f"{UNDER_INIT} {PROBE} wait", False),
         (f"true | {UNDER_INIT} {PROBE} wait", False),
-        (f"{UNDER_INIT} {answers}", True),
+        (f"{UNDER_INIT} {handles}", True),
     ):
         with Shell() as shell:
             shell.type(f"bash -c '{line}; echo after'\n")
@@ -533,7 +534,7 @@ def ctrl_c_in_a_script():
             equal(("after\r\n" in shown, code), (goes_on, "0" if goes_on else "130"), line)
 
 
-@check("nor does it end the script when COMMAND exits with 130, and nobody has typed ctrl-C")
+@check("a COMMAND that exits with 130 without ctrl-C does not end the script")
 def code_130_in_a_script():
     with Shell() as shell:
         shell.type(f"bash -c '{UNDER_INIT} sh -c \"exit 130\"; echo after=$?'\n")
@@ -541,7 +542,7 @@ def code_130_in_a_script():
         equal(shell.code(), "0")
 
 
-@check("in a pipeline others have the terminal, as `less` does, and COMMAND when it reads from it")
+@check("in a pipeline the other programs have the terminal, as `less` needs it, and COMMAND gets it when it reads from it")
 def pipeline_on_a_terminal():
     with Shell() as shell:
         shell.type(f"{UNDER_INIT} yes hi | bash -c 'read line; read x </dev/tty; echo got=$line,$x'\n")
@@ -557,7 +558,7 @@ def pipeline_on_a_terminal():
         equal(shell.code(), "0")
 
 
-@check("with --init=child, too, fg continues all that ctrl-Z has stopped")
+@check("with --init=child fg continues every process that ctrl-Z stopped")
 def ctrl_z_of_child():
     with Shell() as shell:
         shell.type(f'{BINARY} exec --init=child -- sh -c "cat; echo over"\n')
@@ -570,17 +571,17 @@ def ctrl_z_of_child():
         equal(shell.code(), "0")
 
 
-@check("in the background of a shell that is process 1 it leaves the shell its terminal")
+@check("started in the background by a shell that is process 1, it leaves the terminal to the shell")
 def background_of_process_1():
     with Shell("pid1") as shell:
         shell.type(f"{UNDER_INIT} true &\n")
         shell.sees("[1] ")
-        until(lambda: not children(shell.run.pid), "its end")
+        until(lambda: not children(shell.run.pid), "the end")
         shell.type("echo alive\n")
         shell.sees("alive\r\n")
 
 
-@check("ctrl-Z stops it and the shell knows; fg goes on with the terminal, bg without")
+@check("the shell notices that ctrl-Z stopped it; fg continues it with the terminal, bg without")
 def ctrl_z():
     with Shell() as shell:
         shell.type(f"{UNDER_INIT} cat\n")
@@ -589,7 +590,7 @@ def ctrl_z():
         shell.type("fg\n")
         shell.is_read_by_cat("two")
         shell.stops_it()
-        # In the background it reads, and is stopped for it.
+        # It reads from the terminal in the background, which stops it.
         shell.type("bg; until jobs -l | grep -q 'tty input'; do :; done; echo seen\n")
         shell.sees("seen\r\n")
         shell.type("fg\n")
@@ -598,7 +599,7 @@ def ctrl_z():
         equal(shell.code(), "0")
 
 
-@check("started in the background it does not take the terminal; fg gives it")
+@check("started in the background it does not take the terminal, and gets it by fg")
 def background():
     with Shell() as shell:
         shell.type(f"{UNDER_INIT} cat & until jobs -l | grep -q 'tty input'; do :; done; read x; echo got=$x\n")
@@ -610,7 +611,7 @@ def background():
         equal(shell.code(), "130")
 
 
-@check("a script that goes on afterwards has the terminal again")
+@check("a script that continues afterwards has the terminal again")
 def given_back():
     with Shell() as shell:
         shell.type(f"bash -c '{UNDER_INIT} true; read x; echo got=$x'\n")
@@ -619,7 +620,7 @@ def given_back():
         equal(shell.code(), "0")
 
 
-@check("ctrl-Z stops the script around it as well, also around one in another")
+@check("ctrl-Z also stops the script around it, even with one akv-init in another")
 def stops_the_script():
     for command in (f"{UNDER_INIT} cat", f"{UNDER_INIT} {UNDER_INIT} cat"):
         with Shell() as shell:
@@ -633,7 +634,7 @@ def stops_the_script():
             equal(shell.code(), "0")
 
 
-@check("a terminal without a name in /dev is COMMAND's as well")
+@check("COMMAND gets a terminal without a name in /dev too")
 def terminal_without_a_name():
     script = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"'
     words = ["sh", "-c", script, "sh", *AKV_INIT.words(), "sh", "-c", "read x; echo got=$x"]
@@ -643,7 +644,7 @@ def terminal_without_a_name():
         equal(running.end(), "exit 0")
 
 
-@check("as process 1 on a terminal ctrl-Z stops nothing for good: nobody could continue it")
+@check("as process 1 on a terminal ctrl-Z has no lasting effect, since no shell could continue COMMAND")
 def ctrl_z_of_process_1():
     with ours("pid1", "cat", terminal=True) as running:
         running.type("one\n")
@@ -656,7 +657,7 @@ def ctrl_z_of_process_1():
         equal(running.end(), "exit 0")
 
 
-@check("as process 1 ctrl-Z stops no job of COMMAND's, which is in another group: its own would not be everyone")
+@check("as process 1 ctrl-Z does not stop a job of COMMAND's that is in another process group")
 def ctrl_z_is_for_one_group():
     script = f"set -m; {PROBE} wait & set +m; exec cat"
     with ours("pid1", "bash", "-c", script, terminal=True) as running:
@@ -672,8 +673,8 @@ def ctrl_z_is_for_one_group():
         holds(status(job, "State").startswith("S"), status(job, "State"))
 
 
-@check("COMMAND that somebody stops stays stopped until SIGCONT comes, to it or to the init")
-def stopped_by_somebody():
+@check("a COMMAND that another process stopped stays stopped until SIGCONT reaches it or the init")
+def stopped_by_another_process():
     for mode in ("pid1", "plain"):
         with ours(mode, PROBE, "report") as running:
             running.ready()
@@ -681,7 +682,7 @@ def stopped_by_somebody():
             os.kill(child, signal.SIGSTOP)
             until(lambda: status(child, "State").startswith("T"), "stopped")
             running.kill(signal.SIGUSR1)
-            taken(running.pid)
-            holds(status(child, "State").startswith("T"), "it goes on")
+            wait_until_read(running.pid)
+            holds(status(child, "State").startswith("T"), "it was continued")
             running.kill(signal.SIGCONT)
             equal([running.out.line(), running.out.line()], ["10", "18"])

@@ -1,11 +1,11 @@
-// What the tests of `--init` run: a starter that makes a process 1 or an ordinary process, and programs that report
-// what happens to them. Each program says `ready` when it can be tested, and otherwise waits for what it is told.
+// What the tests of `--init` run: a starter that creates a process 1 or an ordinary process, and programs that report
+// what happens to them. Each program prints `ready` when it can be tested, and then waits for signals or input.
 //
 //   probe run [--pid1] [--terminal] [--ignore N,…] [--block N,…] -- COMMAND…
 //
 // starts COMMAND in a session of its own, as process 1 of a PID namespace or as an ordinary process, with these signals
 // ignored or blocked and no others. Descriptor $CONTROL gets `pid N` and then `exit N` or `signal N`. When the other
-// end of descriptor $LEASH is closed, all that it has started is killed, whatever has become of it: it is a subreaper.
+// end of descriptor $LEASH is closed, every process that it started is killed, orphans included: it is a subreaper.
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -78,7 +78,7 @@ static int next_pending(void) { // 0: none
     return number > 0 ? number : 0;
 }
 
-// Until the other end is closed; whether anything came before.
+// Waits until the other end is closed; whether anything was read before.
 static int wait_for_end(int fd) {
     char byte;
     int any = 0;
@@ -164,7 +164,7 @@ static int run(char **words) {
         need(0, words[0]);
     }
     dprintf(control, "pid %d\n", (int)child);
-    // What it reads and writes is its own: an end of a pipe must be an end.
+    // Only the command may have these descriptors, or a pipe would not end with it.
     for (int fd = 0; fd < 3; fd++)
         close(fd);
     for (int fd = 3; fd < 64; fd++)
@@ -203,7 +203,7 @@ static int do_wait(void) {
     return 0;
 }
 
-// Each signal, as a line.
+// Prints the number of each signal.
 static int do_report(void) {
     block_all();
     say("ready %d\n", (int)getpid());
@@ -213,8 +213,8 @@ static int do_report(void) {
     return 0;
 }
 
-// As many orphans: `ready` when they are. They end when it has read a byte, and `gone` is when they have; it ends when
-// standard input does. With `together` they end when it does.
+// Makes `count` orphans, then prints `ready`. They end when a byte was read, and then it prints `gone` and waits for the
+// end of standard input. With `together` it ends at the same moment as they do.
 static int do_orphans(int count, int together) {
     int go[2], hold[2];
     make_pipe(go);
@@ -243,7 +243,7 @@ static int do_orphans(int count, int together) {
     return 0;
 }
 
-// Orphans that have ended before they are orphans: their parent does not reap them, and ends.
+// Zombies that become orphans: their parent does not reap them, and ends.
 static int do_zombies(int count) {
     pid_t parent = split();
     if (parent == 0) {
@@ -262,7 +262,7 @@ static int do_zombies(int count) {
     return 0;
 }
 
-// Very many of them, a few at a time, for each byte that it reads: all have ended when it says `gone`.
+// For each byte that it reads: very many orphans, a few at a time, and `gone` when all have ended.
 static int do_storm(int count) {
     char byte;
     say("ready\n");
@@ -287,7 +287,7 @@ static int do_storm(int count) {
     return 0;
 }
 
-// It ignores USR1, its child does not.
+// Ignores USR1; its child does not.
 static int do_deaf(void) {
     dispose(SIGUSR1, SIG_IGN);
     pid_t child = split();
@@ -299,7 +299,7 @@ static int do_deaf(void) {
     return 0;
 }
 
-// Four processes of one group; each says what it gets, and the first one ends last.
+// Four processes of one group. Each prints the signal that it receives, and the first one ends last.
 static int do_pipeline(void) {
     block_all();
     int ready[2];
@@ -323,7 +323,7 @@ static int do_pipeline(void) {
     return 0;
 }
 
-// A child in the same group: USR1 is what it gets from its parent when that has been told to stop.
+// Has a child in the same group, which receives USR1 from its parent when that has received a signal.
 static int do_pair(void) {
     block_all();
     pid_t child = split();
@@ -340,7 +340,7 @@ static int do_pair(void) {
     return 0;
 }
 
-// It ends and leaves a child that says what it gets. USR1 ends that, TERM too.
+// Ends and leaves a child, which prints the signals that it receives and ends with the first.
 static int do_leave(void) {
     block_all();
     int ready[2];
@@ -360,7 +360,7 @@ static int do_leave(void) {
     return 0;
 }
 
-// It has left its process group for another one.
+// Leaves its process group for another one.
 static int do_elsewhere(void) {
     int ready[2];
     make_pipe(ready);
@@ -378,7 +378,7 @@ static int do_elsewhere(void) {
     return do_wait();
 }
 
-// Whether its parent lets it read its environment: asked at once, before that can do anything about it.
+// Whether it can read its parent's environment. It tries at once, before the parent can do anything about it.
 static int do_peek(void) {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/environ", (int)getppid());
@@ -387,15 +387,15 @@ static int do_peek(void) {
     return 0;
 }
 
-static void say_it(int signal) { say("%d\n", signal); }
+static void print_signal(int signal) { say("%d\n", signal); }
 
-// It ends and leaves a child in a session of its own that says TERM and does not end by it. That has a zombie.
+// Ends and leaves a child in a session of its own, which prints TERM, does not end, and has a zombie.
 static int do_stubborn(void) {
     int ready[2];
     make_pipe(ready);
     if (split() == 0) {
         close(ready[0]);
-        dispose(SIGTERM, say_it);
+        dispose(SIGTERM, print_signal);
         dispose(SIGINT, SIG_IGN);
         setsid();
         pid_t zombie = split();
@@ -413,12 +413,12 @@ static int do_stubborn(void) {
     return 3;
 }
 
-// It ends of TERM at once. It leaves one process in its group, which has got that TERM too, and one in another session,
-// which only an init can tell. When the latter has been told, the former says how often it was.
+// Is ended by TERM. It leaves one process in its group, which has received that TERM too, and one in another session,
+// which only the init can reach. When the latter has received TERM, the former prints what else it received.
 static int do_twice(void) {
-    int ready[2], told[2], gone[2];
+    int ready[2], terminated[2], gone[2];
     make_pipe(ready);
-    make_pipe(told);
+    make_pipe(terminated);
     make_pipe(gone);
     sigset_t term;
     sigemptyset(&term);
@@ -427,23 +427,23 @@ static int do_twice(void) {
     if (split() == 0) {
         close(ready[0]);
         close(ready[1]);
-        close(told[1]);
+        close(terminated[1]);
         block_all();
         say("group %d\n", next_signal());
-        wait_for_end(told[0]);
+        wait_for_end(terminated[0]);
         for (int signal; (signal = next_pending());)
             say("group %d\n", signal);
         _exit(0);
     }
     if (split() == 0) {
-        close(told[0]);
+        close(terminated[0]);
         block_all();
         setsid();
         close(gone[1]);
         close(ready[0]);
         close(ready[1]);
         say("session %d\n", next_signal());
-        close(told[1]);
+        close(terminated[1]);
         wait_for_end(gone[0]);
         for (int signal; (signal = next_pending());)
             say("session %d\n", signal);
@@ -451,14 +451,14 @@ static int do_twice(void) {
     }
     close(ready[1]);
     wait_for_end(ready[0]);
-    close(told[1]);
+    close(terminated[1]);
     say("ready\n");
     sigprocmask(SIG_UNBLOCK, &term, NULL);
     for (;;)
         pause();
 }
 
-// Becomes a program for which there is no close_range(2), as on an old kernel.
+// Executes a program for which close_range(2) fails as on an old kernel.
 static int do_without_close_range(char **words) {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -468,7 +468,7 @@ static int do_without_close_range(char **words) {
     };
     struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
     need(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp");
-    need(syscall(SYS_close_range, 900, 900, 0) == -1 && errno == ENOSYS, "close_range is there");
+    need(syscall(SYS_close_range, 900, 900, 0) == -1 && errno == ENOSYS, "close_range exists");
     execvp(words[0], words);
     need(0, words[0]);
     return 0;
@@ -485,7 +485,7 @@ static void stop_slowly(int signal) {
     _exit(file < 0 ? 93 : 0);
 }
 
-// It takes a second to stop, and leaves a file if nobody ends it before.
+// Takes a second to stop on TERM, and then creates a file: it is absent if the process was killed before.
 static int do_database(const char *file) {
     clean = file;
     struct sigaction action = {.sa_handler = stop_slowly};
@@ -494,7 +494,7 @@ static int do_database(const char *file) {
     return do_wait();
 }
 
-// It closes all that it has inherited, and lives on.
+// Closes every descriptor that it inherited, and keeps running.
 static int do_let_go(void) {
     say("ready\n");
     for (int fd = 0; fd < 64; fd++)
@@ -504,12 +504,12 @@ static int do_let_go(void) {
     return 0;
 }
 
-// All signals are blocked, all are counted: how many of each had come when USR2 came that was sent last.
+// Counts the signals that arrive before USR2, which is sent last, and prints the numbers.
 static int do_count(void) {
     int counts[65] = {0}, signal;
     block_all();
     say("ready\n");
-    // Real-time signals are taken last, but USR2 is only sent when all of them have been.
+    // Real-time signals are delivered last, but USR2 is only sent after all of them were.
     while ((signal = next_signal()) != SIGUSR2) {
         counts[signal]++;
         if (signal == SIGRTMAX)
