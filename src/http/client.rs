@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::log::{self, Event};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
-use crate::request::options::Settings;
+use crate::request::settings::Settings;
 
 /// The largest response that is read. A secret has at most 25 KB, a token a few.
 const LARGEST_RESPONSE: u64 = 256 * 1024;

@@ -2,7 +2,9 @@
 //!
 //! Words are read from left to right, and an option takes its value as the table says. The first word that is neither,
 //! or `--`, ends the options, so that options of COMMAND are never parsed. A word that looks like an option is never
-//! the value of another: `--timeout --verbose` is a mistake, and no value that akv-init takes starts with a hyphen.
+//! the value of another: `--timeout --verbose` is an error, and no value that akv-init takes starts with a hyphen.
+//!
+//! An option that was not given has the value of its variable. An empty variable is unset.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -42,11 +44,14 @@ pub fn find_help_or_version(words: &[OsString]) -> Option<&'static str> {
 
 /// A usage error, with the help to read.
 pub fn usage(command: Option<&str>, message: impl Into<String>) -> Error {
-    let hint = match command {
+    Error::new(Cause::Usage, message).hint(help_hint(command))
+}
+
+fn help_hint(command: Option<&str>) -> String {
+    match command {
         Some(command) => format!("see `akv-init {command} --help`"),
         None => "see `akv-init --help`".to_owned(),
-    };
-    Error::new(Cause::Usage, message).hint(hint)
+    }
 }
 
 /// A usage error for a name that may be a typo of one of the known names.
@@ -56,12 +61,14 @@ pub fn unknown<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> Error {
-    let mut error = usage(command, message);
-    if let Some(nearest) = nearest(name, known) {
-        let help = error.hint.take().unwrap_or_default();
-        error.hint = Some(format!("did you mean `{nearest}`? {help}"));
+    let error = usage(command, message);
+    match nearest(name, known) {
+        Some(nearest) => {
+            let help = help_hint(command);
+            error.hint(format!("did you mean `{nearest}`? {help}"))
+        }
+        None => error,
     }
-    error
 }
 
 fn is_option(word: &OsStr) -> bool {
@@ -146,12 +153,13 @@ impl<'a> Arguments<'a> {
         usage(Some(self.command), message)
     }
 
-    /// The error of a value, whose name is an option or a variable. On the command line it is a usage error.
+    /// The error of a malformed value of an option or a variable. On the command line it is a usage error.
     pub fn malformed(&self, name: &str, error: Error) -> Error {
         let mut error = error.context(name);
         if !name.starts_with(OWN_PREFIX) {
             error.cause = Cause::Usage;
-            error.hint = error.hint.take().or_else(|| self.usage("").hint.take());
+            let help = || help_hint(Some(self.command));
+            error.hint.get_or_insert_with(help);
         }
         error
     }
@@ -161,8 +169,8 @@ impl<'a> Arguments<'a> {
         self.options.iter().any(|(option, _)| option.name == name)
     }
 
-    /// The values of an option; without the option that of its variable; without both the default. Each has the name of
-    /// the option or the variable, and need not be UTF-8.
+    /// The values of an option. If it was not given, the value of its variable, else the default. Each is with the name
+    /// of the option or the variable, and need not be UTF-8.
     pub fn values(&self, name: &str) -> Vec<(&'static str, &OsStr)> {
         let given = self
             .options
@@ -183,13 +191,7 @@ impl<'a> Arguments<'a> {
         values
     }
 
-    /// The values of an option that takes names of variables.
-    pub fn names(&self, option: &str) -> Vec<OsString> {
-        let names = self.values(option).into_iter();
-        names.map(|(_, name)| name.to_owned()).collect()
-    }
-
-    /// The values of an option, its variable or its default, parsed.
+    /// The same, parsed.
     pub fn parsed_values<T>(
         &self,
         name: &str,
@@ -204,7 +206,13 @@ impl<'a> Arguments<'a> {
         values.collect()
     }
 
-    /// The value of an option, its variable or its default, parsed.
+    /// The values of an option that takes names of variables.
+    pub fn names(&self, option: &str) -> Vec<OsString> {
+        let names = self.values(option).into_iter();
+        names.map(|(_, name)| name.to_owned()).collect()
+    }
+
+    /// The value of an option, its variable or its default.
     pub fn parsed<T>(
         &self,
         name: &str,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::request::arguments::{Arguments, unexpected};
 use crate::request::format::Format;
-use crate::request::options::parse_duration;
+use crate::request::settings::parse_duration;
 
 /// The longest name of one file (NAME_MAX, limits.h(0p)).
 const LONGEST_NAME: usize = 255;

@@ -85,23 +85,25 @@ pub fn parse_vault(text: &str) -> Result<VaultName, Error> {
     }
     let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
     let host = host.strip_suffix('/').unwrap_or(host);
-    parse_vault_part(host)
+    VaultName::parse(host)
 }
 
-/// Parses a short name, or a host, which has a dot, a port or brackets.
-pub fn parse_vault_part(vault: &str) -> Result<VaultName, Error> {
-    if !vault.contains(['.', ':', '[']) {
-        let name = vault.to_ascii_lowercase();
-        if !is_vault_name(&name) {
-            return Err(Error::config(
-                "a vault name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
-            ));
+impl VaultName {
+    /// Parses a short name, or a host, which has a dot, a port or brackets.
+    pub fn parse(vault: &str) -> Result<VaultName, Error> {
+        if !vault.contains(['.', ':', '[']) {
+            let name = vault.to_ascii_lowercase();
+            if !is_vault_name(&name) {
+                return Err(Error::config(
+                    "a vault name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
+                ));
+            }
+            return Ok(VaultName::Short(name));
         }
-        return Ok(VaultName::Short(name));
+        let host = Host::parse(vault)?;
+        reject_other_azure_hosts(&host)?;
+        Ok(VaultName::Host(host))
     }
-    let host = Host::parse(vault)?;
-    reject_other_azure_hosts(&host)?;
-    Ok(VaultName::Host(host))
 }
 
 /// Rejects hosts in Azure's domains that do not serve secrets.

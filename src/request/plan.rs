@@ -13,9 +13,9 @@ use crate::request::environment::{OWN_PREFIX, check_reserved, check_target};
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
 use crate::request::format::Format;
 use crate::request::host::Host;
-use crate::request::options::{Settings, unknown_settings};
 use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
+use crate::request::settings::{Settings, unknown_settings};
 
 /// What to fetch, for which targets, and how.
 pub struct Plan {

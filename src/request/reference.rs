@@ -5,7 +5,7 @@
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
 use crate::error::Error;
-use crate::request::host::{VaultName, parse_vault_part, strip_prefix_ignore_case};
+use crate::request::host::{VaultName, strip_prefix_ignore_case};
 
 const SCHEME: &str = "akv://";
 const TOKEN_SCHEME: &str = "entra-token:";
@@ -188,7 +188,7 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     };
     let vault = match vault {
         "" => None,
-        vault => Some(parse_vault_part(vault)?),
+        vault => Some(VaultName::parse(vault)?),
     };
     // A secret named `secrets` has a version of 32 digits. Anything else after it may be a value, and is not shown.
     let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
@@ -212,7 +212,7 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
 /// `HOST/secrets/NAME[/VERSION]`, the part after `https://`.
 fn parse_url(rest: &str) -> Result<SecretRef, Error> {
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let vault = parse_vault_part(host)?;
+    let vault = VaultName::parse(host)?;
     if let VaultName::Short(_) = vault {
         return Err(Error::config(
             "expected a hostname, not the short name of a vault",
@@ -251,7 +251,7 @@ fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
         },
         ["", vault, name, version] if !vault.is_empty() && !name.is_empty() => {
             let version = Some(version).filter(|version| !version.is_empty());
-            SecretRef::new(Some(parse_vault_part(vault)?), name, version)
+            SecretRef::new(Some(VaultName::parse(vault)?), name, version)
         }
         _ => Err(unexpected()),
     }

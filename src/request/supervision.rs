@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::request::arguments::Arguments;
-use crate::request::options::parse_duration;
+use crate::request::settings::parse_duration;
 
 /// The default of `--drain`: half of the ten seconds after which Docker kills a container.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);

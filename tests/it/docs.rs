@@ -63,7 +63,7 @@ fn readme_names_only_existing_options() {
 fn help_text_names_all_variables() {
     let mut names = BTreeSet::new();
     for file in [
-        "src/request/options.rs",
+        "src/request/settings.rs",
         "src/request/plan.rs",
         "src/azure/identity/entra.rs",
         "src/azure/identity/credential.rs",

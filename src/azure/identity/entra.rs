@@ -19,7 +19,7 @@ use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
-use crate::request::options::{self, IdentityId, Settings};
+use crate::request::settings::{IdentityId, Settings};
 use crate::secret::Secret;
 
 const TENANT: &str = "AZURE_TENANT_ID";
@@ -76,7 +76,7 @@ impl Entra {
             }
         };
         let tenant = configured_tenant(env)?;
-        let authority = options::authority(env, settings.cloud)?;
+        let authority = settings.authority(env)?;
         let mut missing = vec![variables, TENANT, "AZURE_CLIENT_ID"];
         let is_set = [credential.is_some(), tenant.is_some(), client_id.is_some()];
         let (Some(credential), Some(tenant), Some(client_id)) = (credential, tenant, client_id)

@@ -14,7 +14,7 @@ use crate::http::{
 };
 use crate::log;
 use crate::request::environment::Environment;
-use crate::request::options::IdentityId;
+use crate::request::settings::IdentityId;
 use crate::secret::Secret;
 
 /// How one kind of endpoint differs from the others.

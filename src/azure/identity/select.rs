@@ -11,7 +11,7 @@ use super::managed_endpoints::{APP_SERVICE, ARC, CLOUD_SHELL, IMDS, MACHINE_LEAR
 use super::source::Source;
 use crate::error::Error;
 use crate::request::environment::Environment;
-use crate::request::options::{IdentityName, Settings};
+use crate::request::settings::{IdentityKind, Settings};
 
 const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
 
@@ -46,13 +46,13 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
     };
     let identity = match named {
         Some(name) => name,
-        None if !present(env, WORKLOAD).is_empty() => IdentityName::Workload,
-        None if !present(env, PRINCIPAL).is_empty() => IdentityName::Principal,
-        None => IdentityName::Managed,
+        None if !present(env, WORKLOAD).is_empty() => IdentityKind::Workload,
+        None if !present(env, PRINCIPAL).is_empty() => IdentityKind::Principal,
+        None => IdentityKind::Managed,
     };
     let (source, variables): (Box<dyn Source>, Variables) = match identity {
-        IdentityName::Cli => (Box::new(AzureCli::build(env)?), &[]),
-        IdentityName::Managed => {
+        IdentityKind::Cli => (Box::new(AzureCli::build(env)?), &[]),
+        IdentityKind::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
             let is_named = named.is_some() || settings.identity_id.is_some();
             let is_pod = !present(env, &["KUBERNETES_SERVICE_HOST"]).is_empty();
@@ -62,8 +62,8 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
             let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
         }
-        IdentityName::Principal => (Box::new(Entra::build(env, settings, false)?), PRINCIPAL),
-        IdentityName::Workload => (Box::new(Entra::build(env, settings, true)?), WORKLOAD),
+        IdentityKind::Principal => (Box::new(Entra::build(env, settings, false)?), PRINCIPAL),
+        IdentityKind::Workload => (Box::new(Entra::build(env, settings, true)?), WORKLOAD),
     };
     let used = present(env, variables);
     let because = match (named, used.as_slice()) {
@@ -133,16 +133,16 @@ fn present(env: &Environment, variables: &[&'static str]) -> Vec<&'static str> {
 
 /// `AZURE_TOKEN_CREDENTIALS`, as the SDKs read it: `prod` and `dev`, or one credential's type
 /// (<https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains>).
-fn token_credentials(env: &Environment) -> Result<Option<IdentityName>, Error> {
+fn token_credentials(env: &Environment) -> Result<Option<IdentityKind>, Error> {
     let Some(text) = env.setting(TOKEN_CREDENTIALS)? else {
         return Ok(None);
     };
     match text.trim().to_ascii_lowercase().as_str() {
         "prod" => Ok(None),
-        "dev" | "azureclicredential" => Ok(Some(IdentityName::Cli)),
-        "environmentcredential" => Ok(Some(IdentityName::Principal)),
-        "managedidentitycredential" => Ok(Some(IdentityName::Managed)),
-        "workloadidentitycredential" => Ok(Some(IdentityName::Workload)),
+        "dev" | "azureclicredential" => Ok(Some(IdentityKind::Cli)),
+        "environmentcredential" => Ok(Some(IdentityKind::Principal)),
+        "managedidentitycredential" => Ok(Some(IdentityKind::Managed)),
+        "workloadidentitycredential" => Ok(Some(IdentityKind::Workload)),
         _ => Err(Error::config(format!(
             "{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"
         ))

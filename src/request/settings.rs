@@ -1,6 +1,4 @@
-//! The options that several commands have, and the settings that they make together with the environment.
-//!
-//! An option takes precedence over `AKV_INIT_…`, and that over `AZURE_…`. An empty variable is unset.
+//! The settings that several commands have. An option takes precedence over `AKV_INIT_…`, and that over `AZURE_…`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +15,7 @@ use crate::request::suggestion::nearest;
 
 /// The kind of identity that `--identity` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentityName {
+pub enum IdentityKind {
     /// The account of the Azure CLI.
     Cli,
     /// The managed identity of this platform.
@@ -28,14 +26,14 @@ pub enum IdentityName {
     Workload,
 }
 
-/// How to reach Azure: the options, completed from the environment.
+/// How to reach Azure.
 pub struct Settings {
     /// From start to end; zero is one attempt at each request.
     pub timeout: Duration,
     /// How long beyond `timeout` a vault may deny access.
     pub wait_for_access: Duration,
     /// The kind of identity.
-    pub identity: Option<IdentityName>,
+    pub identity: Option<IdentityKind>,
     /// Which of several identities.
     pub identity_id: Option<IdentityId>,
     /// Completes the short names of vaults, and has an endpoint of Entra.
@@ -64,7 +62,7 @@ pub enum IdentityId {
 }
 
 impl Settings {
-    /// Reads those that the command has, from its options and from the environment.
+    /// Reads the options of the command and the environment. A setting that the command does not have is unset.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
         let duration = |name| arguments.parsed(name, parse_duration);
         let ca_file = arguments.values("--ca-file").pop();
@@ -73,7 +71,7 @@ impl Settings {
         Ok(Settings {
             timeout: duration("--timeout")?.unwrap_or_default(),
             wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
-            identity: arguments.choice("--identity", &IdentityName::NAMES)?,
+            identity: arguments.choice("--identity", &IdentityKind::NAMES)?,
             identity_id: identity_id(arguments)?,
             cloud: cloud.unwrap_or_else(|| cloud_of_authority(arguments.env)),
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
@@ -82,6 +80,15 @@ impl Settings {
             allowed_hosts: allowed_hosts.concat(),
             vault_resource: arguments.parsed("--vault-resource", |text| Ok(text.to_owned()))?,
         })
+    }
+
+    /// The host of Entra: that of `AZURE_AUTHORITY_HOST`, else that of the cloud.
+    pub fn authority(&self, env: &Environment) -> Result<Host, Error> {
+        let host = authority_host(env)?;
+        Ok(host.unwrap_or_else(|| Host {
+            name: self.cloud.authority().to_owned(),
+            port: 443,
+        }))
     }
 
     /// Completes a reference.
@@ -145,13 +152,13 @@ fn parse_hosts(text: &str) -> Result<Vec<Host>, Error> {
     hosts.map(Host::parse).collect()
 }
 
-impl IdentityName {
+impl IdentityKind {
     /// The names that `--identity` takes.
-    pub const NAMES: [(&str, IdentityName); 4] = [
-        ("workload", IdentityName::Workload),
-        ("managed", IdentityName::Managed),
-        ("service-principal", IdentityName::Principal),
-        ("cli", IdentityName::Cli),
+    pub const NAMES: [(&str, IdentityKind); 4] = [
+        ("workload", IdentityKind::Workload),
+        ("managed", IdentityKind::Managed),
+        ("service-principal", IdentityKind::Principal),
+        ("cli", IdentityKind::Cli),
     ];
 }
 
@@ -181,15 +188,11 @@ fn identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
     }
 }
 
-/// The host of Entra: `AZURE_AUTHORITY_HOST` (https, with or without a slash at its end), else that of the cloud. A
-/// managed identity does not need it, and works if the variable is malformed.
-pub fn authority(env: &Environment, cloud: Cloud) -> Result<Host, Error> {
+/// The host in `AZURE_AUTHORITY_HOST`: https, with or without a slash at its end.
+fn authority_host(env: &Environment) -> Result<Option<Host>, Error> {
     const NAME: &str = "AZURE_AUTHORITY_HOST";
     let Some(text) = env.setting(NAME)? else {
-        return Ok(Host {
-            name: cloud.authority().to_owned(),
-            port: 443,
-        });
+        return Ok(None);
     };
     let malformed = || Error::config(format!("{NAME}: expected https:// and a hostname"));
     let host = match text.split_once("://") {
@@ -197,12 +200,14 @@ pub fn authority(env: &Environment, cloud: Cloud) -> Result<Host, Error> {
         Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => host,
         Some(_) => return Err(malformed()),
     };
-    Host::parse(host.trim_end_matches('/')).map_err(|_| malformed())
+    let host = Host::parse(host.trim_end_matches('/'));
+    host.map(Some).map_err(|_| malformed())
 }
 
-/// A cluster in another cloud needs no `--cloud`: its webhook sets `AZURE_AUTHORITY_HOST`.
+/// A cluster in another cloud needs no `--cloud`: its webhook sets `AZURE_AUTHORITY_HOST`. A managed identity does not use
+/// that variable, and works if it is malformed.
 fn cloud_of_authority(env: &Environment) -> Cloud {
-    let host = authority(env, Cloud::Public).ok();
+    let host = authority_host(env).ok().flatten();
     host.and_then(|host| Cloud::of_authority(&host.name))
         .unwrap_or(Cloud::Public)
 }
