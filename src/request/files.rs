@@ -15,7 +15,7 @@ const LONGEST_PATH: usize = 4_096;
 /// The permissions of files without `--mode`: readable by owner and group, writable by none.
 const DEFAULT_MODE: u32 = 0o440;
 
-/// Refuses what is not the path of a file below DIR: relative, each of its components an ordinary name.
+/// Rejects what is not the path of a file below DIR: relative, each of its components an ordinary name.
 pub fn check_file_name(text: &str) -> Result<(), Error> {
     let flaw_of_component = |component: &str| match component {
         "" => Some("a component is empty"),
@@ -39,7 +39,7 @@ pub fn check_file_name(text: &str) -> Result<(), Error> {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     };
-    Err(refuse(&shown, flaw))
+    Err(name_error(&shown, flaw))
 }
 
 /// The path of a file's directory, which may be empty, and the last component.
@@ -167,17 +167,17 @@ pub struct PlannedFile {
     pub targets: Vec<usize>,
 }
 
-/// Refuses two files of one name, and a file that another one needs as its directory.
+/// Rejects two files of one name, and a file that another one needs as its directory.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     for (at, file) in files.iter().enumerate() {
         for other in &files[..at] {
             let (one, two) = (&*file.name, &*other.name);
             let (outer, inner) = (one.min(two), one.max(two));
             match inner.strip_prefix(outer) {
-                Some("") => return Err(refuse(outer, "given twice")),
+                Some("") => return Err(name_error(outer, "given twice")),
                 Some(rest) if rest.starts_with('/') => {
                     let reason = format!("is also the directory of `{inner}`");
-                    return Err(refuse(outer, &reason));
+                    return Err(name_error(outer, &reason));
                 }
                 _ => {}
             }
@@ -186,6 +186,6 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     Ok(())
 }
 
-fn refuse(name: &str, reason: &str) -> Error {
+fn name_error(name: &str, reason: &str) -> Error {
     Error::config(format!("file name `{name}`: {reason}"))
 }

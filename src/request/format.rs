@@ -48,7 +48,7 @@ impl Format {
         }
     }
 
-    /// Refuses a name that cannot be a key.
+    /// Rejects a name that cannot be a key.
     pub fn check_name(self, name: &str) -> Result<(), Error> {
         let reason = match self {
             Format::Dotenv if !is_identifier(name) => {

@@ -40,7 +40,7 @@ pub fn current_set(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     Ok(data.map(|data| (name.to_owned(), data)))
 }
 
-/// Rejects a file whose name in DIR is that of anything but its own link.
+/// Rejects a file whose name in DIR is taken by something other than its link.
 pub fn check(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     current_set(dir)?;
     for name in paths.iter().map(|path| first_component(path)) {

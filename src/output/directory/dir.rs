@@ -28,7 +28,7 @@ use crate::request::files::{split_path, with_parents};
 pub const TEMPORARY_PREFIX: &str = "..akv-init-";
 /// ramfs, which nix does not name (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
-/// What to do about something that is where a file is to be written.
+/// What to do about an entry that is not a file where a file is to be written.
 const CHOOSE_ANOTHER: &str = "remove it, or choose another name";
 
 const AS_DIRECTORY: OFlag = OFlag::O_RDONLY
@@ -36,7 +36,7 @@ const AS_DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// What a name in a directory belongs to.
+/// The type of a directory entry.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -204,7 +204,7 @@ impl Dir {
             .ok_or_else(|| self.cannot_write(path, Errno::ENOENT.desc()))
     }
 
-    /// What this name belongs to, if anything.
+    /// The type of the entry with this name, if there is one.
     pub fn kind(&self, name: &str) -> Result<Option<EntryKind>, Error> {
         let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(status) => status,
