@@ -265,7 +265,7 @@ part_no_identity_endpoint() {
             check "then it is 69" equal 69 "$code"
             check "the error names the endpoint" \
                 has "$output" "akv-init: error: getting an access token from IMDS (http://169.254.169.254, "
-            check "the hint names a network policy and init containers" has "$(hint)" "network policy" "init container"
+            check "the hint names a network policy and init containers" has "$(hint)" "network policy" "Init containers"
         ) >"$tmp/no_identity_endpoint.$kind" &
     done
     wait

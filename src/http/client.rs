@@ -80,19 +80,19 @@ impl Http {
         self.service(base, None, self.tls.clone(), ServiceResolver::default())
     }
 
-    /// A service inside a cluster, without a proxy: connections go to `host`, and its certificate is for `name`,
-    /// perhaps from a CA (PEM) of its own.
-    pub fn named(
+    /// A service inside a cluster, without a proxy: connections go to `host`. Its certificate is for `server_name`, if that
+    /// is another name, and from one of the CAs `roots` (PEM), if it has CAs of its own.
+    pub fn in_cluster(
         &self,
         host: &Host,
-        name: Option<&str>,
+        server_name: Option<&str>,
         roots: Option<&[u8]>,
     ) -> Result<Service, Error> {
         let tls = match roots {
             None => self.tls.clone(),
             Some(pem) => tls::only(pem)?,
         };
-        let (host, resolver) = match name {
+        let (host, resolver) = match server_name {
             None => (host.clone(), ServiceResolver::default()),
             Some(name) => (
                 Host::parse(&format!("{name}:{}", host.port))?,
@@ -149,7 +149,7 @@ impl Http {
     }
 }
 
-/// One origin, and the connections to it.
+/// A service at one origin, and the connections to it.
 pub struct Service {
     pub(super) agent: Agent,
     pub(super) connections: Arc<Connections>,

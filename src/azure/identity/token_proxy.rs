@@ -86,7 +86,7 @@ impl TokenProxy {
         let roots = file
             .as_deref()
             .or(self.ca_data.as_deref().map(str::as_bytes));
-        http.named(&self.host, self.server_name.as_deref(), roots)
+        http.in_cluster(&self.host, self.server_name.as_deref(), roots)
             .map_err(|error| {
                 unusable(ErrorKind::InvalidSettings, &error.to_string())
                     .maybe_hint(error.hint.clone())
