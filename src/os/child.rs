@@ -62,7 +62,7 @@ pub fn keep_only_stderr_and(kept: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes the descriptors of a range; whether the kernel knows how.
+/// Closes the descriptors of a range; whether the kernel has this call.
 fn close_range(first: i32, last: i32) -> bool {
     // SAFETY: the call takes numbers; owners of these descriptors do not use them any more.
     first > last || unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0

@@ -30,7 +30,7 @@ pub use signal::{
 
 /// A standard descriptor (0 to 2).
 pub fn standard(fd: i32) -> BorrowedFd<'static> {
-    // SAFETY: std keeps them open as long as the process lives: one that was closed leads to /dev/null.
+    // SAFETY: they are open as long as the process lives: std has opened /dev/null in place of one that was closed.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
@@ -49,11 +49,11 @@ pub fn exit_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Polls until one of the descriptors is ready, or until a moment.
+/// Polls until one of the descriptors is ready, or until a deadline.
 pub fn poll_until(descriptors: &mut [PollFd<'_>], until: Option<Instant>) {
     let timeout = until.map_or(PollTimeout::NONE, |until| {
         let left = until.saturating_duration_since(Instant::now());
-        // Rounded up: a timeout of 0 ms just before that moment would make this a busy loop.
+        // Rounded up: a timeout of 0 ms just before the deadline would make the caller a busy loop.
         PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     });
     let _ = poll(descriptors, timeout);

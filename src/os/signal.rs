@@ -11,7 +11,7 @@ use nix::sys::signal::{SigHandler, SigmaskHow, Signal};
 
 /// Every signal. KILL and STOP cannot be blocked, which the kernel knows.
 pub const ALL_SIGNALS: u64 = u64::MAX;
-/// The bytes of a mask, which the kernel checks.
+/// The size of a mask in bytes. The kernel refuses any other.
 const MASK_SIZE: usize = size_of::<u64>();
 
 /// The bit of a signal in a mask.

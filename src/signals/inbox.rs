@@ -1,4 +1,4 @@
-//! Messages from other threads to the main thread, which obeys signals while it waits for them.
+//! Messages from other threads to the main thread, which handles signals while it waits for them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use super::reader::{wait, wake};
 pub struct Inbox<T>(Mutex<VecDeque<T>>);
 
 impl<T> Inbox<T> {
-    /// Without messages.
+    /// An inbox without messages.
     pub const fn new() -> Inbox<T> {
         Inbox(Mutex::new(VecDeque::new()))
     }
@@ -24,7 +24,7 @@ impl<T> Inbox<T> {
         wake();
     }
 
-    /// The next message; none if there is none until a moment. A signal ends the process.
+    /// Waits for the next message; none if there is none until the deadline. A signal ends the process.
     pub fn receive(&self, until: Option<Instant>) -> Option<T> {
         loop {
             let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -38,7 +38,8 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
 /// SIGRTMIN of musl and glibc, from which `SIGRTMIN+3` counts.
 const SIGRTMIN: i32 = 34;
 
-/// Of a thread. Only the touched part is memory. A TLS handshake takes some 30 KiB, far more in a debug build.
+/// Bytes of a thread's stack, of which only the pages in use take memory. A TLS handshake needs some 30 KiB, far more in a
+/// debug build.
 const STACK: usize = match cfg!(debug_assertions) {
     true => 1024 * 1024,
     false => 256 * 1024,
@@ -101,7 +102,7 @@ pub fn elapsed() -> Duration {
     started.unwrap_or_default()
 }
 
-/// Waits in the main thread until [`wake`], or until a moment. A signal ends the process.
+/// Waits in the main thread until [`wake`], or until a deadline. A signal ends the process.
 pub fn wait(until: Option<Instant>) {
     let Some(reader) = READER.get() else {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -135,8 +136,8 @@ pub fn wake() {
     }
 }
 
-/// Obeys a signal that has come since the last wait. Without a wait in between, signals are delayed from one call of this
-/// to the next, for work that must not be left half done.
+/// Ends the process if a signal has arrived since the last wait. Work that must not be left half done is put between two
+/// calls of this, without a wait.
 pub fn end_if_pending() {
     let reader = READER.get();
     if let Some(signal) = reader.and_then(|reader| os::next_signal(&reader.signals)) {

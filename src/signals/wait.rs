@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::log;
 
-/// The waits that are going on, in the order in which they began.
+/// The waits that have not ended, in the order in which they began.
 static WAITS: Mutex<Vec<Waiting>> = Mutex::new(Vec::new());
 
 fn waits() -> MutexGuard<'static, Vec<Waiting>> {
@@ -20,7 +20,7 @@ fn waits() -> MutexGuard<'static, Vec<Waiting>> {
 pub struct Waiting {
     thread: ThreadId,
     began: Instant,
-    /// Whether something else is only delayed by it later, so that any other wait is named first.
+    /// Whether nothing depends on it yet, so that any other wait is named first.
     is_early: bool,
     /// As in "while getting an access token from …".
     doing: String,
@@ -43,7 +43,7 @@ impl Wait {
         Wait::new(doing, hint, false)
     }
 
-    /// Begins work ahead of its time, which is only named where nothing else is waited for.
+    /// Begins a wait for something that is only needed later. It is named only if there is no other wait.
     pub fn begin_early(doing: &str, hint: Option<String>) -> Wait {
         Wait::new(doing, hint, true)
     }
