@@ -1,14 +1,13 @@
-//! The one error type. Its parts stay apart until `main` prints them, so that nothing has to read a message to find out
-//! what happened.
+//! The one error type. Its parts are kept separate until `main` prints them, so that no code has to parse a message.
 //!
-//! The numbers are sysexits' (<https://man.freebsd.org/cgi/man.cgi?query=sysexits>), and 126 and 127 as a shell has
-//! them (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_08_02>).
+//! The exit codes are those of sysexits (<https://man.freebsd.org/cgi/man.cgi?query=sysexits>); 126 and 127 are a shell's
+//! (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_08_02>).
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-/// The kind of failure, by who can fix it. Its number is the exit code.
+/// Why the run failed, grouped by who can fix it. Its number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The command line is wrong.
@@ -23,11 +22,11 @@ pub enum Cause {
     CannotCreate = 73,
     /// A response that is not Azure's, or a certificate that is not trusted.
     Protocol = 76,
-    /// Access is refused: 401, 403, an identity that is not assigned, a firewall.
+    /// Access is denied: 401, 403, an identity that is not assigned, a firewall.
     Denied = 77,
-    /// The manifest is wrong: a malformed reference, a duplicate target, half a credential.
+    /// The configuration is wrong: a malformed reference, a duplicate target, half a credential.
     Config = 78,
-    /// COMMAND exists and cannot be executed.
+    /// COMMAND exists, but cannot be executed.
     NotExecutable = 126,
     /// COMMAND does not exist.
     CommandNotFound = 127,
@@ -39,7 +38,7 @@ impl Cause {
         self as u8
     }
 
-    /// Its name in the table of exit codes.
+    /// Its name in the README's table of exit codes, and in the `cause` of a JSON line.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Usage => "usage",
@@ -56,9 +55,10 @@ impl Cause {
     }
 }
 
-/// What went wrong with a request. `http::retry` says for each whether there is another attempt.
+/// What went wrong with a request to a service. `http::retry` says for each whether the request is repeated, and which
+/// [`Cause`] it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
+pub enum RequestFailure {
     // Connections.
     /// DNS has no such name, or no address for it.
     NameNotFound,
@@ -68,25 +68,25 @@ pub enum ErrorKind {
     ConnectionRefused,
     /// No route to the address.
     NoRoute,
-    /// No connection in time.
+    /// The connection was not established in time.
     ConnectTimeout,
-    /// A connection, and no response in time.
+    /// The connection was established, but no response came in time.
     ResponseTimeout,
-    /// The deadline came before a response: says nothing about the service.
+    /// The deadline passed before a response came: this says nothing about the service.
     DeadlineExceeded,
-    /// The deadline came before a connection.
-    DeadlineExceededConnecting,
+    /// The deadline passed before the connection was established.
+    DeadlineExceededWhileConnecting,
     /// The connection broke before the response was complete.
     ConnectionLost,
     /// The proxy refuses the tunnel.
     ProxyRefused,
-    /// The proxy does not reach the host.
+    /// The proxy cannot reach the host.
     ProxyFailed,
     /// The certificate is not trusted, or not valid for this host.
     Certificate,
     /// The certificate has expired, or is not valid yet.
     CertificateExpired,
-    /// Not TLS, not HTTP, a redirect, too long, not JSON: not from Azure.
+    /// The response cannot be Azure's: not TLS, not HTTP, a redirect, too long, not JSON.
     UnexpectedResponse,
     // Any service.
     /// 429.
@@ -94,32 +94,32 @@ pub enum ErrorKind {
     /// 408 and 5xx; from an identity endpoint that is being updated, 404 and 410.
     ServerError,
     // Identity endpoints.
-    /// NMI: 403 and 404 while it assigns the identity to the pod.
+    /// 403 and 404 from NMI (aad-pod-identity), while it assigns the identity to the pod.
     IdentityNotYetAssigned,
-    /// App Service's endpoint: 500, for a moment or for a resource that does not exist.
-    MaybeBadResource,
-    /// The identity does not exist, or there are several and none is selected.
+    /// 500 from App Service's endpoint: a temporary error, or the resource does not exist.
+    ServerErrorOrUnknownResource,
+    /// The identity does not exist, or there are several and the user selected none.
     IdentityNotFound,
     /// There is no managed identity on this machine.
-    NotOnAzure,
+    NoManagedIdentity,
     // Entra.
-    /// The assertion matches no federated credential: intermittent even when the credential exists, and for minutes
-    /// after it was created.
+    /// The assertion matches no federated credential. Entra sends this for minutes after the credential was created, and
+    /// intermittently later.
     FederationMismatch,
     /// The assertion is outside its validity period: the file may have been replaced since it was read.
     AssertionExpired,
-    /// The credential, or the client, is refused.
+    /// The service refuses the credential or the client.
     CredentialRefused,
-    /// The tenant, resource or client in the settings does not exist.
+    /// A setting is wrong: the tenant or the resource does not exist, or a file cannot be used.
     InvalidSettings,
     // Key Vault.
-    /// 403 because a role or an access policy is missing, which may be assigned soon.
-    AccessNotGranted,
-    /// 401: the access token is not valid yet by the vault's clock.
+    /// 403: the identity has no role or access policy for the secret, perhaps not yet.
+    MissingPermission,
+    /// 401: by the vault's clock the access token is not valid yet.
     TokenNotYetValid,
     /// 401 AKV10046: the vault could not fetch Entra's signing keys.
     SigningKeysUnavailable,
-    /// Any other 401 or 403.
+    /// Any other 401 or 403, as from the firewall: waiting does not help.
     AccessRefused,
     /// No such secret or version, or it is disabled.
     SecretNotFound,
@@ -127,35 +127,35 @@ pub enum ErrorKind {
 
 /// Why something failed. No part of it ever holds a secret. Boxed, so that a `Result` of a small value stays small.
 #[derive(Clone, Debug)]
-pub struct Error(Box<Parts>);
+pub struct Error(Box<ErrorParts>);
 
 /// The parts of an [`Error`].
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub struct ErrorParts {
     /// Decides the exit code.
     pub cause: Cause,
-    /// Of a request: what went wrong with the last attempt.
-    pub kind: Option<ErrorKind>,
-    /// What was being done, to what, for what: the outermost first.
+    /// What went wrong with the last attempt of a request.
+    pub request_failure: Option<RequestFailure>,
+    /// The operations that failed, the outermost first: "reading secret `db` from HOST for DB_PASSWORD".
     pub context: Vec<String>,
     /// Why it failed.
     pub reason: String,
-    /// What else is worth knowing.
+    /// More about the failure, printed after the reason.
     pub notes: Vec<String>,
     /// What to do about it: an instruction or a question.
     pub hint: Option<String>,
     /// The facts in the message, by name, for programs that read it.
     pub facts: Vec<(&'static str, String)>,
-    /// Of a request: how long the service asks to wait before the next one.
+    /// How long the service asks to wait before the next request.
     pub retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error with nothing but a reason.
     pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
-        Error(Box::new(Parts {
+        Error(Box::new(ErrorParts {
             cause,
-            kind: None,
+            request_failure: None,
             context: Vec::new(),
             reason: reason.into(),
             notes: Vec::new(),
@@ -165,12 +165,12 @@ impl Error {
         }))
     }
 
-    /// An error of the manifest with nothing but a reason.
+    /// An error of the configuration with nothing but a reason.
     pub fn config(reason: impl Into<String>) -> Self {
         Error::new(Cause::Config, reason)
     }
 
-    /// Adds what was being done, around the context so far.
+    /// Adds an operation around those of the context so far.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());
         self
@@ -184,25 +184,25 @@ impl Error {
 
     /// Sets the hint.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        self.maybe_hint(Some(hint.into()))
+        self.set_hint(Some(hint.into()))
     }
 
-    /// Sets the hint, or removes it.
-    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+    /// Sets the hint; `None` removes it.
+    pub fn set_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
         self
     }
 
-    /// Sets the hint by the kind of a request's error, where there is none yet.
-    pub fn hint_for(self, hint: impl Fn(ErrorKind) -> Option<String>) -> Self {
-        match (self.kind, &self.hint) {
-            (Some(kind), None) => self.maybe_hint(hint(kind)),
+    /// Sets the hint for what went wrong with a request, unless the error has a hint.
+    pub fn hint_if_none(self, hint: impl Fn(RequestFailure) -> Option<String>) -> Self {
+        match (self.request_failure, &self.hint) {
+            (Some(failure), None) => self.set_hint(hint(failure)),
             _ => self,
         }
     }
 
-    /// Adds a value that a service named as a fact, and as a note where the reason does not have it, if there is one.
-    pub fn labeled(self, fact: &'static str, value: Option<&str>) -> Self {
+    /// Adds a value as a fact, and also as a note unless the reason contains it. `None` adds nothing.
+    pub fn fact_and_note(self, fact: &'static str, value: Option<&str>) -> Self {
         let error = self.maybe_fact(fact, value);
         match value {
             Some(value) if !error.reason.contains(value) => {
@@ -212,13 +212,13 @@ impl Error {
         }
     }
 
-    /// Adds the ids that Azure's support needs: the service's id of the request, and ours.
-    pub fn ids(self, request_id: Option<&str>, client_request_id: &str) -> Self {
-        self.labeled("request_id", request_id)
-            .labeled("client_request_id", Some(client_request_id))
+    /// Adds the ids that Azure's support asks for: the service's id of the request, and ours.
+    pub fn request_ids(self, request_id: Option<&str>, client_request_id: &str) -> Self {
+        self.fact_and_note("request_id", request_id)
+            .fact_and_note("client_request_id", Some(client_request_id))
     }
 
-    /// Adds a fact, if there is one.
+    /// Adds a fact. `None` adds nothing.
     pub fn maybe_fact(self, name: &'static str, value: Option<impl Into<String>>) -> Self {
         match value {
             Some(value) => self.fact(name, value),
@@ -226,7 +226,7 @@ impl Error {
         }
     }
 
-    /// Adds a fact. The first one of a name counts.
+    /// Adds a fact, unless there is one of this name.
     pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
         if self.get_fact(name).is_none() {
             self.facts.push((name, value.into()));
@@ -236,8 +236,8 @@ impl Error {
 
     /// The value of a fact.
     pub fn get_fact(&self, name: &str) -> Option<&str> {
-        let found = self.facts.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value.as_str())
+        let fact = self.facts.iter().find(|(known, _)| *known == name);
+        fact.map(|(_, value)| value.as_str())
     }
 
     /// The service's error code, or the name of the cause.
@@ -247,15 +247,15 @@ impl Error {
 }
 
 impl Deref for Error {
-    type Target = Parts;
+    type Target = ErrorParts;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &ErrorParts {
         &self.0
     }
 }
 
 impl DerefMut for Error {
-    fn deref_mut(&mut self) -> &mut Parts {
+    fn deref_mut(&mut self) -> &mut ErrorParts {
         &mut self.0
     }
 }

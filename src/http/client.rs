@@ -19,7 +19,7 @@ use super::response::Response;
 use super::retry::Deadline;
 use super::tls;
 use crate::date;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::log::{self, Event};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
@@ -189,7 +189,9 @@ impl Service {
             // repeated, on a new connection.
             let is_reused = LAST_CONNECTION.get() == RequestConnection::Reused;
             match &response {
-                Err(error) if is_reused && error.kind == Some(ErrorKind::ConnectionLost) => {}
+                Err(error)
+                    if is_reused
+                        && error.request_failure == Some(RequestFailure::ConnectionLost) => {}
                 _ => return response,
             }
         }
@@ -242,17 +244,17 @@ impl Service {
             .map_err(|error| {
                 let error = from_ureq(&error, timeouts, self.proxy.as_deref());
                 // Where the connect timeout and the deadline coincide, ureq reports either of them.
-                let is_connecting = match error.kind {
-                    Some(ErrorKind::ConnectTimeout) => {
+                let is_connecting = match error.request_failure {
+                    Some(RequestFailure::ConnectTimeout) => {
                         remaining.is_some_and(|remaining| remaining <= timeouts.connect)
                     }
-                    Some(ErrorKind::DeadlineExceeded) => {
+                    Some(RequestFailure::DeadlineExceeded) => {
                         LAST_CONNECTION.get() == RequestConnection::Opening
                     }
                     _ => false,
                 };
                 match is_connecting {
-                    true => ErrorKind::DeadlineExceededConnecting
+                    true => RequestFailure::DeadlineExceededWhileConnecting
                         .error("no connection before the deadline"),
                     false => error,
                 }
@@ -263,7 +265,8 @@ impl Service {
             headers: parts.headers,
             body: Vec::new(),
         };
-        let unexpected = |reason: &str| response.error(ErrorKind::UnexpectedResponse, "", reason);
+        let unexpected =
+            |reason: &str| response.error(RequestFailure::UnexpectedResponse, "", reason);
         if response.status.is_redirection() {
             return Err(unexpected("a redirect, which Azure never sends here"));
         }

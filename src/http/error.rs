@@ -10,7 +10,7 @@ use super::request::Timeouts;
 use super::retry::CHECK_PROXY;
 use super::verifier::Rejected;
 use crate::date;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::os::{self, LookupError};
 
 /// An error of ureq, or of our connector or resolver in it. `proxy` is the proxy of the connection, as host and port.
@@ -24,19 +24,19 @@ pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&
         return from_tls(error);
     }
     let mut error = match error {
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => ErrorKind::ConnectTimeout
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => RequestFailure::ConnectTimeout
             .error(format!(
                 "no connection within {} s",
                 timeouts.connect.as_secs()
             )),
         ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => {
-            ErrorKind::ResponseTimeout.error(format!(
+            RequestFailure::ResponseTimeout.error(format!(
                 "no response within {} s",
                 timeouts.response.as_secs()
             ))
         }
         ureq::Error::Timeout(_) => {
-            ErrorKind::DeadlineExceeded.error("no response before the deadline")
+            RequestFailure::DeadlineExceeded.error("no response before the deadline")
         }
         ureq::Error::ConnectProxyFailed(reason) => from_proxy_connect(reason),
         ureq::Error::Io(error) => from_io(error),
@@ -54,60 +54,62 @@ pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&
         return error;
     };
     // Before the tunnel, an error is about the connection to the proxy.
-    let separator = match error.kind {
-        Some(ErrorKind::ProxyFailed | ErrorKind::ProxyRefused) => "",
+    let separator = match error.request_failure {
+        Some(RequestFailure::ProxyFailed | RequestFailure::ProxyRefused) => "",
         Some(
-            ErrorKind::NameNotFound
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute
-            | ErrorKind::NameServerTimeout,
+            RequestFailure::NameNotFound
+            | RequestFailure::ConnectionRefused
+            | RequestFailure::NoRoute
+            | RequestFailure::NameServerTimeout,
         ) => ":",
         _ => return error,
     };
     error.reason = format!("the proxy {proxy}{separator} {}", error.reason);
-    error
-        .fact("proxy", proxy)
-        .hint_for(|kind| (kind != ErrorKind::NameServerTimeout).then(|| CHECK_PROXY.to_owned()))
+    error.fact("proxy", proxy).hint_if_none(|kind| {
+        (kind != RequestFailure::NameServerTimeout).then(|| CHECK_PROXY.to_owned())
+    })
 }
 
 /// Why a name has no address.
 pub(super) fn from_lookup(error: LookupError) -> Error {
     let kind = match error {
-        LookupError::NoAddress => ErrorKind::NameNotFound,
-        LookupError::NoAnswer => ErrorKind::NameServerTimeout,
+        LookupError::NoAddress => RequestFailure::NameNotFound,
+        LookupError::NoAnswer => RequestFailure::NameServerTimeout,
     };
     kind.error(error.to_string())
 }
 
 fn unexpected_response(reason: &str) -> Error {
-    ErrorKind::UnexpectedResponse.error(reason)
+    RequestFailure::UnexpectedResponse.error(reason)
 }
 
 fn from_io(error: &io::Error) -> Error {
     if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
-        return ErrorKind::NoRoute
+        return RequestFailure::NoRoute
             .error("too many open files")
             .hint("raise the limit on open files (ulimit -n)");
     }
     let (kind, reason) = match error.kind() {
-        io::ErrorKind::ConnectionRefused => (ErrorKind::ConnectionRefused, "connection refused"),
+        io::ErrorKind::ConnectionRefused => {
+            (RequestFailure::ConnectionRefused, "connection refused")
+        }
         io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => (ErrorKind::NoRoute, "no route to the address"),
+        | io::ErrorKind::AddrNotAvailable => (RequestFailure::NoRoute, "no route to the address"),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            (ErrorKind::ResponseTimeout, "no response in time")
+            (RequestFailure::ResponseTimeout, "no response in time")
         }
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => (ErrorKind::ConnectionLost, "the connection was reset"),
+        | io::ErrorKind::BrokenPipe => (RequestFailure::ConnectionLost, "the connection was reset"),
         io::ErrorKind::UnexpectedEof => (
-            ErrorKind::ConnectionLost,
+            RequestFailure::ConnectionLost,
             "the connection was closed before the response was complete",
         ),
         _ => match error.raw_os_error() {
             // The text of the errno.
-            Some(_) => return ErrorKind::NoRoute.error(error.to_string()),
-            None => (ErrorKind::NoRoute, "the connection failed"),
+            Some(_) => return RequestFailure::NoRoute.error(error.to_string()),
+            None => (RequestFailure::NoRoute, "the connection failed"),
         },
     };
     kind.error(reason)
@@ -116,8 +118,8 @@ fn from_io(error: &io::Error) -> Error {
 /// ureq's reason for a tunnel that the proxy did not open ends in `/STATUS`, if there is one.
 fn from_proxy_connect(reason: &str) -> Error {
     let (_, status) = reason.rsplit_once('/').unwrap_or_default();
-    let refused = |reason: String| ErrorKind::ProxyRefused.error(reason);
-    let failed = |reason: String| ErrorKind::ProxyFailed.error(reason);
+    let refused = |reason: String| RequestFailure::ProxyRefused.error(reason);
+    let failed = |reason: String| RequestFailure::ProxyFailed.error(reason);
     match status.parse::<u16>() {
         Ok(407) => refused("does not accept these credentials (407), or requires some".to_owned())
             .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"),
@@ -142,7 +144,7 @@ fn from_tls(error: &TlsError) -> Error {
             _ => None,
         }
         // Where it could not even be parsed.
-        .unwrap_or_else(|| ErrorKind::Certificate.error("the certificate is malformed")),
+        .unwrap_or_else(|| RequestFailure::Certificate.error("the certificate is malformed")),
         TlsError::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge) => {
             unexpected_response("the server's certificate chain is too long")
                 .hint("the server must present only its certificate and the intermediate ones")
@@ -155,7 +157,7 @@ fn from_tls(error: &TlsError) -> Error {
             "the server supports none of the TLS versions and cipher suites of akv-init",
         )
         .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
-        TlsError::AlertReceived(InternalError | UserCanceled) => ErrorKind::ConnectionLost
+        TlsError::AlertReceived(InternalError | UserCanceled) => RequestFailure::ConnectionLost
             .error("the server closed the connection during the TLS handshake"),
         TlsError::AlertReceived(alert) => {
             let alert = u8::from(*alert);
@@ -171,10 +173,10 @@ fn from_tls(error: &TlsError) -> Error {
 fn from_certificate(rejected: &Rejected) -> Error {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.some_names());
-    let error = |reason: &str, hint: &str| ErrorKind::Certificate.error(reason).hint(hint);
+    let error = |reason: &str, hint: &str| RequestFailure::Certificate.error(reason).hint(hint);
     let time_error = |reason: &str, time: i64, renewal: &str| {
         let (time, now) = (date::format(time), date::format(date::now()));
-        ErrorKind::CertificateExpired
+        RequestFailure::CertificateExpired
             .error(format!("{reason} {time}"))
             .hint(format!(
                 "is this machine's clock right? It is set to {now}{renewal}"

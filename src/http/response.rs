@@ -6,7 +6,7 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, StatusCode};
 
 use crate::date;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 
 /// A response, with its body. No `Debug`: the body may be a secret.
 pub struct Response {
@@ -41,7 +41,7 @@ impl Response {
     }
 
     /// The error of this response: `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
-    pub fn error(&self, kind: ErrorKind, code: &str, text: &str) -> Error {
+    pub fn error(&self, kind: RequestFailure, code: &str, text: &str) -> Error {
         let mut reason = self.status_text();
         // The code of a vault's 401 or 403 may only repeat the status.
         if !code.is_empty() && self.status.canonical_reason() != Some(code) {

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::random::random;
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, RequestFailure};
 use crate::log::{self, Event};
 use crate::signals::Wait;
 
@@ -32,7 +32,7 @@ enum Retry {
     Never,
 }
 
-impl ErrorKind {
+impl RequestFailure {
     /// The table: whether there is another attempt; who has to act when there is none; and the hint where the service
     /// has none of its own.
     fn row(self) -> (Retry, Cause, Option<&'static str>) {
@@ -40,42 +40,44 @@ impl ErrorKind {
         use Retry::{Attempts, For, Never, UntilDeadline, WithAccess};
         match self {
             // A vault's name exists or does not, but a pod's DNS may not be ready when the pod is.
-            ErrorKind::NameNotFound => (For(Duration::from_secs(10)), Unavailable, None),
-            ErrorKind::NameServerTimeout => (UntilDeadline, Unavailable, Some(CHECK_NAME_SERVERS)),
-            ErrorKind::ConnectionRefused => (UntilDeadline, Unavailable, None),
-            ErrorKind::NoRoute => (UntilDeadline, Unavailable, None),
-            ErrorKind::ConnectTimeout => (UntilDeadline, Unavailable, None),
-            ErrorKind::ResponseTimeout => (UntilDeadline, Unavailable, Some(SLOW)),
-            ErrorKind::DeadlineExceeded => (UntilDeadline, Unavailable, Some(SLOW)),
-            ErrorKind::DeadlineExceededConnecting => (UntilDeadline, Unavailable, None),
-            ErrorKind::ConnectionLost => (UntilDeadline, Unavailable, None),
-            ErrorKind::ProxyRefused => (Never, Config, None),
-            ErrorKind::ProxyFailed => (UntilDeadline, Unavailable, Some(CHECK_PROXY)),
-            ErrorKind::Certificate => (Never, Protocol, None),
-            ErrorKind::CertificateExpired => (Never, Protocol, None),
-            ErrorKind::UnexpectedResponse => (Never, Protocol, None),
-            ErrorKind::Throttled => (UntilDeadline, Unavailable, Some(THROTTLED)),
-            ErrorKind::ServerError => (UntilDeadline, Unavailable, None),
-            ErrorKind::IdentityNotYetAssigned => (UntilDeadline, Denied, None),
-            ErrorKind::MaybeBadResource => (Attempts(3), Unavailable, None),
-            ErrorKind::IdentityNotFound => (Never, Denied, None),
-            ErrorKind::NotOnAzure => (Never, Unavailable, None),
-            ErrorKind::FederationMismatch => (Attempts(5), Denied, None),
-            ErrorKind::AssertionExpired => (Attempts(2), Denied, None),
-            ErrorKind::CredentialRefused => (Never, Denied, None),
-            ErrorKind::InvalidSettings => (Never, Config, None),
-            ErrorKind::AccessNotGranted => (WithAccess, Denied, None),
-            ErrorKind::TokenNotYetValid => (UntilDeadline, Unavailable, None),
-            ErrorKind::SigningKeysUnavailable => (Attempts(5), Unavailable, None),
-            ErrorKind::AccessRefused => (Never, Denied, None),
-            ErrorKind::SecretNotFound => (Never, NotFound, None),
+            RequestFailure::NameNotFound => (For(Duration::from_secs(10)), Unavailable, None),
+            RequestFailure::NameServerTimeout => {
+                (UntilDeadline, Unavailable, Some(CHECK_NAME_SERVERS))
+            }
+            RequestFailure::ConnectionRefused => (UntilDeadline, Unavailable, None),
+            RequestFailure::NoRoute => (UntilDeadline, Unavailable, None),
+            RequestFailure::ConnectTimeout => (UntilDeadline, Unavailable, None),
+            RequestFailure::ResponseTimeout => (UntilDeadline, Unavailable, Some(SLOW)),
+            RequestFailure::DeadlineExceeded => (UntilDeadline, Unavailable, Some(SLOW)),
+            RequestFailure::DeadlineExceededWhileConnecting => (UntilDeadline, Unavailable, None),
+            RequestFailure::ConnectionLost => (UntilDeadline, Unavailable, None),
+            RequestFailure::ProxyRefused => (Never, Config, None),
+            RequestFailure::ProxyFailed => (UntilDeadline, Unavailable, Some(CHECK_PROXY)),
+            RequestFailure::Certificate => (Never, Protocol, None),
+            RequestFailure::CertificateExpired => (Never, Protocol, None),
+            RequestFailure::UnexpectedResponse => (Never, Protocol, None),
+            RequestFailure::Throttled => (UntilDeadline, Unavailable, Some(THROTTLED)),
+            RequestFailure::ServerError => (UntilDeadline, Unavailable, None),
+            RequestFailure::IdentityNotYetAssigned => (UntilDeadline, Denied, None),
+            RequestFailure::ServerErrorOrUnknownResource => (Attempts(3), Unavailable, None),
+            RequestFailure::IdentityNotFound => (Never, Denied, None),
+            RequestFailure::NoManagedIdentity => (Never, Unavailable, None),
+            RequestFailure::FederationMismatch => (Attempts(5), Denied, None),
+            RequestFailure::AssertionExpired => (Attempts(2), Denied, None),
+            RequestFailure::CredentialRefused => (Never, Denied, None),
+            RequestFailure::InvalidSettings => (Never, Config, None),
+            RequestFailure::MissingPermission => (WithAccess, Denied, None),
+            RequestFailure::TokenNotYetValid => (UntilDeadline, Unavailable, None),
+            RequestFailure::SigningKeysUnavailable => (Attempts(5), Unavailable, None),
+            RequestFailure::AccessRefused => (Never, Denied, None),
+            RequestFailure::SecretNotFound => (Never, NotFound, None),
         }
     }
 
     /// An error of this kind, with nothing but a reason.
     pub fn error(self, reason: impl Into<String>) -> Error {
         let mut error = Error::new(self.row().1, reason);
-        error.kind = Some(self);
+        error.request_failure = Some(self);
         error
     }
 }
@@ -90,7 +92,7 @@ pub const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
 
 /// Adds the hint for an error's kind, if the error has none.
 pub fn with_default_hint(error: Error) -> Error {
-    error.hint_for(|kind| kind.row().2.map(str::to_owned))
+    error.hint_if_none(|kind| kind.row().2.map(str::to_owned))
 }
 
 /// The one deadline of identity and vault together, and whether it is extended.
@@ -178,7 +180,9 @@ impl Deadline {
         attempts: u32,
         streak: &Streak,
     ) -> Result<Duration, Option<Duration>> {
-        let retry = error.kind.map_or(Retry::Never, |kind| kind.row().0);
+        let retry = error
+            .request_failure
+            .map_or(Retry::Never, |kind| kind.row().0);
         let limit = match retry {
             _ if self.once => return Err(None),
             Retry::UntilDeadline => Duration::MAX,
@@ -231,15 +235,21 @@ pub fn retry<T>(
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        if previous.as_ref().and_then(|previous| previous.kind) != error.kind {
+        if previous
+            .as_ref()
+            .and_then(|previous| previous.request_failure)
+            != error.request_failure
+        {
             let since = Instant::now();
             streak = Streak { attempts: 0, since };
         }
         streak.attempts += 1;
         let pause = deadline.pause(&error, attempts, &streak);
         let was_cut_off = matches!(
-            error.kind,
-            Some(ErrorKind::DeadlineExceeded | ErrorKind::DeadlineExceededConnecting)
+            error.request_failure,
+            Some(
+                RequestFailure::DeadlineExceeded | RequestFailure::DeadlineExceededWhileConnecting
+            )
         );
         let last = match previous.take() {
             Some(earlier) if was_cut_off => earlier,

@@ -81,7 +81,7 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
     let pem = fs::read(path).map_err(|error| {
         let is_missing = error.kind() == ErrorKind::NotFound;
         let hint = "mount the file with the certificates to trust, or remove the setting";
-        unusable(setting, path, &error.to_string()).maybe_hint(is_missing.then(|| hint.to_owned()))
+        unusable(setting, path, &error.to_string()).set_hint(is_missing.then(|| hint.to_owned()))
     })?;
     match add_certificates(roots, &pem) {
         0 => Err(unusable(setting, path, NO_CERTIFICATE).hint(PEM)),

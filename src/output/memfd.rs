@@ -43,7 +43,7 @@ pub fn create(target: &str, content: &[u8]) -> Result<String, Error> {
     let failed = |errno: Errno| {
         let error = Error::new(Cause::CannotCreate, errno.desc());
         let error = error.context(format!("{target}: creating a file in memory"));
-        error.maybe_hint(match errno {
+        error.set_hint(match errno {
             Errno::EINVAL | Errno::EMFILE => Some(format!(
                 "raise the limit on open files (ulimit -n): COMMAND gets file descriptors from {LOWEST} up"
             )),

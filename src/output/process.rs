@@ -166,7 +166,7 @@ fn explain(path: &Path, errno: Errno) -> Error {
     };
     Error::new(cause, reason)
         .context(format!("COMMAND `{}`", path.display()))
-        .maybe_hint(hint)
+        .set_hint(hint)
 }
 
 /// The hint for a name with blanks.

@@ -152,7 +152,7 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
             let hint = are_names.then(|| format!("for a vault and a name, write akv://{text}"));
             Err(
                 Error::config("expected a version of 32 hexadecimal digits after NAME/")
-                    .maybe_hint(hint),
+                    .set_hint(hint),
             )
         }
     }
@@ -290,7 +290,7 @@ fn check_secret_name(name: &str) -> Result<(), Error> {
         .chars()
         .all(is_valid)
         .then(|| format!("did you mean `{likely}`?"));
-    Err(error.maybe_hint(hint))
+    Err(error.set_hint(hint))
 }
 
 fn is_version(text: &str) -> bool {

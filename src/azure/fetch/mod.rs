@@ -255,7 +255,7 @@ fn collect(job: &Job) -> Result<Vec<Secret>, Error> {
         let error = Error::new(Cause::Unavailable, "no response before the deadline");
         match signals::current() {
             None => error,
-            Some(waiting) => error.context(waiting.to_string()).maybe_hint(waiting.hint),
+            Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
         }
     })?;
     if note_at.is_none() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::azure::identity::{AccessToken, Source, TokenRequest};
 use crate::azure::key_vault::{KeyVault, SecretBundle};
 use crate::date;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::Http;
 use crate::http::retry::retry;
 use crate::log::{self, Event};
@@ -67,11 +67,11 @@ impl Reader {
         let (resource, identity) = (&token_request.resource, self.source.describe());
         let doing = format!("getting an access token from {identity}");
         let hint = |kind| self.source.hint(kind);
-        let wait = Wait::begin(&doing, hint(ErrorKind::ConnectTimeout));
+        let wait = Wait::begin(&doing, hint(RequestFailure::ConnectTimeout));
         let service = OnceCell::new();
         let token = retry(&http.deadline, wait, || {
             let token = self.source.attempt(http, &service, token_request);
-            token.map_err(|error| error.hint_for(hint))
+            token.map_err(|error| error.hint_if_none(hint))
         })
         .map_err(|error| {
             error

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::token::is_header_value;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::Response;
 use crate::secret::Secret;
 
@@ -30,7 +30,7 @@ const KEY_LIMIT: u64 = 4096;
 pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
     let path = key_path(challenge)?;
     let unreadable = |why: String| {
-        ErrorKind::InvalidSettings.error(format!("reading the agent's key `{}`: {why}", path.display()),
+        RequestFailure::InvalidSettings.error(format!("reading the agent's key `{}`: {why}", path.display()),
         )
         .hint(format!(
             "mount {KEY_DIRECTORY} into the container, and run the container with the group himds, which may read it"
@@ -56,7 +56,7 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
 fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
     let unexpected = |why: &str| {
         let reason = format!("the agent's challenge {why}");
-        challenge.error(ErrorKind::UnexpectedResponse, "", &reason)
+        challenge.error(RequestFailure::UnexpectedResponse, "", &reason)
     };
     let path = challenge
         .header("www-authenticate")
@@ -87,7 +87,7 @@ pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), Error> {
     if echoes.any(|echo| echo.eq_ignore_ascii_case(id)) {
         return Ok(());
     }
-    Err(ErrorKind::IdentityNotFound
+    Err(RequestFailure::IdentityNotFound
         .error("the agent did not confirm that the token is for the selected identity")
         .hint(format!("update the Azure Arc agent, or {OWN_IDENTITY}")))
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::entra::configured_tenant;
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::retry::Deadline;
 use crate::http::{Http, Service};
 use crate::log;
@@ -62,7 +62,7 @@ impl Source for AzureCli {
             .and_then(|child| wait(child, &http.deadline))
             .map_err(|error| {
                 let reason = format!("starting az: {error}");
-                let failed = ErrorKind::InvalidSettings.error(reason);
+                let failed = RequestFailure::InvalidSettings.error(reason);
                 match error.kind() {
                     io::ErrorKind::NotFound => {
                         failed.hint("install the Azure CLI, or use another --identity")
@@ -81,7 +81,7 @@ impl Source for AzureCli {
         }
         if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
             let reason = "az did not finish before the deadline";
-            return Err(ErrorKind::DeadlineExceeded
+            return Err(RequestFailure::DeadlineExceeded
                 .error(reason)
                 .hint("does az account get-access-token end when you run it yourself?"));
         }
@@ -95,7 +95,7 @@ impl Source for AzureCli {
             Some(_) => "sign in with `az login`; `az account show` prints the current sign-in",
             None => "does this container have enough memory for az?",
         };
-        Err(ErrorKind::CredentialRefused.error(reason).hint(hint))
+        Err(RequestFailure::CredentialRefused.error(reason).hint(hint))
     }
 
     fn is_other_tenant(&self, tenant: &str) -> bool {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::assertion;
 use super::token::jwt_payload;
 use crate::date;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::secret::Secret;
@@ -111,7 +111,7 @@ impl Credential {
         };
         let unusable = |why: &str| {
             let reason = format!("{setting}: `{}`: {why}", path.display());
-            let error = ErrorKind::InvalidSettings.error(reason);
+            let error = RequestFailure::InvalidSettings.error(reason);
             match self {
                 Credential::TokenFile(_) => error.hint(hint),
                 _ => error,
@@ -129,23 +129,23 @@ impl Credential {
     }
 
     /// The hint where Entra rejects what was sent.
-    pub fn hint(&self, kind: ErrorKind, client_id: &str, sent: &Secret) -> Option<String> {
+    pub fn hint(&self, kind: RequestFailure, client_id: &str, sent: &Secret) -> Option<String> {
         let now = date::format(date::now());
         let hint = match (kind, self) {
-            (ErrorKind::FederationMismatch, Credential::TokenFile(_)) => format!(
+            (RequestFailure::FederationMismatch, Credential::TokenFile(_)) => format!(
                 "compare the federated credential of client id {client_id} with the token in the file, which has {}",
                 federated_claims(sent).unwrap_or("no claims, since it is not a JWT".to_owned())
             ),
-            (ErrorKind::AssertionExpired, Credential::TokenFile(_)) => format!(
+            (RequestFailure::AssertionExpired, Credential::TokenFile(_)) => format!(
                 "is the token file out of date, or a clock wrong? This machine's clock is set to {now}"
             ),
-            (ErrorKind::AssertionExpired, _) => {
+            (RequestFailure::AssertionExpired, _) => {
                 format!("is this machine's clock right? It is set to {now}")
             }
-            (ErrorKind::CredentialRefused, Credential::Certificate { .. }) => {
+            (RequestFailure::CredentialRefused, Credential::Certificate { .. }) => {
                 "is the certificate registered for the application, and still valid?".to_owned()
             }
-            (ErrorKind::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
+            (RequestFailure::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
                 "is it the value of the client secret (not its id), and still valid? See `az ad app credential list`".to_owned()
             }
             _ => return None,

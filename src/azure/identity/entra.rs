@@ -14,7 +14,7 @@ use super::source::Source;
 use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
 use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id};
 use crate::log;
 use crate::request::environment::Environment;
@@ -85,7 +85,7 @@ impl Entra {
             missing.retain(|_| is_set.next() == Some(&false));
             let missing = missing.join(", ");
             let reason = format!("{source} is incomplete: missing {missing}");
-            return Err(Error::config(reason).maybe_hint(hint.map(str::to_owned)));
+            return Err(Error::config(reason).set_hint(hint.map(str::to_owned)));
         };
         Ok(Entra {
             authority,
@@ -126,15 +126,15 @@ impl Entra {
         let tenant = self.tenant_for(token_request);
         let has = |code| codes.contains(&code);
         let hint = match kind {
-            ErrorKind::CredentialRefused if has(700_016) => Some(format!(
+            RequestFailure::CredentialRefused if has(700_016) => Some(format!(
                 "tenant {tenant} has no application or identity with client id {}: check AZURE_CLIENT_ID and \
                  AZURE_TENANT_ID",
                 self.client_id
             )),
-            ErrorKind::InvalidSettings if has(50_001) || has(500_011) || has(70_011) => {
+            RequestFailure::InvalidSettings if has(50_001) || has(500_011) || has(70_011) => {
                 Some(UNKNOWN_RESOURCE.replace("{resource}", &token_request.resource))
             }
-            ErrorKind::InvalidSettings => Some(format!(
+            RequestFailure::InvalidSettings => Some(format!(
                 "check AZURE_TENANT_ID ({tenant}), AZURE_AUTHORITY_HOST and --cloud"
             )),
             kind => self.credential.hint(kind, &self.client_id, sent),
@@ -147,7 +147,7 @@ impl Entra {
         }
         for name in ["trace_id", "correlation_id", "timestamp"] {
             let value = field(name).map(excerpt);
-            error = error.labeled(name, value.as_deref());
+            error = error.fact_and_note(name, value.as_deref());
         }
         error
     }
@@ -208,28 +208,28 @@ impl Source for Entra {
         // Entra's correlation id is the request id that we sent.
         Err(match body["correlation_id"].is_string() {
             true => error,
-            false => error.ids(response.request_id(), &id),
+            false => error.request_ids(response.request_id(), &id),
         })
     }
 
     /// For errors that do not depend on what Entra says. The token proxy is not reached through HTTPS_PROXY.
-    fn hint(&self, kind: ErrorKind) -> Option<String> {
+    fn hint(&self, kind: RequestFailure) -> Option<String> {
         let (host, settings) = match &self.proxy {
             None => (&self.authority, "AZURE_AUTHORITY_HOST and HTTPS_PROXY"),
             Some(proxy) => (&proxy.host, token_proxy::URL),
         };
         match kind {
-            ErrorKind::NameNotFound => Some(format!(
+            RequestFailure::NameNotFound => Some(format!(
                 "does this network's DNS resolve {}? Check {settings}",
                 host.name
             )),
-            ErrorKind::UnexpectedResponse => Some(format!(
+            RequestFailure::UnexpectedResponse => Some(format!(
                 "the response is not from Entra: check proxies and gateways, {settings}, and what answers at {host}"
             )),
-            ErrorKind::ConnectTimeout
-            | ErrorKind::DeadlineExceededConnecting
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute => Some(format!(
+            RequestFailure::ConnectTimeout
+            | RequestFailure::DeadlineExceededWhileConnecting
+            | RequestFailure::ConnectionRefused
+            | RequestFailure::NoRoute => Some(format!(
                 "allow egress to https://{host}, or check {settings}"
             )),
             _ => None,
@@ -261,23 +261,23 @@ pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
 /// The kind of error of a response without a token: by the known codes
 /// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>), then by `error`,
 /// then by the status.
-fn classify(status: u16, code: &str, codes: &[i64]) -> ErrorKind {
+fn classify(status: u16, code: &str, codes: &[i64]) -> RequestFailure {
     let by_code = codes.iter().find_map(|code| match code {
-        70_021 | 70_025 | 700_211 | 700_212 | 700_213 => Some(ErrorKind::FederationMismatch),
-        700_024 => Some(ErrorKind::AssertionExpired),
+        70_021 | 70_025 | 700_211 | 700_212 | 700_213 => Some(RequestFailure::FederationMismatch),
+        700_024 => Some(RequestFailure::AssertionExpired),
         90_006 | 90_012 | 90_024 | 90_033 | 90_055 | 90_061 | 90_090 | 50_196 => {
-            Some(ErrorKind::ServerError)
+            Some(RequestFailure::ServerError)
         }
         90_002 | 900_023 | 90_038 | 900_382 | 50_001 | 500_011 | 70_011 => {
-            Some(ErrorKind::InvalidSettings)
+            Some(RequestFailure::InvalidSettings)
         }
         _ => None,
     });
     by_code.unwrap_or(match (code, status) {
-        ("temporarily_unavailable" | "server_error", _) => ErrorKind::ServerError,
-        (_, 429) => ErrorKind::Throttled,
-        (_, 408 | 500..=599) => ErrorKind::ServerError,
-        ("", _) if codes.is_empty() => ErrorKind::UnexpectedResponse,
-        _ => ErrorKind::CredentialRefused,
+        ("temporarily_unavailable" | "server_error", _) => RequestFailure::ServerError,
+        (_, 429) => RequestFailure::Throttled,
+        (_, 408 | 500..=599) => RequestFailure::ServerError,
+        ("", _) if codes.is_empty() => RequestFailure::UnexpectedResponse,
+        _ => RequestFailure::CredentialRefused,
     })
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::arc;
 use super::source::Source;
 use super::token::{AccessToken, TokenRequest, is_header_value};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::{
     Http, Request, Response, Service, Timeouts, encode, request_id, split_url, with_query,
 };
@@ -41,7 +41,7 @@ pub struct Endpoint {
     pub timeouts: Timeouts,
     /// What a response without a token means: the kind of error, and a hint, or empty. `{resource}` in it is the
     /// request's resource.
-    pub classify: fn(&ErrorResponse<'_>) -> (ErrorKind, &'static str),
+    pub classify: fn(&ErrorResponse<'_>) -> (RequestFailure, &'static str),
     /// The hint where there is no connection. `{base}` is the endpoint's origin.
     pub unreachable: Option<&'static str>,
     /// The hint where it does not respond in time.
@@ -191,8 +191,8 @@ impl ManagedIdentity {
             .map(excerpt);
         response
             .error(kind, &code, &text)
-            .labeled("correlation_id", correlation_id.as_deref())
-            .maybe_hint((!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
+            .fact_and_note("correlation_id", correlation_id.as_deref())
+            .set_hint((!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
     }
 }
 
@@ -249,7 +249,7 @@ impl Source for ManagedIdentity {
         if !response.status.is_success() {
             let error = self.error_of(&response, &body, sent, resource);
             return Err(match self.endpoint.takes_request_id {
-                true => error.ids(response.request_id(), &id),
+                true => error.request_ids(response.request_id(), &id),
                 false => error,
             });
         }
@@ -262,23 +262,23 @@ impl Source for ManagedIdentity {
     }
 
     /// For errors that do not depend on what the endpoint says.
-    fn hint(&self, kind: ErrorKind) -> Option<String> {
+    fn hint(&self, kind: RequestFailure) -> Option<String> {
         let Endpoint {
             name, url_variable, ..
         } = self.endpoint;
         match kind {
-            ErrorKind::ConnectTimeout
-            | ErrorKind::DeadlineExceededConnecting
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::NoRoute => {
+            RequestFailure::ConnectTimeout
+            | RequestFailure::DeadlineExceededWhileConnecting
+            | RequestFailure::ConnectionRefused
+            | RequestFailure::NoRoute => {
                 let hint = self.endpoint.unreachable?;
                 Some(hint.replace("{base}", &self.base))
             }
-            ErrorKind::NameNotFound => Some(format!(
+            RequestFailure::NameNotFound => Some(format!(
                 "check {url_variable}: does this network's DNS resolve the host?"
             )),
-            ErrorKind::ResponseTimeout => self.endpoint.slow.map(str::to_owned),
-            ErrorKind::UnexpectedResponse => Some(format!(
+            RequestFailure::ResponseTimeout => self.endpoint.slow.map(str::to_owned),
+            RequestFailure::UnexpectedResponse => Some(format!(
                 "the response is not from {name}: check {url_variable}, proxies and service meshes, and what answers at {}",
                 self.base
             )),

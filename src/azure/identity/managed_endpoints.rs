@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::arc;
 use super::managed::{Authentication, Endpoint, ErrorResponse};
 use super::token::UNKNOWN_RESOURCE;
-use crate::error::ErrorKind;
+use crate::error::RequestFailure;
 use crate::http::Timeouts;
 
 /// App Service, Functions and Container Apps
@@ -115,91 +115,93 @@ const fn timeouts(connect: u64, response: u64) -> Timeouts {
 }
 
 /// The statuses that mean the same at most endpoints.
-fn common_error(status: u16) -> (ErrorKind, &'static str) {
+fn common_error(status: u16) -> (RequestFailure, &'static str) {
     let kind = match status {
-        401 | 403 => ErrorKind::CredentialRefused,
-        404 | 408 | 410 | 500..=599 => ErrorKind::ServerError,
-        429 => ErrorKind::Throttled,
-        _ => ErrorKind::UnexpectedResponse,
+        401 | 403 => RequestFailure::CredentialRefused,
+        404 | 408 | 410 | 500..=599 => RequestFailure::ServerError,
+        429 => RequestFailure::Throttled,
+        _ => RequestFailure::UnexpectedResponse,
     };
     (kind, "")
 }
 
-fn app_service_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         400 => (
-            ErrorKind::IdentityNotFound,
+            RequestFailure::IdentityNotFound,
             "is the identity assigned to the app? Where all are user-assigned, select one with --client-id; in \
              Container Apps, an init container can use it only if its lifecycle setting includes Init",
         ),
         401 | 403 => (
-            ErrorKind::CredentialRefused,
+            RequestFailure::CredentialRefused,
             "IDENTITY_HEADER is not the platform's current value: restart the app, and do not set it or \
              IDENTITY_ENDPOINT yourself",
         ),
         500 => (
-            ErrorKind::MaybeBadResource,
+            RequestFailure::ServerErrorOrUnknownResource,
             "does the tenant have the resource `{resource}`? Check its spelling, --vault-resource and --cloud",
         ),
         status => common_error(status),
     }
 }
 
-fn arc_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
-        400 | 404 if !response.code.is_empty() => (ErrorKind::IdentityNotFound, arc::OWN_IDENTITY),
+        400 | 404 if !response.code.is_empty() => {
+            (RequestFailure::IdentityNotFound, arc::OWN_IDENTITY)
+        }
         status => common_error(status),
     }
 }
 
-fn msi_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+fn msi_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
-        400 => (ErrorKind::IdentityNotFound, ""),
-        404 | 410 => (ErrorKind::UnexpectedResponse, ""),
-        500 => (ErrorKind::MaybeBadResource, ""),
+        400 => (RequestFailure::IdentityNotFound, ""),
+        404 | 410 => (RequestFailure::UnexpectedResponse, ""),
+        500 => (RequestFailure::ServerErrorOrUnknownResource, ""),
         status => common_error(status),
     }
 }
 
 /// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>.
 /// NMI sends plain text where IMDS sends JSON.
-fn imds_error(response: &ErrorResponse<'_>) -> (ErrorKind, &'static str) {
+fn imds_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     let is_nmi = !response.is_json;
     let has = |text: &str| response.text.contains(text);
     match response.status {
         403 if has("unreachable") || response.code.contains("unreachable") => (
-            ErrorKind::NotOnAzure,
+            RequestFailure::NoManagedIdentity,
             "Docker Desktop responds in place of IMDS: this machine has no managed identity",
         ),
         403 | 404 if is_nmi && (has("pod") || has("token") || has("identit")) => (
-            ErrorKind::IdentityNotYetAssigned,
+            RequestFailure::IdentityNotYetAssigned,
             "the response is from aad-pod-identity: check the aadpodidbinding label, the AzureIdentityBinding and \
              NMI's logs; a client id must match the AzureIdentity's, case included",
         ),
-        403 if is_nmi => (ErrorKind::IdentityNotYetAssigned, ""),
+        403 if is_nmi => (RequestFailure::IdentityNotYetAssigned, ""),
         400 if has("Multiple user assigned identities") => (
-            ErrorKind::IdentityNotFound,
+            RequestFailure::IdentityNotFound,
             "select one with --client-id or AKV_INIT_CLIENT_ID",
         ),
         400 if has("Identity not found") => (
-            ErrorKind::IdentityNotFound,
+            RequestFailure::IdentityNotFound,
             "enable the system-assigned identity of this machine or node, or assign the selected user-assigned one to \
              it; a pod can use workload identity instead (label azure.workload.identity/use: \"true\")",
         ),
         400 if has("client_id parameter") => (
-            ErrorKind::IdentityNotFound,
+            RequestFailure::IdentityNotFound,
             "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
         ),
         400 | 401 if ["invalid_resource", "unknown_source"].contains(&response.code) => {
-            (ErrorKind::InvalidSettings, UNKNOWN_RESOURCE)
+            (RequestFailure::InvalidSettings, UNKNOWN_RESOURCE)
         }
         400 if has("metadata header") => (
-            ErrorKind::UnexpectedResponse,
+            RequestFailure::UnexpectedResponse,
             "check proxies and service meshes between this container and IMDS: one of them removes headers",
         ),
-        400 if has("api-version") => (ErrorKind::UnexpectedResponse, ""),
-        400 | 401 if response.is_json => (ErrorKind::IdentityNotFound, ""),
-        401 | 403 => (ErrorKind::UnexpectedResponse, ""),
+        400 if has("api-version") => (RequestFailure::UnexpectedResponse, ""),
+        400 | 401 if response.is_json => (RequestFailure::IdentityNotFound, ""),
+        401 | 403 => (RequestFailure::UnexpectedResponse, ""),
         status => common_error(status),
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use super::token::{AccessToken, TokenRequest};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::{Http, Service};
 
 /// A source of access tokens.
@@ -20,7 +20,7 @@ pub trait Source: Send + Sync {
     ) -> Result<AccessToken, Error>;
 
     /// The hint for an error that has none, if this source has one for its kind.
-    fn hint(&self, _kind: ErrorKind) -> Option<String> {
+    fn hint(&self, _kind: RequestFailure) -> Option<String> {
         None
     }
 

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::date;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::LONGEST_HEADER;
 use crate::secret::Secret;
 
@@ -43,7 +43,7 @@ pub struct AccessToken {
 impl AccessToken {
     /// Reads a successful response. No error holds any part of it.
     pub fn from_body(body: Value) -> Result<AccessToken, Error> {
-        let unexpected = |why: &str| ErrorKind::UnexpectedResponse.error(why);
+        let unexpected = |why: &str| RequestFailure::UnexpectedResponse.error(why);
         // NMI sends a list where a service principal has several tenants; each entry is a token response.
         let mut body = match body {
             Value::Null => return Err(unexpected("the response is not JSON")),

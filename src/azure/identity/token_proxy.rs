@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::{Http, Service, split_url};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
@@ -75,21 +75,21 @@ impl TokenProxy {
             Some(path) => format!("{CA_FILE}: `{}`", path.display()),
             None => CA_DATA.to_owned(),
         };
-        let unusable = |kind: ErrorKind, why: &str| kind.error(format!("{setting}: {why}"));
+        let unusable = |kind: RequestFailure, why: &str| kind.error(format!("{setting}: {why}"));
         let file = self.ca_file.as_ref().map(fs::read).transpose();
         let file =
-            file.map_err(|error| unusable(ErrorKind::InvalidSettings, &error.to_string()))?;
+            file.map_err(|error| unusable(RequestFailure::InvalidSettings, &error.to_string()))?;
         // Empty for a moment while it is replaced: as temporary as an error of the proxy.
         if file.as_ref().is_some_and(Vec::is_empty) {
-            return Err(unusable(ErrorKind::ServerError, "it is empty"));
+            return Err(unusable(RequestFailure::ServerError, "it is empty"));
         }
         let roots = file
             .as_deref()
             .or(self.ca_data.as_deref().map(str::as_bytes));
         http.in_cluster(&self.host, self.server_name.as_deref(), roots)
             .map_err(|error| {
-                unusable(ErrorKind::InvalidSettings, &error.to_string())
-                    .maybe_hint(error.hint.clone())
+                unusable(RequestFailure::InvalidSettings, &error.to_string())
+                    .set_hint(error.hint.clone())
             })
     }
 }

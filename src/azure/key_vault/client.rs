@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::challenge;
 use super::error::{from_response, unreachable_hint};
 use crate::azure::identity::{AccessToken, TokenRequest};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::retry::retry;
 use crate::http::{Http, Request, Response, Service, Timeouts, request_id};
 use crate::log::{self, Event};
@@ -65,13 +65,13 @@ impl KeyVault {
 
     /// Adds this vault's hint to an error that has none.
     pub fn with_hint(&self, error: Error) -> Error {
-        error.hint_for(|kind| unreachable_hint(&self.host, kind))
+        error.hint_if_none(|kind| unreachable_hint(&self.host, kind))
     }
 
     /// Opens one connection ahead of the first request.
     pub fn open_early(&self) {
         let doing = format!("connecting to {}", self.host);
-        let hint = unreachable_hint(&self.host, ErrorKind::ConnectTimeout);
+        let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
         let _wait = Wait::begin_early(&doing, hint);
         self.service.open_early(TIMEOUTS);
     }
@@ -164,7 +164,7 @@ impl KeyVault {
         if !token.is_empty() {
             headers.push(("Authorization", bearer.expose()));
         }
-        let hint = unreachable_hint(&self.host, ErrorKind::ConnectTimeout);
+        let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
         retry(&http.deadline, Wait::begin(doing, hint), || {
             let response = self.get(http, secret, &headers)?;
             read(&response)
@@ -224,7 +224,7 @@ impl KeyVault {
     }
 
     fn unexpected_response(&self, reason: &str) -> Error {
-        self.with_hint(ErrorKind::UnexpectedResponse.error(reason))
+        self.with_hint(RequestFailure::UnexpectedResponse.error(reason))
     }
 }
 

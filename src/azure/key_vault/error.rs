@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::challenge;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, RequestFailure};
 use crate::http::{Http, Response};
 use crate::log;
 use crate::request::cloud::Cloud;
@@ -44,14 +44,14 @@ pub fn from_response(
         .header("www-authenticate")
         .and_then(challenge::parse);
     let tenant = challenge
-        .filter(|_| error.status == 401 && kind == ErrorKind::AccessRefused)
+        .filter(|_| error.status == 401 && kind == RequestFailure::AccessRefused)
         .and_then(|challenge| challenge.tenant);
     response
         .error(kind, &error.code, &reason)
-        .maybe_hint(Some(hint).filter(|hint| !hint.is_empty()))
-        .labeled("caller", error.caller().as_deref())
-        .labeled("client_address", address.as_deref())
-        .ids(response.request_id(), id)
+        .set_hint(Some(hint).filter(|hint| !hint.is_empty()))
+        .fact_and_note("caller", error.caller().as_deref())
+        .fact_and_note("client_address", address.as_deref())
+        .request_ids(response.request_id(), id)
         .maybe_fact("refusal", Some(&error.code).filter(|code| !code.is_empty()))
         .maybe_fact("tenant", tenant)
 }
@@ -103,8 +103,10 @@ impl ErrorBody {
     }
 
     /// The kind of error, and the hint, which may be empty.
-    fn classify(&self, reason: &str, host: &Host, http: &Http) -> (ErrorKind, String) {
-        use ErrorKind::{AccessNotGranted, AccessRefused, SecretNotFound, UnexpectedResponse};
+    fn classify(&self, reason: &str, host: &Host, http: &Http) -> (RequestFailure, String) {
+        use RequestFailure::{
+            AccessRefused, MissingPermission, SecretNotFound, UnexpectedResponse,
+        };
         let none = String::new();
         let wait = |done: &str| match http.deadline.waits_for_access() {
             true => String::new(),
@@ -117,14 +119,14 @@ impl ErrorBody {
                     None => format!("on the vault {host}"),
                 };
                 let role = "grant the caller the role \"Key Vault Secrets User\"";
-                (AccessNotGranted, format!("{role} {scope}{}", wait("assigned")))
+                (MissingPermission, format!("{role} {scope}{}", wait("assigned")))
             }
             (_, "AccessDenied") if !reason.contains("first party") => {
                 let caller = self.caller().unwrap_or_default();
                 let object = caller.split(';').find_map(|part| part.strip_prefix("oid="));
                 let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
                 let object = object.filter(|id| !id.is_empty() && id.bytes().all(is_id));
-                (AccessNotGranted, format!(
+                (MissingPermission, format!(
                     "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
                      --object-id {}`{}",
                     host.name.split('.').next().unwrap_or_default(),
@@ -149,8 +151,8 @@ impl ErrorBody {
                 SecretNotFound,
                 "check the name, the version and the vault; a deleted secret can be recovered".to_owned(),
             ),
-            (401, _) if reason.contains("AKV10046") => (ErrorKind::SigningKeysUnavailable, none),
-            (401, _) if reason.contains("not yet valid") => (ErrorKind::TokenNotYetValid, none),
+            (401, _) if reason.contains("AKV10046") => (RequestFailure::SigningKeysUnavailable, none),
+            (401, _) if reason.contains("not yet valid") => (RequestFailure::TokenNotYetValid, none),
             (401, _) if reason.contains("AKV10022") => (
                 AccessRefused,
                 "the token is for another resource than the vault expects: check --vault-resource and --cloud".to_owned(),
@@ -162,8 +164,8 @@ impl ErrorBody {
             ),
             (401 | 403, _) if !self.code.is_empty() => (AccessRefused, none),
             (400, _) if !self.code.is_empty() => (UnexpectedResponse, none),
-            (429, _) => (ErrorKind::Throttled, none),
-            (408 | 500..=599, _) => (ErrorKind::ServerError, none),
+            (429, _) => (RequestFailure::Throttled, none),
+            (408 | 500..=599, _) => (RequestFailure::ServerError, none),
             _ => {
                 let hint = unreachable_hint(host, UnexpectedResponse);
                 (UnexpectedResponse, hint.unwrap_or_default())
@@ -186,21 +188,21 @@ fn code_of(message: &str) -> Option<&'static str> {
 }
 
 /// The hint where there is no connection to the vault, or no response from one.
-pub fn unreachable_hint(host: &Host, kind: ErrorKind) -> Option<String> {
+pub fn unreachable_hint(host: &Host, kind: RequestFailure) -> Option<String> {
     match kind {
-        ErrorKind::NameNotFound => Some(format!(
+        RequestFailure::NameNotFound => Some(format!(
             "is the vault's name right? With a private endpoint: does the private DNS zone {} have a record for \
              {host}, and is it linked to this network?",
             private_zone(host)
         )),
-        ErrorKind::ConnectTimeout
-        | ErrorKind::DeadlineExceededConnecting
-        | ErrorKind::ConnectionRefused
-        | ErrorKind::NoRoute => Some(format!(
+        RequestFailure::ConnectTimeout
+        | RequestFailure::DeadlineExceededWhileConnecting
+        | RequestFailure::ConnectionRefused
+        | RequestFailure::NoRoute => Some(format!(
             "{host} cannot be reached from this network: check DNS, egress rules, routes, the private endpoint's \
              approval, and HTTPS_PROXY"
         )),
-        ErrorKind::UnexpectedResponse => Some(format!(
+        RequestFailure::UnexpectedResponse => Some(format!(
             "the response is not from a vault: check DNS, proxies and gateways for {host}"
         )),
         _ => None,

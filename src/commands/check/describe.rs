@@ -8,7 +8,7 @@ use crate::azure::fetch::missing_token;
 use crate::azure::identity::{AccessToken, jwt_payload};
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, RequestFailure};
 use crate::http::Service;
 use crate::http::probe::{Found, Peer, Resolved, name_servers, search_list};
 use crate::http::retry::CHECK_PROXY;
@@ -68,7 +68,7 @@ pub fn no_name(service: &Service, mut error: Error) -> Error {
     let note = format!("it is the proxy for {}", service.authority());
     error
         .note(note)
-        .hint_for(|kind| (kind == ErrorKind::NameNotFound).then(|| CHECK_PROXY.to_owned()))
+        .hint_if_none(|kind| (kind == RequestFailure::NameNotFound).then(|| CHECK_PROXY.to_owned()))
 }
 
 /// The networks that can reach an address.
@@ -165,8 +165,8 @@ pub fn no_token(resource: &str, issuer: Option<&Service>, mut error: Error) -> L
     error.context.clear();
     // What keeps from a request is not from the issuer: a file that cannot be read.
     let is_response = error
-        .kind
-        .is_some_and(|kind| kind != ErrorKind::InvalidSettings);
+        .request_failure
+        .is_some_and(|failure| failure != RequestFailure::InvalidSettings);
     if let Some(issuer) = issuer.filter(|_| is_response) {
         error = error.context(format!("from {}", issuer.authority()));
     }
@@ -185,9 +185,9 @@ pub fn no_secret(targets: &str, secret: &SecretId, mut error: Error) -> Link {
 
 /// Why the one attempt of a request failed: `exec` repeats it, or waits longer.
 fn failed_attempt(kind: &'static str, subject: &str, mut error: Error) -> Link {
-    let missing = match error.kind {
-        Some(ErrorKind::DeadlineExceeded) => Some("response"),
-        Some(ErrorKind::DeadlineExceededConnecting) => Some("connection"),
+    let missing = match error.request_failure {
+        Some(RequestFailure::DeadlineExceeded) => Some("response"),
+        Some(RequestFailure::DeadlineExceededWhileConnecting) => Some("connection"),
         _ => None,
     };
     if let Some(missing) = missing {

@@ -14,7 +14,7 @@ use super::report::{Link, Phase, Report, State};
 use crate::azure::fetch::{Reader, missing_token};
 use crate::azure::identity::{Source, TokenRequest};
 use crate::azure::key_vault::KeyVault;
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{Resolved, resolve};
 use crate::http::retry::with_default_hint;
 use crate::http::{Http, Service, Timeouts};
@@ -185,12 +185,12 @@ impl Job {
     /// Probes the connection to what issues the tokens, and requests them. Returns the resources that it has one for.
     fn probe_identity(&self) -> Vec<String> {
         let hint = |kind| self.reader.source.hint(kind);
-        let with_hint = |error: Error| error.hint_for(hint);
+        let with_hint = |error: Error| error.hint_if_none(hint);
         let identity = self.identity.as_ref();
         let failed = identity.and_then(|service| self.probe_connection(service, 0, &with_hint));
-        let error_kind = failed.as_ref().and_then(|link| link.error_kind);
+        let request_failure = failed.as_ref().and_then(|link| link.request_failure);
         // A request would hang in the same lookup.
-        let mut skip = (error_kind == Some(ErrorKind::NameServerTimeout))
+        let mut skip = (request_failure == Some(RequestFailure::NameServerTimeout))
             .then_some("no answer from the name servers");
         let mut resources = Vec::new();
         for resource in &self.resources {
@@ -329,7 +329,7 @@ fn look_up(host: &str) -> Result<Resolved, Error> {
         Ok(()) => receiver.recv_timeout(ATTEMPT).unwrap_or_else(|_| {
             let seconds = ATTEMPT.as_secs();
             let reason = format!("no answer from the name servers within {seconds} s");
-            Err(ErrorKind::NameServerTimeout.error(reason))
+            Err(RequestFailure::NameServerTimeout.error(reason))
         }),
         Err(_) => resolve(host),
     }

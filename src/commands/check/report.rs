@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, RequestFailure};
 use crate::log;
 use crate::os;
 use crate::request::environment::Environment;
@@ -81,7 +81,7 @@ pub struct Link {
     /// Why `exec` would fail.
     pub cause: Option<Cause>,
     /// What went wrong with a request.
-    pub error_kind: Option<ErrorKind>,
+    pub request_failure: Option<RequestFailure>,
     /// When `exec` needs it.
     pub phase: Phase,
     /// The order of links in the same phase.
@@ -100,7 +100,7 @@ impl Link {
             facts: Map::new(),
             took: None,
             cause: None,
-            error_kind: None,
+            request_failure: None,
             phase: Phase::Before,
             index: 0,
         }
@@ -112,7 +112,7 @@ impl Link {
             state: State::Failed,
             hint: error.hint.clone(),
             cause: Some(error.cause),
-            error_kind: error.kind,
+            request_failure: error.request_failure,
             ..Link::passed(kind, subject, error.to_string())
         };
         let facts = error.facts.iter();
@@ -173,7 +173,8 @@ impl Link {
     /// Whether both failed for the same reason.
     pub fn has_same_reason(&self, other: &Link) -> bool {
         let unavailable = Some(Cause::Unavailable);
-        self.error_kind == other.error_kind || [self.cause, other.cause] == [unavailable; 2]
+        self.request_failure == other.request_failure
+            || [self.cause, other.cause] == [unavailable; 2]
     }
 
     /// Its kind and subject.
@@ -270,11 +271,11 @@ impl Report {
             false => format!("exec would fail with exit code {code} at: {name}"),
         };
         let is_about_time = matches!(
-            failed.error_kind,
+            failed.request_failure,
             Some(
-                ErrorKind::AssertionExpired
-                    | ErrorKind::CertificateExpired
-                    | ErrorKind::TokenNotYetValid
+                RequestFailure::AssertionExpired
+                    | RequestFailure::CertificateExpired
+                    | RequestFailure::TokenNotYetValid
             )
         );
         if let Some(clock) = self.links.iter().find(|link| link.kind == "clock")

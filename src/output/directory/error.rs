@@ -36,7 +36,7 @@ pub fn cannot_remove(path: &Path, errno: Errno) -> Error {
 /// A call failed for `subject` in a directory with this status and path.
 pub fn failed(errno: Errno, status: Option<FileStat>, directory: &Path, subject: &Path) -> Error {
     let hint = hint_for(errno, status, &shorten(directory), &shorten(subject));
-    cannot_write(subject, errno.desc()).maybe_hint(hint)
+    cannot_write(subject, errno.desc()).set_hint(hint)
 }
 
 fn hint_for(
