@@ -1,6 +1,6 @@
 //! Steps that several commands share.
 
-use crate::azure::fetch::{self, Fetched};
+use crate::azure::fetch::{self, FetchedPlan};
 use crate::azure::identity;
 use crate::error::{Cause, Error};
 use crate::http::Http;
@@ -21,7 +21,7 @@ pub fn announce(plan: &Plan) {
 }
 
 /// Selects the identity and fetches everything in the plan. From here on a signal ends the process.
-pub fn fetch(plan: Plan, env: &Environment) -> Result<Fetched, Error> {
+pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
     signals::start()?;
     let source = identity::select(env, &plan.settings)?.source;
     let http = Http::build(env, &plan.settings)?;

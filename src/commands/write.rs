@@ -1,7 +1,7 @@
 //! `akv-init write`: puts secrets into the files of a directory.
 
 use super::shared::{announce, fetch, warn_of_newline};
-use crate::azure::fetch::Fetched;
+use crate::azure::fetch::FetchedPlan;
 use crate::date;
 use crate::error::Error;
 use crate::output::directory::{self, Manifest, WriteRequest};
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
 }
 
 /// What each file will hold.
-fn render(files: &[PlannedFile], fetched: &Fetched) -> Result<Vec<Secret>, Error> {
+fn render(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, Error> {
     let plan = fetched.plan();
     let mut contents = Vec::new();
     for file in files {

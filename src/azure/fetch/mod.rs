@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::azure::identity::{AccessToken, Source, TokenRequest};
-use crate::azure::key_vault::{KeyVault, SecretBundle};
+use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
+use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::Http;
@@ -22,7 +22,7 @@ use crate::request::value::Value;
 use crate::secret::Secret;
 use crate::signals::{self, Inbox};
 
-pub use reader::{Reader, missing_token};
+pub use reader::{SecretReader, resource_without_token};
 
 /// Connections to one vault at most.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
@@ -40,7 +40,7 @@ type ItemResult = (usize, Result<Secret, Error>);
 struct Job {
     plan: Plan,
     http: Http,
-    reader: Reader,
+    secret_reader: SecretReader,
     /// For each item of the plan, the thread that reads it.
     readers: Vec<OnceLock<ThreadId>>,
     tasks: Vec<Task>,
@@ -51,7 +51,7 @@ struct Job {
 
 /// The secrets of one vault, of which each reader takes the next.
 struct Vault {
-    client: KeyVault,
+    client: VaultClient,
     /// Indices into the plan's items.
     items: Vec<usize>,
     /// The next of them.
@@ -66,30 +66,30 @@ enum Task {
     Secrets(Arc<Vault>),
 }
 
-/// The values of a plan.
-pub struct Fetched {
+/// A plan whose every item was fetched.
+pub struct FetchedPlan {
     job: Arc<Job>,
-    /// In the order of [`Plan::items`].
+    /// The value of each item, in the order of [`Plan::items`].
     pub values: Vec<Secret>,
 }
 
-impl Fetched {
+impl FetchedPlan {
     /// The value for a target of the plan.
     pub fn value(&self, target: &Target) -> Value<'_> {
         Value::new(&self.values[target.item], target.trim)
     }
 
-    /// The plan that was carried out.
+    /// The plan that was fetched.
     pub fn plan(&self) -> &Plan {
         &self.job.plan
     }
 }
 
 /// Fetches every item of a plan, or none.
-pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched, Error> {
+pub fn fetch(plan: Plan, http: Http, source: Box<dyn TokenSource>) -> Result<FetchedPlan, Error> {
     let vaults = plan.vaults().into_iter().map(|(host, items)| {
         Arc::new(Vault {
-            client: KeyVault::new(&http, host),
+            client: VaultClient::new(&http, host),
             items,
             next: AtomicUsize::new(0),
         })
@@ -105,14 +105,14 @@ pub fn fetch(plan: Plan, http: Http, source: Box<dyn Source>) -> Result<Fetched,
         readers: plan.items.iter().map(|_| OnceLock::new()).collect(),
         plan,
         http,
-        reader: Reader::new(source),
+        secret_reader: SecretReader::new(source),
         tasks,
         next: AtomicUsize::new(0),
         results: Inbox::new(),
     });
     start_threads(&job)?;
     let values = collect(&job)?;
-    Ok(Fetched { job, values })
+    Ok(FetchedPlan { job, values })
 }
 
 /// Starts a thread for each task. Under a limit on processes the threads that could be started do the other tasks too.
@@ -149,12 +149,14 @@ impl Job {
             let Some(resource) = item.resource() else {
                 continue;
             };
-            let token = self.reader.token(&self.http, &TokenRequest::new(resource));
+            let token = self
+                .secret_reader
+                .token(&self.http, &TokenRequest::new(resource));
             let result = match (token, item) {
                 (Ok(_), Item::Secret(_)) => continue,
                 (Ok(token), Item::Token(_)) => {
                     self.note_expiry(index, &token);
-                    Ok(Secret::new(token.token.expose().to_owned()))
+                    Ok(Secret::new(token.value.expose().to_owned()))
                 }
                 (Err(error), _) => Err(error),
             };
@@ -188,7 +190,7 @@ impl Job {
             let _ = self.readers[*index].set(thread::current().id());
             let targets = self.plan.targets_of(*index);
             let read = self
-                .reader
+                .secret_reader
                 .read(&self.http, &vault.client, secret, &targets);
             let result = read.map(|bundle| {
                 warn_of_validity(secret, &bundle);
@@ -279,8 +281,8 @@ fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error
         let other = match result {
             Some(Ok(_)) => None,
             Some(Err(other)) => {
-                let token = missing_token(other);
-                let is_same = token.is_some() && token == missing_token(error);
+                let token = resource_without_token(other);
+                let is_same = token.is_some() && token == resource_without_token(error);
                 (!is_same).then(|| other.clone())
             }
             None => job.readers[index]

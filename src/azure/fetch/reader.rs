@@ -1,10 +1,10 @@
-//! `Reader`: reads a secret with an access token for its vault, and requests each token once.
+//! Reads secrets, each with an access token for its vault, and requests each token once.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::azure::identity::{AccessToken, Source, TokenRequest};
-use crate::azure::key_vault::{KeyVault, SecretBundle};
+use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
+use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::http::Http;
@@ -13,25 +13,25 @@ use crate::log::{self, Event};
 use crate::request::secret_id::SecretId;
 use crate::signals::Wait;
 
-/// The resource of the access token that a failure is about: no other error has this fact.
-pub fn missing_token(error: &Error) -> Option<&str> {
+/// The resource of the access token that could not be had, if that is the error: no other error has this fact.
+pub fn resource_without_token(error: &Error) -> Option<&str> {
     error.get_fact("resource")
 }
 
 /// A token, or why there is none. Empty while it is being requested.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 
-/// Reads secrets, from several threads.
-pub struct Reader {
-    /// The identity.
-    pub source: Box<dyn Source>,
+/// Reads secrets. Several threads share it, and with it the access tokens.
+pub struct SecretReader {
+    /// Where access tokens come from.
+    pub source: Box<dyn TokenSource>,
     tokens: Mutex<Vec<(TokenRequest, Arc<TokenCell>)>>,
 }
 
-impl Reader {
-    /// A reader without any token yet.
-    pub fn new(source: Box<dyn Source>) -> Reader {
-        Reader {
+impl SecretReader {
+    /// A reader that has no token yet.
+    pub fn new(source: Box<dyn TokenSource>) -> SecretReader {
+        SecretReader {
             source,
             tokens: Mutex::default(),
         }
@@ -98,16 +98,16 @@ impl Reader {
     pub fn read(
         &self,
         http: &Http,
-        vault: &KeyVault,
+        vault: &VaultClient,
         secret: &SecretId,
         purpose: &str,
     ) -> Result<SecretBundle, Error> {
-        let is_other = |tenant: &String| self.source.is_other_tenant(tenant);
+        let can_switch_to = |tenant: &String| self.source.can_switch_to_tenant(tenant);
         let mut token_request = match &secret.resource {
             Some(resource) => TokenRequest::new(resource),
             None => vault.challenge(http, secret, purpose)?,
         };
-        token_request.tenant = token_request.tenant.filter(is_other);
+        token_request.tenant = token_request.tenant.filter(can_switch_to);
         let read = |token_request: &TokenRequest| {
             let token = self.token(http, token_request)?;
             vault.read(http, secret, &token, purpose)
@@ -115,7 +115,7 @@ impl Reader {
         let result = read(&token_request);
         let error = result.as_ref().err();
         let tenant = error.and_then(|error| error.get_fact("tenant").map(str::to_owned));
-        let tenant = tenant.filter(|tenant| is_other(tenant));
+        let tenant = tenant.filter(|tenant| can_switch_to(tenant));
         if tenant.is_none() || tenant == token_request.tenant {
             return result;
         }

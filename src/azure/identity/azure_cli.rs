@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use serde_json::{Value, json};
 
 use super::entra::configured_tenant;
-use super::source::Source;
+use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
 use crate::http::retry::Deadline;
@@ -37,7 +37,7 @@ impl AzureCli {
     }
 }
 
-impl Source for AzureCli {
+impl TokenSource for AzureCli {
     fn describe(&self) -> String {
         "the Azure CLI (az account get-access-token)".to_owned()
     }
@@ -98,7 +98,7 @@ impl Source for AzureCli {
         Err(RequestFailure::CredentialRefused.error(reason).hint(hint))
     }
 
-    fn is_other_tenant(&self, tenant: &str) -> bool {
+    fn can_switch_to_tenant(&self, tenant: &str) -> bool {
         !matches!(&self.tenant, Some(own) if own.eq_ignore_ascii_case(tenant))
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::credential::{self, Credential};
-use super::source::Source;
+use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
 use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
@@ -153,7 +153,7 @@ impl Entra {
     }
 }
 
-impl Source for Entra {
+impl TokenSource for Entra {
     fn describe(&self) -> String {
         let proxy = match &self.proxy {
             None => String::new(),
@@ -236,7 +236,7 @@ impl Source for Entra {
         }
     }
 
-    fn is_other_tenant(&self, tenant: &str) -> bool {
+    fn can_switch_to_tenant(&self, tenant: &str) -> bool {
         !self.tenant.eq_ignore_ascii_case(tenant)
     }
 

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use super::arc;
-use super::source::Source;
+use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest, is_header_value};
 use crate::error::{Error, RequestFailure};
 use crate::http::{
@@ -196,7 +196,7 @@ impl ManagedIdentity {
     }
 }
 
-impl Source for ManagedIdentity {
+impl TokenSource for ManagedIdentity {
     fn describe(&self) -> String {
         let identity = match &self.selected {
             None if self.endpoint.id_parameters[0].is_none() => "signed-in user".to_owned(),

@@ -16,5 +16,5 @@ mod token;
 mod token_proxy;
 
 pub use select::{Selection, select};
-pub use source::Source;
+pub use source::TokenSource;
 pub use token::{AccessToken, TokenRequest, jwt_payload};

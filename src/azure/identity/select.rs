@@ -8,7 +8,7 @@ use super::credential;
 use super::entra::Entra;
 use super::managed::{Endpoint, ManagedIdentity};
 use super::managed_endpoints::{APP_SERVICE, ARC, CLOUD_SHELL, IMDS, MACHINE_LEARNING};
-use super::source::Source;
+use super::source::TokenSource;
 use crate::error::Error;
 use crate::request::environment::Environment;
 use crate::request::settings::{IdentityKind, Settings};
@@ -28,12 +28,12 @@ const MSI: Variables = &["MSI_ENDPOINT", "MSI_SECRET"];
 const AGENT: Variables = &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"];
 const METADATA: Variables = &["AZURE_POD_IDENTITY_AUTHORITY_HOST"];
 
-/// The source of access tokens.
+/// The selected source of access tokens.
 pub struct Selection {
     /// The source.
-    pub source: Box<dyn Source>,
-    /// The reason: "IDENTITY_ENDPOINT and IDENTITY_HEADER are set".
-    pub because: String,
+    pub source: Box<dyn TokenSource>,
+    /// Why it was selected: "IDENTITY_ENDPOINT and IDENTITY_HEADER are set".
+    pub reason: String,
     /// Variables that are set and select another source.
     pub ignored: Vec<&'static str>,
 }
@@ -50,7 +50,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         None if !present(env, PRINCIPAL).is_empty() => IdentityKind::Principal,
         None => IdentityKind::Managed,
     };
-    let (source, variables): (Box<dyn Source>, Variables) = match identity {
+    let (source, variables): (Box<dyn TokenSource>, Variables) = match identity {
         IdentityKind::Cli => (Box::new(AzureCli::build(env)?), &[]),
         IdentityKind::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
@@ -66,7 +66,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         IdentityKind::Workload => (Box::new(Entra::build(env, settings, true)?), WORKLOAD),
     };
     let used = present(env, variables);
-    let because = match (named, used.as_slice()) {
+    let reason = match (named, used.as_slice()) {
         (Some(_), _) => format!("{by} selects it"),
         (None, _) if variables == METADATA => "no variable selects another identity".to_owned(),
         (None, []) => format!("{} exists", arc::AGENT),
@@ -80,7 +80,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
     ignored.retain(|name| !used.contains(name));
     Ok(Selection {
         source,
-        because,
+        reason,
         ignored,
     })
 }

@@ -1,4 +1,4 @@
-//! What the sources of access tokens have in common.
+//! The interface of the sources of access tokens.
 
 use std::cell::OnceCell;
 
@@ -7,11 +7,11 @@ use crate::error::{Error, RequestFailure};
 use crate::http::{Http, Service};
 
 /// A source of access tokens.
-pub trait Source: Send + Sync {
+pub trait TokenSource: Send + Sync {
     /// Its name, endpoint and identity, for messages: "IMDS (http://169.254.169.254, managed identity)".
     fn describe(&self) -> String;
 
-    /// Makes one attempt to get an access token. `service` keeps the connection for the next one.
+    /// Makes one attempt to get an access token. `service` keeps the connection for the next attempt.
     fn attempt(
         &self,
         http: &Http,
@@ -19,13 +19,14 @@ pub trait Source: Send + Sync {
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error>;
 
-    /// The hint for an error that has none, if this source has one for its kind.
-    fn hint(&self, _kind: RequestFailure) -> Option<String> {
+    /// The hint for a failed request whose error has none, as where there was no response.
+    fn hint(&self, _failure: RequestFailure) -> Option<String> {
         None
     }
 
-    /// Whether it can get tokens of this tenant, and this is not the configured one. A managed identity cannot.
-    fn is_other_tenant(&self, _tenant: &str) -> bool {
+    /// Whether this is another tenant than the configured one, and the source can get a token of it. A managed identity
+    /// cannot.
+    fn can_switch_to_tenant(&self, _tenant: &str) -> bool {
         false
     }
 

@@ -34,9 +34,9 @@ impl TokenRequest {
 
 /// An access token for one resource.
 pub struct AccessToken {
-    /// The value of `Authorization: Bearer`.
-    pub token: Secret,
-    /// Unix seconds.
+    /// The token itself, as in `Authorization: Bearer TOKEN`.
+    pub value: Secret,
+    /// When it expires, in Unix seconds.
     pub expires_on: i64,
 }
 
@@ -50,7 +50,7 @@ impl AccessToken {
             Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
             body => body,
         };
-        let token = match body.get_mut("access_token").map(Value::take) {
+        let value = match body.get_mut("access_token").map(Value::take) {
             Some(Value::String(token)) if token.len() > LONGEST_HEADER - "Bearer ".len() => {
                 return Err(
                     unexpected("the access token is too long for a request header").hint(
@@ -63,7 +63,7 @@ impl AccessToken {
         };
         let expires_on = expiry(&body)
             .ok_or_else(|| unexpected("the response has no valid expires_in or expires_on"))?;
-        Ok(AccessToken { token, expires_on })
+        Ok(AccessToken { value, expires_on })
     }
 }
 

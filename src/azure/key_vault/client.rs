@@ -41,8 +41,8 @@ pub struct SecretBundle {
     pub expires: Option<i64>,
 }
 
-/// One vault.
-pub struct KeyVault {
+/// Reads the secrets of one vault.
+pub struct VaultClient {
     host: Host,
     /// Its origin and connections.
     pub service: Service,
@@ -52,10 +52,10 @@ pub struct KeyVault {
     challenge: Mutex<Option<TokenRequest>>,
 }
 
-impl KeyVault {
-    /// The vault at a host that an access token may go to.
-    pub fn new(http: &Http, host: &Host) -> KeyVault {
-        KeyVault {
+impl VaultClient {
+    /// A client of the vault at a host that access tokens may be sent to.
+    pub fn new(http: &Http, host: &Host) -> VaultClient {
+        VaultClient {
             host: host.clone(),
             service: http.internet(host),
             older_version: OnceLock::new(),
@@ -139,7 +139,7 @@ impl KeyVault {
     ) -> Result<SecretBundle, Error> {
         let shown = secret.shown();
         let doing = format!("reading secret `{shown}` from {} for {purpose}", self.host);
-        let token = Some(&token.token);
+        let token = Some(&token.value);
         self.request(http, secret, token, &doing, purpose, |response| {
             let is_secret = response.status.as_u16() == 200;
             is_secret.then(|| self.bundle(response))

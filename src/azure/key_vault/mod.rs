@@ -4,4 +4,4 @@ mod challenge;
 mod client;
 mod error;
 
-pub use client::{KeyVault, SecretBundle};
+pub use client::{SecretBundle, VaultClient};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::report::Link;
-use crate::azure::fetch::missing_token;
+use crate::azure::fetch::resource_without_token;
 use crate::azure::identity::{AccessToken, jwt_payload};
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
@@ -146,7 +146,7 @@ pub fn no_connection(service: &Service, name: Link, error: &Error) -> Link {
 pub fn token(resource: &str, token: &AccessToken) -> Link {
     let until = date::format(token.expires_on);
     let link = Link::passed("token", resource, format!("valid until {until}")).fact("until", until);
-    let claims = jwt_payload(&token.token).unwrap_or_default();
+    let claims = jwt_payload(&token.value).unwrap_or_default();
     let names = ["tid", "appid", "azp", "oid", "aud", "iss"].into_iter();
     let claims = names.filter_map(|name| Some((name, claims[name].as_str()?.to_owned())));
     claims.fold(link, |link, (name, value)| match name {
@@ -177,7 +177,7 @@ pub fn no_token(resource: &str, issuer: Option<&Service>, mut error: Error) -> L
 pub fn no_secret(targets: &str, secret: &SecretId, mut error: Error) -> Link {
     let shown = secret.shown();
     // An access token is missing only for a vault that names its resource itself, or another tenant.
-    if missing_token(&error).is_none() {
+    if resource_without_token(&error).is_none() {
         error.context = vec![format!("`{shown}` in {}", secret.host)];
     }
     failed_attempt("secret", targets, error.fact("secret", shown))

@@ -143,6 +143,6 @@ fn selected(selection: &Selection) -> Link {
     let ignored = Some(selection.ignored.join(", ")).filter(|ignored| !ignored.is_empty());
     Link::passed("identity", "", described.as_str())
         .fact("source", described)
-        .labeled("because", "since ", Some(selection.because.clone()))
+        .labeled("because", "since ", Some(selection.reason.clone()))
         .labeled("ignored", "ignored: ", ignored)
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::clock;
 use super::describe::{self, ATTEMPT};
 use super::report::{Link, Phase, Report, State};
-use crate::azure::fetch::{Reader, missing_token};
-use crate::azure::identity::{Source, TokenRequest};
-use crate::azure::key_vault::KeyVault;
+use crate::azure::fetch::{SecretReader, resource_without_token};
+use crate::azure::identity::{TokenRequest, TokenSource};
+use crate::azure::key_vault::VaultClient;
 use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{Resolved, resolve};
 use crate::http::retry::with_default_hint;
@@ -32,7 +32,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 struct Job {
     plan: Plan,
     http: Http,
-    reader: Reader,
+    secret_reader: SecretReader,
     results: Inbox<Link>,
     deadline: Instant,
     /// What issues the tokens, if it can be probed.
@@ -47,7 +47,7 @@ struct Job {
 }
 
 struct Vault {
-    client: KeyVault,
+    client: VaultClient,
     /// The resource of the token for it, if it is known before the first request.
     resource: Option<String>,
     /// Why its secrets cannot be read.
@@ -62,7 +62,7 @@ struct Vault {
 pub fn run(
     plan: Plan,
     http: Http,
-    source: Box<dyn Source>,
+    source: Box<dyn TokenSource>,
     timeout: Duration,
     report: &mut Report,
 ) {
@@ -73,7 +73,7 @@ pub fn run(
         }
     }
     let vaults = plan.vaults().into_iter().map(|(host, items)| Vault {
-        client: KeyVault::new(&http, host),
+        client: VaultClient::new(&http, host),
         resource: plan.items[items[0]].resource().cloned(),
         skip: OnceLock::new(),
         index: items[0] + 1,
@@ -82,7 +82,7 @@ pub fn run(
     let job = Arc::new(Job {
         vaults: vaults.collect(),
         identity: source.service(&http),
-        reader: Reader::new(source),
+        secret_reader: SecretReader::new(source),
         deadline: Instant::now() + timeout,
         tokens: OnceLock::new(),
         next_task: AtomicUsize::new(0),
@@ -184,7 +184,7 @@ impl Job {
 
     /// Probes the connection to what issues the tokens, and requests them. Returns the resources that it has one for.
     fn probe_identity(&self) -> Vec<String> {
-        let hint = |kind| self.reader.source.hint(kind);
+        let hint = |kind| self.secret_reader.source.hint(kind);
         let with_hint = |error: Error| error.hint_if_none(hint);
         let identity = self.identity.as_ref();
         let failed = identity.and_then(|service| self.probe_connection(service, 0, &with_hint));
@@ -227,7 +227,7 @@ impl Job {
         let started = Instant::now();
         let token_request = TokenRequest::new(resource);
         let http = self.http.for_one_attempt(ATTEMPT);
-        let link = match self.reader.token(&http, &token_request) {
+        let link = match self.secret_reader.token(&http, &token_request) {
             Ok(token) => describe::token(resource, &token),
             Err(error) => describe::no_token(resource, self.identity.as_ref(), error),
         };
@@ -303,11 +303,15 @@ impl Job {
             Some(reason) => Link::skipped("secret", targets, reason),
             None => {
                 let http = self.http.for_one_attempt(ATTEMPT);
-                let read = self.reader.read(&http, &vault.client, secret, &targets);
+                let read = self
+                    .secret_reader
+                    .read(&http, &vault.client, secret, &targets);
                 let link = match read {
                     Ok(bundle) => describe::secret(&targets, secret, &bundle),
                     // The same error for all of them.
-                    Err(error) if item != vault.items[0] && missing_token(&error).is_some() => {
+                    Err(error)
+                        if item != vault.items[0] && resource_without_token(&error).is_some() =>
+                    {
                         Link::skipped("secret", targets, "there is no access token")
                     }
                     Err(error) => describe::no_secret(&targets, secret, error),
