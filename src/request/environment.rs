@@ -106,7 +106,7 @@ impl Environment {
 }
 
 /// Rejects a name that cannot be the variable of `--secret`.
-pub fn check_target(name: &str) -> Result<(), Error> {
+pub fn check_variable_name(name: &str) -> Result<(), Error> {
     if !is_identifier(name) {
         let reason = "a variable name may contain only letters, digits and `_`, and may not start with a digit";
         return Err(Error::config(reason));

@@ -18,6 +18,34 @@ pub enum VaultName {
     Host(Host),
 }
 
+impl VaultName {
+    /// Parses a short name, or a host, which has a dot, a port or brackets.
+    pub fn parse(vault: &str) -> Result<VaultName, Error> {
+        if !vault.contains(['.', ':', '[']) {
+            let name = vault.to_ascii_lowercase();
+            if !is_vault_name(&name) {
+                return Err(Error::config(
+                    "a vault name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
+                ));
+            }
+            return Ok(VaultName::Short(name));
+        }
+        let host = Host::parse(vault)?;
+        reject_other_azure_hosts(&host)?;
+        Ok(VaultName::Host(host))
+    }
+
+    /// Parses the value of `--vault`: the same, or the URL of a vault.
+    pub fn parse_option(text: &str) -> Result<VaultName, Error> {
+        let text = text.trim();
+        if strip_prefix_ignore_case(text, "http://").is_some() {
+            return Err(Error::config("vaults are only accessed over https"));
+        }
+        let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
+        VaultName::parse(host.strip_suffix('/').unwrap_or(host))
+    }
+}
+
 /// A host in lower case, and its port. Displayed without port 443.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -74,35 +102,6 @@ impl fmt::Display for Host {
             write!(f, ":{}", self.port)?;
         }
         Ok(())
-    }
-}
-
-/// Parses the value of `--vault`: a short name, a host, or the URL of a vault.
-pub fn parse_vault(text: &str) -> Result<VaultName, Error> {
-    let text = text.trim();
-    if strip_prefix_ignore_case(text, "http://").is_some() {
-        return Err(Error::config("vaults are only accessed over https"));
-    }
-    let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
-    let host = host.strip_suffix('/').unwrap_or(host);
-    VaultName::parse(host)
-}
-
-impl VaultName {
-    /// Parses a short name, or a host, which has a dot, a port or brackets.
-    pub fn parse(vault: &str) -> Result<VaultName, Error> {
-        if !vault.contains(['.', ':', '[']) {
-            let name = vault.to_ascii_lowercase();
-            if !is_vault_name(&name) {
-                return Err(Error::config(
-                    "a vault name has 3 to 24 letters, digits and single hyphens, and starts with a letter",
-                ));
-            }
-            return Ok(VaultName::Short(name));
-        }
-        let host = Host::parse(vault)?;
-        reject_other_azure_hosts(&host)?;
-        Ok(VaultName::Host(host))
     }
 }
 

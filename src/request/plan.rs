@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::Error;
 use crate::log;
 use crate::request::arguments::Arguments;
-use crate::request::environment::{OWN_PREFIX, check_reserved, check_target};
+use crate::request::environment::{OWN_PREFIX, check_reserved, check_variable_name};
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
 use crate::request::format::Format;
 use crate::request::host::Host;
@@ -107,8 +107,8 @@ impl Plan {
         let overwrite = arguments.flag("--override")?;
         let mut passed_on = arguments.names("--literal");
         passed_on.extend(arguments.names("--unset"));
-        let mut options = targets(arguments, "--secret", false)?;
-        options.extend(targets(arguments, "--memfd", true)?);
+        let mut options = option_targets(arguments, "--secret", false)?;
+        options.extend(option_targets(arguments, "--memfd", true)?);
         if overwrite {
             passed_on.extend(options.iter().map(|(name, ..)| OsString::from(name)));
         }
@@ -137,7 +137,7 @@ impl Plan {
             return Err(arguments.usage("`--literal` needs `--from-env`"));
         }
         let mut plan = Plan::new(arguments)?;
-        let options = targets(arguments, "--secret", false)?;
+        let options = option_targets(arguments, "--secret", false)?;
         if from_env {
             plan.add_references(arguments, &arguments.names("--literal"), &mut Err)?;
         }
@@ -220,7 +220,7 @@ impl Plan {
         name: &str,
         overwrite: bool,
     ) -> Result<(), Error> {
-        check_target(name)?;
+        check_variable_name(name)?;
         for option in ["--unset", "--literal"] {
             if arguments.names(option).iter().any(|other| other == name) {
                 return Err(Error::config(format!(
@@ -333,7 +333,7 @@ impl Plan {
 }
 
 /// The values of an option that takes `NAME=REF`, each with whether it goes to a file in memory.
-fn targets(
+fn option_targets(
     arguments: &Arguments<'_>,
     option: &str,
     in_memfd: bool,

@@ -7,7 +7,7 @@ use crate::error::{Cause, Error};
 use crate::request::arguments::{Arguments, unexpected};
 use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, OWN_PREFIX};
-use crate::request::host::{Host, VaultName, parse_vault};
+use crate::request::host::{Host, VaultName};
 use crate::request::option_table::settings;
 use crate::request::reference::SecretRef;
 use crate::request::secret_id::SecretId;
@@ -76,7 +76,7 @@ impl Settings {
             cloud: cloud.unwrap_or_else(|| cloud_of_authority(arguments.env)),
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
             verbose: arguments.flag("--verbose")?,
-            default_vault: arguments.parsed("--vault", parse_vault)?,
+            default_vault: arguments.parsed("--vault", VaultName::parse_option)?,
             allowed_hosts: allowed_hosts.concat(),
             vault_resource: arguments.parsed("--vault-resource", |text| Ok(text.to_owned()))?,
         })
