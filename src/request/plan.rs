@@ -224,13 +224,13 @@ impl Plan {
         for option in ["--unset", "--literal"] {
             if arguments.names(option).iter().any(|other| other == name) {
                 return Err(Error::config(format!(
-                    "a variable that gets a secret cannot be given to {option}"
+                    "cannot be set from a secret and also be given to {option}"
                 )));
             }
         }
         let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
         match self.target(name) {
-            Some(target) if target.by_option => Err(Error::config("the variable was given twice")),
+            Some(target) if target.by_option => Err(Error::config("given twice")),
             Some(_) => Err(Error::config(
                 "two sources: an option, and a reference in the environment",
             )
