@@ -1,6 +1,6 @@
 //! `--dry-run`: prints the plan, without any request or change.
 
-use super::shared::announce;
+use super::shared::enable_verbose_and_warn;
 use crate::azure::identity;
 use crate::error::Error;
 use crate::log;
@@ -12,44 +12,45 @@ use crate::request::format::Format;
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 
-/// `exec --dry-run`.
+/// `exec --dry-run`: COMMAND is found, but not started.
 pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let supervision = Supervision::parse(arguments)?;
     let plan = Plan::exec(arguments, &mut Err)?;
-    announce(&plan);
+    enable_verbose_and_warn(&plan);
     let program = process::find(&arguments.words, arguments.env)?;
     let path = log::plain(&program.path.display().to_string());
-    let end = match supervision {
+    let last_line = match supervision {
         None => format!("exec      {path}\n"),
         Some(supervision) => format!("start     {path} ({supervision})\n"),
     };
-    show(&plan, arguments.env, &end)
+    print_plan(&plan, arguments.env, &last_line)
 }
 
-/// `write --dry-run`. DIR is not opened: it may be another machine's.
+/// `write --dry-run`. DIR is not opened: the plan may be for another machine.
 pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
     let (plan, files) = Plan::write(arguments)?;
-    announce(&plan);
-    let mut text = String::new();
+    enable_verbose_and_warn(&plan);
+    let mut last_lines = String::new();
     for file in &files {
         let path = options.dir.join(&file.name);
         let path = log::plain(&path.display().to_string());
         let format = file.format.map_or("the secret itself", Format::name);
         let mode = options.mode;
-        text.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));
+        last_lines.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));
     }
-    show(&plan, arguments.env, &text)
+    print_plan(&plan, arguments.env, &last_lines)
 }
 
-fn show(plan: &Plan, env: &Environment, end: &str) -> Result<(), Error> {
+/// Prints the identity and the plan, and then what the command would do.
+fn print_plan(plan: &Plan, env: &Environment, last_lines: &str) -> Result<(), Error> {
     let mut text = String::new();
     if !plan.targets.is_empty() {
         let source = identity::select(env, &plan.settings)?.source;
         text.push_str(&format!("identity  {}\n", source.describe()));
     }
     text.push_str(&plan.to_string());
-    text.push_str(end);
+    text.push_str(last_lines);
     log::print(&text);
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! `akv-init exec`: becomes COMMAND with its secrets, or supervises a child that does.
+//! `akv-init exec`: replaces this process, or with `--init` a child, with COMMAND, which gets the secrets.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 
-use super::shared::{announce, fetch, warn_of_newline};
+use super::shared::{enable_verbose_and_warn, fetch, warn_of_newline};
 use crate::error::Error;
 use crate::os;
 use crate::output::memfd;
@@ -15,48 +15,49 @@ use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 use crate::request::value::Value;
 
-/// Becomes COMMAND, or with `--init` supervises it to its end. The exit code is COMMAND's.
+/// Replaces this process with COMMAND; with `--init`, supervises COMMAND until its last process has ended. The exit
+/// code is COMMAND's.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let supervision = Supervision::parse(arguments)?;
     let plan = Plan::exec(arguments, &mut Err)?;
     let Some(supervision) = supervision else {
-        match become_command(plan, &arguments.words, arguments.env)? {}
+        match replace_with_command(plan, &arguments.words, arguments.env)? {}
     };
     match supervisor::supervise(supervision)? {
-        Role::Parent(code) => Ok(code),
+        Role::Parent(exit_code) => Ok(exit_code),
         Role::Child { parent } => {
             let env = arguments.env.handed_on(parent, std::process::id());
-            match become_command(plan, &arguments.words, &env)? {}
+            match replace_with_command(plan, &arguments.words, &env)? {}
         }
     }
 }
 
-/// Becomes COMMAND, with its secrets.
-fn become_command(
+/// Fetches the secrets and replaces this process with COMMAND.
+fn replace_with_command(
     plan: Plan,
     command: &[OsString],
     env: &Environment,
 ) -> Result<Infallible, Error> {
-    announce(&plan);
+    enable_verbose_and_warn(&plan);
     let program = process::find(command, env)?;
     if plan.targets.is_empty() {
         return program.replace_process(&env.child(&[], &plan.unset)?);
     }
-    let in_memfds = plan.targets.iter().filter(|target| target.in_memfd);
-    memfd::preflight(in_memfds.count())?;
+    let memfd_targets = plan.targets.iter().filter(|target| target.in_memfd);
+    memfd::preflight(memfd_targets.count())?;
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
-    let paths = plan.targets.iter().map(|target| match target.in_memfd {
+    let memfd_paths = plan.targets.iter().map(|target| match target.in_memfd {
         true => {
             let content = fetched.value(target).expose().as_bytes();
             memfd::create(&target.name.to_string_lossy(), content).map(Some)
         }
         false => Ok(None),
     });
-    let paths: Vec<Option<String>> = paths.collect::<Result<_, Error>>()?;
-    let targets = plan.targets.iter().zip(&paths);
-    let assignments = targets.map(|(target, path)| {
-        let value = match path {
+    let memfd_paths: Vec<Option<String>> = memfd_paths.collect::<Result<_, Error>>()?;
+    let targets_with_paths = plan.targets.iter().zip(&memfd_paths);
+    let assignments = targets_with_paths.map(|(target, memfd_path)| {
+        let value = match memfd_path {
             Some(path) => Value::path(path),
             None => fetched.value(target),
         };
@@ -65,7 +66,7 @@ fn become_command(
     });
     let assignments: Vec<(&OsStr, Value<'_>)> = assignments.collect();
     let environment = env.child(&assignments, &plan.unset)?;
-    let (path, argv, stack) = (&program.path, &program.argv, os::stack_limit());
-    environment::check_total(path, argv, &environment, stack, &assignments)?;
+    let (path, argv, stack_limit) = (&program.path, &program.argv, os::stack_limit());
+    environment::check_total(path, argv, &environment, stack_limit, &assignments)?;
     program.replace_process(&environment)
 }

@@ -1,4 +1,4 @@
-//! The commands that are more than one call, each in a file, and the steps that several of them share.
+//! One file for each command that takes more than one call, and the steps that several commands share.
 
 pub mod check;
 pub mod dry_run;

@@ -10,8 +10,8 @@ use crate::request::plan::{Item, Plan, Target};
 use crate::request::value::Value;
 use crate::signals;
 
-/// Turns on `--verbose`, and warns of settings without effect.
-pub fn announce(plan: &Plan) {
+/// Applies `--verbose`, and warns of settings without effect.
+pub fn enable_verbose_and_warn(plan: &Plan) {
     if plan.settings.verbose {
         log::set_verbose();
     }
@@ -20,7 +20,7 @@ pub fn announce(plan: &Plan) {
     }
 }
 
-/// Selects the identity and fetches everything in the plan. From here on a signal ends the process.
+/// Selects the identity and fetches every item of the plan. From here on a signal ends the process.
 pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
     signals::start()?;
     let source = identity::select(env, &plan.settings)?.source;
@@ -28,9 +28,9 @@ pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
     fetch::fetch(plan, http, source)
 }
 
-/// `get` and `token`: prints the one value of a plan on standard output.
-pub fn print_value(plan: Plan, env: &Environment, what: &str) -> Result<(), Error> {
-    announce(&plan);
+/// `get` and `token`: prints the one value of a plan on standard output. An error calls it `value_noun`.
+pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<(), Error> {
+    enable_verbose_and_warn(&plan);
     let fetched = fetch(plan, env)?;
     let value = match fetched.plan().targets.first() {
         Some(target) => fetched.value(target).expose(),
@@ -38,11 +38,11 @@ pub fn print_value(plan: Plan, env: &Environment, what: &str) -> Result<(), Erro
     };
     log::print_value(value).map_err(|error| {
         Error::new(Cause::CannotCreate, error.to_string())
-            .context(format!("writing {what} to standard output"))
+            .context(format!("writing {value_noun} to standard output"))
     })
 }
 
-/// Warns of a newline at the end of a value, which is rarely meant to be part of a password.
+/// Warns of a newline at the end of a secret: it is rarely meant to be part of a password.
 pub fn warn_of_newline(plan: &Plan, target: &Target, value: &Value<'_>) {
     if value.ends_in_newline()
         && let Item::Secret(secret) = &plan.items[target.item]

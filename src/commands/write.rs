@@ -1,6 +1,6 @@
-//! `akv-init write`: puts secrets into the files of a directory.
+//! `akv-init write`: writes secrets to files in a directory.
 
-use super::shared::{announce, fetch, warn_of_newline};
+use super::shared::{enable_verbose_and_warn, fetch, warn_of_newline};
 use crate::azure::fetch::FetchedPlan;
 use crate::date;
 use crate::error::Error;
@@ -11,19 +11,20 @@ use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::Plan;
 use crate::secret::Secret;
 
-/// Fetches the secrets and writes the files, or keeps those of an earlier run while Azure cannot be reached.
+/// Fetches the secrets and writes the files. With `--keep-existing`, the files of an earlier run stay as they are while
+/// Azure cannot be reached.
 pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
     let (plan, files) = Plan::write(arguments)?;
-    announce(&plan);
+    enable_verbose_and_warn(&plan);
     let paths: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    let preflighted = directory::preflight(&options, &paths)?;
-    let manifest = options.keep.and_then(|_| describe(&plan, &files));
+    let dir_id = directory::preflight(&options, &paths)?;
+    let manifest = options.keep.and_then(|_| build_manifest(&plan, &files));
     let fetched = match fetch(plan, arguments.env) {
         Ok(fetched) => fetched,
         Err(error) => return directory::keep(&options, manifest.as_ref(), error),
     };
-    let contents = render(&files, &fetched)?;
+    let contents = render_files(&files, &fetched)?;
     let files: Vec<directory::File<'_>> = paths
         .into_iter()
         .zip(&contents)
@@ -38,11 +39,11 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
         files: &files,
         manifest: manifest.as_ref(),
     };
-    directory::write(&preflighted, &request)
+    directory::write(&dir_id, &request)
 }
 
-/// What each file will hold.
-fn render(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, Error> {
+/// The content of each file.
+fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, Error> {
     let plan = fetched.plan();
     let mut contents = Vec::new();
     for file in files {
@@ -58,8 +59,8 @@ fn render(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, E
                 .map_err(|error| error.context(format!("`{}`", file.name)))?,
         });
     }
-    // After rendering, so that a refused value gets no warning. A file of its own gets none either: programs that read
-    // a secret from a file remove a newline.
+    // After rendering, so that a refused value gets no warning. A file that holds only the secret gets none either:
+    // programs that read such a file remove a newline.
     if files.iter().any(|file| file.format.is_some()) {
         for target in &plan.targets {
             warn_of_newline(plan, target, &fetched.value(target));
@@ -68,8 +69,8 @@ fn render(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, E
     Ok(contents)
 }
 
-/// What a later run has to know to keep these files; none where one of them holds an access token, which ends.
-fn describe(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
+/// What a later run has to know to keep these files; `None` if one of them holds an access token, since that expires.
+fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
     let mut manifest = Manifest::default();
     for file in files {
         let mut references = Vec::new();
