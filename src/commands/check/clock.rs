@@ -1,23 +1,25 @@
 //! This machine's clock, compared with the `Date` headers of responses.
 
-use super::report::Link;
+use super::report::Check;
 
-/// The smallest difference worth a warning, in seconds: Entra allows 5 minutes.
-const TOLERANCE: i64 = 120;
-/// The difference that a slow response explains, in seconds.
-const DELAY: i64 = 5;
+/// The largest skew without a warning: Entra allows 5 minutes.
+const TOLERATED_SKEW_SECONDS: i64 = 120;
+/// The largest skew that a slow response may explain.
+const MAX_DELAY_SECONDS: i64 = 5;
 
-/// The clock's link, if there was any response. `skews` are servers and how far their clocks are ahead, in seconds.
-pub fn link(mut skews: Vec<(String, i64)>) -> Option<Link> {
-    // Of each server the smallest skew: that of the fastest response.
+/// The check of the clock; `None` without any response. `skews` holds, for each response, the server and how many
+/// seconds its clock is ahead.
+pub fn clock_check(mut skews: Vec<(String, i64)>) -> Option<Check> {
+    // For each server the smallest skew, which is probably that of the fastest response.
     skews.sort_by_key(|(server, skew)| (server.clone(), skew.abs()));
     skews.dedup_by_key(|(server, _)| server.clone());
-    let (_, largest) = skews.iter().max_by_key(|(_, skew)| skew.abs())?;
-    let (right, wrong): (Vec<_>, Vec<_>) =
-        skews.iter().partition(|(_, skew)| skew.abs() <= TOLERANCE);
-    let link = Link::passed("clock", "", differences(&right)).fact("skew", *largest);
-    let hint = match (right.is_empty(), wrong.is_empty()) {
-        (_, true) => return Some(link),
+    let (_, largest_skew) = skews.iter().max_by_key(|(_, skew)| skew.abs())?;
+    let (agreeing, disagreeing): (Vec<_>, Vec<_>) = skews
+        .iter()
+        .partition(|(_, skew)| skew.abs() <= TOLERATED_SKEW_SECONDS);
+    let check = Check::passed("clock", "", describe_skews(&agreeing)).fact("skew", *largest_skew);
+    let hint = match (agreeing.is_empty(), disagreeing.is_empty()) {
+        (_, true) => return Some(check),
         (true, false) => {
             "set this node's clock; in a virtual machine, fix its time synchronization"
         }
@@ -25,35 +27,35 @@ pub fn link(mut skews: Vec<(String, i64)>) -> Option<Link> {
             "is the clock of that server wrong, or does a proxy or cache send an old date?"
         }
     };
-    Some(link.warn(&differences(&wrong), Some(hint)))
+    Some(check.warn(&describe_skews(&disagreeing), Some(hint)))
 }
 
-/// Each difference once, with its servers.
-fn differences(skews: &[&(String, i64)]) -> String {
+/// Describes each skew with its servers: `agrees with A and B, 3 hours behind C`.
+fn describe_skews(skews: &[&(String, i64)]) -> String {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (server, skew) in skews {
-        let difference = difference(*skew);
-        match groups.iter_mut().find(|(known, _)| *known == difference) {
+        let description = describe_skew(*skew);
+        match groups.iter_mut().find(|(known, _)| *known == description) {
             Some((_, servers)) => servers.push(server),
-            None => groups.push((difference, vec![server])),
+            None => groups.push((description, vec![server])),
         }
     }
     let groups: Vec<String> = groups
         .into_iter()
-        .map(|(difference, servers)| format!("{difference} {}", servers.join(" and ")))
+        .map(|(description, servers)| format!("{description} {}", servers.join(" and ")))
         .collect();
     groups.join(", ")
 }
 
-/// Rounded, so that it does not change from one second to the next.
-fn difference(skew: i64) -> String {
+/// This machine's clock against a server's. Rounded, so that it does not change from one second to the next.
+fn describe_skew(skew: i64) -> String {
     let (number, unit) = match skew.abs() {
-        seconds if seconds <= DELAY => return "agrees with".to_owned(),
-        seconds if seconds <= TOLERANCE => return "within 2 minutes of".to_owned(),
+        seconds if seconds <= MAX_DELAY_SECONDS => return "agrees with".to_owned(),
+        seconds if seconds <= TOLERATED_SKEW_SECONDS => return "within 2 minutes of".to_owned(),
         seconds @ ..7_200 => ((seconds + 30) / 60, "minutes"),
         seconds @ ..172_800 => ((seconds + 1_800) / 3_600, "hours"),
         seconds => ((seconds + 43_200) / 86_400, "days"),
     };
-    let side = if skew > 0 { "behind" } else { "ahead of" };
-    format!("{number} {unit} {side}")
+    let direction = if skew > 0 { "behind" } else { "ahead of" };
+    format!("{number} {unit} {direction}")
 }

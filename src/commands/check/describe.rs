@@ -1,9 +1,9 @@
-//! The link for each result: its text, its facts, and its warnings.
+//! Puts each result into words: the text of its check, the facts, the warnings and the hints.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::report::Link;
+use super::report::Check;
 use crate::azure::fetch::resource_without_token;
 use crate::azure::identity::{AccessToken, jwt_payload};
 use crate::azure::key_vault::SecretBundle;
@@ -17,18 +17,18 @@ use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
 
 /// How long one attempt may take.
-pub const ATTEMPT: Duration = Duration::from_secs(3);
-const DAY: i64 = 86_400;
-/// The days before an expiry in which it is a warning.
-const SOON: i64 = 30;
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const SECONDS_PER_DAY: i64 = 86_400;
+/// A certificate or secret that expires sooner than this is a warning.
+const EXPIRY_WARNING_DAYS: i64 = 30;
 
-/// The addresses of the next host, and where they were found.
-pub fn name(service: &Service, resolved: &Resolved) -> Link {
+/// The check of the name of the next host: its addresses, and where they were found.
+pub fn name_check(service: &Service, resolved: &Resolved) -> Check {
     let addresses = resolved.addresses.iter();
-    let addresses = addresses.map(|address| format!("{address} ({})", reach(*address)));
+    let addresses = addresses.map(|address| format!("{address} ({})", address_scope(*address)));
     let addresses = addresses.collect::<Vec<_>>().join(", ");
-    let (mut text, found) = match (resolved.found, &*resolved.addresses) {
-        (Found::Literal, [address]) => (reach(*address).to_owned(), None),
+    let (mut text, found_in) = match (resolved.found, &*resolved.addresses) {
+        (Found::Literal, [address]) => (address_scope(*address).to_owned(), None),
         // The file may be older than the address.
         (Found::HostsFile, _) => (format!("{addresses}, from /etc/hosts"), Some("/etc/hosts")),
         (Found::SearchList, _) => (addresses.clone(), Some("search list")),
@@ -38,26 +38,26 @@ pub fn name(service: &Service, resolved: &Resolved) -> Link {
         text.push_str(", the proxy");
     }
     let host = service.next_hop();
-    let mut link = Link::passed("name", host, text).fact("addresses", addresses);
-    if let Some(found) = found {
-        link = link.fact("found", found);
+    let mut check = Check::passed("name", host, text).fact("addresses", addresses);
+    if let Some(found_in) = found_in {
+        check = check.fact("found", found_in);
     }
     if resolved.found != Found::SearchList {
-        return link;
+        return check;
     }
     let domains = search_list();
     let hint = format!(
         "{host} itself does not exist in DNS: is the name right? A wildcard in a search domain of /etc/resolv.conf \
          matches any name"
     );
-    link.warn(
+    check.warn(
         &format!("DNS has the name only with a search domain appended ({domains})"),
         Some(&hint),
     )
 }
 
-/// Why a name has no address.
-pub fn no_name(service: &Service, mut error: Error) -> Error {
+/// Adds to the error of a failed lookup the name servers that were asked, and for a proxy what it is needed for.
+pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
     let servers = name_servers();
     if !servers.is_empty() {
         error = error.note(format!("name servers: {servers}"));
@@ -71,8 +71,8 @@ pub fn no_name(service: &Service, mut error: Error) -> Error {
         .hint_if_none(|kind| (kind == RequestFailure::NameNotFound).then(|| CHECK_PROXY.to_owned()))
 }
 
-/// The networks that can reach an address.
-fn reach(address: IpAddr) -> &'static str {
+/// From where an address can be reached.
+fn address_scope(address: IpAddr) -> &'static str {
     let (is_private, is_link_local) = match address {
         IpAddr::V4(v4) => {
             let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
@@ -88,110 +88,121 @@ fn reach(address: IpAddr) -> &'static str {
     }
 }
 
-/// A connection, and the server's certificate.
-pub fn connection(service: &Service, peer: Option<&Peer>) -> Link {
+/// The check of a connection that was opened, and of the server's certificate if it has TLS.
+pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
     let proxy = match service.proxy() {
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
     let Some(peer) = peer else {
-        return Link::passed("connection", service.authority(), format!("open{proxy}"));
+        return Check::passed("connection", service.authority(), format!("open{proxy}"));
     };
     let (version, certificate) = (peer.version, &peer.certificate);
-    let (issuer, names) = (certificate.issuer.as_str(), certificate.some_names());
-    let name = certificate.name_for(service.host()).unwrap_or(&names);
-    let private = match peer.is_public {
+    let (issuer, certificate_names) = (certificate.issuer.as_str(), certificate.some_names());
+    let name = certificate
+        .name_for(service.host())
+        .unwrap_or(&certificate_names);
+    let private_ca_note = match peer.is_public {
         true => "",
         false => " (a private CA)",
     };
-    let days = (certificate.not_after - date::now()) / DAY;
+    let days_left = (certificate.not_after - date::now()) / SECONDS_PER_DAY;
     let text = format!(
-        "{version}{proxy}, certificate of {name} issued by {issuer}{private}, {days} days left"
+        "{version}{proxy}, certificate of {name} issued by {issuer}{private_ca_note}, {days_left} days left"
     );
-    let mut link = Link::passed("connection", service.authority(), text)
+    let mut check = Check::passed("connection", service.authority(), text)
         .fact("tls", version)
         .fact("issuer", issuer)
-        .fact("names", names.as_str())
+        .fact("names", certificate_names.as_str())
         .fact("until", date::format(certificate.not_after));
-    let is_azure = |host: Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
-    if !peer.is_public && Host::parse(service.authority()).is_ok_and(is_azure) {
-        link = link.warn(
+    let is_azure_host =
+        |host: Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
+    if !peer.is_public && Host::parse(service.authority()).is_ok_and(is_azure_host) {
+        check = check.warn(
             &format!("TLS is intercepted: {issuer} does not issue certificates for Azure"),
             Some("make sure that this is intended: the interceptor can read tokens and secrets"),
         );
     }
-    match days < SOON {
-        true => link.warn(&format!("the certificate expires in {days} days"), None),
-        false => link,
+    match days_left < EXPIRY_WARNING_DAYS {
+        true => check.warn(
+            &format!("the certificate expires in {days_left} days"),
+            None,
+        ),
+        false => check,
     }
 }
 
-/// Why there is no connection. `name` is the link of [`name`].
-pub fn no_connection(service: &Service, name: Link, error: &Error) -> Link {
-    let mut link = Link::failed("connection", service.authority(), error);
+/// The check of a connection that failed. `name_check` is that of the host's name.
+pub fn failed_connection_check(service: &Service, name_check: Check, error: &Error) -> Check {
+    let mut check = Check::failed("connection", service.authority(), error);
     match service.proxy() {
         Some(proxy) if error.get_fact("proxy").is_none() => {
-            link.text = format!("through the proxy {proxy}: {}", link.text);
+            check.text = format!("through the proxy {proxy}: {}", check.text);
         }
-        None if name.facts.contains_key("found") => {
-            link.text = format!("at {}: {}", name.text, link.text);
+        None if name_check.facts.contains_key("found") => {
+            check.text = format!("at {}: {}", name_check.text, check.text);
         }
         _ => {}
     }
-    link.hint = name.hint.or(link.hint);
-    link
+    check.hint = name_check.hint.or(check.hint);
+    check
 }
 
-/// An access token: its claims and its expiry.
-pub fn token(resource: &str, token: &AccessToken) -> Link {
+/// The check of an access token that was issued: its claims and its expiry.
+pub fn token_check(resource: &str, token: &AccessToken) -> Check {
     let until = date::format(token.expires_on);
-    let link = Link::passed("token", resource, format!("valid until {until}")).fact("until", until);
+    let check =
+        Check::passed("token", resource, format!("valid until {until}")).fact("until", until);
     let claims = jwt_payload(&token.value).unwrap_or_default();
-    let names = ["tid", "appid", "azp", "oid", "aud", "iss"].into_iter();
-    let claims = names.filter_map(|name| Some((name, claims[name].as_str()?.to_owned())));
-    claims.fold(link, |link, (name, value)| match name {
-        "tid" => link.labeled(name, "tenant ", Some(value)),
-        "appid" | "azp" => link.labeled(name, "client id ", Some(value)),
-        "oid" => link.labeled(name, "object id ", Some(value)),
+    let claim_names = ["tid", "appid", "azp", "oid", "aud", "iss"].into_iter();
+    let claims = claim_names.filter_map(|name| Some((name, claims[name].as_str()?.to_owned())));
+    claims.fold(check, |check, (name, value)| match name {
+        "tid" => check.labeled(name, "tenant ", Some(value)),
+        "appid" | "azp" => check.labeled(name, "client id ", Some(value)),
+        "oid" => check.labeled(name, "object id ", Some(value)),
         // The audience is mostly the resource itself.
-        "aud" if value != resource => link.labeled(name, "audience ", Some(value)),
-        _ => link.fact(name, value),
+        "aud" if value != resource => check.labeled(name, "audience ", Some(value)),
+        _ => check.fact(name, value),
     })
 }
 
-/// Why there is no access token. `issuer` is the service that was asked for it, if there is one.
-pub fn no_token(resource: &str, issuer: Option<&Service>, mut error: Error) -> Link {
-    // The link's kind and the issuer say the same.
+/// The check of an access token that was not issued. `token_service` is the service that was asked, if it is known.
+pub fn failed_token_check(
+    resource: &str,
+    token_service: Option<&Service>,
+    mut error: Error,
+) -> Check {
+    // The check's kind and subject, and the name of the service, say as much.
     error.context.clear();
-    // What keeps from a request is not from the issuer: a file that cannot be read.
-    let is_response = error
+    // An error before the request, such as a file that cannot be read, is not from the service.
+    let is_from_service = error
         .request_failure
         .is_some_and(|failure| failure != RequestFailure::InvalidSettings);
-    if let Some(issuer) = issuer.filter(|_| is_response) {
-        error = error.context(format!("from {}", issuer.authority()));
+    if let Some(service) = token_service.filter(|_| is_from_service) {
+        error = error.context(format!("from {}", service.authority()));
     }
-    failed_attempt("token", resource, error)
+    failed_request_check("token", resource, error)
 }
 
-/// Why a secret was not read.
-pub fn no_secret(targets: &str, secret: &SecretId, mut error: Error) -> Link {
-    let shown = secret.shown();
+/// The check of a secret that was not read.
+pub fn failed_secret_check(targets: &str, secret: &SecretId, mut error: Error) -> Check {
+    let name_and_version = secret.shown();
     // An access token is missing only for a vault that names its resource itself, or another tenant.
     if resource_without_token(&error).is_none() {
-        error.context = vec![format!("`{shown}` in {}", secret.host)];
+        error.context = vec![format!("`{name_and_version}` in {}", secret.host)];
     }
-    failed_attempt("secret", targets, error.fact("secret", shown))
+    failed_request_check("secret", targets, error.fact("secret", name_and_version))
 }
 
-/// Why the one attempt of a request failed: `exec` repeats it, or waits longer.
-fn failed_attempt(kind: &'static str, subject: &str, mut error: Error) -> Link {
+/// The check of a request whose only attempt failed. Where `exec` would retry it, or wait longer, the hint says so.
+fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> Check {
     let missing = match error.request_failure {
         Some(RequestFailure::DeadlineExceeded) => Some("response"),
         Some(RequestFailure::DeadlineExceededWhileConnecting) => Some("connection"),
         _ => None,
     };
     if let Some(missing) = missing {
-        error.reason = format!("no {missing} within {} s", ATTEMPT.as_secs());
+        error.reason = format!("no {missing} within {} s", ATTEMPT_TIMEOUT.as_secs());
     }
     if error.cause == Cause::Unavailable {
         let hint = match (error.hint.take(), missing) {
@@ -201,30 +212,31 @@ fn failed_attempt(kind: &'static str, subject: &str, mut error: Error) -> Link {
         };
         error = error.hint(hint);
     }
-    Link::failed(kind, subject, &error)
+    Check::failed(kind, subject, &error)
 }
 
-/// A secret: its version and its attributes.
-pub fn secret(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Link {
-    let (from, until) = (bundle.not_before, bundle.expires);
-    let mut link = Link::passed("secret", targets, format!("`{}`", secret.name))
+/// The check of a secret that was read: its version and its attributes.
+pub fn secret_check(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
+    let (not_before, expires) = (bundle.not_before, bundle.expires);
+    let mut check = Check::passed("secret", targets, format!("`{}`", secret.name))
         .fact("secret", secret.name.as_str())
         .labeled("version", "version ", bundle.version.clone())
         .labeled("content_type", "", bundle.content_type.clone());
-    link.text.push_str(", enabled");
-    let (from_text, until_text) = (from.map(date::format), until.map(date::format));
-    let link = link
+    check.text.push_str(", enabled");
+    let (from_text, until_text) = (not_before.map(date::format), expires.map(date::format));
+    let check = check
         .labeled("from", "from ", from_text)
         .labeled("until", "until ", until_text);
     let now = date::now();
-    if from.is_some_and(|from| from > now) {
-        return link.warn("it is not valid yet; exec uses it anyway", None);
+    if not_before.is_some_and(|not_before| not_before > now) {
+        return check.warn("it is not valid yet; exec uses it anyway", None);
     }
-    match until.map(|until| until - now) {
-        Some(..=0) => link.warn("it has expired; exec uses it anyway", None),
-        Some(left) if left < SOON * DAY => {
-            link.warn(&format!("it expires in {} days", left / DAY), None)
-        }
-        _ => link,
+    match expires.map(|expires| expires - now) {
+        Some(..=0) => check.warn("it has expired; exec uses it anyway", None),
+        Some(seconds_left) if seconds_left < EXPIRY_WARNING_DAYS * SECONDS_PER_DAY => check.warn(
+            &format!("it expires in {} days", seconds_left / SECONDS_PER_DAY),
+            None,
+        ),
+        _ => check,
     }
 }

@@ -1,7 +1,7 @@
-//! `check`: every link of the chain from a reference to its value, each checked once.
+//! `akv-init check`: checks each thing that `exec` needs on the way from a reference to its value.
 //!
-//! The probes use the client, the tokens and the reader of `exec`, with one attempt of 3 seconds each. No link holds
-//! anything of a secret's value.
+//! The requests are those of `exec`, made by the same code, but with one attempt of 3 seconds each. No check contains
+//! any part of a secret's value.
 
 mod clock;
 mod describe;
@@ -19,99 +19,101 @@ use crate::request::arguments::Arguments;
 use crate::request::plan::{Item, Plan, Target};
 use crate::request::supervision::Supervision;
 use crate::signals;
-use report::{Link, Phase, Report};
+use report::{Check, Phase, Report};
 
-/// The deadline without `--timeout`, or with 0, which is one attempt each in any case.
+/// The deadline without `--timeout` or with 0: each request has only one attempt anyway.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks every link and prints the report. Returns the exit code that `exec` would have.
+/// Makes every check and prints the report. Returns the exit code that `exec` would have.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let format = arguments.choice("--format", &Format::NAMES)?;
     Supervision::parse(arguments)?;
-    // A malformed value is reported as a failed link.
+    // A malformed value fails the plan below, which is reported.
     if arguments.flag("--verbose").unwrap_or(false) {
         log::set_verbose();
     }
     signals::start()?;
     let mut report = Report::new(format.unwrap_or_default(), arguments.env);
-    let plan = plan(arguments, &mut report)?;
+    let plan = build_plan(arguments, &mut report)?;
     if let Some(plan) = &plan {
         if plan.targets.is_empty() && !report.has_failed() {
-            let link = Link::passed("references", "", "");
-            report.add(link.warn("no references: exec starts COMMAND without secrets", None));
+            let check = Check::passed("references", "", "");
+            report.add(check.warn("no references: exec starts COMMAND without secrets", None));
         }
         for target in &plan.targets {
-            report.add(reference(plan, target));
+            report.add(reference_check(plan, target));
         }
     }
     if !arguments.words.is_empty() {
-        report.add(command(arguments));
+        report.add(command_check(arguments));
     }
     if let Some(plan) = plan {
-        add_network(arguments, plan, &mut report);
+        add_network_checks(arguments, plan, &mut report);
     }
     Ok(report.finish())
 }
 
-/// The plan without the variables that cannot get their secret, each of which is reported.
-fn plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, Error> {
+/// Builds the plan, without the variables that cannot get their secret: for each of them, a failed check is added to
+/// the report. `None` if there can be no plan, which is reported too.
+fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, Error> {
     let mut on_error = |mut error: Error| {
         let variable = error.context.remove(0);
-        report.add(Link::failed("reference", variable, &error));
+        report.add(Check::failed("reference", variable, &error));
         Ok(())
     };
     match Plan::exec(arguments, &mut on_error) {
         Ok(plan) => Ok(Some(plan)),
         Err(error) if error.cause == Cause::Usage => Err(error),
         Err(error) => {
-            report.add(Link::failed("references", "", &error));
+            report.add(Check::failed("references", "", &error));
             Ok(None)
         }
     }
 }
 
-/// Where a reference comes from, and what it resolves to.
-fn reference(plan: &Plan, target: &Target) -> Link {
-    let place = match target.by_option {
+/// The check of a reference: what it resolves to, and where it comes from.
+fn reference_check(plan: &Plan, target: &Target) -> Check {
+    let origin = match target.by_option {
         true => "an option",
         false => "the environment",
     };
-    let to = match &plan.items[target.item] {
+    let resolves_to = match &plan.items[target.item] {
         Item::Token(resource) => format!("an access token for {resource}"),
         Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
     };
     let name = target.name.to_string_lossy();
-    Link::passed("reference", name, format!("{to}, from {place}"))
-        .fact("reference", to)
-        .fact("place", place)
+    Check::passed("reference", name, format!("{resolves_to}, from {origin}"))
+        .fact("reference", resolves_to)
+        .fact("place", origin)
 }
 
-fn command(arguments: &Arguments<'_>) -> Link {
-    let typed = arguments.words[0].to_string_lossy();
-    let failed = |mut error: Error, phase| {
+/// The check of COMMAND: it is found and can be executed.
+fn command_check(arguments: &Arguments<'_>) -> Check {
+    let command_name = arguments.words[0].to_string_lossy();
+    let failed_check = |mut error: Error, phase| {
         error.context.clear();
-        Link::failed("command", typed.as_ref(), &error).at(phase, 0)
+        Check::failed("command", command_name.as_ref(), &error).needed_in(phase, 0)
     };
     let program = match process::find(&arguments.words, arguments.env) {
         Ok(program) => program,
-        Err(error) => return failed(error, Phase::Before),
+        Err(error) => return failed_check(error, Phase::BeforeRequests),
     };
     if let Err(error) = program.check_format() {
-        return failed(error, Phase::Execve);
+        return failed_check(error, Phase::Execve);
     }
     let path = program.path.display().to_string();
-    let text = match path == typed {
+    let text = match path == command_name {
         true => "",
         false => path.as_str(),
     };
-    Link::passed("command", typed, text).fact("path", path)
+    Check::passed("command", command_name, text).fact("path", path)
 }
 
-/// Adds the settings, the identity, and the links that need the network.
-fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
+/// Adds the checks of the settings and the identity, and those that need the network.
+fn add_network_checks(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
     for (setting, reason) in &plan.ignored {
-        let link = Link::passed("setting", setting.as_str(), "");
-        report.add(link.warn(reason, None));
+        let check = Check::passed("setting", setting.as_str(), "");
+        report.add(check.warn(reason, None));
     }
     if plan.targets.is_empty() {
         return;
@@ -121,10 +123,10 @@ fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
         Err(mut error) => {
             let hint = "set the missing variables, or select an identity with --identity";
             error.hint.get_or_insert(hint.to_owned());
-            return report.add(Link::failed("identity", "", &error));
+            return report.add(Check::failed("identity", "", &error));
         }
     };
-    report.add(selected(&selection));
+    report.add(identity_check(&selection));
     match Http::build(arguments.env, &plan.settings) {
         Ok(http) => {
             let timeout = match plan.settings.timeout {
@@ -133,16 +135,16 @@ fn add_network(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
             };
             probes::run(plan, http, selection.source, timeout, report);
         }
-        Err(error) => report.add(Link::failed("trust", "", &error)),
+        Err(error) => report.add(Check::failed("trust", "", &error)),
     }
 }
 
-/// The identity, and the reason for it.
-fn selected(selection: &Selection) -> Link {
-    let described = selection.source.describe();
+/// The check of the identity: what was selected, and why.
+fn identity_check(selection: &Selection) -> Check {
+    let source = selection.source.describe();
     let ignored = Some(selection.ignored.join(", ")).filter(|ignored| !ignored.is_empty());
-    Link::passed("identity", "", described.as_str())
-        .fact("source", described)
+    Check::passed("identity", "", source.as_str())
+        .fact("source", source)
         .labeled("because", "since ", Some(selection.reason.clone()))
         .labeled("ignored", "ignored: ", ignored)
 }

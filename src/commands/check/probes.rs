@@ -1,16 +1,16 @@
-//! The checks that need the network: names, connections, tokens and secrets, each with one attempt.
+//! The checks that need the network: of names, connections, tokens and secrets, each with one attempt.
 //!
-//! Several threads probe the identity and read the secrets. What several secrets depend on, such as a token, is probed by
-//! the first thread that needs it and awaited by the others. The main thread prints each result as soon as it and those
-//! before it are known.
+//! Several threads probe the identity and read the secrets. What several secrets depend on, such as a token, is probed
+//! by the first thread that needs it and awaited by the others. The main thread prints each result as soon as it and
+//! those before it are known.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use super::clock;
-use super::describe::{self, ATTEMPT};
-use super::report::{Link, Phase, Report, State};
+use super::describe::{self, ATTEMPT_TIMEOUT};
+use super::report::{Check, Phase, Report, State};
 use crate::azure::fetch::{SecretReader, resource_without_token};
 use crate::azure::identity::{TokenRequest, TokenSource};
 use crate::azure::key_vault::VaultClient;
@@ -21,44 +21,47 @@ use crate::http::{Http, Service, Timeouts};
 use crate::request::plan::{Item, Plan};
 use crate::signals::{self, Inbox, Wait, spawn};
 
-/// Threads that read secrets.
+/// At most this many threads read secrets.
 const MAX_READERS: usize = 32;
-const TIMEOUTS: Timeouts = Timeouts {
-    connect: ATTEMPT,
-    response: ATTEMPT,
+/// The timeouts of a connection that is probed.
+const ATTEMPT_TIMEOUTS: Timeouts = Timeouts {
+    connect: ATTEMPT_TIMEOUT,
+    response: ATTEMPT_TIMEOUT,
 };
 
-/// What the threads share.
-struct Job {
+/// Makes the checks, in several threads that share it.
+struct Prober {
     plan: Plan,
     http: Http,
     secret_reader: SecretReader,
-    results: Inbox<Link>,
+    results: Inbox<Check>,
     deadline: Instant,
-    /// What issues the tokens, if it can be probed.
-    identity: Option<Service>,
-    /// The resources that are known before the first request.
+    /// The service that issues the tokens, if a connection to it can be probed.
+    token_service: Option<Service>,
+    /// The resources that are known before the first request to need a token.
     resources: Vec<String>,
-    /// Those of them with a token.
-    tokens: OnceLock<Vec<String>>,
+    /// Those of them for which a token was issued. Empty until the identity was probed.
+    resources_with_token: OnceLock<Vec<String>>,
     vaults: Vec<Vault>,
     /// The number of the next task: 0 is to probe the identity, each other one to read a secret.
     next_task: AtomicUsize,
 }
 
+/// A vault and its secrets.
 struct Vault {
     client: VaultClient,
     /// The resource of the token for it, if it is known before the first request.
     resource: Option<String>,
-    /// Why its secrets cannot be read.
-    skip: OnceLock<Option<&'static str>>,
-    /// Its secrets: items of the plan.
-    items: Vec<usize>,
-    /// The index of its links: that of its first secret. Those of the identity have 0.
-    index: usize,
+    /// Why its secrets cannot be read; `None` if they can. Empty until the vault was probed.
+    skip_reason: OnceLock<Option<&'static str>>,
+    /// Its secrets, as indices into the plan's items.
+    item_indices: Vec<usize>,
+    /// The order of its checks in the report: that of its first secret. Checks of the identity have 0, the check of a
+    /// secret has its index plus 1.
+    order: usize,
 }
 
-/// Probes everything until the time is up, and adds the links to the report.
+/// Makes these checks, until the time is up, and adds them to the report.
 pub fn run(
     plan: Plan,
     http: Http,
@@ -72,100 +75,104 @@ pub fn run(
             resources.push(resource.clone());
         }
     }
-    let vaults = plan.vaults().into_iter().map(|(host, items)| Vault {
+    let vaults = plan.vaults().into_iter().map(|(host, item_indices)| Vault {
         client: VaultClient::new(&http, host),
-        resource: plan.items[items[0]].resource().cloned(),
-        skip: OnceLock::new(),
-        index: items[0] + 1,
-        items,
+        resource: plan.items[item_indices[0]].resource().cloned(),
+        skip_reason: OnceLock::new(),
+        order: item_indices[0] + 1,
+        item_indices,
     });
-    let job = Arc::new(Job {
+    let prober = Arc::new(Prober {
         vaults: vaults.collect(),
-        identity: source.service(&http),
+        token_service: source.service(&http),
         secret_reader: SecretReader::new(source),
         deadline: Instant::now() + timeout,
-        tokens: OnceLock::new(),
+        resources_with_token: OnceLock::new(),
         next_task: AtomicUsize::new(0),
         plan,
         http,
         results: Inbox::new(),
         resources,
     });
-    let links = expected_links(&job, timeout);
-    // Under a limit on processes there may be no thread: then this one does the work.
-    let start = |_: &usize| {
-        let job = job.clone();
-        spawn(move || job.do_tasks(|| ())).is_ok()
+    let checks = planned_checks(&prober, timeout);
+    // Under a limit on processes, perhaps no thread can be started: then this one does the tasks.
+    let start_thread = |_: &usize| {
+        let prober = prober.clone();
+        spawn(move || prober.do_tasks(|| ())).is_ok()
     };
-    let threads = 1 + job.secrets().count().min(MAX_READERS);
-    if (0..threads).take_while(start).count() == 0 {
-        job.do_tasks(signals::end_if_pending);
+    let thread_count = 1 + prober.secrets().count().min(MAX_READERS);
+    if (0..thread_count).take_while(start_thread).count() == 0 {
+        prober.do_tasks(signals::end_if_pending);
     }
-    collect(&job, links, report);
-    if let Some(link) = clock::link(job.http.clock_skews()) {
-        report.add(link);
+    add_in_order(&prober, checks, report);
+    if let Some(check) = clock::clock_check(prober.http.clock_skews()) {
+        report.add(check);
     }
 }
 
-/// Every link in the order of the report, as it is printed if there is no result when time is up.
-fn expected_links(job: &Job, timeout: Duration) -> Vec<Link> {
+/// Every check in the order of the report, each as timed out: so it is printed if its result does not come in time.
+fn planned_checks(prober: &Prober, timeout: Duration) -> Vec<Check> {
     let reason = format!("timed out after {} s", timeout.as_secs());
     let error = Error::new(Cause::Unavailable, reason);
-    let mut links: Vec<Link> = Vec::new();
-    let mut add = |kind, subject: &str, index| {
+    let mut checks: Vec<Check> = Vec::new();
+    let mut add = |kind, subject: &str, order| {
         // The same proxy may be in front of several services.
-        let is_known = |link: &Link| (link.kind, link.subject.as_str()) == (kind, subject);
-        if kind != "name" || !links.iter().any(is_known) {
-            links.push(Link::failed(kind, subject, &error).at(Phase::TimedOut, index));
+        let is_listed = |check: &Check| (check.kind, check.subject.as_str()) == (kind, subject);
+        if kind != "name" || !checks.iter().any(is_listed) {
+            checks.push(Check::failed(kind, subject, &error).needed_in(Phase::TimedOut, order));
         }
     };
-    if let Some(service) = &job.identity {
+    if let Some(service) = &prober.token_service {
         add("name", service.next_hop(), 0);
         add("connection", service.authority(), 0);
     }
-    for resource in &job.resources {
+    for resource in &prober.resources {
         add("token", resource, 0);
     }
-    for vault in &job.vaults {
+    for vault in &prober.vaults {
         let service = &vault.client.service;
-        add("name", service.next_hop(), vault.index);
-        add("connection", service.authority(), vault.index);
+        add("name", service.next_hop(), vault.order);
+        add("connection", service.authority(), vault.order);
     }
-    for (_, item) in job.secrets() {
-        add("secret", &job.plan.targets_of(item), item + 1);
+    for (_, item_index) in prober.secrets() {
+        add(
+            "secret",
+            &prober.plan.targets_of(item_index),
+            item_index + 1,
+        );
     }
-    links
+    checks
 }
 
-/// Prints each result when it and those before it are known; at the deadline the others too.
-fn collect(job: &Job, mut links: Vec<Link>, report: &mut Report) {
-    for next in 0..links.len() {
-        while links[next].phase == Phase::TimedOut
-            && let Some(result) = job.results.receive(Some(job.deadline))
+/// Adds each result as soon as it and those before it are known; at the deadline, the others as timed out.
+fn add_in_order(prober: &Prober, mut checks: Vec<Check>, report: &mut Report) {
+    for next in 0..checks.len() {
+        while checks[next].phase == Phase::TimedOut
+            && let Some(result) = prober.results.receive(Some(prober.deadline))
         {
-            if let Some(link) = links.iter_mut().find(|link| link.is_same(&result)) {
-                *link = result;
+            if let Some(check) = checks.iter_mut().find(|check| check.is_same_check(&result)) {
+                *check = result;
             }
         }
-        report.add(links[next].clone());
+        report.add(checks[next].clone());
     }
 }
 
-impl Job {
-    /// The secrets with their vaults, in the order of the vaults.
+impl Prober {
+    /// Each secret as its vault and its index in the plan, in the order of the vaults.
     fn secrets(&self) -> impl Iterator<Item = (&Vault, usize)> {
         let vaults = self.vaults.iter();
-        vaults.flat_map(|vault| vault.items.iter().map(move |item| (vault, *item)))
+        vaults.flat_map(|vault| vault.item_indices.iter().map(move |index| (vault, *index)))
     }
 
-    /// Does tasks until there are none left.
+    /// Does tasks until none is left or the time is up. `before_each` is called before each.
     fn do_tasks(&self, before_each: impl Fn()) {
         while Instant::now() < self.deadline {
             before_each();
             match self.next_task.fetch_add(1, Ordering::Relaxed) {
-                0 => drop(self.tokens()),
+                0 => drop(self.resources_with_token()),
                 task => match self.secrets().nth(task - 1) {
-                    Some((vault, item)) => self.read_secret(vault, item),
+                    Some((vault, item_index)) => self.read_secret(vault, item_index),
                     None => return,
                 },
             }
@@ -173,165 +180,175 @@ impl Job {
     }
 
     /// Sends a result to the main thread.
-    fn send(&self, link: Link, index: usize) {
-        self.results.send(link.at(Phase::Requests, index));
+    fn send(&self, check: Check, order: usize) {
+        self.results.send(check.needed_in(Phase::Requests, order));
     }
 
-    /// The resources that there is a token for, after the identity was probed.
-    fn tokens(&self) -> &[String] {
-        self.tokens.get_or_init(|| self.probe_identity())
+    /// The resources for which a token was issued. The first caller probes the identity; the others wait.
+    fn resources_with_token(&self) -> &[String] {
+        self.resources_with_token
+            .get_or_init(|| self.probe_identity())
     }
 
-    /// Probes the connection to what issues the tokens, and requests them. Returns the resources that it has one for.
+    /// Probes the connection to the service that issues the tokens, and requests them. Returns the resources for which
+    /// one was issued.
     fn probe_identity(&self) -> Vec<String> {
         let hint = |kind| self.secret_reader.source.hint(kind);
         let with_hint = |error: Error| error.hint_if_none(hint);
-        let identity = self.identity.as_ref();
-        let failed = identity.and_then(|service| self.probe_connection(service, 0, &with_hint));
-        let request_failure = failed.as_ref().and_then(|link| link.request_failure);
+        let service = self.token_service.as_ref();
+        let failed_check =
+            service.and_then(|service| self.probe_connection(service, 0, &with_hint));
+        let request_failure = failed_check
+            .as_ref()
+            .and_then(|check| check.request_failure);
         // A request would hang in the same lookup.
-        let mut skip = (request_failure == Some(RequestFailure::NameServerTimeout))
+        let mut skip_reason = (request_failure == Some(RequestFailure::NameServerTimeout))
             .then_some("no answer from the name servers");
-        let mut resources = Vec::new();
+        let mut resources_with_token = Vec::new();
         for resource in &self.resources {
-            let mut link = match skip {
-                Some(reason) => Link::skipped("token", resource, reason),
+            let mut check = match skip_reason {
+                Some(reason) => Check::skipped("token", resource, reason),
                 None => self.probe_token(resource),
             };
-            if link.cause == Some(Cause::Unavailable) {
-                skip = Some("there was no token for the resource before");
+            if check.cause == Some(Cause::Unavailable) {
+                skip_reason = Some("there was no token for the resource before");
             }
-            if failed
+            if failed_check
                 .as_ref()
-                .is_some_and(|failed| failed.has_same_reason(&link))
+                .is_some_and(|failed| failed.has_same_reason(&check))
             {
-                link = Link::skipped("token", resource, "there is no connection to it");
+                check = Check::skipped("token", resource, "there is no connection to it");
             }
-            if link.state == State::Passed {
-                resources.push(resource.clone());
+            if check.state == State::Passed {
+                resources_with_token.push(resource.clone());
             }
-            self.send(link, 0);
+            self.send(check, 0);
         }
-        if let Some(mut failed) = failed {
-            // The requests had a connection: `exec` would go on.
-            if resources.len() == self.resources.len() {
+        if let Some(mut failed) = failed_check {
+            // The requests had a connection, so `exec` would not fail.
+            if resources_with_token.len() == self.resources.len() {
                 failed.state = State::Warning;
                 failed.cause = None;
             }
             self.send(failed, 0);
         }
-        resources
+        resources_with_token
     }
 
-    fn probe_token(&self, resource: &str) -> Link {
+    /// Requests a token.
+    fn probe_token(&self, resource: &str) -> Check {
         let started = Instant::now();
         let token_request = TokenRequest::new(resource);
-        let http = self.http.for_one_attempt(ATTEMPT);
-        let link = match self.secret_reader.token(&http, &token_request) {
-            Ok(token) => describe::token(resource, &token),
-            Err(error) => describe::no_token(resource, self.identity.as_ref(), error),
+        let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
+        let check = match self.secret_reader.token(&http, &token_request) {
+            Ok(token) => describe::token_check(resource, &token),
+            Err(error) => {
+                describe::failed_token_check(resource, self.token_service.as_ref(), error)
+            }
         };
-        link.took(started)
+        check.with_duration_since(started)
     }
 
-    /// Probes a name and a connection, and sends their links, except for a failed one, which is returned.
+    /// Looks up the host of a service and connects to it. Sends both checks; one that failed is returned instead.
     fn probe_connection(
         &self,
         service: &Service,
-        index: usize,
+        order: usize,
         with_hint: &dyn Fn(Error) -> Error,
-    ) -> Option<Link> {
+    ) -> Option<Check> {
         let started = Instant::now();
         let authority = service.authority();
-        let name = match look_up(service.next_hop()) {
-            Ok(resolved) => describe::name(service, &resolved),
+        let name_check = match look_up(service.next_hop()) {
+            Ok(resolved) => describe::name_check(service, &resolved),
             Err(error) => {
                 let reason = match service.proxy() {
                     Some(_) => "there is no address for the proxy",
                     None => "there is no address for it",
                 };
-                self.send(Link::skipped("connection", authority, reason), index);
-                let error = with_default_hint(with_hint(describe::no_name(service, error)));
-                return Some(Link::failed("name", service.next_hop(), &error));
+                self.send(Check::skipped("connection", authority, reason), order);
+                let error =
+                    with_default_hint(with_hint(describe::with_lookup_notes(service, error)));
+                return Some(Check::failed("name", service.next_hop(), &error));
             }
         };
-        self.send(name.clone().took(started), index);
+        self.send(name_check.clone().with_duration_since(started), order);
         let started = Instant::now();
         let _wait = Wait::begin(&format!("connecting to {authority}"), None);
-        match service.probe(TIMEOUTS) {
+        match service.probe(ATTEMPT_TIMEOUTS) {
             Ok(peer) => {
-                let link = describe::connection(service, peer.as_ref());
-                self.send(link.took(started), index);
+                let check = describe::connection_check(service, peer.as_ref());
+                self.send(check.with_duration_since(started), order);
                 None
             }
             Err(error) => {
                 let error = with_default_hint(with_hint(error));
-                let link = describe::no_connection(service, name, &error);
-                Some(link.took(started))
+                let check = describe::failed_connection_check(service, name_check, &error);
+                Some(check.with_duration_since(started))
             }
         }
     }
 
-    /// Probes a vault. Returns why its secrets cannot be read.
+    /// Probes the connection to a vault. Returns why its secrets cannot be read; `None` if they can.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
         let with_hint = |error| vault.client.with_hint(error);
-        let failed = self.probe_connection(&vault.client.service, vault.index, &with_hint);
+        let failed_check = self.probe_connection(&vault.client.service, vault.order, &with_hint);
         let has_token = match &vault.resource {
-            Some(resource) => self.tokens().contains(resource),
+            Some(resource) => self.resources_with_token().contains(resource),
             None => true,
         };
-        if let Some(link) = failed {
+        if let Some(check) = failed_check {
             let phase = match has_token {
                 true => Phase::Requests,
                 false => Phase::WithoutToken,
             };
-            self.results.send(link.at(phase, vault.index));
+            self.results.send(check.needed_in(phase, vault.order));
             return Some("there is no connection to its vault");
         }
         (!has_token).then_some("there is no access token")
     }
 
-    /// Reads a secret, if its vault can be reached, and sends its link.
-    fn read_secret(&self, vault: &Vault, item: usize) {
-        let Item::Secret(secret) = &self.plan.items[item] else {
+    /// Reads a secret, if its vault can be reached, and sends its check.
+    fn read_secret(&self, vault: &Vault, item_index: usize) {
+        let Item::Secret(secret) = &self.plan.items[item_index] else {
             return;
         };
-        let targets = self.plan.targets_of(item);
-        let skip = *vault.skip.get_or_init(|| self.probe_vault(vault));
+        let targets = self.plan.targets_of(item_index);
+        let skip_reason = *vault.skip_reason.get_or_init(|| self.probe_vault(vault));
         let started = Instant::now();
-        let link = match skip {
-            Some(reason) => Link::skipped("secret", targets, reason),
+        let check = match skip_reason {
+            Some(reason) => Check::skipped("secret", targets, reason),
             None => {
-                let http = self.http.for_one_attempt(ATTEMPT);
+                let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
                 let read = self
                     .secret_reader
                     .read(&http, &vault.client, secret, &targets);
-                let link = match read {
-                    Ok(bundle) => describe::secret(&targets, secret, &bundle),
-                    // The same error for all of them.
+                let check = match read {
+                    Ok(bundle) => describe::secret_check(&targets, secret, &bundle),
+                    // The check of the vault's first secret has this error, which is the same for each.
                     Err(error)
-                        if item != vault.items[0] && resource_without_token(&error).is_some() =>
+                        if item_index != vault.item_indices[0]
+                            && resource_without_token(&error).is_some() =>
                     {
-                        Link::skipped("secret", targets, "there is no access token")
+                        Check::skipped("secret", targets, "there is no access token")
                     }
-                    Err(error) => describe::no_secret(&targets, secret, error),
+                    Err(error) => describe::failed_secret_check(&targets, secret, error),
                 };
-                link.took(started)
+                check.with_duration_since(started)
             }
         };
-        self.send(link, item + 1);
+        self.send(check, item_index + 1);
     }
 }
 
-/// Looks a host up.
+/// Looks up a host, within the time of one attempt.
 fn look_up(host: &str) -> Result<Resolved, Error> {
     let _wait = Wait::begin(&format!("looking up {host}"), None);
-    // A lookup cannot be interrupted: one that takes too long keeps its thread.
+    // A lookup cannot be interrupted, so it has its own thread, which goes on if it takes too long.
     let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
     match spawn(move || drop(sender.send(resolve(&name)))) {
-        Ok(()) => receiver.recv_timeout(ATTEMPT).unwrap_or_else(|_| {
-            let seconds = ATTEMPT.as_secs();
+        Ok(()) => receiver.recv_timeout(ATTEMPT_TIMEOUT).unwrap_or_else(|_| {
+            let seconds = ATTEMPT_TIMEOUT.as_secs();
             let reason = format!("no answer from the name servers within {seconds} s");
             Err(RequestFailure::NameServerTimeout.error(reason))
         }),

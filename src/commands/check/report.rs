@@ -1,6 +1,6 @@
-//! The report: one line for each link of the chain, or one JSON object. The verdict is the last.
+//! The report: a line, or a JSON object, for each check, and the verdict at the end.
 //!
-//! Lines are folded to the terminal's width, or to 80 columns. Without a terminal, failed links and the verdict stay in
+//! Lines are wrapped to the terminal's width, or to 80 columns. Without a terminal, a failed check and the verdict take
 //! one line each, for `grep`, `tail` and tickets.
 
 use std::io::IsTerminal;
@@ -13,12 +13,13 @@ use crate::log;
 use crate::os;
 use crate::request::environment::Environment;
 
-/// The column where the text of a link begins.
-const MARGIN: usize = 20;
-/// Where lines are folded without a terminal.
+/// The column at which the text of a check begins, from 0.
+const TEXT_COLUMN: usize = 20;
+/// The width of lines if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
-/// The narrowest column of text.
+/// The least width of the text itself, however narrow the terminal is.
 const MIN_TEXT_WIDTH: usize = 20;
+/// The kind of the verdict, which is printed like a check.
 const VERDICT: &str = "verdict";
 
 /// The result of one check.
@@ -26,7 +27,7 @@ const VERDICT: &str = "verdict";
 pub enum State {
     /// `exec` would fail.
     Failed,
-    /// `exec` would get past it.
+    /// `exec` would not fail here.
     Passed,
     /// Not checked, since something before it failed.
     Skipped,
@@ -35,8 +36,8 @@ pub enum State {
 }
 
 impl State {
-    /// The first word of a line, and its colour (ECMA-48, SGR).
-    fn word(self) -> (&'static str, Option<u8>) {
+    /// The first word of a line, and its colour: a parameter of SGR (ECMA-48); `None` for the terminal's default.
+    fn label_and_color(self) -> (&'static str, Option<u8>) {
         match self {
             State::Failed => ("FAILED", Some(31)),
             State::Passed => ("ok", Some(32)),
@@ -46,103 +47,109 @@ impl State {
     }
 }
 
-/// When `exec` needs a link.
+/// When `exec` needs what was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Before any request.
-    Before,
-    /// With the requests: tokens, and the vaults that there is a token for, all at the same time.
+    BeforeRequests,
+    /// During the requests, which run in parallel: for tokens, and to the vaults that there is a token for.
     Requests,
-    /// Not before there is a token, which is missing: the vault of that token.
+    /// After a token that is missing: the vault of that token.
     WithoutToken,
-    /// At the execve.
+    /// At execve(2).
     Execve,
-    /// Unknown: there was no result when time was up.
+    /// Unknown: there was no result when the time was up.
     TimedOut,
 }
 
-/// One link of the chain from a reference to its value.
+/// Something that `exec` needs on the way from a reference to its value, and whether it works.
 #[derive(Clone, Debug)]
-pub struct Link {
-    /// What was checked, as in `token`.
+pub struct Check {
+    /// What was checked: `token`.
     pub kind: &'static str,
-    /// Which one: a host, a variable.
+    /// Which one of its kind: a host, a variable; empty where there is only one.
     pub subject: String,
     /// The result.
     pub state: State,
     /// The result in words, one line.
     pub text: String,
-    /// What to do.
+    /// What the user can do.
     pub hint: Option<String>,
-    /// The parts of the text, for programs.
+    /// The values in the text, for programs: fields of the JSON object.
     pub facts: Map<String, Value>,
-    /// How long a request took.
-    pub took: Option<Duration>,
-    /// Why `exec` would fail.
+    /// How long it took; `None` for a check without the network.
+    pub duration: Option<Duration>,
+    /// The cause of the error that `exec` would fail with.
     pub cause: Option<Cause>,
-    /// What went wrong with a request.
+    /// The kind of that error, if it is a request's.
     pub request_failure: Option<RequestFailure>,
-    /// When `exec` needs it.
+    /// When `exec` needs what was checked.
     pub phase: Phase,
-    /// The order of links in the same phase.
-    pub index: usize,
+    /// Orders the checks of one phase.
+    pub order: usize,
 }
 
-impl Link {
-    /// A link that passed.
-    pub fn passed(kind: &'static str, subject: impl Into<String>, text: impl Into<String>) -> Link {
-        Link {
+impl Check {
+    /// A check that passed.
+    pub fn passed(
+        kind: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Check {
+        Check {
             kind,
             subject: subject.into(),
             state: State::Passed,
             text: text.into(),
             hint: None,
             facts: Map::new(),
-            took: None,
+            duration: None,
             cause: None,
             request_failure: None,
-            phase: Phase::Before,
-            index: 0,
+            phase: Phase::BeforeRequests,
+            order: 0,
         }
     }
 
-    /// A link at which `exec` would fail.
-    pub fn failed(kind: &'static str, subject: impl Into<String>, error: &Error) -> Link {
-        let link = Link {
+    /// A check that failed with this error, as `exec` would.
+    pub fn failed(kind: &'static str, subject: impl Into<String>, error: &Error) -> Check {
+        let check = Check {
             state: State::Failed,
             hint: error.hint.clone(),
             cause: Some(error.cause),
             request_failure: error.request_failure,
-            ..Link::passed(kind, subject, error.to_string())
+            ..Check::passed(kind, subject, error.to_string())
         };
         let facts = error.facts.iter();
-        facts.fold(link, |link, (name, value)| link.fact(name, value.as_str()))
+        facts.fold(check, |check, (name, value)| {
+            check.fact(name, value.as_str())
+        })
     }
 
-    /// A link that was not checked.
-    pub fn skipped(kind: &'static str, subject: impl Into<String>, reason: &str) -> Link {
-        Link {
+    /// A check that was not made, and why.
+    pub fn skipped(kind: &'static str, subject: impl Into<String>, reason: &str) -> Check {
+        Check {
             state: State::Skipped,
-            ..Link::passed(kind, subject, reason)
+            ..Check::passed(kind, subject, reason)
         }
     }
 
-    /// Makes it a warning.
-    pub fn warn(mut self, warning: &str, hint: Option<&str>) -> Link {
+    /// Makes it a warning, which is added to the text. Without a hint it keeps the one that it has.
+    pub fn warn(mut self, warning: &str, hint: Option<&str>) -> Check {
         self.state = State::Warning;
-        self.text = joined(&self.text, "; ", warning);
+        self.text = join_nonempty(&self.text, "; ", warning);
         self.hint = hint.map(str::to_owned).or(self.hint);
         self
     }
 
-    /// Adds a fact.
-    pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Link {
+    /// Adds a value for programs.
+    pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Check {
         self.facts.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Adds a value as a fact and, after a label, to the text, if there is one.
-    pub fn labeled(mut self, fact: &'static str, label: &str, value: Option<String>) -> Link {
+    /// Adds a value, if there is one, as a fact and, after the label, to the text.
+    pub fn labeled(mut self, fact: &'static str, label: &str, value: Option<String>) -> Check {
         let Some(value) = value else {
             return self;
         };
@@ -150,40 +157,40 @@ impl Link {
         self.fact(fact, value)
     }
 
-    /// Sets how long it took.
-    pub fn took(mut self, started: Instant) -> Link {
-        self.took = Some(started.elapsed());
+    /// Sets its duration: the time since this instant.
+    pub fn with_duration_since(mut self, started: Instant) -> Check {
+        self.duration = Some(started.elapsed());
         self
     }
 
-    /// Sets when `exec` needs it.
-    pub fn at(self, phase: Phase, index: usize) -> Link {
-        Link {
+    /// Sets when `exec` needs what was checked.
+    pub fn needed_in(self, phase: Phase, order: usize) -> Check {
+        Check {
             phase,
-            index,
+            order,
             ..self
         }
     }
 
-    /// Whether it is the same link, with another result.
-    pub fn is_same(&self, other: &Link) -> bool {
-        (self.kind, &self.subject, self.index) == (other.kind, &other.subject, other.index)
+    /// Whether both are results of the same check.
+    pub fn is_same_check(&self, other: &Check) -> bool {
+        (self.kind, &self.subject, self.order) == (other.kind, &other.subject, other.order)
     }
 
-    /// Whether both failed for the same reason.
-    pub fn has_same_reason(&self, other: &Link) -> bool {
+    /// Whether both failed for the same reason: with one kind of error, or since something was unavailable.
+    pub fn has_same_reason(&self, other: &Check) -> bool {
         let unavailable = Some(Cause::Unavailable);
         self.request_failure == other.request_failure
             || [self.cause, other.cause] == [unavailable; 2]
     }
 
-    /// Its kind and subject.
-    fn name(&self) -> String {
-        joined(self.kind, " ", &self.subject)
+    /// Its kind and subject, as the verdict names it.
+    fn title(&self) -> String {
+        join_nonempty(self.kind, " ", &self.subject)
     }
 
-    fn object(&self) -> Value {
-        let state = self.state.word().0.to_ascii_lowercase();
+    fn to_json(&self) -> Value {
+        let state = self.state.label_and_color().0.to_ascii_lowercase();
         let mut object = self.facts.clone();
         object.insert("link".to_owned(), self.kind.into());
         object.insert("state".to_owned(), state.into());
@@ -194,17 +201,17 @@ impl Link {
         if let Some(hint) = &self.hint {
             object.insert("hint".to_owned(), hint.as_str().into());
         }
-        if let Some(took) = self.took {
-            object.insert("ms".to_owned(), (took.as_millis() as u64).into());
+        if let Some(duration) = self.duration {
+            object.insert("ms".to_owned(), (duration.as_millis() as u64).into());
         }
         log::make_plain(&mut object);
         Value::Object(object)
     }
 }
 
-/// The links so far, and how they are printed.
+/// The checks made so far, and how they are printed.
 pub struct Report {
-    links: Vec<Link>,
+    checks: Vec<Check>,
     format: log::Format,
     is_terminal: bool,
     has_color: bool,
@@ -212,65 +219,69 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty report on standard output.
+    /// A report without checks, for standard output.
     pub fn new(format: log::Format, env: &Environment) -> Report {
         let is_terminal = os::standard(1).is_terminal();
         let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
         Report {
-            links: Vec::new(),
+            checks: Vec::new(),
             format,
             is_terminal,
             // https://no-color.org
             has_color: is_terminal && env.get("NO_COLOR").is_none_or(|value| value.is_empty()),
-            width: width.max(MARGIN + MIN_TEXT_WIDTH),
+            width: width.max(TEXT_COLUMN + MIN_TEXT_WIDTH),
         }
     }
 
-    /// Prints a link.
-    pub fn add(&mut self, link: Link) {
-        self.print(&link);
-        self.links.push(link);
+    /// Prints a check, and keeps it for the verdict.
+    pub fn add(&mut self, check: Check) {
+        self.print(&check);
+        self.checks.push(check);
     }
 
-    /// Whether a link failed.
+    /// Whether a check failed.
     pub fn has_failed(&self) -> bool {
-        self.links.iter().any(|link| link.state == State::Failed)
+        self.checks.iter().any(|check| check.state == State::Failed)
     }
 
-    /// Prints the verdict, and returns the exit code that `exec` would have: 0 is that it would start COMMAND.
+    /// Prints the verdict. Returns the exit code that `exec` would have, or 0 if it would start COMMAND.
     pub fn finish(self) -> u8 {
         let verdict = self.verdict();
         self.print(&verdict);
         verdict.cause.map_or(0, Cause::exit_code)
     }
 
-    fn verdict(&self) -> Link {
-        let failed = self.links.iter();
-        let failed = failed.filter_map(|link| Some((link, link.cause?)));
-        // `exec` retries what is unavailable while the other requests go on.
-        let first = failed
-            .min_by_key(|(link, cause)| (link.phase, *cause == Cause::Unavailable, link.index));
-        let Some((failed, cause)) = first else {
-            let text = match self.names(State::Warning).join(", ") {
+    /// The first check at which `exec` would fail, if there is one, and a summary of the others.
+    fn verdict(&self) -> Check {
+        let failures = self.checks.iter();
+        let failures = failures.filter_map(|check| Some((check, check.cause?)));
+        // `exec` retries what is unavailable, so another failure of the same phase ends it first.
+        let first_failure = failures
+            .min_by_key(|(check, cause)| (check.phase, *cause == Cause::Unavailable, check.order));
+        let Some((failed, cause)) = first_failure else {
+            let text = match self.titles(State::Warning).join(", ") {
                 none if none.is_empty() => "all checks passed".to_owned(),
                 warnings => format!("all checks passed; warnings: {warnings}"),
             };
-            let warning = self.links.iter().find(|link| link.state == State::Warning);
-            let mut verdict = Link::passed(VERDICT, "", text).fact("code", 0);
-            verdict.hint = warning.and_then(|link| link.hint.clone());
+            let warning = self
+                .checks
+                .iter()
+                .find(|check| check.state == State::Warning);
+            let mut verdict = Check::passed(VERDICT, "", text).fact("code", 0);
+            verdict.hint = warning.and_then(|check| check.hint.clone());
             return verdict;
         };
-        let (code, name) = (cause.exit_code(), failed.name());
-        let all = self.names(State::Failed);
-        let timed_out = failed.phase == Phase::TimedOut;
-        let mut text = match timed_out {
+        let (code, title) = (cause.exit_code(), failed.title());
+        let failed_titles = self.titles(State::Failed);
+        let has_timed_out = failed.phase == Phase::TimedOut;
+        let mut text = match has_timed_out {
             true => {
-                let (reason, all) = (&failed.text, all.join(", "));
-                format!("{reason}; not finished: {all}; all others passed")
+                let (reason, unfinished) = (&failed.text, failed_titles.join(", "));
+                format!("{reason}; not finished: {unfinished}; all others passed")
             }
-            false => format!("exec would fail with exit code {code} at: {name}"),
+            false => format!("exec would fail with exit code {code} at: {title}"),
         };
-        let is_about_time = matches!(
+        let is_clock_related = matches!(
             failed.request_failure,
             Some(
                 RequestFailure::AssertionExpired
@@ -278,70 +289,73 @@ impl Report {
                     | RequestFailure::TokenNotYetValid
             )
         );
-        if let Some(clock) = self.links.iter().find(|link| link.kind == "clock")
-            && is_about_time
+        if let Some(clock) = self.checks.iter().find(|check| check.kind == "clock")
+            && is_clock_related
         {
             text.push_str(&format!("; clock: {}", clock.text));
         }
-        match all.len() - 1 {
-            others if others == 0 || timed_out => {}
+        match failed_titles.len() - 1 {
+            others if others == 0 || has_timed_out => {}
             1 => text.push_str("; 1 more check failed"),
             others => text.push_str(&format!("; {others} more checks failed")),
         }
-        Link {
+        Check {
             state: State::Failed,
             hint: failed.hint.clone(),
             cause: Some(cause),
-            ..Link::passed(VERDICT, "", text)
+            ..Check::passed(VERDICT, "", text)
         }
         .fact("code", code)
         .fact("cause", cause.name())
-        .fact("broken", name)
+        .fact("broken", title)
     }
 
-    fn names(&self, state: State) -> Vec<String> {
-        let links = self.links.iter().filter(|link| link.state == state);
-        links.map(Link::name).collect()
+    /// The titles of the checks with this result.
+    fn titles(&self, state: State) -> Vec<String> {
+        let checks = self.checks.iter().filter(|check| check.state == state);
+        checks.map(Check::title).collect()
     }
 
-    fn print(&self, link: &Link) {
+    fn print(&self, check: &Check) {
         log::print(&match self.format {
-            log::Format::Json => format!("{}\n", link.object()),
-            log::Format::Text => self.text(link),
+            log::Format::Json => format!("{}\n", check.to_json()),
+            log::Format::Text => self.render(check),
         });
     }
 
-    /// One line, or several that are folded to the width.
-    fn text(&self, link: &Link) -> String {
-        let text = log::plain(&joined(&link.subject, ": ", &link.text));
-        let took = link.took.map(|took| format!("({} ms)", took.as_millis()));
-        let mut lines = self.fold(link, text.split(' ').chain(took.as_deref()));
-        if let Some(hint) = &link.hint
-            && link.kind != VERDICT
+    /// The check as text: one line, or several that are wrapped to the width, and its hint.
+    fn render(&self, check: &Check) -> String {
+        let text = log::plain(&join_nonempty(&check.subject, ": ", &check.text));
+        let duration = check.duration;
+        let duration = duration.map(|duration| format!("({} ms)", duration.as_millis()));
+        let mut lines = self.wrap(check, text.split(' ').chain(duration.as_deref()));
+        if let Some(hint) = &check.hint
+            && check.kind != VERDICT
         {
             let hint = log::plain(&format!("hint: {hint}"));
-            lines.extend(self.fold(link, hint.split(' ')));
+            lines.extend(self.wrap(check, hint.split(' ')));
         }
-        let (word, color) = link.state.word();
-        let padding = " ".repeat(8 - word.len());
-        let word = match color.filter(|_| self.has_color) {
-            Some(color) => format!("\x1b[{color}m{word}\x1b[0m"),
-            None => word.to_owned(),
+        let (label, color) = check.state.label_and_color();
+        let padding = " ".repeat(8 - label.len());
+        let label = match color.filter(|_| self.has_color) {
+            Some(color) => format!("\x1b[{color}m{label}\x1b[0m"),
+            None => label.to_owned(),
         };
-        let indent = format!("\n{}", " ".repeat(MARGIN));
-        let text = format!("{word}{padding}{:<12}{}", link.kind, lines.join(&indent));
+        let indent = format!("\n{}", " ".repeat(TEXT_COLUMN));
+        let text = format!("{label}{padding}{:<12}{}", check.kind, lines.join(&indent));
         format!("{}\n", text.trim_end_matches(' '))
     }
 
-    /// The words as lines that fit beside the margin.
-    fn fold<'a>(&self, link: &Link, words: impl Iterator<Item = &'a str>) -> Vec<String> {
-        let is_whole = !self.is_terminal && (link.state == State::Failed || link.kind == VERDICT);
+    /// Wraps the words into lines that fit to the right of [`TEXT_COLUMN`].
+    fn wrap<'a>(&self, check: &Check, words: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let is_single_line =
+            !self.is_terminal && (check.state == State::Failed || check.kind == VERDICT);
         let mut lines = vec![String::new()];
         for word in words.filter(|word| !word.is_empty()) {
             let line = lines.last_mut().expect("there is always one");
             let length = line.chars().count() + 1 + word.chars().count();
-            if line.is_empty() || is_whole || length <= self.width - MARGIN {
-                *line = joined(line, " ", word);
+            if line.is_empty() || is_single_line || length <= self.width - TEXT_COLUMN {
+                *line = join_nonempty(line, " ", word);
             } else {
                 lines.push(word.to_owned());
             }
@@ -350,8 +364,8 @@ impl Report {
     }
 }
 
-/// Both texts with a separator between them, or the one that is not empty.
-fn joined(first: &str, separator: &str, second: &str) -> String {
+/// Both texts with the separator between them, or only the one that is not empty.
+fn join_nonempty(first: &str, separator: &str, second: &str) -> String {
     match (first, second) {
         ("", only) | (only, "") => only.to_owned(),
         _ => format!("{first}{separator}{second}"),
