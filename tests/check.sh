@@ -201,7 +201,7 @@ row 'the name server never answers (Entra)' 69 'name login.microsoftonline.com: 
 enter "$main" hosts.none resolv.no_names
 row 'NXDOMAIN for all of Azure' 69 'name login.microsoftonline.com: | name servers: 127.0.0.54' \
     'AZURE_AUTHORITY_HOST and HTTPS_PROXY' "$ca" "${workload[@]}" "${secret[@]}"
-row 'no such proxy' 69 'name prxy.corp.example: | DNS has no address | it is the proxy for kv1.vault.azure.net' \
+row 'no such proxy' 69 'name prxy.corp.example: | DNS has no address | this is the proxy for kv1.vault.azure.net' \
     'check HTTPS_PROXY' "$ca" HTTPS_PROXY=http://prxy.corp.example:3128 "${secret[@]}"
 enter "$main" hosts.none resolv.azure_names
 secret s1 kv9

@@ -384,7 +384,9 @@ impl fmt::Display for Plan {
         for (index, item) in self.items.iter().enumerate() {
             let targets = self.targets_of(index);
             match item {
-                Item::Token(resource) => writeln!(f, "token     {targets} <- for {resource}")?,
+                Item::Token(resource) => {
+                    writeln!(f, "token     {targets} <- an access token for {resource}")?
+                }
                 Item::Secret(secret) => {
                     let resource = secret
                         .resource

@@ -161,7 +161,7 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
 /// Checks the resource of an access token: it becomes a part of a query, a form or a command line.
 pub fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.starts_with('-') {
-        return Err(Error::config("no resource given")
+        return Err(Error::config("expected a resource")
             .hint("write a resource such as https://database.windows.net/"));
     }
     if resource.ends_with("/.default") {

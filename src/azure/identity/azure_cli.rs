@@ -88,7 +88,7 @@ impl TokenSource for AzureCli {
         let text = String::from_utf8_lossy(&output.stderr);
         let text = log::excerpt(text.trim_start().trim_start_matches("ERROR: "), &[]);
         let reason = match text.trim_end_matches('.') {
-            "" => format!("az ended with {}", output.status),
+            "" => format!("az failed ({})", output.status),
             text => text.to_owned(),
         };
         let hint = match output.status.code() {

@@ -65,7 +65,7 @@ pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
     if service.proxy().is_none() {
         return error;
     }
-    let note = format!("it is the proxy for {}", service.authority());
+    let note = format!("this is the proxy for {}", service.authority());
     error
         .note(note)
         .hint_if_none(|kind| (kind == RequestFailure::NameNotFound).then(|| CHECK_PROXY.to_owned()))
@@ -224,9 +224,11 @@ pub fn secret_check(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> 
         .labeled("content_type", "", bundle.content_type.clone());
     check.text.push_str(", enabled");
     let (from_text, until_text) = (not_before.map(date::format), expires.map(date::format));
-    let check = check
-        .labeled("from", "from ", from_text)
-        .labeled("until", "until ", until_text);
+    let check = check.labeled("from", "valid from ", from_text).labeled(
+        "until",
+        "valid until ",
+        until_text,
+    );
     let now = date::now();
     if not_before.is_some_and(|not_before| not_before > now) {
         return check.warn("it is not valid yet; exec uses it anyway", None);

@@ -211,13 +211,17 @@ impl Prober {
                 None => self.probe_token(resource),
             };
             if check.cause == Some(Cause::Unavailable) {
-                skip_reason = Some("there was no token for the resource before");
+                skip_reason = Some("the same identity got no token for another resource");
             }
             if failed_check
                 .as_ref()
                 .is_some_and(|failed| failed.has_same_reason(&check))
             {
-                check = Check::skipped("token", resource, "there is no connection to it");
+                check = Check::skipped(
+                    "token",
+                    resource,
+                    "there is no connection to the service that issues it",
+                );
             }
             if check.state == State::Passed {
                 resources_with_token.push(resource.clone());
