@@ -3,7 +3,7 @@
 use crate::azure::fetch::{self, FetchedPlan};
 use crate::azure::identity;
 use crate::error::{Cause, Error};
-use crate::http::Http;
+use crate::http::HttpClient;
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::plan::{Item, Plan, Target};
@@ -24,7 +24,7 @@ pub fn enable_verbose_and_warn(plan: &Plan) {
 pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
     signals::start()?;
     let source = identity::select(env, &plan.settings)?.source;
-    let http = Http::build(env, &plan.settings)?;
+    let http = HttpClient::build(env, &plan.settings)?;
     fetch::fetch(plan, http, source)
 }
 

@@ -80,7 +80,7 @@ fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
             references.push((name, plan.reference_of(target)?));
         }
         let format = file.format.map_or("file", |format| format.name());
-        manifest.insert(&file.name, format, references, date::now());
+        manifest.insert(&file.name, format, references, date::unix_now());
     }
     Some(manifest)
 }

@@ -38,7 +38,7 @@ const ALTERNATIVE_NAMES: &[u8] = &[0x55, 29, 17];
 
 impl Certificate {
     /// The name in it that matches a host.
-    pub fn name_for(&self, host: &str) -> Option<&str> {
+    pub fn name_matching(&self, host: &str) -> Option<&str> {
         let is_for = |name: &&String| match name.strip_prefix("*.") {
             Some(domain) => host
                 .split_once('.')
@@ -49,7 +49,7 @@ impl Certificate {
     }
 
     /// All its names, or the first two and the number of the others.
-    pub fn some_names(&self) -> String {
+    pub fn names_summary(&self) -> String {
         match self.names.as_slice() {
             [] => "no name".to_owned(),
             [first, second, rest @ ..] if rest.len() > 1 => {
@@ -175,7 +175,7 @@ fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {
     };
     let text = format!("{century}{text}");
     let number = |from: usize, to: usize| text.get(from..to)?.parse().ok();
-    date::unix(
+    date::unix_seconds(
         [number(0, 4)?, number(4, 6)?, number(6, 8)?],
         [number(8, 10)?, number(10, 12)?, number(12, 14)?],
     )

@@ -32,7 +32,7 @@ const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linu
 
 /// What all requests share.
 #[derive(Clone)]
-pub struct Http {
+pub struct HttpClient {
     tls: Arc<ClientConfig>,
     proxies: Proxies,
     /// The one deadline.
@@ -42,10 +42,10 @@ pub struct Http {
 
 type ClockSkews = Vec<(String, i64)>;
 
-impl Http {
+impl HttpClient {
     /// Reads the trust store and the proxy settings.
-    pub fn build(env: &Environment, settings: &Settings) -> Result<Http, Error> {
-        Ok(Http {
+    pub fn build(env: &Environment, settings: &Settings) -> Result<HttpClient, Error> {
+        Ok(HttpClient {
             tls: tls::client_config(env, settings.ca_file.as_deref())?,
             proxies: Proxies::from(env)?,
             deadline: Arc::new(Deadline::start(settings.timeout, settings.wait_for_access)),
@@ -54,8 +54,8 @@ impl Http {
     }
 
     /// A client that makes one attempt for each request, within this time from now.
-    pub fn for_one_attempt(&self, within: Duration) -> Http {
-        Http {
+    pub fn for_one_attempt(&self, within: Duration) -> HttpClient {
+        HttpClient {
             deadline: Arc::new(Deadline::attempt(within)),
             ..self.clone()
         }
@@ -69,20 +69,20 @@ impl Http {
     }
 
     /// A service on the internet, over https, through a proxy where one is configured for its host.
-    pub fn internet(&self, host: &Host) -> Service {
+    pub fn remote_service(&self, host: &Host) -> Service {
         let base = format!("https://{host}");
         let proxy = self.proxies.for_host(host);
         self.service(&base, proxy, self.tls.clone(), ServiceResolver::default())
     }
 
     /// An identity endpoint of this machine. Never through a proxy: that would reach the endpoint of the proxy's machine.
-    pub fn local(&self, base: &str) -> Service {
+    pub fn local_service(&self, base: &str) -> Service {
         self.service(base, None, self.tls.clone(), ServiceResolver::default())
     }
 
     /// A service inside a cluster, without a proxy: connections go to `host`. Its certificate is for `server_name`, if that
     /// is another name, and from one of the CAs `roots` (PEM), if it has CAs of its own.
-    pub fn in_cluster(
+    pub fn cluster_service(
         &self,
         host: &Host,
         server_name: Option<&str>,
@@ -96,7 +96,7 @@ impl Http {
             None => (host.clone(), ServiceResolver::default()),
             Some(name) => (
                 Host::parse(&format!("{name}:{}", host.port))?,
-                ServiceResolver::leading_to(&host.name),
+                ServiceResolver::with_fixed_host(&host.name),
             ),
         };
         Ok(self.service(&format!("https://{host}"), None, tls, resolver))
@@ -114,8 +114,14 @@ impl Http {
             .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let https = base.starts_with("https://");
         let (input, output) = match https {
-            true => (connection::STREAM_BUFFER, connection::STREAM_BUFFER),
-            false => (connection::INPUT_BUFFER, connection::OUTPUT_BUFFER),
+            true => (
+                connection::STREAM_BUFFER_SIZE,
+                connection::STREAM_BUFFER_SIZE,
+            ),
+            false => (
+                connection::INPUT_BUFFER_SIZE,
+                connection::OUTPUT_BUFFER_SIZE,
+            ),
         };
         let config = Agent::config_builder()
             .proxy(proxy)
@@ -130,7 +136,7 @@ impl Http {
             // The defaults are 128 KiB each for every connection. These are TCP's; TLS has its own.
             .input_buffer_size(input)
             .output_buffer_size(output)
-            .max_response_header_size(connection::LONGEST_HEADERS)
+            .max_response_header_size(connection::MAX_RESPONSE_HEADERS_LEN)
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
             .build();
@@ -223,10 +229,10 @@ impl Service {
             .as_ref()
             .ok()
             .and_then(|response| response.header("date"));
-        if let Some(date) = date.and_then(date::parse_http) {
+        if let Some(date) = date.and_then(date::parse_http_date) {
             let skews = self.clock_skews.lock();
             let mut skews = skews.unwrap_or_else(PoisonError::into_inner);
-            skews.push((self.authority().to_owned(), date - date::now()));
+            skews.push((self.authority().to_owned(), date - date::unix_now()));
         }
     }
 

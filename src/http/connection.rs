@@ -24,16 +24,16 @@ use super::dns::ServiceResolver;
 use crate::request::host::without_brackets;
 
 /// The longest header value that we send: Azure's front ends accept tokens of about this length.
-pub const LONGEST_HEADER: usize = 16 * 1024;
+pub const MAX_HEADER_VALUE_LEN: usize = 16 * 1024;
 /// ureq needs all headers of a response in its buffer; Entra's have about 3 KiB.
-pub const INPUT_BUFFER: usize = 16 * 1024;
+pub const INPUT_BUFFER_SIZE: usize = 16 * 1024;
 /// The longest headers of a response. Less than the buffer, so that longer ones are an error and not a full buffer, which
 /// looks like the end of the stream.
-pub const LONGEST_HEADERS: usize = INPUT_BUFFER - 1024;
+pub const MAX_RESPONSE_HEADERS_LEN: usize = INPUT_BUFFER_SIZE - 1024;
 /// ureq needs each header of a request in its buffer as a whole.
-pub const OUTPUT_BUFFER: usize = LONGEST_HEADER + 512;
+pub const OUTPUT_BUFFER_SIZE: usize = MAX_HEADER_VALUE_LEN + 512;
 /// Under TLS, only a proxy's response has to fit. Small, since every buffer is zeroed and so uses memory.
-pub const STREAM_BUFFER: usize = 4 * 1024;
+pub const STREAM_BUFFER_SIZE: usize = 4 * 1024;
 
 /// How a request gets its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ thread_local! {
 /// A TLS handshake that succeeded.
 pub struct Handshake {
     /// As in `TLS 1.3`.
-    pub version: &'static str,
+    pub tls_version: &'static str,
     /// The server's certificates, its own first.
     pub certificates: Vec<CertificateDer<'static>>,
 }
@@ -141,7 +141,7 @@ impl Connections {
         stream.set_timeout(details.timeout);
         connection.complete_io(&mut stream)?;
         let handshake = Handshake {
-            version: match connection.protocol_version() {
+            tls_version: match connection.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
                 _ => "TLS 1.3",
             },
@@ -153,7 +153,7 @@ impl Connections {
             .unwrap_or_else(PoisonError::into_inner);
         *latest = Some(handshake);
         Ok(Box::new(TlsTransport {
-            buffers: LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER),
+            buffers: LazyBuffers::new(INPUT_BUFFER_SIZE, OUTPUT_BUFFER_SIZE),
             stream: StreamOwned::new(connection, stream),
         }))
     }

@@ -1,4 +1,4 @@
-//! Host names to addresses.
+//! Looks up the addresses of host names.
 //!
 //! In Kubernetes, `ndots:5` and a search list turn one lookup of a vault's name into eight queries. So the order is:
 //! /etc/hosts; DNS with a dot at the end of the name, which bypasses the search list; DNS with the search list. A is
@@ -22,21 +22,21 @@ use crate::request::host::without_brackets;
 /// How many addresses of a name are tried.
 const MAX_ADDRESSES: usize = 16;
 /// Connections that are opened together share one lookup; a later attempt repeats it.
-const CACHED: Duration = Duration::from_secs(1);
+const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 
-/// The addresses of a name.
+/// The addresses of a host name.
 #[derive(Clone)]
-pub struct Resolved {
+pub struct ResolvedName {
     /// In the order in which they are tried.
     pub addresses: Vec<IpAddr>,
-    /// Where they were found.
-    pub found: Found,
+    /// Where they come from.
+    pub source: NameSource,
 }
 
-/// Where a name was found.
+/// Where the addresses of a host name come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// It is an address itself.
+pub enum NameSource {
+    /// The host name is an IP address itself.
     Literal,
     /// /etc/hosts.
     HostsFile,
@@ -46,22 +46,22 @@ pub enum Found {
     SearchList,
 }
 
-/// The latest lookup: when it ended, of which name, and its result.
-type Latest = (Instant, String, Result<Resolved, LookupError>);
+/// When a lookup ended, the host name, and the result.
+type FinishedLookup = (Instant, String, Result<ResolvedName, LookupError>);
 
 /// The resolver of one service. The lock is held during a lookup, so that other threads wait for its result.
 #[derive(Clone, Default)]
 pub struct ServiceResolver {
-    /// The name to look up instead of the URL's host.
-    instead: Option<Arc<str>>,
-    latest: Arc<Mutex<Option<Latest>>>,
+    /// The host to look up instead of the URL's.
+    fixed_host: Option<Arc<str>>,
+    latest: Arc<Mutex<Option<FinishedLookup>>>,
 }
 
 impl Resolver for ServiceResolver {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().ok_or_else(|| Error::BadUri(uri.to_string()))?;
-        let found = self
-            .look_up(self.instead.as_deref().unwrap_or(host))
+        let name = self
+            .look_up_cached(self.fixed_host.as_deref().unwrap_or(host))
             .map_err(|error| Error::Other(Box::new(error)))?;
         let default_port = match uri.scheme_str() {
             Some("http") => 80,
@@ -69,7 +69,7 @@ impl Resolver for ServiceResolver {
         };
         let port = uri.port_u16().unwrap_or(default_port);
         let mut resolved = self.empty();
-        for address in found.addresses.into_iter().take(MAX_ADDRESSES) {
+        for address in name.addresses.into_iter().take(MAX_ADDRESSES) {
             resolved.push(SocketAddr::new(address, port));
         }
         Ok(resolved)
@@ -77,21 +77,21 @@ impl Resolver for ServiceResolver {
 }
 
 impl ServiceResolver {
-    /// A resolver that returns the addresses of this host for every name.
-    pub fn leading_to(host: &str) -> Self {
+    /// A resolver that returns the addresses of this host for every URL.
+    pub fn with_fixed_host(host: &str) -> Self {
         ServiceResolver {
-            instead: Some(host.into()),
+            fixed_host: Some(host.into()),
             ..ServiceResolver::default()
         }
     }
 
-    fn look_up(&self, host: &str) -> Result<Resolved, LookupError> {
+    fn look_up_cached(&self, host: &str) -> Result<ResolvedName, LookupError> {
         let started = Instant::now();
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((ended, name, result)) = &*latest
             && name == host
             // An error is only shared with the threads that waited for it.
-            && (*ended >= started || result.is_ok() && ended.elapsed() < CACHED)
+            && (*ended >= started || result.is_ok() && ended.elapsed() < CACHE_LIFETIME)
         {
             return result.clone();
         }
@@ -107,25 +107,25 @@ impl fmt::Debug for ServiceResolver {
     }
 }
 
-/// Looks a name up, or parses it where it is an address.
-pub fn look_up(host: &str) -> Result<Resolved, LookupError> {
-    let (addresses, found) = if let Ok(address) = without_brackets(host).parse() {
-        (vec![address], Found::Literal)
-    } else if let listed = in_hosts_file(host)
-        && !listed.is_empty()
+/// Looks up a host name, or parses it if it is an IP address.
+pub fn look_up(host: &str) -> Result<ResolvedName, LookupError> {
+    let (addresses, source) = if let Ok(address) = without_brackets(host).parse() {
+        (vec![address], NameSource::Literal)
+    } else if let addresses = addresses_in_hosts_file(host)
+        && !addresses.is_empty()
     {
-        (listed, Found::HostsFile)
+        (addresses, NameSource::HostsFile)
     } else {
-        match query(&format!("{host}.")) {
-            Err(LookupError::NoAddress) => (query(host)?, Found::SearchList),
-            addresses => (addresses?, Found::Dns),
+        match query_dns(&format!("{host}.")) {
+            Err(LookupError::NoAddress) => (query_dns(host)?, NameSource::SearchList),
+            addresses => (addresses?, NameSource::Dns),
         }
     };
-    Ok(Resolved { addresses, found })
+    Ok(ResolvedName { addresses, source })
 }
 
-/// The addresses of a name in /etc/hosts (hosts(5)).
-fn in_hosts_file(host: &str) -> Vec<IpAddr> {
+/// The addresses of a host name in /etc/hosts (hosts(5)).
+fn addresses_in_hosts_file(host: &str) -> Vec<IpAddr> {
     let text = fs::read("/etc/hosts").unwrap_or_default();
     // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
     let text = String::from_utf8_lossy(&text);
@@ -139,22 +139,23 @@ fn in_hosts_file(host: &str) -> Vec<IpAddr> {
     text.lines().filter_map(address_in).collect()
 }
 
-fn query(name: &str) -> Result<Vec<IpAddr>, LookupError> {
+/// The IPv4 addresses if this machine has a route to one of them; otherwise the IPv6 addresses, then the IPv4 ones.
+fn query_dns(name: &str) -> Result<Vec<IpAddr>, LookupError> {
     let v4 = addresses(name, Family::V4);
-    if let Ok(found) = &v4
-        && found.iter().any(|address| has_route(*address))
+    if let Ok(addresses) = &v4
+        && addresses.iter().any(|address| has_route(*address))
     {
         return v4;
     }
     match (v4, addresses(name, Family::V6)) {
         (Ok(v4), Ok(v6)) => Ok([v6, v4].concat()),
-        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Ok(addresses), Err(_)) | (Err(_), Ok(addresses)) => Ok(addresses),
         (Err(LookupError::NoAddress), Err(LookupError::NoAddress)) => Err(LookupError::NoAddress),
         (Err(_), Err(_)) => Err(LookupError::NoAnswer),
     }
 }
 
-/// Whether there is a route to an address: connecting a UDP socket looks it up and sends nothing.
+/// Whether this machine has a route to an address. Connecting a UDP socket looks up the route and sends nothing.
 fn has_route(address: IpAddr) -> bool {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .is_ok_and(|socket| socket.connect((address, 443)).is_ok())

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessa
 use ureq::Timeout;
 
 use super::request::Timeouts;
-use super::retry::CHECK_PROXY;
+use super::retry::CHECK_PROXY_HINT;
 use super::verifier::Rejected;
 use crate::date;
 use crate::error::{Error, RequestFailure};
@@ -66,7 +66,7 @@ pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&
     };
     error.reason = format!("the proxy {proxy}{separator} {}", error.reason);
     error.fact("proxy", proxy).hint_if_none(|kind| {
-        (kind != RequestFailure::NameServerTimeout).then(|| CHECK_PROXY.to_owned())
+        (kind != RequestFailure::NameServerTimeout).then(|| CHECK_PROXY_HINT.to_owned())
     })
 }
 
@@ -172,10 +172,10 @@ fn from_tls(error: &TlsError) -> Error {
 /// The error for a rejected certificate, with its issuer, its names and its expiry as facts.
 fn from_certificate(rejected: &Rejected) -> Error {
     let certificate = &rejected.certificate;
-    let (issuer, names) = (&certificate.issuer, certificate.some_names());
+    let (issuer, names) = (&certificate.issuer, certificate.names_summary());
     let error = |reason: &str, hint: &str| RequestFailure::Certificate.error(reason).hint(hint);
     let time_error = |reason: &str, time: i64, renewal: &str| {
-        let (time, now) = (date::format(time), date::format(date::now()));
+        let (time, now) = (date::format(time), date::format(date::unix_now()));
         RequestFailure::CertificateExpired
             .error(format!("{reason} {time}"))
             .hint(format!(

@@ -16,9 +16,9 @@ mod tls;
 mod url;
 mod verifier;
 
-pub use client::{Http, Service};
-pub use connection::LONGEST_HEADER;
-pub use random::request_id;
+pub use client::{HttpClient, Service};
+pub use connection::MAX_HEADER_VALUE_LEN;
+pub use random::random_uuid;
 pub use request::{Request, Timeouts};
 pub use response::Response;
 pub use url::{encode, split_url, with_query};

@@ -8,7 +8,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use super::certificate::Certificate;
 use super::client::Service;
 use super::dns;
-pub use super::dns::{Found, Resolved};
+pub use super::dns::{NameSource, ResolvedName};
 use super::error::{from_lookup, from_ureq};
 use super::request::Timeouts;
 use super::{tls, verifier};
@@ -19,11 +19,11 @@ use crate::request::host::without_brackets;
 #[derive(Debug)]
 pub struct Peer {
     /// As in `TLS 1.3`.
-    pub version: &'static str,
+    pub tls_version: &'static str,
     /// Its own certificate.
     pub certificate: Certificate,
     /// Whether the built-in roots alone trust it.
-    pub is_public: bool,
+    pub is_publicly_trusted: bool,
 }
 
 impl Service {
@@ -64,9 +64,9 @@ impl Service {
         let name = ServerName::try_from(without_brackets(self.host())).ok()?;
         let verified = verifier::verify(&tls::built_in(), own, chain, &name, UnixTime::now());
         Some(Peer {
-            version: handshake.version,
+            tls_version: handshake.tls_version,
             certificate: Certificate::parse(own)?,
-            is_public: verified.is_ok(),
+            is_publicly_trusted: verified.is_ok(),
         })
     }
 }
@@ -95,6 +95,6 @@ fn resolv_conf(keywords: &[&str]) -> Vec<String> {
 }
 
 /// Looks a host up as a connection would.
-pub fn resolve(host: &str) -> Result<Resolved, Error> {
+pub fn resolve(host: &str) -> Result<ResolvedName, Error> {
     dns::look_up(host).map_err(from_lookup)
 }

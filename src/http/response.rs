@@ -72,8 +72,8 @@ impl Response {
         if let Some(seconds) = number("retry-after") {
             return Some(Duration::from_secs(seconds.into()));
         }
-        let date = date::parse_http(self.header("retry-after")?.trim())?;
-        let seconds = (date - date::now()).max(0);
+        let date = date::parse_http_date(self.header("retry-after")?.trim())?;
+        let seconds = (date - date::unix_now()).max(0);
         Some(Duration::from_secs(seconds.unsigned_abs()))
     }
 }

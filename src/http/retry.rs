@@ -52,7 +52,7 @@ impl RequestFailure {
             RequestFailure::DeadlineExceededWhileConnecting => (UntilDeadline, Unavailable, None),
             RequestFailure::ConnectionLost => (UntilDeadline, Unavailable, None),
             RequestFailure::ProxyRefused => (Never, Config, None),
-            RequestFailure::ProxyFailed => (UntilDeadline, Unavailable, Some(CHECK_PROXY)),
+            RequestFailure::ProxyFailed => (UntilDeadline, Unavailable, Some(CHECK_PROXY_HINT)),
             RequestFailure::Certificate => (Never, Protocol, None),
             RequestFailure::CertificateExpired => (Never, Protocol, None),
             RequestFailure::UnexpectedResponse => (Never, Protocol, None),
@@ -88,7 +88,7 @@ const SLOW: &str = "the service accepts connections but does not respond: it is 
                     its responses back";
 const THROTTLED: &str = "requests are being throttled; wait, or start fewer containers at once";
 /// The hint where a proxy cannot be reached, or does not reach the host.
-pub const CHECK_PROXY: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
+pub const CHECK_PROXY_HINT: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
 
 /// Adds the hint for an error's kind, if the error has none.
 pub fn with_default_hint(error: Error) -> Error {

@@ -14,7 +14,7 @@ use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
 use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Cause, Error};
-use crate::http::Http;
+use crate::http::HttpClient;
 use crate::log;
 use crate::request::plan::{Item, Plan, Target};
 use crate::request::secret_id::SecretId;
@@ -39,7 +39,7 @@ type ItemResult = (usize, Result<Secret, Error>);
 /// What the threads share.
 struct Job {
     plan: Plan,
-    http: Http,
+    http: HttpClient,
     secret_reader: SecretReader,
     /// For each item of the plan, the thread that reads it.
     readers: Vec<OnceLock<ThreadId>>,
@@ -86,7 +86,11 @@ impl FetchedPlan {
 }
 
 /// Fetches every item of a plan, or none.
-pub fn fetch(plan: Plan, http: Http, source: Box<dyn TokenSource>) -> Result<FetchedPlan, Error> {
+pub fn fetch(
+    plan: Plan,
+    http: HttpClient,
+    source: Box<dyn TokenSource>,
+) -> Result<FetchedPlan, Error> {
     let vaults = plan.vaults().into_iter().map(|(host, items)| {
         Arc::new(Vault {
             client: VaultClient::new(&http, host),
@@ -203,7 +207,7 @@ impl Job {
 
 /// An expired secret may still be the right one, so it is used.
 fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
-    let now = date::now();
+    let now = date::unix_now();
     let expired = bundle.expires.filter(|expires| *expires <= now);
     let early = bundle.not_before.filter(|begins| *begins > now);
     let parts = [("expired at", expired), ("is not valid before", early)];

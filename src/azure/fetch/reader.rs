@@ -7,7 +7,7 @@ use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
 use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Error, RequestFailure};
-use crate::http::Http;
+use crate::http::HttpClient;
 use crate::http::retry::retry;
 use crate::log::{self, Event};
 use crate::request::secret_id::SecretId;
@@ -41,7 +41,7 @@ impl SecretReader {
     /// if there is one.
     pub fn token(
         &self,
-        http: &Http,
+        http: &HttpClient,
         token_request: &TokenRequest,
     ) -> Result<Arc<AccessToken>, Error> {
         let cell = {
@@ -61,7 +61,7 @@ impl SecretReader {
 
     fn request_token(
         &self,
-        http: &Http,
+        http: &HttpClient,
         token_request: &TokenRequest,
     ) -> Result<Arc<AccessToken>, Error> {
         let (resource, identity) = (&token_request.resource, self.source.describe());
@@ -97,7 +97,7 @@ impl SecretReader {
     /// and from the tenant that the vault names, where that is another one than the identity's.
     pub fn read(
         &self,
-        http: &Http,
+        http: &HttpClient,
         vault: &VaultClient,
         secret: &SecretId,
         purpose: &str,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::date;
 use crate::error::Error;
-use crate::http::request_id;
+use crate::http::random_uuid;
 use crate::secret::Secret;
 
 /// Seconds; the documentation recommends five to ten minutes.
@@ -67,12 +67,12 @@ pub fn sign(
         let encoded = certificates.iter().map(|der| BASE64_STANDARD.encode(der));
         header["x5c"] = encoded.collect();
     }
-    let now = date::now();
+    let now = date::unix_now();
     let claims = json!({
         "aud": audience,
         "iss": client_id,
         "sub": client_id,
-        "jti": request_id(),
+        "jti": random_uuid(),
         "nbf": now - SKEW,
         "exp": now + LIFETIME,
     });

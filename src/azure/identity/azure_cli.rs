@@ -16,7 +16,7 @@ use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
 use crate::http::retry::Deadline;
-use crate::http::{Http, Service};
+use crate::http::{HttpClient, Service};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::signals;
@@ -44,7 +44,7 @@ impl TokenSource for AzureCli {
 
     fn attempt(
         &self,
-        http: &Http,
+        http: &HttpClient,
         _: &OnceCell<Service>,
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error> {

@@ -130,7 +130,7 @@ impl Credential {
 
     /// The hint where Entra rejects what was sent.
     pub fn hint(&self, kind: RequestFailure, client_id: &str, sent: &Secret) -> Option<String> {
-        let now = date::format(date::now());
+        let now = date::format(date::unix_now());
         let hint = match (kind, self) {
             (RequestFailure::FederationMismatch, Credential::TokenFile(_)) => format!(
                 "compare the federated credential of client id {client_id} with the token in the file, which has {}",

@@ -15,7 +15,7 @@ use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
 use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
 use crate::error::{Error, RequestFailure};
-use crate::http::{Http, Request, Response, Service, Timeouts, encode, request_id};
+use crate::http::{HttpClient, Request, Response, Service, Timeouts, encode, random_uuid};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
@@ -170,14 +170,17 @@ impl TokenSource for Entra {
 
     fn attempt(
         &self,
-        http: &Http,
+        http: &HttpClient,
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error> {
         let path = format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request));
         let proxy_service;
         let (service, base_path) = match &self.proxy {
-            None => (service.get_or_init(|| http.internet(&self.authority)), ""),
+            None => (
+                service.get_or_init(|| http.remote_service(&self.authority)),
+                "",
+            ),
             Some(proxy) => {
                 proxy_service = proxy.service(http)?;
                 (&proxy_service, proxy.path.as_str())
@@ -192,7 +195,7 @@ impl TokenSource for Entra {
             encode(secret.expose()),
             encode(&format!("{}/.default", token_request.resource))
         );
-        let id = request_id();
+        let id = random_uuid();
         let request = Request {
             target: &format!("{base_path}{path}"),
             headers: &[("client-request-id", id.as_str())],
@@ -240,9 +243,9 @@ impl TokenSource for Entra {
         !self.tenant.eq_ignore_ascii_case(tenant)
     }
 
-    fn service(&self, http: &Http) -> Option<Service> {
+    fn service(&self, http: &HttpClient) -> Option<Service> {
         match self.proxy {
-            None => Some(http.internet(&self.authority)),
+            None => Some(http.remote_service(&self.authority)),
             Some(_) => None,
         }
     }

@@ -10,7 +10,7 @@ use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest, is_header_value};
 use crate::error::{Error, RequestFailure};
 use crate::http::{
-    Http, Request, Response, Service, Timeouts, encode, request_id, split_url, with_query,
+    HttpClient, Request, Response, Service, Timeouts, encode, random_uuid, split_url, with_query,
 };
 use crate::log;
 use crate::request::environment::Environment;
@@ -210,11 +210,11 @@ impl TokenSource for ManagedIdentity {
 
     fn attempt(
         &self,
-        http: &Http,
+        http: &HttpClient,
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error> {
-        let service = service.get_or_init(|| http.local(&self.base));
+        let service = service.get_or_init(|| http.local_service(&self.base));
         let resource = &token_request.resource;
         let (target, form) = self.target(resource);
         let send = |headers: &[(&str, &str)]| {
@@ -231,7 +231,7 @@ impl TokenSource for ManagedIdentity {
             Authentication::Header { name, .. } => vec![(name, sent)],
             Authentication::Metadata | Authentication::KeyFile => vec![("Metadata", "true")],
         };
-        let id = request_id();
+        let id = random_uuid();
         if self.endpoint.takes_request_id {
             headers.push(("x-ms-client-request-id", &id));
         }
@@ -286,7 +286,7 @@ impl TokenSource for ManagedIdentity {
         }
     }
 
-    fn service(&self, http: &Http) -> Option<Service> {
-        Some(http.local(&self.base))
+    fn service(&self, http: &HttpClient) -> Option<Service> {
+        Some(http.local_service(&self.base))
     }
 }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use super::token::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
-use crate::http::{Http, Service};
+use crate::http::{HttpClient, Service};
 
 /// A source of access tokens.
 pub trait TokenSource: Send + Sync {
@@ -14,7 +14,7 @@ pub trait TokenSource: Send + Sync {
     /// Makes one attempt to get an access token. `service` keeps the connection for the next attempt.
     fn attempt(
         &self,
-        http: &Http,
+        http: &HttpClient,
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error>;
@@ -31,7 +31,7 @@ pub trait TokenSource: Send + Sync {
     }
 
     /// The service that issues the tokens, if a connection to it needs no preparation.
-    fn service(&self, _http: &Http) -> Option<Service> {
+    fn service(&self, _http: &HttpClient) -> Option<Service> {
         None
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::date;
 use crate::error::{Error, RequestFailure};
-use crate::http::LONGEST_HEADER;
+use crate::http::MAX_HEADER_VALUE_LEN;
 use crate::secret::Secret;
 
 /// A request for an access token.
@@ -51,7 +51,7 @@ impl AccessToken {
             body => body,
         };
         let value = match body.get_mut("access_token").map(Value::take) {
-            Some(Value::String(token)) if token.len() > LONGEST_HEADER - "Bearer ".len() => {
+            Some(Value::String(token)) if token.len() > MAX_HEADER_VALUE_LEN - "Bearer ".len() => {
                 return Err(
                     unexpected("the access token is too long for a request header").hint(
                         "remove the identity from some groups and app roles: each is a claim in its tokens",
@@ -96,8 +96,8 @@ fn expiry(body: &Value) -> Option<i64> {
     match expires_on {
         Value::Number(_) => number(expires_on),
         Value::String(text) if !text.trim().is_empty() => {
-            number(expires_on).or_else(|| date::parse_expiry(text.trim()))
+            number(expires_on).or_else(|| date::parse_date_time(text.trim()))
         }
-        _ => number(&body["expires_in"]).map(|seconds| date::now().saturating_add(seconds)),
+        _ => number(&body["expires_in"]).map(|seconds| date::unix_now().saturating_add(seconds)),
     }
 }

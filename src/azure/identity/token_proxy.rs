@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::error::{Error, RequestFailure};
-use crate::http::{Http, Service, split_url};
+use crate::http::{HttpClient, Service, split_url};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
 
@@ -70,7 +70,7 @@ impl TokenProxy {
     }
 
     /// The proxy as a service, with its CA as it is now: a cluster rotates it.
-    pub fn service(&self, http: &Http) -> Result<Service, Error> {
+    pub fn service(&self, http: &HttpClient) -> Result<Service, Error> {
         let setting = match &self.ca_file {
             Some(path) => format!("{CA_FILE}: `{}`", path.display()),
             None => CA_DATA.to_owned(),
@@ -86,7 +86,7 @@ impl TokenProxy {
         let roots = file
             .as_deref()
             .or(self.ca_data.as_deref().map(str::as_bytes));
-        http.in_cluster(&self.host, self.server_name.as_deref(), roots)
+        http.cluster_service(&self.host, self.server_name.as_deref(), roots)
             .map_err(|error| {
                 unusable(RequestFailure::InvalidSettings, &error.to_string())
                     .set_hint(error.hint.clone())

@@ -13,7 +13,7 @@ use super::error::{from_response, unreachable_hint};
 use crate::azure::identity::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
 use crate::http::retry::retry;
-use crate::http::{Http, Request, Response, Service, Timeouts, request_id};
+use crate::http::{HttpClient, Request, Response, Service, Timeouts, random_uuid};
 use crate::log::{self, Event};
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
@@ -54,10 +54,10 @@ pub struct VaultClient {
 
 impl VaultClient {
     /// A client of the vault at a host that access tokens may be sent to.
-    pub fn new(http: &Http, host: &Host) -> VaultClient {
+    pub fn new(http: &HttpClient, host: &Host) -> VaultClient {
         VaultClient {
             host: host.clone(),
-            service: http.internet(host),
+            service: http.remote_service(host),
             older_version: OnceLock::new(),
             challenge: Mutex::new(None),
         }
@@ -79,7 +79,7 @@ impl VaultClient {
     /// The vault's challenge: one request, shared by all threads. `purpose` is what the secret is for, for messages.
     pub fn challenge(
         &self,
-        http: &Http,
+        http: &HttpClient,
         secret: &SecretId,
         purpose: &str,
     ) -> Result<TokenRequest, Error> {
@@ -132,7 +132,7 @@ impl VaultClient {
     /// refuses the token and requires one of that tenant.
     pub fn read(
         &self,
-        http: &Http,
+        http: &HttpClient,
         secret: &SecretId,
         token: &AccessToken,
         purpose: &str,
@@ -150,14 +150,14 @@ impl VaultClient {
     /// Requests a secret until the deadline. `read` reads a response of the status that it expects.
     fn request<T>(
         &self,
-        http: &Http,
+        http: &HttpClient,
         secret: &SecretId,
         token: Option<&Secret>,
         doing: &str,
         purpose: &str,
         read: impl Fn(&Response) -> Option<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let id = request_id();
+        let id = random_uuid();
         let token = token.map_or("", Secret::expose);
         let bearer = Secret::new(format!("Bearer {token}"));
         let mut headers = vec![("x-ms-client-request-id", id.as_str())];
@@ -181,7 +181,7 @@ impl VaultClient {
     /// One attempt, and a second one where the service does not know our api-version and names one that it knows.
     fn get(
         &self,
-        http: &Http,
+        http: &HttpClient,
         secret: &SecretId,
         headers: &[(&str, &str)],
     ) -> Result<Response, Error> {

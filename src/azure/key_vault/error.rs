@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::challenge;
 use crate::error::{Error, RequestFailure};
-use crate::http::{Http, Response};
+use crate::http::{HttpClient, Response};
 use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
@@ -19,7 +19,7 @@ pub fn from_response(
     response: &Response,
     token: &str,
     host: &Host,
-    http: &Http,
+    http: &HttpClient,
     id: &str,
 ) -> Error {
     let body = response.json();
@@ -103,7 +103,7 @@ impl ErrorBody {
     }
 
     /// The kind of error, and the hint, which may be empty.
-    fn classify(&self, reason: &str, host: &Host, http: &Http) -> (RequestFailure, String) {
+    fn classify(&self, reason: &str, host: &Host, http: &HttpClient) -> (RequestFailure, String) {
         use RequestFailure::{
             AccessRefused, MissingPermission, SecretNotFound, UnexpectedResponse,
         };

@@ -10,8 +10,8 @@ use crate::azure::key_vault::SecretBundle;
 use crate::date;
 use crate::error::{Cause, Error, RequestFailure};
 use crate::http::Service;
-use crate::http::probe::{Found, Peer, Resolved, name_servers, search_list};
-use crate::http::retry::CHECK_PROXY;
+use crate::http::probe::{NameSource, Peer, ResolvedName, name_servers, search_list};
+use crate::http::retry::CHECK_PROXY_HINT;
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
@@ -23,15 +23,15 @@ const SECONDS_PER_DAY: i64 = 86_400;
 const EXPIRY_WARNING_DAYS: i64 = 30;
 
 /// The check of the name of the next host: its addresses, and where they were found.
-pub fn name_check(service: &Service, resolved: &Resolved) -> Check {
+pub fn name_check(service: &Service, resolved: &ResolvedName) -> Check {
     let addresses = resolved.addresses.iter();
     let addresses = addresses.map(|address| format!("{address} ({})", address_scope(*address)));
     let addresses = addresses.collect::<Vec<_>>().join(", ");
-    let (mut text, found_in) = match (resolved.found, &*resolved.addresses) {
-        (Found::Literal, [address]) => (address_scope(*address).to_owned(), None),
+    let (mut text, found_in) = match (resolved.source, &*resolved.addresses) {
+        (NameSource::Literal, [address]) => (address_scope(*address).to_owned(), None),
         // The file may be older than the address.
-        (Found::HostsFile, _) => (format!("{addresses}, from /etc/hosts"), Some("/etc/hosts")),
-        (Found::SearchList, _) => (addresses.clone(), Some("search list")),
+        (NameSource::HostsFile, _) => (format!("{addresses}, from /etc/hosts"), Some("/etc/hosts")),
+        (NameSource::SearchList, _) => (addresses.clone(), Some("search list")),
         _ => (addresses.clone(), Some("DNS")),
     };
     if service.proxy().is_some() {
@@ -42,7 +42,7 @@ pub fn name_check(service: &Service, resolved: &Resolved) -> Check {
     if let Some(found_in) = found_in {
         check = check.fact("found", found_in);
     }
-    if resolved.found != Found::SearchList {
+    if resolved.source != NameSource::SearchList {
         return check;
     }
     let domains = search_list();
@@ -66,9 +66,9 @@ pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
         return error;
     }
     let note = format!("this is the proxy for {}", service.authority());
-    error
-        .note(note)
-        .hint_if_none(|kind| (kind == RequestFailure::NameNotFound).then(|| CHECK_PROXY.to_owned()))
+    error.note(note).hint_if_none(|kind| {
+        (kind == RequestFailure::NameNotFound).then(|| CHECK_PROXY_HINT.to_owned())
+    })
 }
 
 /// From where an address can be reached.
@@ -97,16 +97,16 @@ pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
     let Some(peer) = peer else {
         return Check::passed("connection", service.authority(), format!("open{proxy}"));
     };
-    let (version, certificate) = (peer.version, &peer.certificate);
-    let (issuer, certificate_names) = (certificate.issuer.as_str(), certificate.some_names());
+    let (version, certificate) = (peer.tls_version, &peer.certificate);
+    let (issuer, certificate_names) = (certificate.issuer.as_str(), certificate.names_summary());
     let name = certificate
-        .name_for(service.host())
+        .name_matching(service.host())
         .unwrap_or(&certificate_names);
-    let private_ca_note = match peer.is_public {
+    let private_ca_note = match peer.is_publicly_trusted {
         true => "",
         false => " (a private CA)",
     };
-    let days_left = (certificate.not_after - date::now()) / SECONDS_PER_DAY;
+    let days_left = (certificate.not_after - date::unix_now()) / SECONDS_PER_DAY;
     let text = format!(
         "{version}{proxy}, certificate of {name} issued by {issuer}{private_ca_note}, {days_left} days left"
     );
@@ -117,7 +117,7 @@ pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
         .fact("until", date::format(certificate.not_after));
     let is_azure_host =
         |host: Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
-    if !peer.is_public && Host::parse(service.authority()).is_ok_and(is_azure_host) {
+    if !peer.is_publicly_trusted && Host::parse(service.authority()).is_ok_and(is_azure_host) {
         check = check.warn(
             &format!("TLS is intercepted: {issuer} does not issue certificates for Azure"),
             Some("make sure that this is intended: the interceptor can read tokens and secrets"),
@@ -229,7 +229,7 @@ pub fn secret_check(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> 
         "valid until ",
         until_text,
     );
-    let now = date::now();
+    let now = date::unix_now();
     if not_before.is_some_and(|not_before| not_before > now) {
         return check.warn("it is not valid yet; exec uses it anyway", None);
     }

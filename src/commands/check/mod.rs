@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::azure::identity::{self, Selection};
 use crate::error::{Cause, Error};
-use crate::http::Http;
+use crate::http::HttpClient;
 use crate::log::{self, Format};
 use crate::output::process;
 use crate::request::arguments::Arguments;
@@ -127,7 +127,7 @@ fn add_network_checks(arguments: &Arguments<'_>, plan: Plan, report: &mut Report
         }
     };
     report.add(identity_check(&selection));
-    match Http::build(arguments.env, &plan.settings) {
+    match HttpClient::build(arguments.env, &plan.settings) {
         Ok(http) => {
             let timeout = match plan.settings.timeout {
                 timeout if arguments.has("--timeout") && !timeout.is_zero() => timeout,

@@ -15,9 +15,9 @@ use crate::azure::fetch::{SecretReader, resource_without_token};
 use crate::azure::identity::{TokenRequest, TokenSource};
 use crate::azure::key_vault::VaultClient;
 use crate::error::{Cause, Error, RequestFailure};
-use crate::http::probe::{Resolved, resolve};
+use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
-use crate::http::{Http, Service, Timeouts};
+use crate::http::{HttpClient, Service, Timeouts};
 use crate::request::plan::{Item, Plan};
 use crate::signals::{self, Inbox, Wait, spawn};
 
@@ -32,7 +32,7 @@ const ATTEMPT_TIMEOUTS: Timeouts = Timeouts {
 /// Makes the checks, in several threads that share it.
 struct Prober {
     plan: Plan,
-    http: Http,
+    http: HttpClient,
     secret_reader: SecretReader,
     results: Inbox<Check>,
     deadline: Instant,
@@ -64,7 +64,7 @@ struct Vault {
 /// Makes these checks, until the time is up, and adds them to the report.
 pub fn run(
     plan: Plan,
-    http: Http,
+    http: HttpClient,
     source: Box<dyn TokenSource>,
     timeout: Duration,
     report: &mut Report,
@@ -345,7 +345,7 @@ impl Prober {
 }
 
 /// Looks up a host, within the time of one attempt.
-fn look_up(host: &str) -> Result<Resolved, Error> {
+fn look_up(host: &str) -> Result<ResolvedName, Error> {
     let _wait = Wait::begin(&format!("looking up {host}"), None);
     // A lookup cannot be interrupted, so it has its own thread, which goes on if it takes too long.
     let (sender, receiver) = mpsc::channel();

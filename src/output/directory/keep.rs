@@ -28,7 +28,7 @@ pub fn keep(
         )));
     };
     let time = date::format(since);
-    let age = date::now().abs_diff(since);
+    let age = date::unix_now().abs_diff(since);
     if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
         return Err(error.note(format!(
             "the files in `{dir}`, from {time}, are too old to keep"
