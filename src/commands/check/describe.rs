@@ -124,10 +124,7 @@ pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
         );
     }
     match days_left < EXPIRY_WARNING_DAYS {
-        true => check.warn(
-            &format!("the certificate expires in {days_left} days"),
-            None,
-        ),
+        true => check.warn("the certificate expires soon", None),
         false => check,
     }
 }
