@@ -1,7 +1,7 @@
-//! Fetches everything in a plan: one access token for each resource and each distinct secret once, in several threads.
+//! Fetches everything in a plan: each access token and each distinct secret once, in several threads.
 //!
-//! The main thread only waits, so that neither a look-up in DNS nor a service that never responds can hold it beyond the
-//! deadline. Threads that are still working then end with the process or at its execve.
+//! The main thread only waits, so that neither a DNS look-up nor a service that never responds can hold it beyond the
+//! deadline. Threads that still work after that end with the process or at its execve.
 
 mod reader;
 
@@ -24,51 +24,51 @@ use crate::signals::{self, Inbox};
 
 pub use reader::{SecretReader, resource_without_token};
 
-/// Connections to one vault at most.
+/// The most connections to one vault, each of one thread.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
-/// When the one line about a long wait is due.
+/// After this time since the start, one line says what is being waited for.
 const SLOW_NOTE_DELAY: Duration = Duration::from_secs(5);
-/// After the first failure: time for the others to fail, so that one run names them all.
+/// After the first failure, the time in which the other items can fail too, so that one run names them all.
 const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
-/// After the deadline: time for a thread to report its last response.
+/// After the deadline, the time in which a thread can report its last response.
 const LATE_RESULT_WINDOW: Duration = Duration::from_millis(400);
 
-/// The result for one item, by its index in the plan.
+/// The index of an item in the plan, and its value or error.
 type ItemResult = (usize, Result<Secret, Error>);
 
-/// What the threads share.
-struct Job {
+/// One fetch of a plan, as its threads share it.
+struct FetchRun {
     plan: Plan,
     http: HttpClient,
     secret_reader: SecretReader,
-    /// For each item of the plan, the thread that reads it.
-    readers: Vec<OnceLock<ThreadId>>,
+    /// For each item of the plan, the thread that reads it, once one does.
+    reader_threads: Vec<OnceLock<ThreadId>>,
     tasks: Vec<Task>,
-    /// The next task.
-    next: AtomicUsize,
+    /// The index of the next task.
+    next_task: AtomicUsize,
     results: Inbox<ItemResult>,
 }
 
-/// The secrets of one vault, of which each reader takes the next.
-struct Vault {
+/// The secrets of one vault. Several threads read them, each taking the next one that is left.
+struct VaultQueue {
     client: VaultClient,
-    /// Indices into the plan's items.
+    /// Its secrets: indices of the plan's items.
     items: Vec<usize>,
-    /// The next of them.
-    next: AtomicUsize,
+    /// The position in `items` of the next one to read.
+    next_item: AtomicUsize,
 }
 
 /// What a thread does; one thread may do several in turn.
 enum Task {
-    /// Request the tokens that are known to be needed, so that this overlaps with connecting to the vaults.
+    /// Request the tokens whose resources are known, while other threads connect to the vaults.
     Tokens,
     /// Read secrets of a vault over one connection.
-    Secrets(Arc<Vault>),
+    Secrets(Arc<VaultQueue>),
 }
 
 /// A plan whose every item was fetched.
 pub struct FetchedPlan {
-    job: Arc<Job>,
+    run: Arc<FetchRun>,
     /// The value of each item, in the order of [`Plan::items`].
     pub values: Vec<Secret>,
 }
@@ -81,49 +81,49 @@ impl FetchedPlan {
 
     /// The plan that was fetched.
     pub fn plan(&self) -> &Plan {
-        &self.job.plan
+        &self.run.plan
     }
 }
 
-/// Fetches every item of a plan, or none.
+/// Fetches every item of a plan. One failure fails them all.
 pub fn fetch(
     plan: Plan,
     http: HttpClient,
     source: Box<dyn TokenSource>,
 ) -> Result<FetchedPlan, Error> {
     let vaults = plan.vaults().into_iter().map(|(host, items)| {
-        Arc::new(Vault {
+        Arc::new(VaultQueue {
             client: VaultClient::new(&http, host),
             items,
-            next: AtomicUsize::new(0),
+            next_item: AtomicUsize::new(0),
         })
     });
-    let vaults: Vec<Arc<Vault>> = vaults.collect();
+    let vaults: Vec<Arc<VaultQueue>> = vaults.collect();
     let mut tasks = vec![Task::Tokens];
-    // The first connection to each vault before the second to any.
+    // Every vault has one connection before any has two.
     for connection in 0..MAX_CONNECTIONS_PER_VAULT {
         let vaults = vaults.iter().filter(|vault| connection < vault.items.len());
         tasks.extend(vaults.cloned().map(Task::Secrets));
     }
-    let job = Arc::new(Job {
-        readers: plan.items.iter().map(|_| OnceLock::new()).collect(),
+    let run = Arc::new(FetchRun {
+        reader_threads: plan.items.iter().map(|_| OnceLock::new()).collect(),
         plan,
         http,
         secret_reader: SecretReader::new(source),
         tasks,
-        next: AtomicUsize::new(0),
+        next_task: AtomicUsize::new(0),
         results: Inbox::new(),
     });
-    start_threads(&job)?;
-    let values = collect(&job)?;
-    Ok(FetchedPlan { job, values })
+    start_threads(&run)?;
+    let values = collect(&run)?;
+    Ok(FetchedPlan { run, values })
 }
 
-/// Starts a thread for each task. Under a limit on processes the threads that could be started do the other tasks too.
-fn start_threads(job: &Arc<Job>) -> Result<(), Error> {
-    for thread in 0..job.tasks.len() {
-        let job = job.clone();
-        match signals::spawn(move || job.work()) {
+/// Starts a thread for each task. Where a limit on processes allows fewer, these do all the tasks.
+fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
+    for thread in 0..run.tasks.len() {
+        let run = run.clone();
+        match signals::spawn(move || run.work()) {
             Ok(()) => {}
             Err(_) if thread > 0 => break,
             Err(error) => {
@@ -136,10 +136,13 @@ fn start_threads(job: &Arc<Job>) -> Result<(), Error> {
     Ok(())
 }
 
-impl Job {
+impl FetchRun {
     /// Does tasks until there are none left.
     fn work(&self) {
-        while let Some(task) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(task) = self
+            .tasks
+            .get(self.next_task.fetch_add(1, Ordering::Relaxed))
+        {
             match task {
                 Task::Tokens => self.request_tokens(),
                 Task::Secrets(vault) => self.read_secrets(vault),
@@ -147,7 +150,8 @@ impl Job {
         }
     }
 
-    /// Requests the tokens that are needed whatever a vault responds, and reports those that are items themselves.
+    /// Requests the tokens whose resources are known before any vault has responded. Reports every failure, and the
+    /// tokens that are items themselves.
     fn request_tokens(&self) {
         for (index, item) in self.plan.items.iter().enumerate() {
             let Some(resource) = item.resource() else {
@@ -159,7 +163,7 @@ impl Job {
             let result = match (token, item) {
                 (Ok(_), Item::Secret(_)) => continue,
                 (Ok(token), Item::Token(_)) => {
-                    self.note_expiry(index, &token);
+                    self.log_expiry(index, &token);
                     Ok(Secret::new(token.value.expose().to_owned()))
                 }
                 (Err(error), _) => Err(error),
@@ -168,8 +172,8 @@ impl Job {
         }
     }
 
-    /// `token` prints a token and has no target: nothing there runs longer.
-    fn note_expiry(&self, index: usize, token: &AccessToken) {
+    /// Logs when an item's token expires, unless it has no target: the command `token` prints its token and ends.
+    fn log_expiry(&self, index: usize, token: &AccessToken) {
         let targets = self.plan.targets_of(index);
         if !targets.is_empty() {
             log::debug(|| {
@@ -183,21 +187,24 @@ impl Job {
         }
     }
 
-    fn read_secrets(&self, vault: &Vault) {
-        if vault.next.load(Ordering::Relaxed) < vault.items.len() {
+    fn read_secrets(&self, vault: &VaultQueue) {
+        if vault.next_item.load(Ordering::Relaxed) < vault.items.len() {
             vault.client.open_early();
         }
-        while let Some(index) = vault.items.get(vault.next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(index) = vault
+            .items
+            .get(vault.next_item.fetch_add(1, Ordering::Relaxed))
+        {
             let Item::Secret(secret) = &self.plan.items[*index] else {
                 continue;
             };
-            let _ = self.readers[*index].set(thread::current().id());
+            let _ = self.reader_threads[*index].set(thread::current().id());
             let targets = self.plan.targets_of(*index);
             let read = self
                 .secret_reader
                 .read(&self.http, &vault.client, secret, &targets);
             let result = read.map(|bundle| {
-                warn_of_validity(secret, &bundle);
+                warn_if_not_valid(secret, &bundle);
                 bundle.value
             });
             self.results.send((*index, result));
@@ -205,55 +212,61 @@ impl Job {
     }
 }
 
-/// An expired secret may still be the right one, so it is used.
-fn warn_of_validity(secret: &SecretId, bundle: &SecretBundle) {
+/// Warns of a secret that is expired or not valid yet. It may still be the right one, so it is used.
+fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
     let now = date::unix_now();
-    let expired = bundle.expires.filter(|expires| *expires <= now);
-    let early = bundle.not_before.filter(|begins| *begins > now);
-    let parts = [("expired at", expired), ("is not valid before", early)];
-    for (what, time) in parts {
+    let expired_at = bundle.expires.filter(|expires| *expires <= now);
+    let valid_from = bundle.not_before.filter(|not_before| *not_before > now);
+    let problems = [
+        ("expired at", expired_at),
+        ("is not valid before", valid_from),
+    ];
+    for (problem, time) in problems {
         if let Some(time) = time {
             let (shown, time) = (secret.shown(), date::format(time));
-            log::warning(format!("secret `{shown}` {what} {time}; using it anyway"));
+            log::warning(format!(
+                "secret `{shown}` {problem} {time}; using it anyway"
+            ));
         }
     }
 }
 
-/// Waits for every item. After the first failure only for [`FAILURE_COLLECTION_WINDOW`].
-fn collect(job: &Job) -> Result<Vec<Secret>, Error> {
-    let deadline = &job.http.deadline;
-    let mut results: Vec<_> = job.plan.items.iter().map(|_| None).collect();
+/// Waits until every item has a value. After the first failure, waits only for [`FAILURE_COLLECTION_WINDOW`] more.
+fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
+    let deadline = &run.http.deadline;
+    let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
-    let mut note_at = Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
+    let mut slow_note_at =
+        Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
     while results.iter().any(Option::is_none) {
-        if note_at.is_some_and(|at| at <= Instant::now()) {
-            note_at = None;
+        if slow_note_at.is_some_and(|at| at <= Instant::now()) {
+            slow_note_at = None;
             if let Some(waiting) = signals::current() {
                 log::note(format!("still {waiting}"));
             }
         }
-        // Computed anew each time: a vault may extend the deadline.
-        let end = || {
-            let late = deadline.end().map(|end| end + LATE_RESULT_WINDOW);
-            [late, window_end].into_iter().flatten().min()
+        // Computed each time: a vault's response may extend the deadline.
+        let wait_until = || {
+            let late_end = deadline.end().map(|end| end + LATE_RESULT_WINDOW);
+            [late_end, window_end].into_iter().flatten().min()
         };
-        match job
+        match run
             .results
-            .receive([end(), note_at].into_iter().flatten().min())
+            .receive([wait_until(), slow_note_at].into_iter().flatten().min())
         {
             Some((index, result)) => {
                 if result.is_err() {
                     deadline.give_up();
                     window_end.get_or_insert(Instant::now() + FAILURE_COLLECTION_WINDOW);
                 }
-                // A token that was refused is reported twice for each secret.
+                // For a failed token, a secret has two errors: from `request_tokens`, and from reading it.
                 results[index].get_or_insert(result);
             }
-            None if end().is_some_and(|end| end <= Instant::now()) => break,
+            None if wait_until().is_some_and(|end| end <= Instant::now()) => break,
             None => {}
         }
     }
-    if let Some(error) = combine(job, &results) {
+    if let Some(error) = combined_error(run, &results) {
         return Err(error);
     }
     let values = results.into_iter().map(|result| result?.ok());
@@ -264,16 +277,16 @@ fn collect(job: &Job) -> Result<Vec<Secret>, Error> {
             Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
         }
     })?;
-    if note_at.is_none() {
+    if slow_note_at.is_none() {
         let seconds = signals::elapsed().as_secs();
         log::note(format!("got every secret after {seconds} s"));
     }
     Ok(values)
 }
 
-/// The first error in the order of the plan, and of those the first that waiting does not fix. The other secrets that
-/// failed, or have failed so far, are named in a note, but for those that only lack the same token.
-fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error> {
+/// The first error in the order of the plan, but errors that a restart does not fix come before those that it may fix. A
+/// note names the other items that failed, or whose last attempt did, except those that lack the same token.
+fn combined_error(run: &FetchRun, results: &[Option<Result<Secret, Error>>]) -> Option<Error> {
     let failed = results.iter().enumerate().filter_map(|(index, result)| {
         let error = result.as_ref()?.as_ref().err()?;
         Some((index, error))
@@ -286,10 +299,10 @@ fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error
             Some(Ok(_)) => None,
             Some(Err(other)) => {
                 let token = resource_without_token(other);
-                let is_same = token.is_some() && token == resource_without_token(error);
-                (!is_same).then(|| other.clone())
+                let lacks_same_token = token.is_some() && token == resource_without_token(error);
+                (!lacks_same_token).then(|| other.clone())
             }
-            None => job.readers[index]
+            None => run.reader_threads[index]
                 .get()
                 .copied()
                 .and_then(signals::last_error),
@@ -297,11 +310,11 @@ fn combine(job: &Job, results: &[Option<Result<Secret, Error>>]) -> Option<Error
         let Some(other) = other.filter(|_| index != first) else {
             continue;
         };
-        let what = match &job.plan.items[index] {
+        let what = match &run.plan.items[index] {
             Item::Secret(secret) => format!("`{}` from {}", secret.shown(), secret.host),
             Item::Token(resource) => format!("a token for {resource}"),
         };
-        let (targets, why) = (job.plan.targets_of(index), other.code_or_cause());
+        let (targets, why) = (run.plan.targets_of(index), other.code_or_cause());
         others.push(format!("{what} for {targets} ({why})"));
     }
     let error = error.clone();

@@ -18,7 +18,7 @@ pub fn resource_without_token(error: &Error) -> Option<&str> {
     error.get_fact("resource")
 }
 
-/// A token, or why there is none. Empty while it is being requested.
+/// A token, or the error of its request. Empty until the first request has ended.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 
 /// Reads secrets. Several threads share it, and with it the access tokens.
@@ -37,8 +37,7 @@ impl SecretReader {
         }
     }
 
-    /// The access token for a resource and tenant. The first caller requests it; the others wait, and receive its error
-    /// if there is one.
+    /// The access token for a resource and tenant. The first caller requests it; the others wait for the same result.
     pub fn token(
         &self,
         http: &HttpClient,
@@ -65,9 +64,9 @@ impl SecretReader {
         token_request: &TokenRequest,
     ) -> Result<Arc<AccessToken>, Error> {
         let (resource, identity) = (&token_request.resource, self.source.describe());
-        let doing = format!("getting an access token from {identity}");
+        let operation = format!("getting an access token from {identity}");
         let hint = |kind| self.source.hint(kind);
-        let wait = Wait::begin(&doing, hint(RequestFailure::ConnectTimeout));
+        let wait = Wait::begin(&operation, hint(RequestFailure::ConnectTimeout));
         let service = OnceCell::new();
         let token = retry(&http.deadline, wait, || {
             let token = self.source.attempt(http, &service, token_request);
@@ -75,7 +74,7 @@ impl SecretReader {
         })
         .map_err(|error| {
             error
-                .context(doing)
+                .context(operation)
                 .fact("resource", resource)
                 .fact("identity", identity.as_str())
         })?;
@@ -91,31 +90,31 @@ impl SecretReader {
         Ok(Arc::new(token))
     }
 
-    /// Reads a secret. `purpose` is the variables or files that get it, for messages.
+    /// Reads a secret. `targets` names the variables or files that get it, for messages.
     ///
-    /// The token is for the cloud of the vault, or for the resource in the vault's challenge where the cloud is unknown;
-    /// and from the tenant that the vault names, where that is another one than the identity's.
+    /// The token is for the resource of the vault's cloud, or, if the cloud is unknown, for the resource and tenant in the
+    /// vault's challenge. A vault that refuses the token and names another tenant gets a token of that tenant.
     pub fn read(
         &self,
         http: &HttpClient,
         vault: &VaultClient,
         secret: &SecretId,
-        purpose: &str,
+        targets: &str,
     ) -> Result<SecretBundle, Error> {
         let can_switch_to = |tenant: &String| self.source.can_switch_to_tenant(tenant);
         let mut token_request = match &secret.resource {
             Some(resource) => TokenRequest::new(resource),
-            None => vault.challenge(http, secret, purpose)?,
+            None => vault.challenge(http, secret, targets)?,
         };
         token_request.tenant = token_request.tenant.filter(can_switch_to);
-        let read = |token_request: &TokenRequest| {
+        let read_with = |token_request: &TokenRequest| {
             let token = self.token(http, token_request)?;
-            vault.read(http, secret, &token, purpose)
+            vault.read(http, secret, &token, targets)
         };
-        let result = read(&token_request);
+        let result = read_with(&token_request);
         let error = result.as_ref().err();
         let tenant = error.and_then(|error| error.get_fact("tenant").map(str::to_owned));
-        let tenant = tenant.filter(|tenant| can_switch_to(tenant));
+        let tenant = tenant.filter(can_switch_to);
         if tenant.is_none() || tenant == token_request.tenant {
             return result;
         }
@@ -125,6 +124,6 @@ impl SecretReader {
                 .fact("tenant", tenant)
         });
         token_request.tenant = tenant;
-        read(&token_request)
+        read_with(&token_request)
     }
 }

@@ -1,38 +1,37 @@
 //! A vault's challenge: the tenant and the resource of the token that it requires.
 //!
-//! <https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses>. The server chooses what it
-//! says. Its resource must be a parent domain of its own host, or a typo in a vault's name could send a token for another
-//! service to a stranger. Only the tenant is read of its authority, so that no credential goes to a host that a challenge
+//! <https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses>. Any server can send one, so
+//! its resource must be a parent domain of the server's host: else a typo in a vault's name could send a token for another
+//! service to a stranger. Of its authority only the tenant is used, so that no credential goes to a host that a challenge
 //! names.
 
 use crate::azure::identity::TokenRequest;
 use crate::azure::tenant::is_tenant;
 use crate::request::host::Host;
 
-/// Reads a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs between commas or spaces, values perhaps without
-/// quotes, in any order; unknown keys are ignored. The resource is empty where there is none.
+/// Parses a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs, separated by commas or spaces, in any order. The
+/// quotes may be missing; unknown keys are ignored. Without a resource, the returned one is empty.
 pub fn parse(header: &str) -> Option<TokenRequest> {
     let (scheme, rest) = header.trim().split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
-    let pairs = pairs(rest);
+    let pairs = parse_pairs(rest);
     let find = |name: &str| {
-        let found = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found
-            .map(|(_, value)| *value)
+        let pair = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        pair.map(|(_, value)| *value)
             .filter(|value| !value.is_empty())
     };
     let authority = find("authorization_uri").or_else(|| find("authorization"));
     let audience = find("scope").or_else(|| find("resource"));
     let audience = audience.unwrap_or_default();
     Some(TokenRequest {
-        tenant: authority.and_then(tenant_of),
+        tenant: authority.and_then(parse_tenant),
         ..TokenRequest::new(audience.strip_suffix("/.default").unwrap_or(audience))
     })
 }
 
-/// Whether a resource's host is a parent domain of `host`, on the same port.
+/// Whether the resource's host is a parent domain of `host`, on the same port.
 pub fn is_parent_domain(resource: &str, host: &Host) -> bool {
     let parent = resource.strip_prefix("https://").and_then(|rest| {
         let parent = rest.split('/').next()?;
@@ -44,20 +43,20 @@ pub fn is_parent_domain(resource: &str, host: &Host) -> bool {
     })
 }
 
-/// The first segment of the authority's path; `adfs` is not a tenant.
-fn tenant_of(authority: &str) -> Option<String> {
+/// The tenant in an authority, as in `https://login.microsoftonline.com/TENANT`. `adfs` in its place is not a tenant.
+fn parse_tenant(authority: &str) -> Option<String> {
     let (_, rest) = authority.split_once("://")?;
     let tenant = rest.split('/').nth(1)?;
-    let usable = is_tenant(tenant) && !tenant.eq_ignore_ascii_case("adfs");
-    usable.then(|| tenant.to_owned())
+    let is_usable = is_tenant(tenant) && !tenant.eq_ignore_ascii_case("adfs");
+    is_usable.then(|| tenant.to_owned())
 }
 
-fn pairs(mut rest: &str) -> Vec<(&str, &str)> {
-    let mut found = Vec::new();
+fn parse_pairs(mut rest: &str) -> Vec<(&str, &str)> {
+    let mut pairs = Vec::new();
     loop {
         rest = rest.trim_start_matches([' ', ',', '\t']);
         let Some((key, value)) = rest.split_once('=') else {
-            return found;
+            return pairs;
         };
         let (value, after) = match value.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
@@ -66,7 +65,7 @@ fn pairs(mut rest: &str) -> Vec<(&str, &str)> {
                 value.split_at(end)
             }
         };
-        found.push((key.trim(), value));
+        pairs.push((key.trim(), value));
         rest = after;
     }
 }

@@ -1,7 +1,7 @@
 //! The client of one vault.
 //!
-//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>. Where the cloud is known, there is a
-//! token before the first request. A host of no known cloud gets one request without a token, for its challenge.
+//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>. In a known cloud every request has a
+//! token. A vault of an unknown cloud first gets one request without a token, to which it responds with its challenge.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::challenge;
-use super::error::{from_response, unreachable_hint};
+use super::error::{response_error, unreachable_hint};
 use crate::azure::identity::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
 use crate::http::retry::retry;
@@ -20,7 +20,7 @@ use crate::request::secret_id::SecretId;
 use crate::secret::Secret;
 use crate::signals::Wait;
 
-/// Stable, and known to the vaults of every cloud. Reading a secret is the same in all later ones.
+/// A stable version that the vaults of every cloud know. Later versions read secrets in the same way.
 const API_VERSION: &str = "7.4";
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
@@ -31,13 +31,13 @@ const TIMEOUTS: Timeouts = Timeouts {
 pub struct SecretBundle {
     /// Its value.
     pub value: Secret,
-    /// The secret version that was read.
+    /// The version that was read.
     pub version: Option<String>,
-    /// Its content type.
+    /// Its content type: a free text, set with the secret.
     pub content_type: Option<String>,
-    /// Unix seconds; before, it is not valid.
+    /// The start of its validity, in Unix seconds.
     pub not_before: Option<i64>,
-    /// Unix seconds; from then on, it is not valid.
+    /// The end of its validity, in Unix seconds.
     pub expires: Option<i64>,
 }
 
@@ -46,9 +46,9 @@ pub struct VaultClient {
     host: Host,
     /// Its origin and connections.
     pub service: Service,
-    /// The api-version that the service named when it did not know ours.
+    /// The api-version to use instead of [`API_VERSION`], if the service named one.
     older_version: OnceLock<String>,
-    /// What its challenge requires.
+    /// The token that its challenge requires, once that is known.
     challenge: Mutex<Option<TokenRequest>>,
 }
 
@@ -65,23 +65,24 @@ impl VaultClient {
 
     /// Adds this vault's hint to an error that has none.
     pub fn with_hint(&self, error: Error) -> Error {
-        error.hint_if_none(|kind| unreachable_hint(&self.host, kind))
+        error.hint_if_none(|failure| unreachable_hint(&self.host, failure))
     }
 
-    /// Opens one connection ahead of the first request.
+    /// Opens a connection before there is a token for a request.
     pub fn open_early(&self) {
-        let doing = format!("connecting to {}", self.host);
+        let operation = format!("connecting to {}", self.host);
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
-        let _wait = Wait::begin_early(&doing, hint);
+        let _wait = Wait::begin_early(&operation, hint);
         self.service.open_early(TIMEOUTS);
     }
 
-    /// The vault's challenge: one request, shared by all threads. `purpose` is what the secret is for, for messages.
+    /// The token that the vault's challenge requires: one request, whose result all threads share. `targets` names the
+    /// variables or files that get the secret, for messages.
     pub fn challenge(
         &self,
         http: &HttpClient,
         secret: &SecretId,
-        purpose: &str,
+        targets: &str,
     ) -> Result<TokenRequest, Error> {
         let mut known = self
             .challenge
@@ -90,13 +91,13 @@ impl VaultClient {
         if let Some(challenge) = &*known {
             return Ok(challenge.clone());
         }
-        let doing = format!(
-            "requesting the authentication challenge of {} for {purpose}",
+        let operation = format!(
+            "requesting the authentication challenge of {} for {targets}",
             self.host
         );
-        let challenge = self.request(http, secret, None, &doing, purpose, |response| {
+        let challenge = self.request(http, secret, None, &operation, targets, |response| {
             let is_challenge = response.status.as_u16() == 401;
-            is_challenge.then(|| self.verify(response.header("www-authenticate")))
+            is_challenge.then(|| self.parse_challenge(response.header("www-authenticate")))
         })?;
         log::debug(|| {
             let (host, resource) = (self.host.to_string(), challenge.resource.as_str());
@@ -107,7 +108,8 @@ impl VaultClient {
         Ok(known.insert(challenge).clone())
     }
 
-    fn verify(&self, header: Option<&str>) -> Result<TokenRequest, Error> {
+    /// Parses a challenge, and checks that a token for its resource may be sent to this vault.
+    fn parse_challenge(&self, header: Option<&str>) -> Result<TokenRequest, Error> {
         let challenge = header
             .and_then(challenge::parse)
             .filter(|challenge| !challenge.resource.is_empty());
@@ -128,57 +130,64 @@ impl VaultClient {
         )))
     }
 
-    /// Reads one secret. `purpose` is what it is for, for messages. The error has the fact `tenant` where the vault
-    /// refuses the token and requires one of that tenant.
+    /// Reads one secret. `targets` names the variables or files that get it, for messages. If the vault refuses the token
+    /// and requires one of another tenant, the error has the fact `tenant`.
     pub fn read(
         &self,
         http: &HttpClient,
         secret: &SecretId,
         token: &AccessToken,
-        purpose: &str,
+        targets: &str,
     ) -> Result<SecretBundle, Error> {
         let shown = secret.shown();
-        let doing = format!("reading secret `{shown}` from {} for {purpose}", self.host);
+        let operation = format!("reading secret `{shown}` from {} for {targets}", self.host);
         let token = Some(&token.value);
-        self.request(http, secret, token, &doing, purpose, |response| {
+        self.request(http, secret, token, &operation, targets, |response| {
             let is_secret = response.status.as_u16() == 200;
-            is_secret.then(|| self.bundle(response))
+            is_secret.then(|| self.parse_bundle(response))
         })
         .map_err(|error| error.fact("secret", shown))
     }
 
-    /// Requests a secret until the deadline. `read` reads a response of the status that it expects.
+    /// Requests a secret, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected status.
     fn request<T>(
         &self,
         http: &HttpClient,
         secret: &SecretId,
         token: Option<&Secret>,
-        doing: &str,
-        purpose: &str,
-        read: impl Fn(&Response) -> Option<Result<T, Error>>,
+        operation: &str,
+        targets: &str,
+        parse: impl Fn(&Response) -> Option<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let id = random_uuid();
+        let client_request_id = random_uuid();
         let token = token.map_or("", Secret::expose);
         let bearer = Secret::new(format!("Bearer {token}"));
-        let mut headers = vec![("x-ms-client-request-id", id.as_str())];
+        let mut headers = vec![("x-ms-client-request-id", client_request_id.as_str())];
         if !token.is_empty() {
             headers.push(("Authorization", bearer.expose()));
         }
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
-        retry(&http.deadline, Wait::begin(doing, hint), || {
+        retry(&http.deadline, Wait::begin(operation, hint), || {
             let response = self.get(http, secret, &headers)?;
-            read(&response)
-                .unwrap_or_else(|| Err(from_response(&response, token, &self.host, http, &id)))
+            parse(&response).unwrap_or_else(|| {
+                Err(response_error(
+                    &response,
+                    token,
+                    &self.host,
+                    http,
+                    &client_request_id,
+                ))
+            })
         })
         .map_err(|error| {
             error
-                .context(doing)
+                .context(operation)
                 .fact("vault", self.host.to_string())
-                .fact("for", purpose)
+                .fact("for", targets)
         })
     }
 
-    /// One attempt, and a second one where the service does not know our api-version and names one that it knows.
+    /// One request, and a second one if the service does not know our api-version and names another.
     fn get(
         &self,
         http: &HttpClient,
@@ -204,8 +213,8 @@ impl VaultClient {
         }
     }
 
-    /// Reads a secret bundle. Nothing of the body is ever part of an error.
-    fn bundle(&self, response: &Response) -> Result<SecretBundle, Error> {
+    /// Parses a secret bundle. Nothing of the body is ever part of an error.
+    fn parse_bundle(&self, response: &Response) -> Result<SecretBundle, Error> {
         let mut bundle = response.json();
         let value = bundle.get_mut("value").map(Value::take);
         let (Some(id), Some(Value::String(value))) = (bundle["id"].as_str(), value) else {
@@ -236,6 +245,6 @@ fn supported_version(response: &Response) -> Option<String> {
     let (_, rest) = message.split_once("latest supported version (")?;
     let (version, _) = rest.split_once(')')?;
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-    let usable = !version.is_empty() && version.bytes().all(is_valid);
-    usable.then(|| version.to_owned())
+    let is_usable = !version.is_empty() && version.bytes().all(is_valid);
+    is_usable.then(|| version.to_owned())
 }

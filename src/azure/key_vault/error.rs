@@ -1,7 +1,7 @@
-//! Responses of a vault that are not a secret: the kind of error, the message and the hint.
+//! Error responses of a vault: their kind of failure, message and hint.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>. The inner error code decides before the
-//! status: a disabled secret is a 403 that no role changes.
+//! status: for a disabled secret the status is 403, which no role changes.
 
 use std::net::IpAddr;
 
@@ -12,22 +12,23 @@ use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::host::Host;
 
-/// The error of a response that is not the expected one. `token` is that of the request, or empty, and `id` the id that we
-/// sent. The error has the fact `tenant` where another token might be accepted: one of the tenant that the challenge of a
-/// 401 names.
-pub fn from_response(
+/// The error of a response that is not the expected one. `token` is the request's access token, or empty. If the vault
+/// refuses the token and its challenge names a tenant, the error has that tenant as the fact `tenant`.
+pub fn response_error(
     response: &Response,
     token: &str,
     host: &Host,
     http: &HttpClient,
-    id: &str,
+    client_request_id: &str,
 ) -> Error {
     let body = response.json();
     let mut inner = &body["error"];
     // Some servers repeat the token.
     let message = log::without(inner["message"].as_str().unwrap_or_default(), &[token]);
-    let known = code_of(&message).or(inner["code"].as_str());
-    let mut code = known.unwrap_or_default();
+    let code_from_message = inner_code_from_message(&message);
+    let mut code = code_from_message
+        .or(inner["code"].as_str())
+        .unwrap_or_default();
     while inner["innererror"].is_object() {
         inner = &inner["innererror"];
         code = inner["code"].as_str().unwrap_or(code);
@@ -38,58 +39,58 @@ pub fn from_response(
         message,
     };
     let reason = error.reason();
-    let (kind, hint) = error.classify(&reason, host, http);
+    let (failure, hint) = error.classify(&reason, host, http);
     let address = error.client_address(response);
     let challenge = response
         .header("www-authenticate")
         .and_then(challenge::parse);
     let tenant = challenge
-        .filter(|_| error.status == 401 && kind == RequestFailure::AccessRefused)
+        .filter(|_| error.status == 401 && failure == RequestFailure::AccessRefused)
         .and_then(|challenge| challenge.tenant);
     response
-        .error(kind, &error.code, &reason)
+        .error(failure, &error.code, &reason)
         .set_hint(Some(hint).filter(|hint| !hint.is_empty()))
         .fact_and_note("caller", error.caller().as_deref())
         .fact_and_note("client_address", address.as_deref())
-        .request_ids(response.request_id(), id)
+        .request_ids(response.request_id(), client_request_id)
         .maybe_fact("refusal", Some(&error.code).filter(|code| !code.is_empty()))
         .maybe_fact("tenant", tenant)
 }
 
-/// What a vault says in a response that is not a secret.
+/// The parts of an error response.
 struct ErrorBody {
     status: u16,
-    /// The innermost error code.
+    /// The innermost error code, or empty.
     code: String,
-    /// All lines of the message.
+    /// The message, which may have several lines.
     message: String,
 }
 
 impl ErrorBody {
-    /// The first line of the message, without the link that follows it.
+    /// The first line of the message, without the link to the documentation.
     fn reason(&self) -> String {
         let line = log::excerpt(&self.message, &[]);
         let reason = line.split(" For help resolving").next().unwrap_or_default();
         reason.trim_end_matches('.').to_owned()
     }
 
-    /// What follows a label in the message's lines.
-    fn line_of(&self, label: &str) -> Option<String> {
+    /// What follows a label in its line of the message.
+    fn text_after(&self, label: &str) -> Option<String> {
         let rest = &self.message[self.message.find(label)? + label.len()..];
-        let line = rest.lines().next()?.trim().trim_matches('\'');
-        (!line.is_empty()).then(|| log::excerpt(line, &[]))
+        let text = rest.lines().next()?.trim().trim_matches('\'');
+        (!text.is_empty()).then(|| log::excerpt(text, &[]))
     }
 
-    /// `appid=…;oid=…` as the vault prints it, without the issuer.
+    /// The caller's ids in the message, `appid=…;oid=…`, without the issuer.
     fn caller(&self) -> Option<String> {
-        let from = &self.message[self.message.find("appid=")?..];
-        let caller = from.split([' ', '\'', '"', '\r', '\n']).next()?;
+        let rest = &self.message[self.message.find("appid=")?..];
+        let caller = rest.split([' ', '\'', '"', '\r', '\n']).next()?;
         let parts = caller.trim_end_matches(';').split(';');
         let kept: Vec<&str> = parts.filter(|part| !part.starts_with("iss=")).collect();
         Some(log::excerpt(&kept.join(";"), &[]))
     }
 
-    /// The client's address as the vault saw it, on a refusal by network.
+    /// The client's address that the vault refuses, as the vault sees it.
     fn client_address(&self, response: &Response) -> Option<String> {
         if !["ForbiddenByFirewall", "ForbiddenByConnection"].contains(&self.code.as_str()) {
             return None;
@@ -98,40 +99,40 @@ impl ErrorBody {
         let mut parts = info.unwrap_or_default().split(';');
         let in_header =
             || parts.find_map(|part| part.trim().strip_prefix("addr=").map(str::to_owned));
-        let address = self.line_of("Client address:").or_else(in_header)?;
+        let address = self.text_after("Client address:").or_else(in_header)?;
         address.parse::<IpAddr>().is_ok().then_some(address)
     }
 
-    /// The kind of error, and the hint, which may be empty.
+    /// The kind of failure, and a hint, which may be empty.
     fn classify(&self, reason: &str, host: &Host, http: &HttpClient) -> (RequestFailure, String) {
         use RequestFailure::{
             AccessRefused, MissingPermission, SecretNotFound, UnexpectedResponse,
         };
-        let none = String::new();
-        let wait = |done: &str| match http.deadline.waits_for_access() {
+        let no_hint = String::new();
+        let wait_hint = |change: &str| match http.deadline.waits_for_access() {
             true => String::new(),
-            false => format!("; if {done} in the last 10 minutes, use --wait-for-access 10m"),
+            false => format!("; if {change} in the last 10 minutes, use --wait-for-access 10m"),
         };
         match (self.status, self.code.as_str()) {
             (_, "ForbiddenByRbac") => {
-                let scope = match self.line_of("Resource:") {
+                let scope = match self.text_after("Resource:") {
                     Some(scope) => format!("at the scope {scope}"),
                     None => format!("on the vault {host}"),
                 };
                 let role = "grant the caller the role \"Key Vault Secrets User\"";
-                (MissingPermission, format!("{role} {scope}{}", wait("assigned")))
+                (MissingPermission, format!("{role} {scope}{}", wait_hint("assigned")))
             }
             (_, "AccessDenied") if !reason.contains("first party") => {
                 let caller = self.caller().unwrap_or_default();
-                let object = caller.split(';').find_map(|part| part.strip_prefix("oid="));
+                let object_id = caller.split(';').find_map(|part| part.strip_prefix("oid="));
                 let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-                let object = object.filter(|id| !id.is_empty() && id.bytes().all(is_id));
+                let object_id = object_id.filter(|id| !id.is_empty() && id.bytes().all(is_id));
                 (MissingPermission, format!(
                     "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
                      --object-id {}`{}",
                     host.name.split('.').next().unwrap_or_default(),
-                    object.unwrap_or("OID"),
-                    wait("set")
+                    object_id.unwrap_or("OID"),
+                    wait_hint("set")
                 ))
             }
             (_, "ForbiddenByFirewall") => (
@@ -141,7 +142,7 @@ impl ErrorBody {
             (_, "ForbiddenByConnection") => (AccessRefused, format!(
                 "the vault only answers through its private endpoint, and {host} resolved to its public address: link \
                  the private DNS zone {} to this network",
-                private_zone(host)
+                private_dns_zone(host)
             )),
             (_, "SecretDisabled") => (
                 SecretNotFound,
@@ -151,8 +152,8 @@ impl ErrorBody {
                 SecretNotFound,
                 "check the name, the version and the vault; a deleted secret can be recovered".to_owned(),
             ),
-            (401, _) if reason.contains("AKV10046") => (RequestFailure::SigningKeysUnavailable, none),
-            (401, _) if reason.contains("not yet valid") => (RequestFailure::TokenNotYetValid, none),
+            (401, _) if reason.contains("AKV10046") => (RequestFailure::SigningKeysUnavailable, no_hint),
+            (401, _) if reason.contains("not yet valid") => (RequestFailure::TokenNotYetValid, no_hint),
             (401, _) if reason.contains("AKV10022") => (
                 AccessRefused,
                 "the token is for another resource than the vault expects: check --vault-resource and --cloud".to_owned(),
@@ -162,10 +163,10 @@ impl ErrorBody {
                 "the vault does not trust the tenant of the token: check AZURE_TENANT_ID, or, if the vault's subscription \
                  was moved, change the vault's tenant id".to_owned(),
             ),
-            (401 | 403, _) if !self.code.is_empty() => (AccessRefused, none),
-            (400, _) if !self.code.is_empty() => (UnexpectedResponse, none),
-            (429, _) => (RequestFailure::Throttled, none),
-            (408 | 500..=599, _) => (RequestFailure::ServerError, none),
+            (401 | 403, _) if !self.code.is_empty() => (AccessRefused, no_hint),
+            (400, _) if !self.code.is_empty() => (UnexpectedResponse, no_hint),
+            (429, _) => (RequestFailure::Throttled, no_hint),
+            (408 | 500..=599, _) => (RequestFailure::ServerError, no_hint),
             _ => {
                 let hint = unreachable_hint(host, UnexpectedResponse);
                 (UnexpectedResponse, hint.unwrap_or_default())
@@ -174,8 +175,8 @@ impl ErrorBody {
     }
 }
 
-/// The inner code by the message: `innererror` is optional.
-fn code_of(message: &str) -> Option<&'static str> {
+/// The inner error code that the message implies, since `innererror` is optional.
+fn inner_code_from_message(message: &str) -> Option<&'static str> {
     [
         ("is not authorized to perform action", "ForbiddenByRbac"),
         ("does not have secrets get permission", "AccessDenied"),
@@ -187,13 +188,13 @@ fn code_of(message: &str) -> Option<&'static str> {
     .find_map(|(text, code)| message.contains(text).then_some(code))
 }
 
-/// The hint where there is no connection to the vault, or no response from one.
-pub fn unreachable_hint(host: &Host, kind: RequestFailure) -> Option<String> {
-    match kind {
+/// The hint for a failed connection to the vault, or for a response that is not a vault's.
+pub fn unreachable_hint(host: &Host, failure: RequestFailure) -> Option<String> {
+    match failure {
         RequestFailure::NameNotFound => Some(format!(
             "is the vault's name right? With a private endpoint: does the private DNS zone {} have a record for \
              {host}, and is it linked to this network?",
-            private_zone(host)
+            private_dns_zone(host)
         )),
         RequestFailure::ConnectTimeout
         | RequestFailure::DeadlineExceededWhileConnecting
@@ -211,7 +212,7 @@ pub fn unreachable_hint(host: &Host, kind: RequestFailure) -> Option<String> {
 
 /// The private DNS zone in which a vault's name resolves to its private endpoint
 /// (<https://learn.microsoft.com/azure/private-link/private-endpoint-dns>).
-fn private_zone(host: &Host) -> String {
+fn private_dns_zone(host: &Host) -> String {
     let suffix = host.cloud().unwrap_or(Cloud::Public).vault_suffix();
     format!(
         "privatelink.vaultcore.{}",

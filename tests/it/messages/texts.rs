@@ -25,11 +25,11 @@ const NOT_PRINTED: [&str; 10] = [
     ".contains(",
     ".expect(",
     ".find(",
-    ".line_of(",
     ".split(",
     ".split_once(",
     ".starts_with(",
     ".strip_prefix(",
+    ".text_after(",
     "Secret::new(format!(",
     "unreachable!(",
 ];
