@@ -17,30 +17,31 @@ use crate::error::Error;
 use crate::http::random_uuid;
 use crate::secret::Secret;
 
-/// Seconds; the documentation recommends five to ten minutes.
-const LIFETIME: i64 = 600;
-/// Seconds that the clocks may differ.
-const SKEW: i64 = 120;
+/// How long an assertion is valid: the documentation recommends five to ten minutes.
+const LIFETIME_SECONDS: i64 = 600;
+/// How far Entra's clock may be behind ours.
+const CLOCK_SKEW_SECONDS: i64 = 120;
 
-/// A JWT that identifies the client by its certificate, signed with PS256. `unusable` makes an error about the file at
-/// `path`.
-pub fn sign(
+/// Makes a JWT that identifies the client by its certificate, signed with PS256. `pem` is the content of the file at `path`,
+/// with the certificate, those of its issuers if `send_chain`, and the key. `audience` is the URL of the token endpoint.
+/// `file_error` makes an error about the file.
+pub fn signed_assertion(
     pem: &[u8],
     path: &Path,
     client_id: &str,
     audience: &str,
     send_chain: bool,
-    unusable: impl Fn(&str) -> Error,
+    file_error: impl Fn(&str) -> Error,
 ) -> Result<Secret, Error> {
     let file = path.display();
     // A PFX starts with the tag of a DER sequence.
     if pem.first() == Some(&0x30) {
-        return Err(unusable("it is a PFX, not PEM").hint(format!(
+        return Err(file_error("it is a PFX, not PEM").hint(format!(
             "convert it: openssl pkcs12 -nodes -in {file} -out client.pem"
         )));
     }
     if pem.windows(9).any(|word| word == b"ENCRYPTED") {
-        return Err(unusable("its key is encrypted").hint(format!(
+        return Err(file_error("its key is encrypted").hint(format!(
             "convert it: (openssl pkey -in {file}; openssl x509 -in {file}) > client.pem"
         )));
     }
@@ -49,14 +50,18 @@ pub fn sign(
         .collect();
     let leaf = certificates
         .first()
-        .ok_or_else(|| unusable("it has no certificate"))?;
+        .ok_or_else(|| file_error("it has no certificate"))?;
     let key = match PrivateKeyDer::from_pem_slice(pem) {
         Ok(PrivateKeyDer::Pkcs8(key)) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
         Ok(PrivateKeyDer::Pkcs1(key)) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
-        Ok(_) => return Err(unusable("its key is not an RSA key, which Entra requires")),
-        Err(_) => return Err(unusable("it has no private key")),
+        Ok(_) => {
+            return Err(file_error(
+                "its key is not an RSA key, which Entra requires",
+            ));
+        }
+        Err(_) => return Err(file_error("it has no private key")),
     };
-    let key = key.map_err(|_| unusable("the key must be an RSA key of at least 2048 bits"))?;
+    let key = key.map_err(|_| file_error("the key must be an RSA key of at least 2048 bits"))?;
 
     let mut header = json!({
         "alg": "PS256",
@@ -73,19 +78,19 @@ pub fn sign(
         "iss": client_id,
         "sub": client_id,
         "jti": random_uuid(),
-        "nbf": now - SKEW,
-        "exp": now + LIFETIME,
+        "nbf": now - CLOCK_SKEW_SECONDS,
+        "exp": now + LIFETIME_SECONDS,
     });
-    let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
-    let signed = format!("{}.{}", part(&header), part(&claims));
+    let encode_part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+    let signing_input = format!("{}.{}", encode_part(&header), encode_part(&claims));
     let mut signature = vec![0; key.public().modulus_len()];
     key.sign(
         &RSA_PSS_SHA256,
         &SystemRandom::new(),
-        signed.as_bytes(),
+        signing_input.as_bytes(),
         &mut signature,
     )
-    .map_err(|_| unusable("its key cannot sign"))?;
+    .map_err(|_| file_error("its key cannot sign"))?;
     let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
-    Ok(Secret::new(format!("{signed}.{signature}")))
+    Ok(Secret::new(format!("{signing_input}.{signature}")))
 }

@@ -1,8 +1,8 @@
-//! The Azure CLI's sign-in, for use on a laptop. Only where `--identity cli` or `AZURE_TOKEN_CREDENTIALS` names it.
+//! The Azure CLI's sign-in, for use on a laptop: only if `--identity cli` or `AZURE_TOKEN_CREDENTIALS` selects it.
 //!
 //! <https://learn.microsoft.com/cli/azure/account#az-account-get-access-token>. `az` is started without a shell and
 //! inherits the environment: `AZURE_CONFIG_DIR` and proxies apply as usual. It runs in a process group of its own, which
-//! ends at the deadline and with this process.
+//! is killed at the deadline and when this process ends.
 
 use std::cell::OnceCell;
 use std::io;
@@ -21,10 +21,11 @@ use crate::log;
 use crate::request::environment::Environment;
 use crate::signals;
 
-/// Seconds: the lifetime of a token whose end `az` does not print. Key Vault is read within less.
-const SHORTEST_LIFETIME: i64 = 300;
+/// The lifetime to assume for a token whose expiry `az` does not print: less than its real one, and more than reading
+/// secrets takes.
+const ASSUMED_LIFETIME_SECONDS: i64 = 300;
 
-/// The source.
+/// Gets access tokens from the Azure CLI.
 pub struct AzureCli {
     tenant: Option<String>,
 }
@@ -59,15 +60,15 @@ impl TokenSource for AzureCli {
             command.args(["--tenant", tenant]);
         }
         let output = signals::spawn_group(&mut command)
-            .and_then(|child| wait(child, &http.deadline))
+            .and_then(|child| wait_or_kill(child, &http.deadline))
             .map_err(|error| {
                 let reason = format!("starting az: {error}");
-                let failed = RequestFailure::InvalidSettings.error(reason);
+                let az_error = RequestFailure::InvalidSettings.error(reason);
                 match error.kind() {
                     io::ErrorKind::NotFound => {
-                        failed.hint("install the Azure CLI, or use another --identity")
+                        az_error.hint("install the Azure CLI, or use another --identity")
                     }
-                    _ => failed,
+                    _ => az_error,
                 }
             })?;
         if output.status.success() {
@@ -76,7 +77,7 @@ impl TokenSource for AzureCli {
             return AccessToken::from_body(json!({
                 "access_token": body["accessToken"],
                 "expires_on": body["expires_on"],
-                "expires_in": SHORTEST_LIFETIME,
+                "expires_in": ASSUMED_LIFETIME_SECONDS,
             }));
         }
         if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
@@ -99,23 +100,23 @@ impl TokenSource for AzureCli {
     }
 
     fn can_switch_to_tenant(&self, tenant: &str) -> bool {
-        !matches!(&self.tenant, Some(own) if own.eq_ignore_ascii_case(tenant))
+        !matches!(&self.tenant, Some(configured) if configured.eq_ignore_ascii_case(tenant))
     }
 }
 
-/// Waits for the end of `az`, and kills its process group at the deadline.
-fn wait(child: Child, deadline: &Deadline) -> io::Result<Output> {
-    let group = child.id();
-    let (_ended, timer) = mpsc::channel::<()>();
+/// Waits for the output and the end of `az`; at the deadline kills its process group.
+fn wait_or_kill(child: Child, deadline: &Deadline) -> io::Result<Output> {
+    let group_id = child.id();
+    let (_ended_sender, ended) = mpsc::channel::<()>();
     if let Some(left) = deadline.remaining() {
         // Without a thread, the group is killed when this process ends.
         let _ = signals::spawn(move || {
-            if timer.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                signals::kill_group(group);
+            if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                signals::kill_group(group_id);
             }
         });
     }
     let output = child.wait_with_output();
-    signals::forget_group(group);
+    signals::forget_group(group_id);
     output
 }

@@ -17,26 +17,26 @@ use crate::log;
 use crate::request::environment::Environment;
 use crate::secret::Secret;
 
-/// The path of the service account token.
-pub const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-/// A service principal's secret.
-pub const SECRET: &str = "AZURE_CLIENT_SECRET";
-/// The path of a file with the secret.
-pub const SECRET_FILE: &str = "AZURE_CLIENT_SECRET_FILE";
-/// The path of a PEM file with a certificate and its key.
-pub const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+/// The variable with the path of the service account token.
+pub const TOKEN_FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+/// The variable with a service principal's secret.
+pub const SECRET_VARIABLE: &str = "AZURE_CLIENT_SECRET";
+/// The variable with the path of a file that holds the secret.
+pub const SECRET_FILE_VARIABLE: &str = "AZURE_CLIENT_SECRET_FILE";
+/// The variable with the path of a PEM file that holds a certificate and its key.
+pub const CERTIFICATE_VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
-/// A credential and where it is read.
+/// A credential, or the file that it is read from.
 pub enum Credential {
     /// A service principal's certificate.
     Certificate {
         path: PathBuf,
-        /// For applications that trust an issuer and a subject name.
+        /// Whether the assertion includes the chain, for applications that trust an issuer and a subject name.
         send_chain: bool,
     },
     /// A service principal's secret.
     Secret(Secret),
-    /// A file with that secret.
+    /// A file with such a secret.
     SecretFile(PathBuf),
     /// A file with the service account token of a pod.
     TokenFile(PathBuf),
@@ -45,20 +45,22 @@ pub enum Credential {
 impl Credential {
     /// The service account token, if the environment has its path.
     pub fn workload_identity(env: &Environment) -> Option<Credential> {
-        let path = env.get(TOKEN_FILE).filter(|path| !path.is_empty())?;
+        let path = env
+            .get(TOKEN_FILE_VARIABLE)
+            .filter(|path| !path.is_empty())?;
         Some(Credential::TokenFile(PathBuf::from(path)))
     }
 
     /// The first credential of a service principal that the environment has.
     pub fn service_principal(env: &Environment) -> Result<Option<Credential>, Error> {
-        if let Some(secret) = env.setting(SECRET)? {
+        if let Some(secret) = env.setting(SECRET_VARIABLE)? {
             let secret = Secret::new(secret.to_owned());
             return Ok(Some(Credential::Secret(secret)));
         }
-        if let Some(path) = env.setting(SECRET_FILE)? {
+        if let Some(path) = env.setting(SECRET_FILE_VARIABLE)? {
             return Ok(Some(Credential::SecretFile(credential_path(env, path))));
         }
-        let Some(path) = env.setting(CERTIFICATE)? else {
+        let Some(path) = env.setting(CERTIFICATE_VARIABLE)? else {
             return Ok(None);
         };
         let path = credential_path(env, path);
@@ -68,7 +70,7 @@ impl Credential {
         Ok(Some(Credential::Certificate { path, send_chain }))
     }
 
-    /// For messages, with the client id behind it.
+    /// For messages; the client id follows it.
     pub fn describe(&self) -> &'static str {
         match self {
             Credential::Certificate { .. } => "service principal with a certificate,",
@@ -77,8 +79,9 @@ impl Credential {
         }
     }
 
-    /// The form's parameter for it, percent-encoded.
-    pub fn parameter(&self) -> &'static str {
+    /// The parameters that send it in a request's form, percent-encoded, up to the name of the one whose value is
+    /// [`Credential::form_value`].
+    pub fn form_prefix(&self) -> &'static str {
         match self {
             Credential::Secret(_) | Credential::SecretFile(_) => "client_secret",
             Credential::Certificate { .. } | Credential::TokenFile(_) => {
@@ -88,13 +91,13 @@ impl Credential {
         }
     }
 
-    /// Its value for one request. `audience` is the URL of the token endpoint.
-    pub fn read(&self, client_id: &str, audience: &str) -> Result<Secret, Error> {
-        let (setting, path) = match self {
+    /// The secret or the assertion for one request. `audience` is the URL of the token endpoint.
+    pub fn form_value(&self, client_id: &str, audience: &str) -> Result<Secret, Error> {
+        let (variable, path) = match self {
             Credential::Secret(secret) => return Ok(Secret::new(secret.expose().to_owned())),
-            Credential::SecretFile(path) => (SECRET_FILE, path),
-            Credential::Certificate { path, .. } => (CERTIFICATE, path),
-            Credential::TokenFile(path) => (TOKEN_FILE, path),
+            Credential::SecretFile(path) => (SECRET_FILE_VARIABLE, path),
+            Credential::Certificate { path, .. } => (CERTIFICATE_VARIABLE, path),
+            Credential::TokenFile(path) => (TOKEN_FILE_VARIABLE, path),
         };
         let bytes = fs::read(path);
         let hint = match bytes.as_ref().map_err(io::Error::kind) {
@@ -109,32 +112,44 @@ impl Credential {
                 "mount the projected token there; the kubelet writes it before the container starts"
             }
         };
-        let unusable = |why: &str| {
-            let reason = format!("{setting}: `{}`: {why}", path.display());
+        let file_error = |why: &str| {
+            let reason = format!("{variable}: `{}`: {why}", path.display());
             let error = RequestFailure::InvalidSettings.error(reason);
             match self {
                 Credential::TokenFile(_) => error.hint(hint),
                 _ => error,
             }
         };
-        let bytes = bytes.map_err(|error| unusable(&error.to_string()))?;
+        let bytes = bytes.map_err(|error| file_error(&error.to_string()))?;
         if let Credential::Certificate { send_chain, .. } = self {
-            return assertion::sign(&bytes, path, client_id, audience, *send_chain, unusable);
+            return assertion::signed_assertion(
+                &bytes,
+                path,
+                client_id,
+                audience,
+                *send_chain,
+                file_error,
+            );
         }
-        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8"))?;
+        let text = String::from_utf8(bytes).map_err(|_| file_error("it is not UTF-8"))?;
         match text.trim() {
-            "" => Err(unusable("it is empty")),
+            "" => Err(file_error("it is empty")),
             text => Ok(Secret::new(text.to_owned())),
         }
     }
 
-    /// The hint where Entra rejects what was sent.
-    pub fn hint(&self, kind: RequestFailure, client_id: &str, sent: &Secret) -> Option<String> {
+    /// The hint for a request that Entra refused. `sent_secret` is the secret or the assertion in it.
+    pub fn refusal_hint(
+        &self,
+        failure: RequestFailure,
+        client_id: &str,
+        sent_secret: &Secret,
+    ) -> Option<String> {
         let now = date::format(date::unix_now());
-        let hint = match (kind, self) {
+        let hint = match (failure, self) {
             (RequestFailure::FederationMismatch, Credential::TokenFile(_)) => format!(
                 "compare the federated credential of client id {client_id} with the token in the file, which has {}",
-                federated_claims(sent).unwrap_or("no claims, since it is not a JWT".to_owned())
+                federated_claims(sent_secret).unwrap_or("no claims, since it is not a JWT".to_owned())
             ),
             (RequestFailure::AssertionExpired, Credential::TokenFile(_)) => format!(
                 "is the token file out of date, or a clock wrong? This machine's clock is set to {now}"
@@ -154,16 +169,17 @@ impl Credential {
     }
 }
 
+/// The path of a file in `$CREDENTIALS_DIRECTORY`, if it is there, or else the path as it is.
 fn credential_path(env: &Environment, path: &str) -> PathBuf {
     let directory = env.get("CREDENTIALS_DIRECTORY");
     directory
         .filter(|_| Path::new(path).is_relative())
         .map(|directory| Path::new(directory).join(path))
-        .filter(|credential| credential.exists())
+        .filter(|path| path.exists())
         .unwrap_or_else(|| PathBuf::from(path))
 }
 
-/// The claims that a federated credential is compared with, none of them secret; none if it is not a JWT.
+/// The claims that Entra compares with a federated credential, none of them secret; `None` if the text is not a JWT.
 fn federated_claims(assertion: &Secret) -> Option<String> {
     let claims = jwt_payload(assertion)?;
     let claim = |name: &str| match &claims[name] {

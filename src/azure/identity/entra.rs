@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::credential::{self, Credential};
 use super::source::TokenSource;
-use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE};
+use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE_HINT};
 use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
 use crate::error::{Error, RequestFailure};
@@ -22,36 +22,36 @@ use crate::request::host::Host;
 use crate::request::settings::{IdentityId, Settings};
 use crate::secret::Secret;
 
-const TENANT: &str = "AZURE_TENANT_ID";
+const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
     response: Duration::from_secs(30),
 };
 
-/// An application, or a managed identity that trusts the cluster's tokens.
-pub struct Entra {
-    /// The host of the authority.
-    authority: Host,
-    /// Its id or one of its domains.
+/// Requests tokens from Entra, for an application or for a managed identity with a federated credential.
+pub struct EntraClient {
+    /// Entra's host, as in `login.microsoftonline.com`.
+    authority_host: Host,
+    /// The tenant's id or one of its domains.
     tenant: String,
     client_id: String,
     credential: Credential,
-    /// Receives the requests in place of the authority.
-    proxy: Option<TokenProxy>,
+    /// Receives the requests in place of Entra's host.
+    token_proxy: Option<TokenProxy>,
 }
 
-impl Entra {
+impl EntraClient {
     /// Reads the settings of workload identity, or of a service principal.
     pub fn build(
         env: &Environment,
         settings: &Settings,
-        is_workload: bool,
-    ) -> Result<Entra, Error> {
-        let (source, credential, variables, hint) = match is_workload {
+        is_workload_identity: bool,
+    ) -> Result<EntraClient, Error> {
+        let (name, credential, credential_variables, hint) = match is_workload_identity {
             true => (
                 "workload identity",
                 Credential::workload_identity(env),
-                credential::TOKEN_FILE,
+                credential::TOKEN_FILE_VARIABLE,
                 Some(
                     "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
                      account is annotated with azure.workload.identity/client-id",
@@ -69,30 +69,30 @@ impl Entra {
             None => None,
             Some(IdentityId::Object(_) | IdentityId::Resource(_)) => {
                 let reason = format!(
-                    "{source} can be selected by client id only, not by object id or resource id"
+                    "{name} can be selected by client id only, not by object id or resource id"
                 );
                 let hint = "use --client-id, or --identity managed for a managed identity";
                 return Err(Error::config(reason).hint(hint));
             }
         };
         let tenant = configured_tenant(env)?;
-        let authority = settings.authority(env)?;
-        let mut missing = vec![variables, TENANT, "AZURE_CLIENT_ID"];
+        let authority_host = settings.authority(env)?;
+        let mut missing = vec![credential_variables, TENANT_VARIABLE, "AZURE_CLIENT_ID"];
         let is_set = [credential.is_some(), tenant.is_some(), client_id.is_some()];
         let (Some(credential), Some(tenant), Some(client_id)) = (credential, tenant, client_id)
         else {
             let mut is_set = is_set.iter();
             missing.retain(|_| is_set.next() == Some(&false));
             let missing = missing.join(", ");
-            let reason = format!("{source} is incomplete: missing {missing}");
+            let reason = format!("{name} is incomplete: missing {missing}");
             return Err(Error::config(reason).set_hint(hint.map(str::to_owned)));
         };
-        Ok(Entra {
-            authority,
+        Ok(EntraClient {
+            authority_host,
             tenant,
             client_id,
             credential,
-            proxy: match is_workload {
+            token_proxy: match is_workload_identity {
                 true => TokenProxy::build(env)?,
                 false => None,
             },
@@ -103,46 +103,48 @@ impl Entra {
         token_request.tenant.as_ref().unwrap_or(&self.tenant)
     }
 
-    /// The error of a response without a token. `sent` is the secret or the assertion in the request.
-    fn error_of(
+    /// The error of a response without a token. `sent_secret` is the secret or the assertion in the request.
+    fn response_error(
         &self,
         response: &Response,
         body: &Value,
         token_request: &TokenRequest,
-        sent: &Secret,
+        sent_secret: &Secret,
     ) -> Error {
-        // Also as the form has it: an inspecting proxy may show the whole request.
-        let encoded = encode(sent.expose());
-        let excerpt = |text: &str| log::excerpt(text, &[sent.expose(), &encoded]);
+        // An inspecting proxy may repeat the whole request, in which the secret is percent-encoded.
+        let encoded = encode(sent_secret.expose());
+        let excerpt = |text: &str| log::excerpt(text, &[sent_secret.expose(), &encoded]);
         let field = |name: &str| body[name].as_str();
-        let code = field("error").unwrap_or_default();
-        let codes = body["error_codes"].as_array().into_iter().flatten();
-        let codes: Vec<i64> = codes.filter_map(Value::as_i64).collect();
-        // Older descriptions have line ends between their parts, newer ones only spaces.
+        let oauth_error = field("error").unwrap_or_default();
+        let aadsts_codes = body["error_codes"].as_array().into_iter().flatten();
+        let aadsts_codes: Vec<i64> = aadsts_codes.filter_map(Value::as_i64).collect();
+        // The parts of older descriptions are separated by newlines, those of newer ones by spaces.
         let description = field("error_description").unwrap_or_default();
         let description = excerpt(description.split("Trace ID:").next().unwrap_or_default());
         let description = description.trim_end_matches('.');
-        let kind = classify(response.status.as_u16(), code, &codes);
+        let failure = classify(response.status.as_u16(), oauth_error, &aadsts_codes);
         let tenant = self.tenant_for(token_request);
-        let has = |code| codes.contains(&code);
-        let hint = match kind {
+        let has = |code| aadsts_codes.contains(&code);
+        let hint = match failure {
             RequestFailure::CredentialRefused if has(700_016) => Some(format!(
                 "tenant {tenant} has no application or identity with client id {}: check AZURE_CLIENT_ID and \
                  AZURE_TENANT_ID",
                 self.client_id
             )),
             RequestFailure::InvalidSettings if has(50_001) || has(500_011) || has(70_011) => {
-                Some(UNKNOWN_RESOURCE.replace("{resource}", &token_request.resource))
+                Some(UNKNOWN_RESOURCE_HINT.replace("{resource}", &token_request.resource))
             }
             RequestFailure::InvalidSettings => Some(format!(
                 "check AZURE_TENANT_ID ({tenant}), AZURE_AUTHORITY_HOST and --cloud"
             )),
-            kind => self.credential.hint(kind, &self.client_id, sent),
+            failure => self
+                .credential
+                .refusal_hint(failure, &self.client_id, sent_secret),
         };
-        let mut error = response.error(kind, &excerpt(code), description);
+        let mut error = response.error(failure, &excerpt(oauth_error), description);
         error.hint = hint;
-        if !codes.is_empty() && !description.contains("AADSTS") {
-            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
+        if !aadsts_codes.is_empty() && !description.contains("AADSTS") {
+            let codes: Vec<String> = aadsts_codes.iter().map(i64::to_string).collect();
             error.reason += &format!(" (codes {})", codes.join(", "));
         }
         for name in ["trace_id", "correlation_id", "timestamp"] {
@@ -153,15 +155,15 @@ impl Entra {
     }
 }
 
-impl TokenSource for Entra {
+impl TokenSource for EntraClient {
     fn describe(&self) -> String {
-        let proxy = match &self.proxy {
+        let proxy = match &self.token_proxy {
             None => String::new(),
             Some(proxy) => format!(" through the token proxy {proxy}"),
         };
         format!(
             "Entra (https://{}, {} client id {}, tenant {}){proxy}",
-            self.authority,
+            self.authority_host,
             self.credential.describe(),
             self.client_id,
             self.tenant
@@ -174,11 +176,11 @@ impl TokenSource for Entra {
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error> {
-        let path = format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request));
+        let token_path = format!("/{}/oauth2/v2.0/token", self.tenant_for(token_request));
         let proxy_service;
-        let (service, base_path) = match &self.proxy {
+        let (service, path_prefix) = match &self.token_proxy {
             None => (
-                service.get_or_init(|| http.remote_service(&self.authority)),
+                service.get_or_init(|| http.remote_service(&self.authority_host)),
                 "",
             ),
             Some(proxy) => {
@@ -186,19 +188,19 @@ impl TokenSource for Entra {
                 (&proxy_service, proxy.path.as_str())
             }
         };
-        let audience = format!("https://{}{path}", self.authority);
-        let secret = self.credential.read(&self.client_id, &audience)?;
+        let audience = format!("https://{}{token_path}", self.authority_host);
+        let sent_secret = self.credential.form_value(&self.client_id, &audience)?;
         let form = format!(
             "client_id={}&grant_type=client_credentials&{}={}&scope={}",
             encode(&self.client_id),
-            self.credential.parameter(),
-            encode(secret.expose()),
+            self.credential.form_prefix(),
+            encode(sent_secret.expose()),
             encode(&format!("{}/.default", token_request.resource))
         );
-        let id = random_uuid();
+        let client_request_id = random_uuid();
         let request = Request {
-            target: &format!("{base_path}{path}"),
-            headers: &[("client-request-id", id.as_str())],
+            target: &format!("{path_prefix}{token_path}"),
+            headers: &[("client-request-id", client_request_id.as_str())],
             form: Some(&form),
             timeouts: TIMEOUTS,
         };
@@ -207,21 +209,21 @@ impl TokenSource for Entra {
         if response.status.is_success() {
             return AccessToken::from_body(body);
         }
-        let error = self.error_of(&response, &body, token_request, &secret);
-        // Entra's correlation id is the request id that we sent.
+        let error = self.response_error(&response, &body, token_request, &sent_secret);
+        // Entra's correlation id is the client request id that we sent.
         Err(match body["correlation_id"].is_string() {
             true => error,
-            false => error.request_ids(response.request_id(), &id),
+            false => error.request_ids(response.request_id(), &client_request_id),
         })
     }
 
-    /// For errors that do not depend on what Entra says. The token proxy is not reached through HTTPS_PROXY.
-    fn hint(&self, kind: RequestFailure) -> Option<String> {
-        let (host, settings) = match &self.proxy {
-            None => (&self.authority, "AZURE_AUTHORITY_HOST and HTTPS_PROXY"),
-            Some(proxy) => (&proxy.host, token_proxy::URL),
+    /// For failures without a valid response of Entra. Connections to the token proxy do not use HTTPS_PROXY.
+    fn hint(&self, failure: RequestFailure) -> Option<String> {
+        let (host, settings) = match &self.token_proxy {
+            None => (&self.authority_host, "AZURE_AUTHORITY_HOST and HTTPS_PROXY"),
+            Some(proxy) => (&proxy.host, token_proxy::URL_VARIABLE),
         };
-        match kind {
+        match failure {
             RequestFailure::NameNotFound => Some(format!(
                 "does this network's DNS resolve {}? Check {settings}",
                 host.name
@@ -244,8 +246,8 @@ impl TokenSource for Entra {
     }
 
     fn service(&self, http: &HttpClient) -> Option<Service> {
-        match self.proxy {
-            None => Some(http.remote_service(&self.authority)),
+        match self.token_proxy {
+            None => Some(http.remote_service(&self.authority_host)),
             Some(_) => None,
         }
     }
@@ -253,19 +255,19 @@ impl TokenSource for Entra {
 
 /// `AZURE_TENANT_ID`: an id or a domain.
 pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
-    match env.setting(TENANT)? {
+    match env.setting(TENANT_VARIABLE)? {
         Some(tenant) if !is_tenant(tenant) => Err(Error::config(format!(
-            "{TENANT}: `{tenant}` is neither a GUID nor a domain"
+            "{TENANT_VARIABLE}: `{tenant}` is neither a GUID nor a domain"
         ))),
         tenant => Ok(tenant.map(str::to_owned)),
     }
 }
 
-/// The kind of error of a response without a token: by the known codes
+/// The kind of failure of a response without a token: by the known AADSTS codes
 /// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>), then by `error`,
 /// then by the status.
-fn classify(status: u16, code: &str, codes: &[i64]) -> RequestFailure {
-    let by_code = codes.iter().find_map(|code| match code {
+fn classify(status: u16, oauth_error: &str, aadsts_codes: &[i64]) -> RequestFailure {
+    let by_aadsts_code = aadsts_codes.iter().find_map(|code| match code {
         70_021 | 70_025 | 700_211 | 700_212 | 700_213 => Some(RequestFailure::FederationMismatch),
         700_024 => Some(RequestFailure::AssertionExpired),
         90_006 | 90_012 | 90_024 | 90_033 | 90_055 | 90_061 | 90_090 | 50_196 => {
@@ -276,11 +278,11 @@ fn classify(status: u16, code: &str, codes: &[i64]) -> RequestFailure {
         }
         _ => None,
     });
-    by_code.unwrap_or(match (code, status) {
+    by_aadsts_code.unwrap_or(match (oauth_error, status) {
         ("temporarily_unavailable" | "server_error", _) => RequestFailure::ServerError,
         (_, 429) => RequestFailure::Throttled,
         (_, 408 | 500..=599) => RequestFailure::ServerError,
-        ("", _) if codes.is_empty() => RequestFailure::UnexpectedResponse,
+        ("", _) if aadsts_codes.is_empty() => RequestFailure::UnexpectedResponse,
         _ => RequestFailure::CredentialRefused,
     })
 }

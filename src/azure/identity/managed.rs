@@ -1,11 +1,10 @@
-//! Managed identities: one client for all their endpoints. An [`Endpoint`] is one row of the table in
-//! `managed_endpoints.rs`.
+//! Managed identities: one client for all their endpoints, which `managed_endpoints.rs` lists.
 
 use std::cell::OnceCell;
 
 use serde_json::Value;
 
-use super::arc;
+use super::azure_arc;
 use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest, is_header_value};
 use crate::error::{Error, RequestFailure};
@@ -17,47 +16,47 @@ use crate::request::environment::Environment;
 use crate::request::settings::IdentityId;
 use crate::secret::Secret;
 
-/// How one kind of endpoint differs from the others.
+/// A kind of endpoint: how it differs from the others.
 pub struct Endpoint {
     /// For messages.
     pub name: &'static str,
     /// The variable that holds its URL.
     pub url_variable: &'static str,
-    /// Its URL where the variable is not set.
+    /// Its URL if the variable is not set.
     pub default_url: &'static str,
-    /// Its path, where the URL is only an origin.
-    pub path: Option<&'static str>,
-    /// The version of a GET; without one, the request is a form to POST.
+    /// What to append to the URL's path; `None` if the URL is complete.
+    pub path_suffix: Option<&'static str>,
+    /// The `api-version` of a GET; `None` if the request is a POST with a form.
     pub api_version: Option<&'static str>,
     /// How a request proves that it comes from this machine.
     pub authentication: Authentication,
     /// Whether a request has an `x-ms-client-request-id`.
     pub takes_request_id: bool,
-    /// The parameters for a client id, an object id and a resource id, where it has them.
+    /// The query parameters for a client id, an object id and a resource id, each `None` if it cannot select by that.
     pub id_parameters: [Option<&'static str>; 3],
-    /// The variable with a client id for requests where the user selects no identity.
-    pub default_client_id: Option<&'static str>,
+    /// The variable with the client id to use if the user selects no identity.
+    pub default_client_id_variable: Option<&'static str>,
     /// The timeouts of one attempt.
     pub timeouts: Timeouts,
-    /// What a response without a token means: the kind of error, and a hint, or empty. `{resource}` in it is the
-    /// request's resource.
+    /// What a response without a token means: the kind of failure, and a hint, which may be empty. `{resource}` in the
+    /// hint stands for the request's resource.
     pub classify: fn(&ErrorResponse<'_>) -> (RequestFailure, &'static str),
-    /// The hint where there is no connection. `{base}` is the endpoint's origin.
-    pub unreachable: Option<&'static str>,
-    /// The hint where it does not respond in time.
-    pub slow: Option<&'static str>,
+    /// The hint for a failed connection. `{origin}` stands for the endpoint's origin.
+    pub unreachable_hint: Option<&'static str>,
+    /// The hint if it does not respond in time.
+    pub slow_hint: Option<&'static str>,
 }
 
 /// How a request proves that it comes from this machine.
 pub enum Authentication {
-    /// `Metadata: true`, which is never forwarded.
+    /// The header `Metadata: true`: a request that another program was tricked into sending lacks it.
     Metadata,
-    /// The value of a variable, as a header.
+    /// A header with the value of a variable.
     Header {
         name: &'static str,
         variable: &'static str,
     },
-    /// `Metadata: true`, then the key file that the endpoint names.
+    /// `Metadata: true`, and in a second request also the content of the key file that the first response names.
     KeyFile,
 }
 
@@ -68,7 +67,7 @@ pub struct ErrorResponse<'a> {
     /// The error code, or empty.
     pub code: &'a str,
     /// The description, or empty.
-    pub text: &'a str,
+    pub description: &'a str,
     /// Whether the body is JSON.
     pub is_json: bool,
 }
@@ -76,12 +75,13 @@ pub struct ErrorResponse<'a> {
 /// A managed identity and its endpoint.
 pub struct ManagedIdentity {
     endpoint: &'static Endpoint,
-    /// The origin.
-    base: String,
-    /// With the query that the URL may have.
+    /// The origin of its URL.
+    origin: String,
+    /// The path of its URL, with the URL's query if it has one.
     path: String,
-    /// The value for [`Authentication::Header`].
-    header: Option<Secret>,
+    /// The value of [`Authentication::Header`].
+    header_secret: Option<Secret>,
+    /// The identity to get tokens for; `None` leaves the choice to the endpoint.
     selected: Option<IdentityId>,
 }
 
@@ -94,14 +94,14 @@ impl ManagedIdentity {
     ) -> Result<ManagedIdentity, Error> {
         let name = endpoint.url_variable;
         let url = env.setting(name)?.unwrap_or(endpoint.default_url);
-        let (base, path) = split_url(url)
-            .filter(|(_, path)| endpoint.path.is_none() || !path.contains('?'))
+        let (origin, path) = split_url(url)
+            .filter(|(_, path)| endpoint.path_suffix.is_none() || !path.contains('?'))
             .ok_or_else(|| Error::config(format!("{name} is not a URL")))?;
-        let default = match endpoint.default_client_id {
+        let default_client_id = match endpoint.default_client_id_variable {
             Some(variable) => env.setting(variable)?,
             None => None,
         };
-        let header = match endpoint.authentication {
+        let header_secret = match endpoint.authentication {
             Authentication::Header { variable, .. } => match env.setting(variable)? {
                 Some(value) if !is_header_value(value) => {
                     let reason = "has characters that are not valid in a header";
@@ -113,15 +113,15 @@ impl ManagedIdentity {
         };
         let identity = ManagedIdentity {
             endpoint,
-            base: base.to_owned(),
-            path: match endpoint.path {
+            origin: origin.to_owned(),
+            path: match endpoint.path_suffix {
                 None => path.to_owned(),
-                Some(own) => format!("{}{own}", path.trim_end_matches('/')),
+                Some(suffix) => format!("{}{suffix}", path.trim_end_matches('/')),
             },
-            header,
-            selected: selected.or_else(|| Some(IdentityId::Client(default?.to_owned()))),
+            header_secret,
+            selected: selected.or_else(|| Some(IdentityId::Client(default_client_id?.to_owned()))),
         };
-        if identity.selected.is_none() || identity.parameter().is_some() {
+        if identity.selected.is_none() || identity.id_parameter().is_some() {
             return Ok(identity);
         }
         let name = endpoint.name;
@@ -134,9 +134,9 @@ impl ManagedIdentity {
         })
     }
 
-    /// The parameter that selects an identity, if the user selects one and the endpoint has such a parameter, and its
-    /// value.
-    fn parameter(&self) -> Option<(&'static str, &str)> {
+    /// The parameter that selects the identity, and its value; `None` if no identity is selected, or if the endpoint has no
+    /// parameter for such an id.
+    fn id_parameter(&self) -> Option<(&'static str, &str)> {
         let [client, object, resource] = self.endpoint.id_parameters;
         let (name, id) = match self.selected.as_ref()? {
             IdentityId::Client(id) => (client, id),
@@ -146,24 +146,30 @@ impl ManagedIdentity {
         Some((name?, id))
     }
 
-    /// Path and query, and the form of a POST.
-    fn target(&self, resource: &str) -> (String, Option<String>) {
+    /// The path and query of a request for a token, and the form if it is a POST.
+    fn target_and_form(&self, resource: &str) -> (String, Option<String>) {
         let resource = format!("resource={}", encode(resource));
         let Some(version) = self.endpoint.api_version else {
             return (self.path.clone(), Some(resource));
         };
         let query = format!("api-version={version}&{resource}");
         let mut target = with_query(&self.path, &query);
-        if let Some((name, id)) = self.parameter() {
+        if let Some((name, id)) = self.id_parameter() {
             target.push_str(&format!("&{name}={}", encode(id)));
         }
         (target, None)
     }
 
-    /// The error of a response without a token. `sent` is the secret in the request, or empty.
-    fn error_of(&self, response: &Response, body: &Value, sent: &str, resource: &str) -> Error {
+    /// The error of a response without a token. `sent_secret` is the secret in the request, or empty.
+    fn response_error(
+        &self,
+        response: &Response,
+        body: &Value,
+        sent_secret: &str,
+        resource: &str,
+    ) -> Error {
         let excerpt = |text: &str| {
-            let text = log::excerpt(text, &[sent]);
+            let text = log::excerpt(text, &[sent_secret]);
             text.trim_end_matches('.').to_owned()
         };
         let inner = &body["error"];
@@ -173,16 +179,16 @@ impl ManagedIdentity {
             text.map(excerpt)
         };
         let code = field(["error", "code"]).unwrap_or_default();
-        let text = match field(["message", "error_description"]) {
-            Some(text) => text,
-            // NMI sends plain text. Where the request had a secret, the text may repeat it in another form.
-            None if body.is_null() && sent.is_empty() => excerpt(&response.text()),
+        let description = match field(["message", "error_description"]) {
+            Some(description) => description,
+            // NMI sends plain text. It is left out if the request had a secret, which the text may repeat, encoded.
+            None if body.is_null() && sent_secret.is_empty() => excerpt(&response.text()),
             None => String::new(),
         };
-        let (kind, hint) = (self.endpoint.classify)(&ErrorResponse {
+        let (failure, hint) = (self.endpoint.classify)(&ErrorResponse {
             status: response.status.as_u16(),
             code: &code,
-            text: &text,
+            description: &description,
             is_json: !body.is_null(),
         });
         let correlation_id = error["correlationId"]
@@ -190,7 +196,7 @@ impl ManagedIdentity {
             .or(response.header("x-correlation-id"))
             .map(excerpt);
         response
-            .error(kind, &code, &text)
+            .error(failure, &code, &description)
             .fact_and_note("correlation_id", correlation_id.as_deref())
             .set_hint((!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
     }
@@ -205,7 +211,7 @@ impl TokenSource for ManagedIdentity {
             Some(IdentityId::Object(id)) => format!("managed identity with object id {id}"),
             Some(IdentityId::Resource(id)) => format!("managed identity {id}"),
         };
-        format!("{} ({}, {identity})", self.endpoint.name, self.base)
+        format!("{} ({}, {identity})", self.endpoint.name, self.origin)
     }
 
     fn attempt(
@@ -214,9 +220,9 @@ impl TokenSource for ManagedIdentity {
         service: &OnceCell<Service>,
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error> {
-        let service = service.get_or_init(|| http.local_service(&self.base));
+        let service = service.get_or_init(|| http.local_service(&self.origin));
         let resource = &token_request.resource;
-        let (target, form) = self.target(resource);
+        let (target, form) = self.target_and_form(resource);
         let send = |headers: &[(&str, &str)]| {
             let request = Request {
                 target: &target,
@@ -226,67 +232,67 @@ impl TokenSource for ManagedIdentity {
             };
             service.send(&request, &http.deadline)
         };
-        let mut sent = self.header.as_ref().map_or("", Secret::expose);
+        let mut sent_secret = self.header_secret.as_ref().map_or("", Secret::expose);
         let mut headers = match self.endpoint.authentication {
-            Authentication::Header { name, .. } => vec![(name, sent)],
+            Authentication::Header { name, .. } => vec![(name, sent_secret)],
             Authentication::Metadata | Authentication::KeyFile => vec![("Metadata", "true")],
         };
-        let id = random_uuid();
+        let client_request_id = random_uuid();
         if self.endpoint.takes_request_id {
-            headers.push(("x-ms-client-request-id", &id));
+            headers.push(("x-ms-client-request-id", &client_request_id));
         }
         let mut response = send(&headers)?;
         let key;
         if let Authentication::KeyFile = self.endpoint.authentication
             && (response.status.is_success() || response.status.as_u16() == 401)
         {
-            key = arc::read_key_file(&response)?;
-            sent = key.expose();
-            let authorization = Secret::new(format!("Basic {sent}"));
+            key = azure_arc::read_key_file(&response)?;
+            sent_secret = key.expose();
+            let authorization = Secret::new(format!("Basic {sent_secret}"));
             response = send(&[headers[0], ("Authorization", authorization.expose())])?;
         }
         let body = response.json();
         if !response.status.is_success() {
-            let error = self.error_of(&response, &body, sent, resource);
+            let error = self.response_error(&response, &body, sent_secret, resource);
             return Err(match self.endpoint.takes_request_id {
-                true => error.request_ids(response.request_id(), &id),
+                true => error.request_ids(response.request_id(), &client_request_id),
                 false => error,
             });
         }
         if let (Authentication::KeyFile, Some((name, id))) =
-            (&self.endpoint.authentication, self.parameter())
+            (&self.endpoint.authentication, self.id_parameter())
         {
-            arc::check_identity(&body, name, id)?;
+            azure_arc::check_identity(&body, name, id)?;
         }
         AccessToken::from_body(body)
     }
 
-    /// For errors that do not depend on what the endpoint says.
-    fn hint(&self, kind: RequestFailure) -> Option<String> {
+    /// For failures without a valid response of the endpoint.
+    fn hint(&self, failure: RequestFailure) -> Option<String> {
         let Endpoint {
             name, url_variable, ..
         } = self.endpoint;
-        match kind {
+        match failure {
             RequestFailure::ConnectTimeout
             | RequestFailure::DeadlineExceededWhileConnecting
             | RequestFailure::ConnectionRefused
             | RequestFailure::NoRoute => {
-                let hint = self.endpoint.unreachable?;
-                Some(hint.replace("{base}", &self.base))
+                let hint = self.endpoint.unreachable_hint?;
+                Some(hint.replace("{origin}", &self.origin))
             }
             RequestFailure::NameNotFound => Some(format!(
                 "check {url_variable}: does this network's DNS resolve the host?"
             )),
-            RequestFailure::ResponseTimeout => self.endpoint.slow.map(str::to_owned),
+            RequestFailure::ResponseTimeout => self.endpoint.slow_hint.map(str::to_owned),
             RequestFailure::UnexpectedResponse => Some(format!(
                 "the response is not from {name}: check {url_variable}, proxies and service meshes, and what answers at {}",
-                self.base
+                self.origin
             )),
             _ => None,
         }
     }
 
     fn service(&self, http: &HttpClient) -> Option<Service> {
-        Some(http.local_service(&self.base))
+        Some(http.local_service(&self.origin))
     }
 }

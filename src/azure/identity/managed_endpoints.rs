@@ -1,10 +1,10 @@
-//! The table of managed identity endpoints, and what their responses mean.
+//! The endpoints of managed identities, and what their error responses mean.
 
 use std::time::Duration;
 
-use super::arc;
+use super::azure_arc;
 use super::managed::{Authentication, Endpoint, ErrorResponse};
-use super::token::UNKNOWN_RESOURCE;
+use super::token::UNKNOWN_RESOURCE_HINT;
 use crate::error::RequestFailure;
 use crate::http::Timeouts;
 
@@ -15,7 +15,7 @@ pub const APP_SERVICE: Endpoint = Endpoint {
     name: "the platform's identity endpoint",
     url_variable: "IDENTITY_ENDPOINT",
     default_url: "",
-    path: None,
+    path_suffix: None,
     api_version: Some("2019-08-01"),
     authentication: Authentication::Header {
         name: "X-IDENTITY-HEADER",
@@ -23,15 +23,15 @@ pub const APP_SERVICE: Endpoint = Endpoint {
     },
     takes_request_id: false,
     id_parameters: [Some("client_id"), Some("principal_id"), Some("mi_res_id")],
-    default_client_id: None,
+    default_client_id_variable: None,
     timeouts: timeouts(2, 10),
     classify: app_service_error,
-    unreachable: Some(
+    unreachable_hint: Some(
         "the platform's identity endpoint did not come up; in Container Apps, init containers have an identity endpoint \
          only in the Consumption workload profile of a workload profiles environment, and only if the identity's \
          lifecycle setting includes Init",
     ),
-    slow: None,
+    slow_hint: None,
 };
 
 /// Azure Arc: a machine outside Azure whose agent has a managed identity
@@ -44,16 +44,16 @@ pub const ARC: Endpoint = Endpoint {
     id_parameters: IMDS.id_parameters,
     timeouts: timeouts(2, 15),
     classify: arc_error,
-    unreachable: Some(
-        "nothing listens at {base}: is the Azure Arc agent's service himds running, and does this container share the \
+    unreachable_hint: Some(
+        "nothing listens at {origin}: is the Azure Arc agent's service himds running, and does this container share the \
          host's network?",
     ),
     ..APP_SERVICE
 };
 
-/// Azure ML, and App Service of 2017
+/// Azure Machine Learning, and the 2017 API of App Service
 /// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>).
-pub const MACHINE_LEARNING: Endpoint = Endpoint {
+pub const MSI: Endpoint = Endpoint {
     name: "the MSI endpoint",
     url_variable: "MSI_ENDPOINT",
     api_version: Some("2017-09-01"),
@@ -62,9 +62,9 @@ pub const MACHINE_LEARNING: Endpoint = Endpoint {
         variable: "MSI_SECRET",
     },
     id_parameters: [Some("clientid"), None, None],
-    default_client_id: Some("DEFAULT_IDENTITY_CLIENT_ID"),
+    default_client_id_variable: Some("DEFAULT_IDENTITY_CLIENT_ID"),
     classify: msi_error,
-    unreachable: None,
+    unreachable_hint: None,
     ..APP_SERVICE
 };
 
@@ -74,34 +74,34 @@ pub const CLOUD_SHELL: Endpoint = Endpoint {
     api_version: None,
     authentication: Authentication::Metadata,
     id_parameters: [None, None, None],
-    default_client_id: None,
-    ..MACHINE_LEARNING
+    default_client_id_variable: None,
+    ..MSI
 };
 
-/// IMDS: virtual machines, scale sets, nodes, Container Instances; and NMI in its place, in clusters with
+/// IMDS, of virtual machines, scale sets, nodes and Container Instances; and NMI, which replaces it in clusters with
 /// aad-pod-identity (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
-/// It is not probed: that would only delay containers that start before their endpoint.
+/// It is not probed first: that would only delay containers that start before their endpoint.
 pub const IMDS: Endpoint = Endpoint {
     name: "IMDS",
     url_variable: "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-    // Link-local: it never leaves the host.
+    // Link-local, so that a request never leaves the host.
     default_url: "http://169.254.169.254",
-    path: Some("/metadata/identity/oauth2/token"),
-    // The version of all current SDKs but one.
+    path_suffix: Some("/metadata/identity/oauth2/token"),
+    // The version that all current SDKs use but one.
     api_version: Some("2018-02-01"),
     authentication: Authentication::Metadata,
     takes_request_id: true,
     id_parameters: [Some("client_id"), Some("object_id"), Some("msi_res_id")],
-    default_client_id: None,
-    // NMI holds a request for up to 100 s while it assigns the identity. A new request finds the identity at once, so a
-    // shorter timeout costs no time.
+    default_client_id_variable: None,
+    // NMI may delay a response by up to 100 s while it assigns the identity. A new request is answered as soon as that is
+    // done, so a shorter timeout costs no time.
     timeouts: timeouts(3, 15),
     classify: imds_error,
-    unreachable: Some(
-        "is this container on Azure, and does no network policy block {base}? Init containers have no identity in \
+    unreachable_hint: Some(
+        "is this container on Azure, and does no network policy block {origin}? Init containers have no identity in \
          Container Instances, nor in Container Apps outside the Consumption workload profile",
     ),
-    slow: Some(
+    slow_hint: Some(
         "IMDS accepts connections but does not respond: it is slow, or a firewall holds its responses back; \
          aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
     ),
@@ -114,15 +114,15 @@ const fn timeouts(connect: u64, response: u64) -> Timeouts {
     }
 }
 
-/// The statuses that mean the same at most endpoints.
+/// What a status means at most endpoints.
 fn common_error(status: u16) -> (RequestFailure, &'static str) {
-    let kind = match status {
+    let failure = match status {
         401 | 403 => RequestFailure::CredentialRefused,
         404 | 408 | 410 | 500..=599 => RequestFailure::ServerError,
         429 => RequestFailure::Throttled,
         _ => RequestFailure::UnexpectedResponse,
     };
-    (kind, "")
+    (failure, "")
 }
 
 fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
@@ -148,7 +148,7 @@ fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static 
 fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         400 | 404 if !response.code.is_empty() => {
-            (RequestFailure::IdentityNotFound, arc::OWN_IDENTITY)
+            (RequestFailure::IdentityNotFound, azure_arc::OMIT_ID_HINT)
         }
         status => common_error(status),
     }
@@ -167,7 +167,7 @@ fn msi_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
 /// NMI sends plain text where IMDS sends JSON.
 fn imds_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     let is_nmi = !response.is_json;
-    let has = |text: &str| response.text.contains(text);
+    let has = |text: &str| response.description.contains(text);
     match response.status {
         403 if has("unreachable") || response.code.contains("unreachable") => (
             RequestFailure::NoManagedIdentity,
@@ -193,7 +193,7 @@ fn imds_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
             "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
         ),
         400 | 401 if ["invalid_resource", "unknown_source"].contains(&response.code) => {
-            (RequestFailure::InvalidSettings, UNKNOWN_RESOURCE)
+            (RequestFailure::InvalidSettings, UNKNOWN_RESOURCE_HINT)
         }
         400 if has("metadata header") => (
             RequestFailure::UnexpectedResponse,

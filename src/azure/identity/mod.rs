@@ -1,10 +1,10 @@
-//! The identity of the container, and the access tokens that it gets.
+//! The identity of the container, and its access tokens.
 //!
-//! [`select`] chooses the source by the table in the README: what the environment names is used or rejected, never
-//! passed over in favour of IMDS. Building a source validates its settings and makes no request.
+//! [`select`] chooses the source of tokens by the table in the README. A source that the environment selects is used, or its
+//! settings are an error: IMDS never replaces it. Building a source validates its settings and makes no request.
 
-mod arc;
 mod assertion;
+mod azure_arc;
 mod azure_cli;
 mod credential;
 mod entra;

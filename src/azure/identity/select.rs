@@ -1,32 +1,32 @@
-//! Which source the environment names, and why.
+//! Selects the source of access tokens by the environment and the options, and says why.
 
 use std::path::Path;
 
-use super::arc;
+use super::azure_arc;
 use super::azure_cli::AzureCli;
 use super::credential;
-use super::entra::Entra;
+use super::entra::EntraClient;
 use super::managed::{Endpoint, ManagedIdentity};
-use super::managed_endpoints::{APP_SERVICE, ARC, CLOUD_SHELL, IMDS, MACHINE_LEARNING};
+use super::managed_endpoints::{APP_SERVICE, ARC, CLOUD_SHELL, IMDS, MSI};
 use super::source::TokenSource;
 use crate::error::Error;
 use crate::request::environment::Environment;
 use crate::request::settings::{IdentityKind, Settings};
 
-const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+const TOKEN_CREDENTIALS_VARIABLE: &str = "AZURE_TOKEN_CREDENTIALS";
 
 /// The variables that select a source.
 type Variables = &'static [&'static str];
-const WORKLOAD: Variables = &[credential::TOKEN_FILE];
-const PRINCIPAL: Variables = &[
-    credential::SECRET,
-    credential::SECRET_FILE,
-    credential::CERTIFICATE,
+const WORKLOAD_IDENTITY_VARIABLES: Variables = &[credential::TOKEN_FILE_VARIABLE];
+const SERVICE_PRINCIPAL_VARIABLES: Variables = &[
+    credential::SECRET_VARIABLE,
+    credential::SECRET_FILE_VARIABLE,
+    credential::CERTIFICATE_VARIABLE,
 ];
-const PLATFORM: Variables = &["IDENTITY_ENDPOINT", "IDENTITY_HEADER"];
-const MSI: Variables = &["MSI_ENDPOINT", "MSI_SECRET"];
-const AGENT: Variables = &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"];
-const METADATA: Variables = &["AZURE_POD_IDENTITY_AUTHORITY_HOST"];
+const APP_SERVICE_VARIABLES: Variables = &["IDENTITY_ENDPOINT", "IDENTITY_HEADER"];
+const MSI_VARIABLES: Variables = &["MSI_ENDPOINT", "MSI_SECRET"];
+const ARC_VARIABLES: Variables = &["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"];
+const IMDS_VARIABLES: Variables = &["AZURE_POD_IDENTITY_AUTHORITY_HOST"];
 
 /// The selected source of access tokens.
 pub struct Selection {
@@ -38,45 +38,68 @@ pub struct Selection {
     pub ignored: Vec<&'static str>,
 }
 
-/// Selects the source, or says why there is none. Makes no request.
+/// Selects the source. Makes no request.
 pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error> {
-    let (named, by) = match settings.identity {
-        Some(name) => (Some(name), "--identity or AKV_INIT_IDENTITY"),
-        None => (token_credentials(env)?, TOKEN_CREDENTIALS),
+    let (requested, requested_by) = match settings.identity {
+        Some(kind) => (Some(kind), "--identity or AKV_INIT_IDENTITY"),
+        None => (
+            identity_from_token_credentials(env)?,
+            TOKEN_CREDENTIALS_VARIABLE,
+        ),
     };
-    let identity = match named {
-        Some(name) => name,
-        None if !present(env, WORKLOAD).is_empty() => IdentityKind::Workload,
-        None if !present(env, PRINCIPAL).is_empty() => IdentityKind::Principal,
+    let kind = match requested {
+        Some(kind) => kind,
+        None if !which_are_set(env, WORKLOAD_IDENTITY_VARIABLES).is_empty() => {
+            IdentityKind::Workload
+        }
+        None if !which_are_set(env, SERVICE_PRINCIPAL_VARIABLES).is_empty() => {
+            IdentityKind::Principal
+        }
         None => IdentityKind::Managed,
     };
-    let (source, variables): (Box<dyn TokenSource>, Variables) = match identity {
+    let (source, variables): (Box<dyn TokenSource>, Variables) = match kind {
         IdentityKind::Cli => (Box::new(AzureCli::build(env)?), &[]),
         IdentityKind::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
-            let is_named = named.is_some() || settings.identity_id.is_some();
-            let is_pod = !present(env, &["KUBERNETES_SERVICE_HOST"]).is_empty();
-            if variables == METADATA && is_pod && !is_named {
-                return Err(no_own_identity());
+            let is_requested = requested.is_some() || settings.identity_id.is_some();
+            let is_pod = !which_are_set(env, &["KUBERNETES_SERVICE_HOST"]).is_empty();
+            if variables == IMDS_VARIABLES && is_pod && !is_requested {
+                return Err(no_pod_identity_error());
             }
             let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
         }
-        IdentityKind::Principal => (Box::new(Entra::build(env, settings, false)?), PRINCIPAL),
-        IdentityKind::Workload => (Box::new(Entra::build(env, settings, true)?), WORKLOAD),
+        IdentityKind::Principal => (
+            Box::new(EntraClient::build(env, settings, false)?),
+            SERVICE_PRINCIPAL_VARIABLES,
+        ),
+        IdentityKind::Workload => (
+            Box::new(EntraClient::build(env, settings, true)?),
+            WORKLOAD_IDENTITY_VARIABLES,
+        ),
     };
-    let used = present(env, variables);
-    let reason = match (named, used.as_slice()) {
-        (Some(_), _) => format!("{by} selects it"),
-        (None, _) if variables == METADATA => "no variable selects another identity".to_owned(),
-        (None, []) => format!("{} exists", arc::AGENT),
+    let used = which_are_set(env, variables);
+    let reason = match (requested, used.as_slice()) {
+        (Some(_), _) => format!("{requested_by} selects it"),
+        (None, _) if variables == IMDS_VARIABLES => {
+            "no variable selects another identity".to_owned()
+        }
+        (None, []) => format!("{} exists", azure_arc::AGENT_PATH),
         (None, used) => {
             let are = if used.len() == 1 { "is" } else { "are" };
             format!("{} {are} set", used.join(" and "))
         }
     };
-    let all = [WORKLOAD, PRINCIPAL, PLATFORM, MSI, &AGENT[1..], METADATA].concat();
-    let mut ignored = present(env, &all);
+    let all_variables = [
+        WORKLOAD_IDENTITY_VARIABLES,
+        SERVICE_PRINCIPAL_VARIABLES,
+        APP_SERVICE_VARIABLES,
+        MSI_VARIABLES,
+        &ARC_VARIABLES[1..],
+        IMDS_VARIABLES,
+    ]
+    .concat();
+    let mut ignored = which_are_set(env, &all_variables);
     ignored.retain(|name| !used.contains(name));
     Ok(Selection {
         source,
@@ -85,9 +108,9 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
     })
 }
 
-/// The endpoint of the managed identity, and the variables that select it.
+/// The endpoint of the managed identity, and the variables that select that endpoint.
 fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables), Error> {
-    let is_set = |name: &'static str| !present(env, &[name]).is_empty();
+    let is_set = |name: &'static str| !which_are_set(env, &[name]).is_empty();
     let has_endpoint = is_set("IDENTITY_ENDPOINT");
     if has_endpoint && is_set("IDENTITY_HEADER") {
         if is_set("IDENTITY_SERVER_THUMBPRINT") {
@@ -97,22 +120,23 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
             )
             .hint("select another identity with --identity, or unset IDENTITY_ENDPOINT"));
         }
-        return Ok((&APP_SERVICE, PLATFORM));
+        return Ok((&APP_SERVICE, APP_SERVICE_VARIABLES));
     }
     if is_set("MSI_ENDPOINT") {
         return Ok(match is_set("MSI_SECRET") {
-            true => (&MACHINE_LEARNING, MSI),
-            false => (&CLOUD_SHELL, MSI),
+            true => (&MSI, MSI_VARIABLES),
+            false => (&CLOUD_SHELL, MSI_VARIABLES),
         });
     }
-    if has_endpoint && is_set("IMDS_ENDPOINT") || Path::new(arc::AGENT).exists() {
-        return Ok((&ARC, AGENT));
+    if has_endpoint && is_set("IMDS_ENDPOINT") || Path::new(azure_arc::AGENT_PATH).exists() {
+        return Ok((&ARC, ARC_VARIABLES));
     }
-    Ok((&IMDS, METADATA))
+    Ok((&IMDS, IMDS_VARIABLES))
 }
 
-/// The error in a pod whose user did not name an identity: those of the node are shared by all its pods.
-fn no_own_identity() -> Error {
+/// The error in a pod without an identity of its own whose user selected none: the node's identities are shared by all
+/// its pods, so none of them is used unasked.
+fn no_pod_identity_error() -> Error {
     Error::config(
         "workload identity is not set up for this pod, and no other identity is selected",
     )
@@ -123,18 +147,18 @@ fn no_own_identity() -> Error {
     )
 }
 
-/// Those variables that are set, and not empty.
-fn present(env: &Environment, variables: &[&'static str]) -> Vec<&'static str> {
+/// Those of the variables that are set and not empty.
+fn which_are_set(env: &Environment, variables: &[&'static str]) -> Vec<&'static str> {
     let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
     let mut variables = variables.to_vec();
     variables.retain(|name| is_set(name));
     variables
 }
 
-/// `AZURE_TOKEN_CREDENTIALS`, as the SDKs read it: `prod` and `dev`, or one credential's type
+/// The identity that `AZURE_TOKEN_CREDENTIALS` selects, as in the SDKs: `prod`, `dev` or the type of one credential
 /// (<https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains>).
-fn token_credentials(env: &Environment) -> Result<Option<IdentityKind>, Error> {
-    let Some(text) = env.setting(TOKEN_CREDENTIALS)? else {
+fn identity_from_token_credentials(env: &Environment) -> Result<Option<IdentityKind>, Error> {
+    let Some(text) = env.setting(TOKEN_CREDENTIALS_VARIABLE)? else {
         return Ok(None);
     };
     match text.trim().to_ascii_lowercase().as_str() {
@@ -144,7 +168,7 @@ fn token_credentials(env: &Environment) -> Result<Option<IdentityKind>, Error> {
         "managedidentitycredential" => Ok(Some(IdentityKind::Managed)),
         "workloadidentitycredential" => Ok(Some(IdentityKind::Workload)),
         _ => Err(Error::config(format!(
-            "{TOKEN_CREDENTIALS}: `{text}` is not a supported credential"
+            "{TOKEN_CREDENTIALS_VARIABLE}: `{text}` is not a supported credential"
         ))
         .hint(
             "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \

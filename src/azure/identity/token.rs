@@ -1,7 +1,7 @@
 //! Access tokens: a request for one, the responses that carry one, and the claims in it.
 //!
-//! A response is JSON whatever its Content-Type is (NMI labels it text/plain). Numbers are numbers or strings;
-//! `expires_on` is also a date, empty or absent
+//! A response is parsed as JSON whatever its Content-Type is (NMI's is text/plain). A number may be sent as a string;
+//! `expires_on` may also be a date, empty or absent
 //! (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
 
 use base64::Engine;
@@ -16,9 +16,9 @@ use crate::secret::Secret;
 /// A request for an access token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenRequest {
-    /// The resource; its scope is this and `/.default`.
+    /// The resource that the token is for; Entra takes it as the scope `RESOURCE/.default`.
     pub resource: String,
-    /// The tenant that a vault named, where it is not the configured one. A managed identity has only its own.
+    /// The tenant that a vault named, if it is not the configured one. A managed identity has only one.
     pub tenant: Option<String>,
 }
 
@@ -41,37 +41,37 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// Reads a successful response. No error holds any part of it.
+    /// Parses a successful response. No error holds any part of it.
     pub fn from_body(body: Value) -> Result<AccessToken, Error> {
-        let unexpected = |why: &str| RequestFailure::UnexpectedResponse.error(why);
-        // NMI sends a list where a service principal has several tenants; each entry is a token response.
+        let response_error = |why: &str| RequestFailure::UnexpectedResponse.error(why);
+        // For a service principal with several tenants NMI sends a list, each entry of which is a token response.
         let mut body = match body {
-            Value::Null => return Err(unexpected("the response is not JSON")),
+            Value::Null => return Err(response_error("the response is not JSON")),
             Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
             body => body,
         };
         let value = match body.get_mut("access_token").map(Value::take) {
             Some(Value::String(token)) if token.len() > MAX_HEADER_VALUE_LEN - "Bearer ".len() => {
                 return Err(
-                    unexpected("the access token is too long for a request header").hint(
+                    response_error("the access token is too long for a request header").hint(
                         "remove the identity from some groups and app roles: each is a claim in its tokens",
                     ),
                 );
             }
             Some(Value::String(token)) if is_header_value(&token) => Secret::new(token),
-            _ => return Err(unexpected("the response has no access token")),
+            _ => return Err(response_error("the response has no access token")),
         };
-        let expires_on = expiry(&body)
-            .ok_or_else(|| unexpected("the response has no valid expires_in or expires_on"))?;
+        let expires_on = parse_expiry(&body)
+            .ok_or_else(|| response_error("the response has no valid expires_in or expires_on"))?;
         Ok(AccessToken { value, expires_on })
     }
 }
 
 /// The hint for a resource that the identity's tenant does not have.
-pub const UNKNOWN_RESOURCE: &str =
+pub const UNKNOWN_RESOURCE_HINT: &str =
     "the tenant has no resource `{resource}`: check its spelling, --vault-resource and --cloud";
 
-/// The claims of a JWT, never its signature; none if it is not one
+/// The claims of a JWT, never its signature; `None` if the text is not a JWT
 /// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
 pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     let payload = jwt.expose().split('.').nth(1)?;
@@ -79,25 +79,27 @@ pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     serde_json::from_slice(&json.ok()?).ok()
 }
 
-/// Whether a text is valid in a header: a line end would start a second header.
+/// Whether a text is valid in a header: a newline would start a second header.
 pub fn is_header_value(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     !text.is_empty() && text.bytes().all(is_valid)
 }
 
-/// Unix seconds. An invalid date is an error: `expires_in` does not replace it.
-fn expiry(body: &Value) -> Option<i64> {
-    let number = |value: &Value| match value {
+/// When the token of a response expires, in Unix seconds. An invalid `expires_on` gives `None`: `expires_in` does not
+/// replace it.
+fn parse_expiry(body: &Value) -> Option<i64> {
+    let parse_number = |value: &Value| match value {
         Value::String(text) => text.trim().parse().ok(),
         // Some services send a fraction.
         value => value.as_i64().or(value.as_f64().map(|float| float as i64)),
     };
     let expires_on = &body["expires_on"];
     match expires_on {
-        Value::Number(_) => number(expires_on),
+        Value::Number(_) => parse_number(expires_on),
         Value::String(text) if !text.trim().is_empty() => {
-            number(expires_on).or_else(|| date::parse_date_time(text.trim()))
+            parse_number(expires_on).or_else(|| date::parse_date_time(text.trim()))
         }
-        _ => number(&body["expires_in"]).map(|seconds| date::unix_now().saturating_add(seconds)),
+        _ => parse_number(&body["expires_in"])
+            .map(|seconds| date::unix_now().saturating_add(seconds)),
     }
 }

@@ -1,5 +1,5 @@
-//! The token proxy of a cluster with identity bindings: the request to Entra, sent to another host, whose certificate
-//! can have a name and a CA of its own
+//! The token proxy of a cluster with identity bindings: it receives the requests to Entra. Its certificate can have
+//! another name than its host, and a CA of the cluster
 //! (<https://learn.microsoft.com/azure/aks/identity-bindings-concepts>).
 
 use std::fmt;
@@ -11,84 +11,93 @@ use crate::http::{HttpClient, Service, split_url};
 use crate::request::environment::Environment;
 use crate::request::host::Host;
 
-/// Its URL.
-pub const URL: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
-const SERVER_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
-const CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
-const CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
+/// The variable with its URL.
+pub const URL_VARIABLE: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+const SERVER_NAME_VARIABLE: &str = "AZURE_KUBERNETES_SNI_NAME";
+const CA_FILE_VARIABLE: &str = "AZURE_KUBERNETES_CA_FILE";
+const CA_DATA_VARIABLE: &str = "AZURE_KUBERNETES_CA_DATA";
 
 /// The token proxy.
 pub struct TokenProxy {
-    /// Where requests go.
+    /// The host to connect to.
     pub host: Host,
-    /// Without a slash at its end.
+    /// The path before that of Entra's token endpoint, without a slash at its end.
     pub path: String,
-    /// The name in the certificate, where it is not the host's.
+    /// The name in the certificate, if it is not the host's.
     server_name: Option<String>,
-    /// PEM. Without it and `ca_file`, the CAs of all other connections are trusted.
+    /// The trusted CAs, as PEM. Without this and `ca_file`, those of all other connections are trusted.
     ca_data: Option<String>,
+    /// A file with the trusted CAs, as PEM.
     ca_file: Option<PathBuf>,
 }
 
 impl TokenProxy {
-    /// Reads its variables.
+    /// Reads its variables; `None` if its URL is not set.
     pub fn build(env: &Environment) -> Result<Option<TokenProxy>, Error> {
-        let invalid = |name: &str, why: &str| Error::config(format!("{name}: {why}"));
-        let (server_name, file, data) = (
-            env.setting(SERVER_NAME)?,
-            env.setting(CA_FILE)?,
-            env.setting(CA_DATA)?,
+        let setting_error = |name: &str, why: &str| Error::config(format!("{name}: {why}"));
+        let (server_name, ca_file, ca_data) = (
+            env.setting(SERVER_NAME_VARIABLE)?,
+            env.setting(CA_FILE_VARIABLE)?,
+            env.setting(CA_DATA_VARIABLE)?,
         );
-        let Some(url) = env.setting(URL)? else {
-            let others = [(server_name, SERVER_NAME), (file, CA_FILE), (data, CA_DATA)];
+        let Some(url) = env.setting(URL_VARIABLE)? else {
+            let others = [
+                (server_name, SERVER_NAME_VARIABLE),
+                (ca_file, CA_FILE_VARIABLE),
+                (ca_data, CA_DATA_VARIABLE),
+            ];
             return match others.iter().find(|(value, _)| value.is_some()) {
                 None => Ok(None),
-                Some((_, name)) => Err(invalid(name, &format!("needs {URL}, which is not set"))),
+                Some((_, name)) => Err(setting_error(
+                    name,
+                    &format!("needs {URL_VARIABLE}, which is not set"),
+                )),
             };
         };
         if server_name.is_some_and(|name| name.contains(':') || Host::parse(name).is_err()) {
-            return Err(invalid(SERVER_NAME, "expected a hostname"));
+            return Err(setting_error(SERVER_NAME_VARIABLE, "expected a hostname"));
         }
-        let not_a_url = || invalid(URL, "expected https://HOST[:PORT][/PATH]");
-        let (base, path) = split_url(url)
+        let url_error = || setting_error(URL_VARIABLE, "expected https://HOST[:PORT][/PATH]");
+        let (origin, path) = split_url(url)
             .filter(|_| !url.contains(['?', '%']))
-            .ok_or_else(not_a_url)?;
-        let host = base.strip_prefix("https://").ok_or_else(not_a_url)?;
-        if file.is_some() && data.is_some() {
-            return Err(invalid(
-                CA_FILE,
-                &format!("{CA_DATA} is also set; use only one of them"),
+            .ok_or_else(url_error)?;
+        let host = origin.strip_prefix("https://").ok_or_else(url_error)?;
+        if ca_file.is_some() && ca_data.is_some() {
+            return Err(setting_error(
+                CA_FILE_VARIABLE,
+                &format!("{CA_DATA_VARIABLE} is also set; use only one of them"),
             ));
         }
         Ok(Some(TokenProxy {
-            host: Host::parse(host).map_err(|_| not_a_url())?,
+            host: Host::parse(host).map_err(|_| url_error())?,
             path: path.trim_end_matches('/').to_owned(),
             server_name: server_name.map(str::to_owned),
-            ca_data: data.map(str::to_owned),
-            ca_file: file.map(PathBuf::from),
+            ca_data: ca_data.map(str::to_owned),
+            ca_file: ca_file.map(PathBuf::from),
         }))
     }
 
-    /// The proxy as a service, with its CA as it is now: a cluster rotates it.
+    /// The proxy as a service. Its CA is read again each time, since a cluster rotates it.
     pub fn service(&self, http: &HttpClient) -> Result<Service, Error> {
         let setting = match &self.ca_file {
-            Some(path) => format!("{CA_FILE}: `{}`", path.display()),
-            None => CA_DATA.to_owned(),
+            Some(path) => format!("{CA_FILE_VARIABLE}: `{}`", path.display()),
+            None => CA_DATA_VARIABLE.to_owned(),
         };
-        let unusable = |kind: RequestFailure, why: &str| kind.error(format!("{setting}: {why}"));
+        let ca_error =
+            |failure: RequestFailure, why: &str| failure.error(format!("{setting}: {why}"));
         let file = self.ca_file.as_ref().map(fs::read).transpose();
         let file =
-            file.map_err(|error| unusable(RequestFailure::InvalidSettings, &error.to_string()))?;
-        // Empty for a moment while it is replaced: as temporary as an error of the proxy.
+            file.map_err(|error| ca_error(RequestFailure::InvalidSettings, &error.to_string()))?;
+        // It may be empty for a moment while it is replaced, so this is retried like an error of the proxy.
         if file.as_ref().is_some_and(Vec::is_empty) {
-            return Err(unusable(RequestFailure::ServerError, "it is empty"));
+            return Err(ca_error(RequestFailure::ServerError, "it is empty"));
         }
-        let roots = file
+        let ca_pem = file
             .as_deref()
             .or(self.ca_data.as_deref().map(str::as_bytes));
-        http.cluster_service(&self.host, self.server_name.as_deref(), roots)
+        http.cluster_service(&self.host, self.server_name.as_deref(), ca_pem)
             .map_err(|error| {
-                unusable(RequestFailure::InvalidSettings, &error.to_string())
+                ca_error(RequestFailure::InvalidSettings, &error.to_string())
                     .set_hint(error.hint.clone())
             })
     }

@@ -1,8 +1,8 @@
 //! The key file of Azure Arc's agent, and the check that its token is for the selected identity.
 //!
-//! The agent responds to the first request with the path of a file that only a privileged local process can read; its
-//! content authorizes the second request. Another process in the agent's place could name any file, so directory,
-//! extension and size are checked first.
+//! The agent responds to the first request with the path of a file that only a privileged local process can read; the
+//! file's content authorizes the second request. Another process in the agent's place could name any file, so its
+//! directory, extension and size are checked first.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,21 +15,21 @@ use crate::error::{Error, RequestFailure};
 use crate::http::Response;
 use crate::secret::Secret;
 
-/// The agent's program.
-pub const AGENT: &str = "/opt/azcmagent/bin/himds";
+/// The path of the agent's program.
+pub const AGENT_PATH: &str = "/opt/azcmagent/bin/himds";
 /// The hint for an identity that the agent does not have.
-pub const OWN_IDENTITY: &str =
+pub const OMIT_ID_HINT: &str =
     "leave out the client, object or resource id to use the machine's own identity";
 
 /// The only directory with key files.
 const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
-/// The largest key file, in bytes.
-const KEY_LIMIT: u64 = 4096;
+/// The size of the largest key file, in bytes.
+const MAX_KEY_SIZE: u64 = 4096;
 
 /// Reads the key file that a challenge names.
 pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
     let path = key_path(challenge)?;
-    let unreadable = |why: String| {
+    let key_error = |why: String| {
         RequestFailure::InvalidSettings.error(format!("reading the agent's key `{}`: {why}", path.display()),
         )
         .hint(format!(
@@ -38,23 +38,23 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
     };
     let mut key = String::new();
     File::open(&path)
-        .and_then(|file| file.take(KEY_LIMIT + 1).read_to_string(&mut key))
-        .map_err(|error| unreadable(error.to_string()))?;
-    if key.len() as u64 > KEY_LIMIT {
-        return Err(unreadable(format!(
-            "the file has more than {KEY_LIMIT} bytes"
+        .and_then(|file| file.take(MAX_KEY_SIZE + 1).read_to_string(&mut key))
+        .map_err(|error| key_error(error.to_string()))?;
+    if key.len() as u64 > MAX_KEY_SIZE {
+        return Err(key_error(format!(
+            "the file has more than {MAX_KEY_SIZE} bytes"
         )));
     }
     if !is_header_value(&key) {
         let why = "the file is empty, or has characters that are not valid in a header";
-        return Err(unreadable(why.to_owned()));
+        return Err(key_error(why.to_owned()));
     }
     Ok(Secret::new(key))
 }
 
 /// The path in `Basic realm=PATH`.
 fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
-    let unexpected = |why: &str| {
+    let challenge_error = |why: &str| {
         let reason = format!("the agent's challenge {why}");
         challenge.error(RequestFailure::UnexpectedResponse, "", &reason)
     };
@@ -66,21 +66,23 @@ fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("realm"))
         .map(|(_, path)| path.trim().trim_matches('"'))
         .filter(|path| !path.is_empty())
-        .ok_or_else(|| unexpected("names no key file"))?;
+        .ok_or_else(|| challenge_error("names no key file"))?;
     let path = PathBuf::from(path);
     if path.parent() != Some(Path::new(KEY_DIRECTORY)) {
-        return Err(unexpected(&format!("names a file outside {KEY_DIRECTORY}")));
+        return Err(challenge_error(&format!(
+            "names a file outside {KEY_DIRECTORY}"
+        )));
     }
     if path.extension().is_none_or(|extension| extension != "key") {
-        return Err(unexpected("names a file without the extension .key"));
+        return Err(challenge_error("names a file without the extension .key"));
     }
     Ok(path)
 }
 
-/// Agents before 2026 ignore the id in a request and send a token of the system-assigned identity. `name` is the id's
-/// parameter, which newer ones repeat.
-pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), Error> {
-    let mut echoes = [name, "mi_res_id"]
+/// Fails unless the response confirms that the token is for the identity with this id. Agents before 2026 ignore the id and
+/// send a token of the system-assigned identity; newer ones repeat the id's parameter, `parameter`.
+pub fn check_identity(body: &Value, parameter: &str, id: &str) -> Result<(), Error> {
+    let mut echoes = [parameter, "mi_res_id"]
         .map(|name| body[name].as_str())
         .into_iter()
         .flatten();
@@ -89,5 +91,5 @@ pub fn check_identity(body: &Value, name: &str, id: &str) -> Result<(), Error> {
     }
     Err(RequestFailure::IdentityNotFound
         .error("the agent did not confirm that the token is for the selected identity")
-        .hint(format!("update the Azure Arc agent, or {OWN_IDENTITY}")))
+        .hint(format!("update the Azure Arc agent, or {OMIT_ID_HINT}")))
 }
