@@ -19,7 +19,7 @@ use crate::request::secret_id::SecretId;
 /// How long one attempt may take.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const SECONDS_PER_DAY: i64 = 86_400;
-/// A certificate or secret that expires sooner than this is a warning.
+/// A certificate or secret that expires sooner than this gets a warning.
 const EXPIRY_WARNING_DAYS: i64 = 30;
 
 /// The check of the name of the next host: its addresses, and where they were found.
@@ -29,7 +29,7 @@ pub fn name_check(service: &Service, resolved: &ResolvedName) -> Check {
     let addresses = addresses.collect::<Vec<_>>().join(", ");
     let (mut text, found_in) = match (resolved.source, &*resolved.addresses) {
         (NameSource::Literal, [address]) => (address_scope(*address).to_owned(), None),
-        // The file may be older than the address.
+        // Named in the text, since an entry of /etc/hosts may be out of date.
         (NameSource::HostsFile, _) => (format!("{addresses}, from /etc/hosts"), Some("/etc/hosts")),
         (NameSource::SearchList, _) => (addresses.clone(), Some("search list")),
         _ => (addresses.clone(), Some("DNS")),
@@ -66,8 +66,8 @@ pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
         return error;
     }
     let note = format!("this is the proxy for {}", service.authority());
-    error.note(note).hint_if_none(|kind| {
-        (kind == RequestFailure::NameNotFound).then(|| CHECK_PROXY_HINT.to_owned())
+    error.note(note).hint_if_none(|failure| {
+        (failure == RequestFailure::NameNotFound).then(|| CHECK_PROXY_HINT.to_owned())
     })
 }
 
@@ -75,6 +75,7 @@ pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
 fn address_scope(address: IpAddr) -> &'static str {
     let (is_private, is_link_local) = match address {
         IpAddr::V4(v4) => {
+            // Shared address space (RFC 6598).
             let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
             (v4.is_private() || is_shared, v4.is_link_local())
         }
@@ -90,16 +91,20 @@ fn address_scope(address: IpAddr) -> &'static str {
 
 /// The check of a connection that was opened, and of the server's certificate if it has TLS.
 pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
-    let proxy = match service.proxy() {
+    let proxy_note = match service.proxy() {
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
     let Some(peer) = peer else {
-        return Check::passed("connection", service.authority(), format!("open{proxy}"));
+        return Check::passed(
+            "connection",
+            service.authority(),
+            format!("open{proxy_note}"),
+        );
     };
-    let (version, certificate) = (peer.tls_version, &peer.certificate);
+    let (tls_version, certificate) = (peer.tls_version, &peer.certificate);
     let (issuer, certificate_names) = (certificate.issuer.as_str(), certificate.names_summary());
-    let name = certificate
+    let certificate_name = certificate
         .name_matching(service.host())
         .unwrap_or(&certificate_names);
     let private_ca_note = match peer.is_publicly_trusted {
@@ -108,10 +113,11 @@ pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
     };
     let days_left = (certificate.not_after - date::unix_now()) / SECONDS_PER_DAY;
     let text = format!(
-        "{version}{proxy}, certificate of {name} issued by {issuer}{private_ca_note}, {days_left} days left"
+        "{tls_version}{proxy_note}, certificate of {certificate_name} issued by {issuer}{private_ca_note}, \
+         {days_left} days left"
     );
     let mut check = Check::passed("connection", service.authority(), text)
-        .fact("tls", version)
+        .fact("tls", tls_version)
         .fact("issuer", issuer)
         .fact("names", certificate_names.as_str())
         .fact("until", date::format(certificate.not_after));
@@ -182,13 +188,17 @@ pub fn failed_token_check(
 }
 
 /// The check of a secret that was not read.
-pub fn failed_secret_check(targets: &str, secret: &SecretId, mut error: Error) -> Check {
+pub fn failed_secret_check(target_names: &str, secret: &SecretId, mut error: Error) -> Check {
     let name_and_version = secret.shown();
     // An access token is missing only for a vault that names its resource itself, or another tenant.
     if resource_without_token(&error).is_none() {
         error.context = vec![format!("`{name_and_version}` in {}", secret.host)];
     }
-    failed_request_check("secret", targets, error.fact("secret", name_and_version))
+    failed_request_check(
+        "secret",
+        target_names,
+        error.fact("secret", name_and_version),
+    )
 }
 
 /// The check of a request whose only attempt failed. Where `exec` would retry it, or wait longer, the hint says so.
@@ -213,9 +223,9 @@ fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> 
 }
 
 /// The check of a secret that was read: its version and its attributes.
-pub fn secret_check(targets: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
+pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
     let (not_before, expires) = (bundle.not_before, bundle.expires);
-    let mut check = Check::passed("secret", targets, format!("`{}`", secret.name))
+    let mut check = Check::passed("secret", target_names, format!("`{}`", secret.name))
         .fact("secret", secret.name.as_str())
         .labeled("version", "version ", bundle.version.clone())
         .labeled("content_type", "", bundle.content_type.clone());

@@ -110,7 +110,7 @@ pub fn run(
     }
 }
 
-/// Every check in the order of the report, each as timed out: so it is printed if its result does not come in time.
+/// Every check in the order of the report, as it is printed if its result does not come in time: as timed out.
 fn planned_checks(prober: &Prober, timeout: Duration) -> Vec<Check> {
     let reason = format!("timed out after {} s", timeout.as_secs());
     let error = Error::new(Cause::Unavailable, reason);
@@ -193,7 +193,7 @@ impl Prober {
     /// Probes the connection to the service that issues the tokens, and requests them. Returns the resources for which
     /// one was issued.
     fn probe_identity(&self) -> Vec<String> {
-        let hint = |kind| self.secret_reader.source.hint(kind);
+        let hint = |failure| self.secret_reader.source.hint(failure);
         let with_hint = |error: Error| error.hint_if_none(hint);
         let service = self.token_service.as_ref();
         let failed_check =
@@ -316,26 +316,26 @@ impl Prober {
         let Item::Secret(secret) = &self.plan.items[item_index] else {
             return;
         };
-        let targets = self.plan.targets_of(item_index);
+        let target_names = self.plan.targets_of(item_index);
         let skip_reason = *vault.skip_reason.get_or_init(|| self.probe_vault(vault));
         let started = Instant::now();
         let check = match skip_reason {
-            Some(reason) => Check::skipped("secret", targets, reason),
+            Some(reason) => Check::skipped("secret", target_names, reason),
             None => {
                 let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
                 let read = self
                     .secret_reader
-                    .read(&http, &vault.client, secret, &targets);
+                    .read(&http, &vault.client, secret, &target_names);
                 let check = match read {
-                    Ok(bundle) => describe::secret_check(&targets, secret, &bundle),
+                    Ok(bundle) => describe::secret_check(&target_names, secret, &bundle),
                     // The check of the vault's first secret has this error, which is the same for each.
                     Err(error)
                         if item_index != vault.item_indices[0]
                             && resource_without_token(&error).is_some() =>
                     {
-                        Check::skipped("secret", targets, "there is no access token")
+                        Check::skipped("secret", target_names, "there is no access token")
                     }
-                    Err(error) => describe::failed_secret_check(&targets, secret, error),
+                    Err(error) => describe::failed_secret_check(&target_names, secret, error),
                 };
                 check.with_duration_since(started)
             }

@@ -54,7 +54,7 @@ pub enum Phase {
     BeforeRequests,
     /// During the requests, which run in parallel: for tokens, and to the vaults that there is a token for.
     Requests,
-    /// After a token that is missing: the vault of that token.
+    /// After a token, which is missing: the vault that it is for.
     WithoutToken,
     /// At execve(2).
     Execve,
@@ -81,7 +81,7 @@ pub struct Check {
     pub duration: Option<Duration>,
     /// The cause of the error that `exec` would fail with.
     pub cause: Option<Cause>,
-    /// The kind of that error, if it is a request's.
+    /// What went wrong with a request, if that is the error.
     pub request_failure: Option<RequestFailure>,
     /// When `exec` needs what was checked.
     pub phase: Phase,
