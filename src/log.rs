@@ -153,7 +153,7 @@ pub fn print(text: &str) {
 /// Prints a value, with a line end only on a terminal. The caller must report an error: the value did not arrive.
 pub fn print_value(text: &str) -> io::Result<()> {
     // What is written there now goes to the /dev/null that std has opened.
-    if os::was_closed(1) {
+    if os::was_closed_at_start(1) {
         return Err(io::Error::other("it is closed"));
     }
     write_stdout(text)?;

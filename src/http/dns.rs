@@ -16,7 +16,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::os::{Family, LookupError, addresses};
+use crate::os::{AddressFamily, LookupError, look_up_addresses};
 use crate::request::host::without_brackets;
 
 /// How many addresses of a name are tried.
@@ -141,13 +141,13 @@ fn addresses_in_hosts_file(host: &str) -> Vec<IpAddr> {
 
 /// The IPv4 addresses if this machine has a route to one of them; otherwise the IPv6 addresses, then the IPv4 ones.
 fn query_dns(name: &str) -> Result<Vec<IpAddr>, LookupError> {
-    let v4 = addresses(name, Family::V4);
+    let v4 = look_up_addresses(name, AddressFamily::V4);
     if let Ok(addresses) = &v4
         && addresses.iter().any(|address| has_route(*address))
     {
         return v4;
     }
-    match (v4, addresses(name, Family::V6)) {
+    match (v4, look_up_addresses(name, AddressFamily::V6)) {
         (Ok(v4), Ok(v6)) => Ok([v6, v4].concat()),
         (Ok(addresses), Err(_)) | (Err(_), Ok(addresses)) => Ok(addresses),
         (Err(LookupError::NoAddress), Err(LookupError::NoAddress)) => Err(LookupError::NoAddress),

@@ -1,4 +1,4 @@
-//! What this process inherited and its start-up code changed: standard descriptors, SIGPIPE, the signal mask.
+//! What this process has inherited and its start-up code has changed: standard descriptors, SIGPIPE, the signal mask.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -8,11 +8,11 @@ use nix::sys::signal::{SigmaskHow, Signal};
 use super::signal::{is_ignored, set_ignored, sigprocmask};
 
 /// Whether SIGPIPE was ignored when the process started, before std ignored it.
-static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 /// Bit N: descriptor N (0 to 2) was closed when the process started, before std opened /dev/null there.
-static CLOSED_STANDARD: AtomicU8 = AtomicU8::new(0);
-/// The signals that were blocked when the process started, before musl unblocked its own.
-static BLOCKED: AtomicU64 = AtomicU64::new(0);
+static CLOSED_DESCRIPTORS: AtomicU8 = AtomicU8::new(0);
+/// The signals that were blocked when the process started, before musl unblocked the ones that it reserves.
+static CALLER_MASK: AtomicU64 = AtomicU64::new(0);
 
 /// Runs before std's start-up code, the last moment at which the caller's SIGPIPE and closed descriptors are visible.
 /// `#![no_main]` would also be early enough, but then std has no argv on musl.
@@ -20,36 +20,37 @@ static BLOCKED: AtomicU64 = AtomicU64::new(0);
 // calls nothing that depends on std's initialisation.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static BEFORE_STD: extern "C" fn() = remember_inherited_state;
+static STARTUP_FUNCTION: extern "C" fn() = remember_inherited_state;
 
 extern "C" fn remember_inherited_state() {
-    SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
     let mask = sigprocmask(SigmaskHow::SIG_BLOCK, 0);
-    BLOCKED.store(mask.unwrap_or(0), Ordering::Relaxed);
+    CALLER_MASK.store(mask.unwrap_or(0), Ordering::Relaxed);
     for fd in 0..3 {
         // SAFETY: F_GETFD takes any number and changes nothing.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
-            CLOSED_STANDARD.fetch_or(1 << fd, Ordering::Relaxed);
+            CLOSED_DESCRIPTORS.fetch_or(1 << fd, Ordering::Relaxed);
         }
     }
 }
 
 /// The signals that were blocked when the process started.
 pub fn caller_mask() -> u64 {
-    BLOCKED.load(Ordering::Relaxed)
+    CALLER_MASK.load(Ordering::Relaxed)
 }
 
-/// Whether a standard descriptor (0 to 2) was closed when the process started. std has opened /dev/null there.
-pub fn was_closed(fd: u8) -> bool {
-    CLOSED_STANDARD.load(Ordering::Relaxed) & (1 << fd) != 0
+/// Whether a standard descriptor (0 to 2) was closed when the process started. It is /dev/null now, which std has
+/// opened.
+pub fn was_closed_at_start(fd: u8) -> bool {
+    CLOSED_DESCRIPTORS.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
 /// Restores, for the next program, SIGPIPE's disposition, the signal mask, and standard descriptors that were closed.
 pub fn restore_for_exec() {
-    set_ignored(Signal::SIGPIPE, SIGPIPE_IGNORED.load(Ordering::Relaxed));
-    for fd in (0..3).filter(|fd| was_closed(*fd)) {
-        // Closed by the execve, not before: if that fails, the error is still reported.
-        // SAFETY: sets a flag of a descriptor; an invalid one is refused.
+    set_ignored(Signal::SIGPIPE, SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed));
+    for fd in (0..3).filter(|fd| was_closed_at_start(*fd)) {
+        // The execve closes it: if that fails, the error can still be reported.
+        // SAFETY: it sets a flag of a descriptor, and fails for an invalid one.
         unsafe { libc::fcntl(i32::from(fd), libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask());

@@ -14,16 +14,17 @@ use nix::unistd::{ForkResult, close, dup2_stdin, dup2_stdout};
 use super::caller::caller_mask;
 use super::signal::sigprocmask;
 
-/// Forks a process that has one thread, so that the child is not restricted to async-signal-safe calls.
+/// Forks. The process must have only one thread, so that the child is not restricted to async-signal-safe calls.
 pub fn fork() -> nix::Result<ForkResult> {
     debug_assert!(fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1);
-    // SAFETY: there is no other thread, as asserted above, whose locks the child could find held for ever.
+    // SAFETY: as asserted above, there is no other thread that could hold a lock, which nobody would release in the
+    // child.
     unsafe { nix::unistd::fork() }
 }
 
-/// Reaps one child that has ended, or reports one that was stopped, without waiting: none if no child has a new status,
-/// and ECHILD if there is no child. nix has no name for a real-time signal, and loses the status of a child that one has
-/// ended.
+/// Reaps one child that has ended, or reports one that was stopped, without waiting. Returns its process id and status,
+/// `None` if no child has a new status, and the error ECHILD if there is no child. nix's waitpid is not used: it has no
+/// name for a real-time signal, and loses the status of a child that was ended by one.
 pub fn wait_for_any_child() -> nix::Result<Option<(i32, ExitStatus)>> {
     let mut status = 0;
     // SAFETY: writes `status`, which lives until the call returns.
@@ -42,28 +43,29 @@ pub fn with_caller_mask(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(restore) }
 }
 
-/// Closes every descriptor but standard error and `kept`, which is above 2; 0 and 1 become /dev/null. For a process that
-/// does not use any other one afterwards.
+/// Closes every descriptor but standard error and `kept`, which is above 2; 0 and 1 become /dev/null. The caller must
+/// not use any other descriptor afterwards.
 pub fn keep_only_stderr_and(kept: impl AsFd) -> io::Result<()> {
-    let kept = kept.as_fd().as_raw_fd();
+    let kept_fd = kept.as_fd().as_raw_fd();
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(null)?;
-    if close_range(3, kept - 1) && close_range(kept + 1, i32::MAX) {
+    if close_range(3, kept_fd - 1) && close_range(kept_fd + 1, i32::MAX) {
         return Ok(());
     }
-    // Kernels before 5.9, and some sandboxes. All numbers are read first: the listing has a descriptor of its own.
-    let numbers: Vec<i32> = fs::read_dir("/proc/self/fd")?
+    // Kernels before 5.9, and some sandboxes. All numbers are read first, since the directory listing needs a
+    // descriptor.
+    let fds: Vec<i32> = fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    for fd in numbers.into_iter().filter(|fd| *fd > 2 && *fd != kept) {
+    for fd in fds.into_iter().filter(|fd| *fd > 2 && *fd != kept_fd) {
         let _ = close(fd);
     }
     Ok(())
 }
 
-/// Closes the descriptors of a range; whether the kernel has this call.
+/// Closes a range of descriptors. Returns whether the kernel has this call.
 fn close_range(first: i32, last: i32) -> bool {
-    // SAFETY: the call takes numbers; owners of these descriptors do not use them any more.
+    // SAFETY: the call takes numbers; the owners of these descriptors do not use them any more.
     first > last || unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0
 }

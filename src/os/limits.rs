@@ -7,11 +7,12 @@ use std::path::Path;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 
-/// A file's capabilities as the kernel stores them (`security.capability`, capabilities(7)), if it has any.
+/// A file's capabilities as the kernel stores them: the attribute `security.capability` (capabilities(7)). `None` if it
+/// has none, or they cannot be read.
 pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut value = vec![0_u8; 64];
-    // SAFETY: both strings are NUL-terminated; the length is the buffer's.
+    // SAFETY: both strings are NUL-terminated; the length is that of the buffer.
     let length = unsafe {
         libc::getxattr(
             path.as_ptr(),
@@ -24,7 +25,7 @@ pub fn file_capabilities(path: &Path) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// Whether a capability, by its number, is in the bounding set.
+/// Whether the capability with this number is in the bounding set.
 pub fn is_in_bounding_set(capability: u64) -> bool {
     // SAFETY: PR_CAPBSET_READ takes any number.
     unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0_u64, 0_u64, 0_u64) == 1 }

@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::write;
 
-pub use caller::{caller_mask, restore_for_exec, was_closed};
+pub use caller::{caller_mask, restore_for_exec, was_closed_at_start};
 pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_mask};
 pub use libc::{EMFILE, ENFILE};
 pub use limits::{file_capabilities, is_in_bounding_set, stack_limit};
@@ -29,12 +29,13 @@ pub use signal::{
 };
 
 /// A standard descriptor (0 to 2).
-pub fn standard(fd: i32) -> BorrowedFd<'static> {
-    // SAFETY: they are open as long as the process lives: std has opened /dev/null in place of one that was closed.
+pub fn standard_descriptor(fd: i32) -> BorrowedFd<'static> {
+    // SAFETY: these descriptors stay open until the process ends: std has opened /dev/null in place of one that was
+    // closed.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// The columns of a terminal; none where it is not one, or its width is unknown.
+/// The columns of a terminal. `None` if the descriptor is not a terminal, or its width is unknown.
 pub fn terminal_width(fd: i32) -> Option<usize> {
     // SAFETY: all-zero bytes are a valid winsize.
     let mut size: libc::winsize = unsafe { std::mem::zeroed() };
@@ -43,40 +44,49 @@ pub fn terminal_width(fd: i32) -> Option<usize> {
     (status == 0 && size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
-/// Ends the process, with all its threads: no destructors, no atexit, no locks.
+/// Ends the process with all its threads, without running destructors or atexit handlers and without taking any lock.
 pub fn exit_at_once(code: i32) -> ! {
     // SAFETY: `_exit` does not return.
     unsafe { libc::_exit(code) }
 }
 
-/// Polls until one of the descriptors is ready, or until a deadline.
-pub fn poll_until(descriptors: &mut [PollFd<'_>], until: Option<Instant>) {
-    let timeout = until.map_or(PollTimeout::NONE, |until| {
-        let left = until.saturating_duration_since(Instant::now());
+/// Polls until one of the descriptors is ready, or until the deadline if there is one.
+pub fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) {
+    let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
         // Rounded up: a timeout of 0 ms just before the deadline would make the caller a busy loop.
         PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     });
     let _ = poll(descriptors, timeout);
 }
 
-/// Writes one line to standard error, if there is room for it within `timeout` milliseconds; whether there was. Not by
-/// O_NONBLOCK, since COMMAND has the same file description.
-pub fn write_to_stderr(line: &[u8], timeout: u16) -> bool {
-    let stderr = standard(2);
-    let mut room = [PollFd::new(stderr, PollFlags::POLLOUT)];
-    if poll(&mut room, timeout) != Ok(1) {
+/// Writes one line to standard error if it has room for the line within `timeout_ms`. Returns whether it had.
+/// O_NONBLOCK is not used: it is set on the open file description, which COMMAND shares.
+pub fn write_to_stderr(line: &[u8], timeout_ms: u16) -> bool {
+    let stderr = standard_descriptor(2);
+    let mut writable = [PollFd::new(stderr, PollFlags::POLLOUT)];
+    if poll(&mut writable, timeout_ms) != Ok(1) {
         return false;
     }
     if fstat(stderr).is_ok_and(|file| file.st_mode & libc::S_IFMT == libc::S_IFIFO) {
         // Another process may have filled the pipe since. Offset -1 is the current position.
-        let (part, at, flag) = (IoSlice::new(line), -1_i64, libc::RWF_NOWAIT);
-        // SAFETY: an `IoSlice` is an iovec: one of a live slice, which the kernel only reads.
-        let result =
-            unsafe { libc::syscall(libc::SYS_pwritev2, 2, &raw const part, 1, at, at, flag) };
+        let (buffer, offset, flag) = (IoSlice::new(line), -1_i64, libc::RWF_NOWAIT);
+        // SAFETY: an `IoSlice` has the layout of an iovec. It refers to a live slice, which the kernel only reads.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pwritev2,
+                2,
+                &raw const buffer,
+                1,
+                offset,
+                offset,
+                flag,
+            )
+        };
         match Errno::result(result) {
             Ok(_) => return true,
             Err(Errno::EAGAIN) => return false,
-            // Kernels before 6.4 refuse to do that for a pipe.
+            // Kernels before 6.4 do not support RWF_NOWAIT for a pipe.
             Err(_) => {}
         }
     }
@@ -92,9 +102,10 @@ pub fn environ() -> Vec<OsString> {
     let mut entries = Vec::new();
     // SAFETY: read once, before any thread exists; this program never changes the environment.
     let mut next = unsafe { environ };
-    // SAFETY: `environ` is null, or an array of pointers that a null pointer ends; it has not been passed yet.
+    // SAFETY: `environ` is null, or an array of pointers that ends with a null pointer, and `next` is not past that
+    // one.
     while let Some(entry) = unsafe { next.as_ref() }.filter(|entry| !entry.is_null()) {
-        // SAFETY: each pointer before the null one leads to a NUL-terminated string that lives as long as the process.
+        // SAFETY: each pointer before the null one points to a NUL-terminated string that lives as long as the process.
         let entry = unsafe { CStr::from_ptr(*entry) };
         entries.push(OsStr::from_bytes(entry.to_bytes()).to_owned());
         // SAFETY: at most one past the last string, which is the null pointer.
@@ -105,17 +116,17 @@ pub fn environ() -> Vec<OsString> {
 
 /// An address family.
 #[derive(Clone, Copy)]
-pub enum Family {
+pub enum AddressFamily {
     /// A records.
     V4 = libc::AF_INET as isize,
     /// AAAA records.
     V6 = libc::AF_INET6 as isize,
 }
 
-/// Why a name has no address.
+/// Why the lookup of a name gave no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupError {
-    /// The name does not exist, or has no address of this family: not every C library says which.
+    /// The name does not exist, or has no address of this family. Not every C library tells the two apart.
     NoAddress,
     /// The name servers did not answer.
     NoAnswer,
@@ -132,9 +143,9 @@ impl fmt::Display for LookupError {
 
 impl std::error::Error for LookupError {}
 
-/// The addresses of a name in one family. std resolves both at once, and then musl and glibc fail both for an error of
-/// either.
-pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError> {
+/// Looks up the addresses of a name in one family; waits for the name servers. std looks up both families at once, and
+/// musl and glibc then return an error if either of the two lookups fails.
+pub fn look_up_addresses(name: &str, family: AddressFamily) -> Result<Vec<IpAddr>, LookupError> {
     let Ok(name) = CString::new(name) else {
         return Err(LookupError::NoAddress);
     };
@@ -154,22 +165,23 @@ pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError>
     };
     match status {
         0 => {}
-        // No record of this family: EAI_NODATA, which only some C libraries have, and only under this number.
+        // -5 is EAI_NODATA, no record of this family: not every C library defines it, but those that do use this
+        // number.
         libc::EAI_NONAME | -5 => return Err(LookupError::NoAddress),
         _ => return Err(LookupError::NoAnswer),
     }
     let mut found = Vec::new();
     let mut next = list;
     while !next.is_null() {
-        // SAFETY: getaddrinfo made a list of valid entries that a null pointer ends.
+        // SAFETY: getaddrinfo has made a list of valid entries that ends with a null pointer.
         let entry = unsafe { &*next };
         found.push(match family {
-            Family::V4 => {
+            AddressFamily::V4 => {
                 // SAFETY: an AF_INET entry's address is a `sockaddr_in`.
                 let address = unsafe { &*entry.ai_addr.cast::<libc::sockaddr_in>() };
                 IpAddr::from(address.sin_addr.s_addr.to_ne_bytes())
             }
-            Family::V6 => {
+            AddressFamily::V6 => {
                 // SAFETY: an AF_INET6 entry's address is a `sockaddr_in6`.
                 let address = unsafe { &*entry.ai_addr.cast::<libc::sockaddr_in6>() };
                 IpAddr::from(address.sin6_addr.s6_addr)
@@ -177,7 +189,7 @@ pub fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, LookupError>
         });
         next = entry.ai_next;
     }
-    // SAFETY: the list is getaddrinfo's, and nothing refers to it any more.
+    // SAFETY: getaddrinfo has allocated the list, and nothing refers to it any more.
     unsafe { libc::freeaddrinfo(list) };
     Ok(found)
 }

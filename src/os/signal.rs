@@ -1,7 +1,7 @@
 //! Signals by their numbers, and masks with one bit for each.
 //!
-//! By raw system calls: musl and glibc reserve the first real-time signals, do not agree on how many, and neither block
-//! them nor report that they are blocked. nix has no name for a real-time signal. Linux has 64 signals (signal(7)).
+//! Linux has 64 signals (signal(7)). These are raw system calls: nix has no name for a real-time signal; and musl and
+//! glibc reserve the first ones, each another number of them, and neither block these nor report that they are blocked.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigmaskHow, Signal};
 
-/// Every signal. KILL and STOP cannot be blocked, which the kernel knows.
+/// Every signal. The kernel leaves out KILL and STOP, which cannot be blocked.
 pub const ALL_SIGNALS: u64 = u64::MAX;
-/// The size of a mask in bytes. The kernel refuses any other.
+/// The size of a mask in bytes. The kernel accepts no other size.
 const MASK_SIZE: usize = size_of::<u64>();
 
 /// The bit of a signal in a mask.
@@ -19,26 +19,26 @@ pub const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Changes the signal mask of this thread and of those that it starts; returns the old mask.
+/// Changes the signal mask of this thread and of the threads that it starts. Returns the old mask.
 pub fn sigprocmask(how: SigmaskHow, mask: u64) -> nix::Result<u64> {
-    let mut before = 0_u64;
+    let mut old_mask = 0_u64;
     // SAFETY: the kernel reads one mask and writes the other, 8 bytes each, which live until it returns.
-    let done = unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
             how as i32,
             &raw const mask,
-            &raw mut before,
+            &raw mut old_mask,
             MASK_SIZE,
         )
     };
-    Errno::result(done).map(|_| before)
+    Errno::result(result).map(|_| old_mask)
 }
 
-/// A descriptor from which blocked signals are read (signalfd(2)). It does not wait, and execve closes it.
+/// A descriptor from which blocked signals are read (signalfd(2)). Reading does not wait, and execve closes it.
 pub fn signalfd(mask: u64) -> nix::Result<OwnedFd> {
     // SAFETY: the kernel reads the mask, 8 bytes, which lives until it returns.
-    let new = unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_signalfd4,
             -1,
@@ -47,16 +47,16 @@ pub fn signalfd(mask: u64) -> nix::Result<OwnedFd> {
             libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
         )
     };
-    let new = Errno::result(new)? as i32;
-    // SAFETY: the kernel has just made it, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+    let fd = Errno::result(result)? as i32;
+    // SAFETY: the kernel has just opened it, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Reads the number of the next signal from a signalfd, if there is one.
+/// Reads the number of the next pending signal from a signalfd. `None` if no signal is pending.
 pub fn next_signal(signalfd: &OwnedFd) -> Option<i32> {
     let mut info = [0; size_of::<libc::signalfd_siginfo>()];
     let length = nix::unistd::read(signalfd, &mut info).ok()?;
-    // `ssi_signo` is its first field.
+    // `ssi_signo` is the first field.
     let number = info[..length].first_chunk()?;
     Some(i32::from_ne_bytes(*number))
 }
@@ -65,16 +65,16 @@ pub fn next_signal(signalfd: &OwnedFd) -> Option<i32> {
 pub fn is_pending(signal: Signal) -> bool {
     let mut pending = 0_u64;
     // SAFETY: the kernel writes the mask, 8 bytes, which lives until it returns.
-    let done = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, MASK_SIZE) };
-    done == 0 && pending & signal_bit(signal as i32) != 0
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, MASK_SIZE) };
+    result == 0 && pending & signal_bit(signal as i32) != 0
 }
 
 /// Whether a signal is ignored.
 pub fn is_ignored(signal: i32) -> bool {
-    // The kernel's struct has the handler first, and is shorter than this.
+    // The first field of the kernel's struct is the handler. The array is longer than the struct.
     let mut action = [0_usize; 16];
     // SAFETY: without a new action the kernel only writes the old one, which lives until it returns.
-    let done = unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
             signal,
@@ -83,21 +83,22 @@ pub fn is_ignored(signal: i32) -> bool {
             MASK_SIZE,
         )
     };
-    done == 0 && action[0] == libc::SIG_IGN
+    result == 0 && action[0] == libc::SIG_IGN
 }
 
-/// Ignores a signal, or gives it its default action; whether it was ignored.
-pub fn set_ignored(signal: Signal, is_ignored: bool) -> bool {
-    let handler = match is_ignored {
+/// Ignores a signal if `ignore` is set, and else gives it its default action. Returns whether it was ignored before.
+pub fn set_ignored(signal: Signal, ignore: bool) -> bool {
+    let handler = match ignore {
         true => SigHandler::SigIgn,
         false => SigHandler::SigDfl,
     };
-    // SAFETY: neither of the two runs any code of this program.
-    let before = unsafe { nix::sys::signal::signal(signal, handler) };
-    matches!(before, Ok(SigHandler::SigIgn))
+    // SAFETY: neither of the two handlers runs any code of this program.
+    let old_handler = unsafe { nix::sys::signal::signal(signal, handler) };
+    matches!(old_handler, Ok(SigHandler::SigIgn))
 }
 
-/// Sends a signal to a process or, negative, to a process group; whether any process received it.
+/// Sends a signal to the process `target` or, if that is negative, to the process group `-target`; 0 and -1 are as in
+/// kill(2). Returns whether it was sent to any process.
 pub fn send_signal(target: i32, signal: i32) -> bool {
     // SAFETY: kill takes any two numbers.
     unsafe { libc::kill(target, signal) == 0 }

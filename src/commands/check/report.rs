@@ -221,7 +221,7 @@ pub struct Report {
 impl Report {
     /// A report without checks, for standard output.
     pub fn new(format: log::Format, env: &Environment) -> Report {
-        let is_terminal = os::standard(1).is_terminal();
+        let is_terminal = os::standard_descriptor(1).is_terminal();
         let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
         Report {
             checks: Vec::new(),

@@ -20,7 +20,9 @@ fn open_terminal() -> Option<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let named = open("/dev/tty", flags, Mode::empty()).ok();
     named.or_else(|| {
-        let terminal = (0..3).map(os::standard).find(|fd| tcgetpgrp(fd).is_ok())?;
+        let terminal = (0..3)
+            .map(os::standard_descriptor)
+            .find(|fd| tcgetpgrp(fd).is_ok())?;
         terminal.try_clone_to_owned().ok()
     })
 }
@@ -30,7 +32,9 @@ fn open_terminal() -> Option<OwnedFd> {
 /// first needs it, in [`stop_too`].
 pub fn for_command() -> Option<OwnedFd> {
     let terminal = open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()));
-    terminal.filter(|_| os::standard(0).is_terminal() && os::standard(1).is_terminal())
+    terminal.filter(|_| {
+        os::standard_descriptor(0).is_terminal() && os::standard_descriptor(1).is_terminal()
+    })
 }
 
 /// Takes the terminal back when COMMAND has ended; whether COMMAND had it. An interactive shell would do that itself, but
