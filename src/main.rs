@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         report(&error);
         error.cause.exit_code()
     });
-    signals::kill_groups();
+    signals::kill_child_groups();
     ExitCode::from(code)
 }
 
@@ -88,6 +88,6 @@ fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let error = Error::new(Cause::Internal, format!("internal error{location}"))
         .hint("this is a bug of akv-init: please report it with this line and the version");
     report(&error);
-    signals::kill_groups();
+    signals::kill_child_groups();
     os::exit_at_once(Cause::Internal.exit_code().into());
 }

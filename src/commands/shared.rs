@@ -22,7 +22,7 @@ pub fn enable_verbose_and_warn(plan: &Plan) {
 
 /// Selects the identity and fetches every item of the plan. From here on a signal ends the process.
 pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
-    signals::start()?;
+    signals::start_reading()?;
     let source = identity::select(env, &plan.settings)?.source;
     let http = HttpClient::build(env, &plan.settings)?;
     fetch::fetch(plan, http, source)

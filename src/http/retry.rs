@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::random::random;
 use crate::error::{Cause, Error, RequestFailure};
 use crate::log::{self, Event};
-use crate::signals::Wait;
+use crate::signals::WaitGuard;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -222,7 +222,7 @@ struct Streak {
 /// nothing.
 pub fn retry<T>(
     deadline: &Deadline,
-    mut wait: Wait,
+    mut wait: WaitGuard,
     mut attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let since = Instant::now();

@@ -98,7 +98,7 @@ impl Program {
     pub fn replace_process(&self, environment: &[CString]) -> Result<Infallible, Error> {
         let path = CString::new(self.path.as_os_str().as_bytes())
             .expect("a path that was found holds no NUL");
-        signals::end_if_pending();
+        signals::exit_if_pending();
         os::restore_for_exec();
         let Err(errno) = execve(&path, &self.argv, environment);
         // A standard error without a reader must not end this process by SIGPIPE: the exit code would be lost.

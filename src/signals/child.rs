@@ -9,41 +9,42 @@ use nix::sys::signal::Signal;
 
 use crate::os;
 
-/// The process groups of the running children. Locked while one starts, so that none is missed.
-static GROUPS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+/// The ids of the running children's process groups. It stays locked while a child starts, so that no group is missed.
+static CHILD_GROUPS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-fn groups() -> MutexGuard<'static, Vec<u32>> {
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_groups() -> MutexGuard<'static, Vec<u32>> {
+    CHILD_GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a child with the caller's signal mask, in a process group of its own that [`kill_groups`] ends.
-pub fn spawn_group(command: &mut Command) -> io::Result<Child> {
-    let mut groups = groups();
+/// Starts a child with the caller's signal mask, in a new process group, which [`kill_child_groups`] ends.
+pub fn spawn_child_group(command: &mut Command) -> io::Result<Child> {
+    let mut groups = lock_groups();
     let child = os::with_caller_mask(command).process_group(0).spawn()?;
     groups.push(child.id());
     Ok(child)
 }
 
-/// Kills a group, unless it has ended.
-pub fn kill_group(group: u32) {
-    if forget_group(group) {
-        os::send_signal(-group.cast_signed(), Signal::SIGKILL as i32);
+/// Kills a group, unless its child has been reaped.
+pub fn kill_child_group(group_id: u32) {
+    if forget_child_group(group_id) {
+        os::send_signal(-group_id.cast_signed(), Signal::SIGKILL as i32);
     }
 }
 
-/// The child has ended: other processes can get its id. Whether the group was running.
-pub fn forget_group(group: u32) -> bool {
-    let mut groups = groups();
-    let before = groups.len();
-    groups.retain(|other| *other != group);
-    groups.len() < before
+/// Forgets the group of a child that has been reaped, since another process can get its id. Returns whether it was
+/// known.
+pub fn forget_child_group(group_id: u32) -> bool {
+    let mut groups = lock_groups();
+    let old_count = groups.len();
+    groups.retain(|other| *other != group_id);
+    groups.len() < old_count
 }
 
-/// Kills the groups that have not ended, before this process ends. None can start afterwards.
-pub fn kill_groups() {
-    let groups = groups();
-    for group in groups.iter() {
-        os::send_signal(-group.cast_signed(), Signal::SIGKILL as i32);
+/// Kills every remaining group, before this process ends. The list stays locked, so that no child can start afterwards.
+pub fn kill_child_groups() {
+    let groups = lock_groups();
+    for group_id in groups.iter() {
+        os::send_signal(-group_id.cast_signed(), Signal::SIGKILL as i32);
     }
     std::mem::forget(groups);
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::reader::{wait, wake};
+use super::reader::{wait_until, wake_main_thread};
 
 /// Messages that the main thread has not received yet.
 pub struct Inbox<T>(Mutex<VecDeque<T>>);
@@ -15,25 +15,26 @@ impl<T> Inbox<T> {
         Inbox(Mutex::new(VecDeque::new()))
     }
 
-    /// Sends to the main thread.
+    /// Sends a message to the main thread.
     pub fn send(&self, message: T) {
         let messages = self.0.lock();
         messages
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(message);
-        wake();
+        wake_main_thread();
     }
 
-    /// Waits for the next message; none if there is none until the deadline. A signal ends the process.
-    pub fn receive(&self, until: Option<Instant>) -> Option<T> {
+    /// Waits in the main thread for the next message. `None` if there is none until the deadline. A signal ends the
+    /// process.
+    pub fn receive(&self, deadline: Option<Instant>) -> Option<T> {
         loop {
             let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let message = messages.pop_front();
             drop(messages);
-            if message.is_some() || until.is_some_and(|until| until <= Instant::now()) {
+            if message.is_some() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return message;
             }
-            wait(until);
+            wait_until(deadline);
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Signals while the process waits, and what it waits for.
+//! Signals that arrive while the process waits, and what it waits for.
 //!
 //! Signals that end a wait are blocked in every thread. The main thread, which only waits, reads them from a descriptor
-//! (signalfd(2)) that it polls beside an eventfd of the other threads: a signal handler could neither lock nor allocate,
-//! and a thread that execve ends while it still reports would lose signals.
+//! (signalfd(2)), which it polls together with an eventfd that the other threads write to. There is no signal handler,
+//! which could neither lock nor allocate; and no thread for signals, which would lose one if execve ended it before it
+//! reported.
 
 mod child;
 mod inbox;
 mod reader;
 mod wait;
 
-pub use child::{forget_group, kill_group, kill_groups, spawn_group};
+pub use child::{forget_child_group, kill_child_group, kill_child_groups, spawn_child_group};
 pub use inbox::Inbox;
-pub use reader::{elapsed, end_if_pending, spawn, start, wait};
-pub use wait::{Wait, current, last_error};
+pub use reader::{elapsed_since_start, exit_if_pending, spawn_thread, start_reading, wait_until};
+pub use wait::{WaitGuard, current_wait, last_attempt_error};

@@ -1,4 +1,4 @@
-//! The one reader of signals, in the main thread.
+//! The only reader of signals: the main thread, while it waits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,15 +11,15 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigmaskHow, Signal};
 
-use super::child::kill_groups;
-use super::wait::{Waiting, current};
+use super::child::kill_child_groups;
+use super::wait::{WaitState, current_wait};
 use crate::error::{Cause, Error};
 use crate::log::{self, Event};
 use crate::os;
 
-/// Signals that end a wait, beside the real-time ones. Not those that report an error of the process itself (SEGV, BUS,
-/// FPE, ILL, TRAP, SYS, ABRT, PIPE), and not WINCH, which a container engine sends when it resizes a window.
-const ENDING: [Signal; 12] = [
+/// The signals that end a wait, besides the real-time ones. Not those that report an error of the process itself (SEGV,
+/// BUS, FPE, ILL, TRAP, SYS, ABRT, PIPE), and not WINCH, which a container engine sends when it resizes a window.
+const TERMINATING_SIGNALS: [Signal; 12] = [
     Signal::SIGALRM,
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -33,123 +33,129 @@ const ENDING: [Signal; 12] = [
     Signal::SIGUSR2,
     Signal::SIGVTALRM,
 ];
-/// Real-time signals, with those that a C library reserves for itself.
-const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
-/// SIGRTMIN of musl and glibc, from which `SIGRTMIN+3` counts.
+/// The real-time signals, including those that a C library reserves for itself.
+const REAL_TIME_SIGNALS: std::ops::RangeInclusive<i32> = 32..=64;
+/// The number of SIGRTMIN in musl and glibc; names such as `SIGRTMIN+3` count from it.
 const SIGRTMIN: i32 = 34;
 
-/// Bytes of a thread's stack, of which only the pages in use take memory. A TLS handshake needs some 30 KiB, far more in a
-/// debug build.
-const STACK: usize = match cfg!(debug_assertions) {
+/// The size of a thread's stack in bytes. Only the pages it touches take memory. A TLS handshake needs some 30 KiB, and
+/// far more in a debug build.
+const STACK_SIZE: usize = match cfg!(debug_assertions) {
     true => 1024 * 1024,
     false => 256 * 1024,
 };
 
-static READER: OnceLock<Reader> = OnceLock::new();
+static SIGNAL_READER: OnceLock<SignalReader> = OnceLock::new();
 
-struct Reader {
-    started: Instant,
+struct SignalReader {
+    started_at: Instant,
+    /// The signals that are blocked in every thread.
     mask: u64,
-    signals: OwnedFd,
-    /// Written by other threads.
-    wake: EventFd,
+    signalfd: OwnedFd,
+    /// Other threads write to it to end a wait.
+    wake_event: EventFd,
 }
 
-/// Starts the clock and blocks the signals that end a wait, before any thread starts. From now on the main thread must
-/// only wait by [`wait`].
-pub fn start() -> Result<(), Error> {
-    let started = Instant::now();
-    let ending = ENDING.map(|signal| signal as i32);
-    let ending = ending.into_iter().chain(REAL_TIME);
+/// Blocks the signals that end a wait, and starts the clock of [`elapsed_since_start`]. It must be called before any
+/// thread starts; from then on the main thread must wait only by [`wait_until`]. Fails if it cannot get a descriptor.
+pub fn start_reading() -> Result<(), Error> {
+    let started_at = Instant::now();
+    let signals = TERMINATING_SIGNALS.map(|signal| signal as i32);
+    let signals = signals.into_iter().chain(REAL_TIME_SIGNALS);
     // Linux queues a blocked signal even where it is ignored.
-    let ending = ending.filter(|signal| !os::is_ignored(*signal));
-    let mask = ending.fold(0, |mask, signal| mask | os::signal_bit(signal)) & !os::caller_mask();
-    let failed = |errno: Errno| {
+    let signals = signals.filter(|signal| !os::is_ignored(*signal));
+    let mask = signals.fold(0, |mask, signal| mask | os::signal_bit(signal)) & !os::caller_mask();
+    let start_error = |errno: Errno| {
         let error = Error::new(Cause::Unavailable, errno.desc()).context("waiting for signals");
         error.hint("raise the limit on open files (ulimit -n)")
     };
-    // The first pthread_create of musl and of glibc unblocks the two signals that they reserve, here for a thread whose
-    // stack no address space holds.
+    // The first pthread_create of musl and of glibc unblocks the signals that they reserve. So the first one is here,
+    // before they are blocked; it creates no thread, since no address space has room for this stack.
     let _ = thread::Builder::new().stack_size(1 << 60).spawn(|| {});
-    let signals = os::signalfd(mask).map_err(failed)?;
+    let signalfd = os::signalfd(mask).map_err(start_error)?;
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    let wake = EventFd::from_flags(flags).map_err(failed)?;
-    os::sigprocmask(SigmaskHow::SIG_BLOCK, mask).map_err(failed)?;
-    READER.get_or_init(|| Reader {
-        started,
+    let wake_event = EventFd::from_flags(flags).map_err(start_error)?;
+    os::sigprocmask(SigmaskHow::SIG_BLOCK, mask).map_err(start_error)?;
+    SIGNAL_READER.get_or_init(|| SignalReader {
+        started_at,
         mask,
-        signals,
-        wake,
+        signalfd,
+        wake_event,
     });
-    log::before_stdout(wait_for_room);
+    log::before_stdout(wait_until_writable);
     Ok(())
 }
 
-/// Starts a thread. It does not receive the signals of [`start`]: musl and glibc unblock one of them in a new thread.
-pub fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let blocked = READER.get().map_or(0, |reader| reader.mask);
+/// Starts a thread with the signals of [`start_reading`] blocked: musl and glibc unblock one of them in a new thread.
+pub fn spawn_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mask = SIGNAL_READER.get().map_or(0, |reader| reader.mask);
     let work = move || {
-        let _ = os::sigprocmask(SigmaskHow::SIG_BLOCK, blocked);
+        let _ = os::sigprocmask(SigmaskHow::SIG_BLOCK, mask);
         work();
     };
-    let thread = thread::Builder::new().stack_size(STACK);
-    thread.spawn(work).map(drop)
+    let builder = thread::Builder::new().stack_size(STACK_SIZE);
+    builder.spawn(work).map(drop)
 }
 
-/// The time since [`start`].
-pub fn elapsed() -> Duration {
-    let started = READER.get().map(|reader| reader.started.elapsed());
-    started.unwrap_or_default()
+/// The time since [`start_reading`], or zero before it.
+pub fn elapsed_since_start() -> Duration {
+    let elapsed = SIGNAL_READER
+        .get()
+        .map(|reader| reader.started_at.elapsed());
+    elapsed.unwrap_or_default()
 }
 
-/// Waits in the main thread until [`wake`], or until a deadline. A signal ends the process.
-pub fn wait(until: Option<Instant>) {
-    let Some(reader) = READER.get() else {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+/// Waits in the main thread until the deadline if there is one, or until [`wake_main_thread`]. A signal ends the
+/// process.
+pub fn wait_until(deadline: Option<Instant>) {
+    let Some(reader) = SIGNAL_READER.get() else {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         return thread::sleep(left.unwrap_or(Duration::MAX));
     };
-    reader.wait_for(PollFd::new(reader.wake.as_fd(), PollFlags::POLLIN), until);
-    let _ = reader.wake.read();
+    let wake_event = PollFd::new(reader.wake_event.as_fd(), PollFlags::POLLIN);
+    reader.wait_for_event(wake_event, deadline);
+    let _ = reader.wake_event.read();
 }
 
-/// Waits in the main thread until a descriptor has room. A signal ends the process.
-fn wait_for_room(fd: BorrowedFd<'_>) {
-    if let Some(reader) = READER.get() {
-        reader.wait_for(PollFd::new(fd, PollFlags::POLLOUT), None);
+/// Waits in the main thread until a descriptor can be written. A signal ends the process.
+fn wait_until_writable(fd: BorrowedFd<'_>) {
+    if let Some(reader) = SIGNAL_READER.get() {
+        reader.wait_for_event(PollFd::new(fd, PollFlags::POLLOUT), None);
     }
 }
 
-impl Reader {
-    fn wait_for(&self, event: PollFd<'_>, until: Option<Instant>) {
-        let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
-        os::poll_until(&mut [signals, event], until);
-        if let Some(signal) = os::next_signal(&self.signals) {
-            end(signal, current());
+impl SignalReader {
+    fn wait_for_event(&self, event: PollFd<'_>, deadline: Option<Instant>) {
+        let signals = PollFd::new(self.signalfd.as_fd(), PollFlags::POLLIN);
+        os::poll_until(&mut [signals, event], deadline);
+        if let Some(signal) = os::next_signal(&self.signalfd) {
+            exit_by_signal(signal, current_wait());
         }
     }
 }
 
-/// Ends the [`wait`] of the main thread.
-pub fn wake() {
-    if let Some(reader) = READER.get() {
-        let _ = reader.wake.write(1);
+/// Ends the [`wait_until`] of the main thread, also one that has not begun yet.
+pub fn wake_main_thread() {
+    if let Some(reader) = SIGNAL_READER.get() {
+        let _ = reader.wake_event.write(1);
     }
 }
 
-/// Ends the process if a signal has arrived since the last wait. Work that must not be left half done is put between two
-/// calls of this, without a wait.
-pub fn end_if_pending() {
-    let reader = READER.get();
-    if let Some(signal) = reader.and_then(|reader| os::next_signal(&reader.signals)) {
-        end(signal, None);
+/// Ends the process if a signal has arrived since the last wait. Work that must not be left half done goes between two
+/// calls of this function, without a wait in between.
+pub fn exit_if_pending() {
+    let reader = SIGNAL_READER.get();
+    if let Some(signal) = reader.and_then(|reader| os::next_signal(&reader.signalfd)) {
+        exit_by_signal(signal, None);
     }
 }
 
-fn end(signal: i32, during: Option<Waiting>) -> ! {
-    let (name, seconds) = (name(signal), elapsed().as_secs());
+/// Reports the signal and what the process was waiting for, and exits with 128 plus the number of the signal.
+fn exit_by_signal(signal: i32, wait: Option<WaitState>) -> ! {
+    let (name, seconds) = (signal_name(signal), elapsed_since_start().as_secs());
     let mut message = format!("stopped by {name} after {seconds} s");
-    if let Some(waiting) = during {
-        message.push_str(&format!(", while {waiting}"));
+    if let Some(wait) = wait {
+        message.push_str(&format!(", while {wait}"));
     }
     let code = 128 + signal;
     let event = Event::new(message)
@@ -157,11 +163,11 @@ fn end(signal: i32, during: Option<Waiting>) -> ! {
         .fact("code", code);
     log::never_wait();
     log::error(event, None);
-    kill_groups();
+    kill_child_groups();
     os::exit_at_once(code)
 }
 
-fn name(signal: i32) -> String {
+fn signal_name(signal: i32) -> String {
     match Signal::try_from(signal) {
         Ok(known) => known.as_str().to_owned(),
         Err(_) if signal >= SIGRTMIN => match signal - SIGRTMIN {

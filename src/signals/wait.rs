@@ -1,4 +1,4 @@
-//! What is being waited for: for the line after five seconds, and for the one when a signal ends the wait.
+//! What the process waits for: it is named in the line after five seconds, and in the one when a signal ends the wait.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,99 +8,100 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::log;
 
-/// The waits that have not ended, in the order in which they began.
-static WAITS: Mutex<Vec<Waiting>> = Mutex::new(Vec::new());
+/// The waits that have not ended, the one that began first in front.
+static WAITS: Mutex<Vec<WaitState>> = Mutex::new(Vec::new());
 
-fn waits() -> MutexGuard<'static, Vec<Waiting>> {
+fn lock_waits() -> MutexGuard<'static, Vec<WaitState>> {
     WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The state of one wait.
 #[derive(Clone)]
-pub struct Waiting {
+pub struct WaitState {
     thread: ThreadId,
-    began: Instant,
-    /// Whether nothing depends on it yet, so that any other wait is named first.
+    began_at: Instant,
+    /// Whether the result is not needed yet, so that any other wait is named first.
     is_early: bool,
-    /// As in "while getting an access token from …".
-    doing: String,
-    /// Attempts so far, with the present one.
+    /// As in "getting an access token from …".
+    activity: String,
+    /// The number of attempts, including the current one.
     attempts: u32,
-    last: Option<Error>,
-    /// What to do if it never ends.
+    /// The error of the attempt before the current one.
+    last_error: Option<Error>,
+    /// What the user can do if the wait never ends.
     pub hint: Option<String>,
 }
 
-/// A wait that goes on until this is dropped.
-pub struct Wait {
+/// A wait, which ends when this is dropped.
+pub struct WaitGuard {
     thread: ThreadId,
-    began: Instant,
+    began_at: Instant,
 }
 
-impl Wait {
-    /// Begins to wait: "getting …", "reading …". The hint is for when it never ends.
-    pub fn begin(doing: &str, hint: Option<String>) -> Wait {
-        Wait::new(doing, hint, false)
+impl WaitGuard {
+    /// Begins a wait. `activity` is as in "getting …" or "reading …"; `hint` is for a wait that never ends.
+    pub fn begin(activity: &str, hint: Option<String>) -> WaitGuard {
+        WaitGuard::new(activity, hint, false)
     }
 
-    /// Begins a wait for something that is only needed later. It is named only if there is no other wait.
-    pub fn begin_early(doing: &str, hint: Option<String>) -> Wait {
-        Wait::new(doing, hint, true)
+    /// Begins a wait for something that is not needed yet. It is named only if there is no other wait.
+    pub fn begin_early(activity: &str, hint: Option<String>) -> WaitGuard {
+        WaitGuard::new(activity, hint, true)
     }
 
-    fn new(doing: &str, hint: Option<String>, is_early: bool) -> Wait {
-        let (thread, began) = (thread::current().id(), Instant::now());
-        waits().push(Waiting {
+    fn new(activity: &str, hint: Option<String>, is_early: bool) -> WaitGuard {
+        let (thread, began_at) = (thread::current().id(), Instant::now());
+        lock_waits().push(WaitState {
             thread,
-            began,
+            began_at,
             is_early,
-            doing: log::plain(doing),
+            activity: log::plain(activity),
             attempts: 1,
-            last: None,
+            last_error: None,
             hint,
         });
-        Wait { thread, began }
+        WaitGuard { thread, began_at }
     }
 
-    /// Records the number of the present attempt, and the error of the one before.
-    pub fn update(&mut self, attempts: u32, last: &Error) {
-        if let Some(waiting) = waits().iter_mut().find(|waiting| self.is(waiting)) {
-            waiting.attempts = attempts;
-            waiting.last = Some(last.clone());
+    /// Records the number of the current attempt, and the error of the attempt before.
+    pub fn update(&mut self, attempts: u32, last_error: &Error) {
+        if let Some(wait) = lock_waits().iter_mut().find(|wait| self.owns(wait)) {
+            wait.attempts = attempts;
+            wait.last_error = Some(last_error.clone());
         }
     }
 
-    fn is(&self, waiting: &Waiting) -> bool {
-        (waiting.thread, waiting.began) == (self.thread, self.began)
+    fn owns(&self, wait: &WaitState) -> bool {
+        (wait.thread, wait.began_at) == (self.thread, self.began_at)
     }
 }
 
-impl Drop for Wait {
+impl Drop for WaitGuard {
     fn drop(&mut self) {
-        waits().retain(|waiting| !self.is(waiting));
+        lock_waits().retain(|wait| !self.owns(wait));
     }
 }
 
-/// The wait that began first.
-pub fn current() -> Option<Waiting> {
-    let waits = waits();
-    waits.iter().min_by_key(|waiting| waiting.is_early).cloned()
+/// The wait to name in a message: the oldest of those whose result is needed now, or else the oldest of all.
+pub fn current_wait() -> Option<WaitState> {
+    let waits = lock_waits();
+    waits.iter().min_by_key(|wait| wait.is_early).cloned()
 }
 
-/// The error of the last attempt that a thread made at what it still waits for.
-pub fn last_error(thread: ThreadId) -> Option<Error> {
-    let waits = waits();
-    let mut waits = waits.iter().filter(|waiting| waiting.thread == thread);
-    waits.find_map(|waiting| waiting.last.clone())
+/// The error of a thread's last failed attempt at what it still waits for.
+pub fn last_attempt_error(thread: ThreadId) -> Option<Error> {
+    let waits = lock_waits();
+    let mut waits = waits.iter().filter(|wait| wait.thread == thread);
+    waits.find_map(|wait| wait.last_error.clone())
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for WaitState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.attempts == 1 { "" } else { "s" };
-        write!(f, "{} ({} attempt{plural}", self.doing, self.attempts)?;
-        if let Some(last) = &self.last {
+        write!(f, "{} ({} attempt{plural}", self.activity, self.attempts)?;
+        if let Some(error) = &self.last_error {
             // Without the notes, which hold the ids of requests.
-            write!(f, ", last: {}", log::plain(&last.reason))?;
+            write!(f, ", last: {}", log::plain(&error.reason))?;
         }
         f.write_str(")")
     }

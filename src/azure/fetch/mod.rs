@@ -123,7 +123,7 @@ pub fn fetch(
 fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
     for thread in 0..run.tasks.len() {
         let run = run.clone();
-        match signals::spawn(move || run.work()) {
+        match signals::spawn_thread(move || run.work()) {
             Ok(()) => {}
             Err(_) if thread > 0 => break,
             Err(error) => {
@@ -237,11 +237,11 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
     let mut slow_note_at =
-        Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed()));
+        Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed_since_start()));
     while results.iter().any(Option::is_none) {
         if slow_note_at.is_some_and(|at| at <= Instant::now()) {
             slow_note_at = None;
-            if let Some(waiting) = signals::current() {
+            if let Some(waiting) = signals::current_wait() {
                 log::note(format!("still {waiting}"));
             }
         }
@@ -272,13 +272,13 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
     let values = results.into_iter().map(|result| result?.ok());
     let values = values.collect::<Option<Vec<Secret>>>().ok_or_else(|| {
         let error = Error::new(Cause::Unavailable, "no response before the deadline");
-        match signals::current() {
+        match signals::current_wait() {
             None => error,
             Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
         }
     })?;
     if slow_note_at.is_none() {
-        let seconds = signals::elapsed().as_secs();
+        let seconds = signals::elapsed_since_start().as_secs();
         log::note(format!("got every secret after {seconds} s"));
     }
     Ok(values)
@@ -305,7 +305,7 @@ fn combined_error(run: &FetchRun, results: &[Option<Result<Secret, Error>>]) -> 
             None => run.reader_threads[index]
                 .get()
                 .copied()
-                .and_then(signals::last_error),
+                .and_then(signals::last_attempt_error),
         };
         let Some(other) = other.filter(|_| index != first) else {
             continue;

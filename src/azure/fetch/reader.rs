@@ -11,7 +11,7 @@ use crate::http::HttpClient;
 use crate::http::retry::retry;
 use crate::log::{self, Event};
 use crate::request::secret_id::SecretId;
-use crate::signals::Wait;
+use crate::signals::WaitGuard;
 
 /// The resource of the access token that could not be had, if that is the error: no other error has this fact.
 pub fn resource_without_token(error: &Error) -> Option<&str> {
@@ -66,7 +66,7 @@ impl SecretReader {
         let (resource, identity) = (&token_request.resource, self.source.describe());
         let operation = format!("getting an access token from {identity}");
         let hint = |kind| self.source.hint(kind);
-        let wait = Wait::begin(&operation, hint(RequestFailure::ConnectTimeout));
+        let wait = WaitGuard::begin(&operation, hint(RequestFailure::ConnectTimeout));
         let service = OnceCell::new();
         let token = retry(&http.deadline, wait, || {
             let token = self.source.attempt(http, &service, token_request);

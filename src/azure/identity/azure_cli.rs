@@ -59,7 +59,7 @@ impl TokenSource for AzureCli {
         if let Some(tenant) = token_request.tenant.as_ref().or(self.tenant.as_ref()) {
             command.args(["--tenant", tenant]);
         }
-        let output = signals::spawn_group(&mut command)
+        let output = signals::spawn_child_group(&mut command)
             .and_then(|child| wait_or_kill(child, &http.deadline))
             .map_err(|error| {
                 let reason = format!("starting az: {error}");
@@ -110,13 +110,13 @@ fn wait_or_kill(child: Child, deadline: &Deadline) -> io::Result<Output> {
     let (_ended_sender, ended) = mpsc::channel::<()>();
     if let Some(left) = deadline.remaining() {
         // Without a thread, the group is killed when this process ends.
-        let _ = signals::spawn(move || {
+        let _ = signals::spawn_thread(move || {
             if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                signals::kill_group(group_id);
+                signals::kill_child_group(group_id);
             }
         });
     }
     let output = child.wait_with_output();
-    signals::forget_group(group_id);
+    signals::forget_child_group(group_id);
     output
 }

@@ -18,7 +18,7 @@ use crate::log::{self, Event};
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
 use crate::secret::Secret;
-use crate::signals::Wait;
+use crate::signals::WaitGuard;
 
 /// A stable version that the vaults of every cloud know. Later versions read secrets in the same way.
 const API_VERSION: &str = "7.4";
@@ -72,7 +72,7 @@ impl VaultClient {
     pub fn open_early(&self) {
         let operation = format!("connecting to {}", self.host);
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
-        let _wait = Wait::begin_early(&operation, hint);
+        let _wait = WaitGuard::begin_early(&operation, hint);
         self.service.open_early(TIMEOUTS);
     }
 
@@ -167,7 +167,7 @@ impl VaultClient {
             headers.push(("Authorization", bearer.expose()));
         }
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
-        retry(&http.deadline, Wait::begin(operation, hint), || {
+        retry(&http.deadline, WaitGuard::begin(operation, hint), || {
             let response = self.get(http, secret, &headers)?;
             parse(&response).unwrap_or_else(|| {
                 Err(response_error(

@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     if arguments.flag("--verbose").unwrap_or(false) {
         log::set_verbose();
     }
-    signals::start()?;
+    signals::start_reading()?;
     let mut report = Report::new(format.unwrap_or_default(), arguments.env);
     let plan = build_plan(arguments, &mut report)?;
     if let Some(plan) = &plan {

@@ -19,7 +19,7 @@ use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
 use crate::http::{HttpClient, Service, Timeouts};
 use crate::request::plan::{Item, Plan};
-use crate::signals::{self, Inbox, Wait, spawn};
+use crate::signals::{self, Inbox, WaitGuard, spawn_thread};
 
 /// At most this many threads read secrets.
 const MAX_READERS: usize = 32;
@@ -98,11 +98,11 @@ pub fn run(
     // Under a limit on processes, perhaps no thread can be started: then this one does the tasks.
     let start_thread = |_: &usize| {
         let prober = prober.clone();
-        spawn(move || prober.do_tasks(|| ())).is_ok()
+        spawn_thread(move || prober.do_tasks(|| ())).is_ok()
     };
     let thread_count = 1 + prober.secrets().count().min(MAX_READERS);
     if (0..thread_count).take_while(start_thread).count() == 0 {
-        prober.do_tasks(signals::end_if_pending);
+        prober.do_tasks(signals::exit_if_pending);
     }
     add_in_order(&prober, checks, report);
     if let Some(check) = clock::clock_check(prober.http.clock_skews()) {
@@ -277,7 +277,7 @@ impl Prober {
         };
         self.send(name_check.clone().with_duration_since(started), order);
         let started = Instant::now();
-        let _wait = Wait::begin(&format!("connecting to {authority}"), None);
+        let _wait = WaitGuard::begin(&format!("connecting to {authority}"), None);
         match service.probe(ATTEMPT_TIMEOUTS) {
             Ok(peer) => {
                 let check = describe::connection_check(service, peer.as_ref());
@@ -346,11 +346,11 @@ impl Prober {
 
 /// Looks up a host, within the time of one attempt.
 fn look_up(host: &str) -> Result<ResolvedName, Error> {
-    let _wait = Wait::begin(&format!("looking up {host}"), None);
+    let _wait = WaitGuard::begin(&format!("looking up {host}"), None);
     // A lookup cannot be interrupted, so it has its own thread, which goes on if it takes too long.
     let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
-    match spawn(move || drop(sender.send(resolve(&name)))) {
+    match spawn_thread(move || drop(sender.send(resolve(&name)))) {
         Ok(()) => receiver.recv_timeout(ATTEMPT_TIMEOUT).unwrap_or_else(|_| {
             let seconds = ATTEMPT_TIMEOUT.as_secs();
             let reason = format!("no answer from the name servers within {seconds} s");

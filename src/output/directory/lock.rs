@@ -7,7 +7,7 @@ use super::dir::Dir;
 use super::error::shorten;
 use crate::error::Error;
 use crate::log;
-use crate::signals::{self, Wait};
+use crate::signals::{self, WaitGuard};
 
 /// How long another process may hold the lock, which it does only while it writes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,9 +24,9 @@ pub fn lock(dir: &Dir) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_TIMEOUT => {
                 wait.get_or_insert_with(|| {
-                    Wait::begin(&format!("waiting for the lock of `{path}`"), None)
+                    WaitGuard::begin(&format!("waiting for the lock of `{path}`"), None)
                 });
-                signals::wait(Some(Instant::now() + LOCK_INTERVAL));
+                signals::wait_until(Some(Instant::now() + LOCK_INTERVAL));
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(dir

@@ -66,7 +66,7 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
     let dir = Dir::open(&options.dir)?;
     lock::lock(&dir)?;
     // A signal that arrives from here on takes effect when everything is written: that takes milliseconds.
-    signals::end_if_pending();
+    signals::exit_if_pending();
     // The wait for the lock may have been long, so the path may lead to another directory by now.
     for dir in [&dir, &Dir::open(&options.dir)?] {
         if dir.id()? != *preflighted {
@@ -88,7 +88,7 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
     let result = result.map_err(|error| transaction.roll_back(error));
     let report = |error| log::warning(format!("{error}; the next run will try again"));
     remove_leftovers(&dir, report).unwrap_or_else(report);
-    signals::end_if_pending();
+    signals::exit_if_pending();
     result
 }
 
