@@ -1,4 +1,4 @@
-//! The parts of a certificate that messages name: its issuer, its names and its dates.
+//! Reads a certificate's issuer, names and dates, which messages name.
 //!
 //! Nothing is verified here: rustls does that. The DER is read only as far as these parts require
 //! (<https://www.rfc-editor.org/rfc/rfc5280#section-4.1>).
@@ -7,12 +7,12 @@ use std::net::IpAddr;
 
 use crate::date;
 
-/// The parts of a certificate.
+/// The parts of a certificate that messages name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
-    /// The issuer's organization and common name, those of the two that it has.
+    /// The issuer as `ORGANIZATION, COMMON NAME`, or the one of the two that it has.
     pub issuer: String,
-    /// DNS names and addresses.
+    /// The subject alternative names: DNS names and IP addresses.
     pub names: Vec<String>,
     /// Start of its validity, in Unix seconds.
     pub not_before: i64,
@@ -21,7 +21,7 @@ pub struct Certificate {
 }
 
 const INTEGER: u8 = 0x02;
-const OBJECT_ID: u8 = 0x06;
+const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
@@ -37,51 +37,52 @@ const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 29, 17];
 
 impl Certificate {
-    /// The name in it that matches a host.
+    /// The first of its names that matches a host.
     pub fn name_matching(&self, host: &str) -> Option<&str> {
-        let is_for = |name: &&String| match name.strip_prefix("*.") {
+        let matches_host = |name: &&String| match name.strip_prefix("*.") {
             Some(domain) => host
                 .split_once('.')
                 .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
             None => host.eq_ignore_ascii_case(name),
         };
-        self.names.iter().find(is_for).map(String::as_str)
+        self.names.iter().find(matches_host).map(String::as_str)
     }
 
-    /// All its names, or the first two and the number of the others.
+    /// All its names, or the first two and the number of the others, as text for a message.
     pub fn names_summary(&self) -> String {
         match self.names.as_slice() {
             [] => "no name".to_owned(),
             [first, second, rest @ ..] if rest.len() > 1 => {
                 format!("{first}, {second} and {} more names", rest.len())
             }
-            few => few.join(", "),
+            names => names.join(", "),
         }
     }
 
     /// Parses DER; `None` if it is malformed.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
-        let mut tbs = Der(Der(Der(der).content_of(SEQUENCE)?).content_of(SEQUENCE)?);
+        let mut tbs =
+            DerReader(DerReader(DerReader(der).next_content(SEQUENCE)?).next_content(SEQUENCE)?);
         // The serial number; an optional version precedes it.
         tbs.find(|(tag, _)| *tag == INTEGER)?;
-        let _signature_algorithm = tbs.content_of(SEQUENCE)?;
-        let issuer = name_of(tbs.content_of(SEQUENCE)?);
-        let mut validity = Der(tbs.content_of(SEQUENCE)?);
+        let _signature_algorithm = tbs.next_content(SEQUENCE)?;
+        let issuer = issuer_name(tbs.next_content(SEQUENCE)?);
+        let mut validity = DerReader(tbs.next_content(SEQUENCE)?);
         let extensions = tbs.find(|(tag, _)| *tag == EXTENSIONS);
         let names = extensions.and_then(|(_, content)| alternative_names(content));
         Some(Certificate {
             issuer,
             names: names.unwrap_or_default(),
-            not_before: time_of(validity.next()?)?,
-            not_after: time_of(validity.next()?)?,
+            not_before: parse_time(validity.next()?)?,
+            not_after: parse_time(validity.next()?)?,
         })
     }
 }
 
-/// The unread elements of a sequence, each a tag and its content.
-struct Der<'a>(&'a [u8]);
+/// Reads the elements of DER, each as its tag and its content.
+struct DerReader<'a>(&'a [u8]);
 
-impl<'a> Iterator for Der<'a> {
+impl<'a> Iterator for DerReader<'a> {
     type Item = (u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -102,26 +103,26 @@ impl<'a> Iterator for Der<'a> {
     }
 }
 
-impl<'a> Der<'a> {
+impl<'a> DerReader<'a> {
     /// The content of the next element, if it has this tag.
-    fn content_of(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (found, content) = self.next()?;
-        (found == tag).then_some(content)
+    fn next_content(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (next_tag, content) = self.next()?;
+        (next_tag == tag).then_some(content)
     }
 }
 
-/// `Organization, Common Name`.
-fn name_of(name: &[u8]) -> String {
+/// The text for a distinguished name: `ORGANIZATION, COMMON NAME`, or the one of the two that it has.
+fn issuer_name(name: &[u8]) -> String {
     let (mut organization, mut common_name) = (None, None);
-    let mut sets = Der(name);
-    while let Some(set) = sets.content_of(SET) {
-        let mut pair = Der(Der(set).content_of(SEQUENCE).unwrap_or_default());
-        let part = match pair.content_of(OBJECT_ID) {
+    let mut sets = DerReader(name);
+    while let Some(set) = sets.next_content(SET) {
+        let mut pair = DerReader(DerReader(set).next_content(SEQUENCE).unwrap_or_default());
+        let attribute = match pair.next_content(OBJECT_IDENTIFIER) {
             Some(ORGANIZATION) => &mut organization,
             Some(COMMON_NAME) => &mut common_name,
             _ => continue,
         };
-        *part = pair.next().map(|(_, text)| String::from_utf8_lossy(text));
+        *attribute = pair.next().map(|(_, text)| String::from_utf8_lossy(text));
     }
     match (organization, common_name) {
         (Some(organization), Some(common_name)) => format!("{organization}, {common_name}"),
@@ -130,16 +131,17 @@ fn name_of(name: &[u8]) -> String {
     }
 }
 
+/// The subject alternative names among the extensions; `None` if that extension is absent or malformed.
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
-    let mut extensions = Der(Der(extensions).content_of(SEQUENCE)?);
+    let mut extensions = DerReader(DerReader(extensions).next_content(SEQUENCE)?);
     let (_, value) = loop {
-        let mut extension = Der(extensions.content_of(SEQUENCE)?);
-        if extension.content_of(OBJECT_ID)? == ALTERNATIVE_NAMES {
+        let mut extension = DerReader(extensions.next_content(SEQUENCE)?);
+        if extension.next_content(OBJECT_IDENTIFIER)? == ALTERNATIVE_NAMES {
             // The value is the last element: an optional flag (critical) precedes it.
             break extension.last()?;
         }
     };
-    let names = Der(Der(value).content_of(SEQUENCE)?);
+    let names = DerReader(DerReader(value).next_content(SEQUENCE)?);
     let names = names.filter_map(|(tag, name)| match tag {
         DNS_NAME => Some(dns_name(name)),
         IP_ADDRESS => ip_address(name),
@@ -148,7 +150,7 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
-/// A DNS name that is an IP address matches no host: addresses are a type of their own.
+/// The text for a DNS name. One that is an IP address matches no host: IP addresses have their own type of name.
 fn dns_name(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     match name.parse::<IpAddr>() {
@@ -157,14 +159,15 @@ fn dns_name(name: &[u8]) -> String {
     }
 }
 
+/// The text for an IP address of 4 or 16 bytes.
 fn ip_address(bytes: &[u8]) -> Option<String> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
     Some(address.ok()?.to_string())
 }
 
-/// `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
-fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {
+/// Parses UTCTime `YYMMDDhhmmssZ` or GeneralizedTime `YYYYMMDDhhmmssZ` to Unix seconds.
+fn parse_time((tag, text): (u8, &[u8])) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let century = match tag {
         // RFC 5280, 4.1.2.5.1: 50 to 99 are 1950 to 1999.
@@ -174,9 +177,9 @@ fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {
         _ => return None,
     };
     let text = format!("{century}{text}");
-    let number = |from: usize, to: usize| text.get(from..to)?.parse().ok();
+    let digits = |start: usize, end: usize| text.get(start..end)?.parse().ok();
     date::unix_seconds(
-        [number(0, 4)?, number(4, 6)?, number(6, 8)?],
-        [number(8, 10)?, number(10, 12)?, number(12, 14)?],
+        [digits(0, 4)?, digits(4, 6)?, digits(6, 8)?],
+        [digits(8, 10)?, digits(10, 12)?, digits(12, 14)?],
     )
 }

@@ -86,11 +86,11 @@ impl HttpClient {
         &self,
         host: &Host,
         server_name: Option<&str>,
-        roots: Option<&[u8]>,
+        ca_pem: Option<&[u8]>,
     ) -> Result<Service, Error> {
-        let tls = match roots {
+        let tls = match ca_pem {
             None => self.tls.clone(),
-            Some(pem) => tls::only(pem)?,
+            Some(ca_pem) => tls::client_config_for_cas(ca_pem)?,
         };
         let (host, resolver) = match server_name {
             None => (host.clone(), ServiceResolver::default()),

@@ -12,8 +12,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use webpki::ring as webpki;
 
-/// What Azure's services need: AES-GCM, which TLS 1.3 requires. No ChaCha20, which would be a thirtieth of the binary; no
-/// private keys, since no client certificate is presented.
+/// The algorithms that Azure's services need: AES-GCM, which TLS 1.3 requires. No ChaCha20, which would add 3 % to the
+/// binary; no private keys, since no client certificate is presented.
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -25,15 +25,15 @@ pub fn provider() -> CryptoProvider {
             cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         ],
         kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
-        signature_verification_algorithms: SIGNATURES,
+        signature_verification_algorithms: SIGNATURE_ALGORITHMS,
         secure_random: &Ring,
         key_provider: &Ring,
     }
 }
 
-/// Signature algorithms of certificates, and those of each TLS signature scheme. In TLS 1.2 the scheme of an ECDSA
-/// signature does not determine the curve, so each has both.
-pub const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+/// The signature algorithms of certificates, and those of each TLS signature scheme. In TLS 1.2 an ECDSA scheme does not
+/// determine the curve, so each scheme allows both curves.
+pub const SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         webpki::ECDSA_P256_SHA256,
         webpki::ECDSA_P256_SHA384,
@@ -84,6 +84,7 @@ pub const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     ],
 };
 
+/// ring's random numbers.
 #[derive(Debug)]
 struct Ring;
 

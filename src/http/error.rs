@@ -8,7 +8,7 @@ use ureq::Timeout;
 
 use super::request::Timeouts;
 use super::retry::CHECK_PROXY_HINT;
-use super::verifier::Rejected;
+use super::verifier::RejectedCertificate;
 use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::os::{self, LookupError};
@@ -170,7 +170,7 @@ fn from_tls(error: &TlsError) -> Error {
 }
 
 /// The error for a rejected certificate, with its issuer, its names and its expiry as facts.
-fn from_certificate(rejected: &Rejected) -> Error {
+fn from_certificate(rejected: &RejectedCertificate) -> Error {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.names_summary());
     let error = |reason: &str, hint: &str| RequestFailure::Certificate.error(reason).hint(hint);

@@ -60,12 +60,18 @@ impl Service {
         let handshake = &self.connections.handshake;
         let handshake = handshake.lock().unwrap_or_else(PoisonError::into_inner);
         let handshake = handshake.as_ref()?;
-        let (own, chain) = handshake.certificates.split_first()?;
+        let (certificate, intermediates) = handshake.certificates.split_first()?;
         let name = ServerName::try_from(without_brackets(self.host())).ok()?;
-        let verified = verifier::verify(&tls::built_in(), own, chain, &name, UnixTime::now());
+        let verified = verifier::verify(
+            &tls::built_in_roots(),
+            certificate,
+            intermediates,
+            &name,
+            UnixTime::now(),
+        );
         Some(Peer {
             tls_version: handshake.tls_version,
-            certificate: Certificate::parse(own)?,
+            certificate: Certificate::parse(certificate)?,
             is_publicly_trusted: verified.is_ok(),
         })
     }

@@ -1,9 +1,9 @@
 //! The certificates that TLS trusts: the built-in roots and those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or `--ca-file`
 //! alone.
 //!
-//! Built-in roots, since images have no bundle; the variables in addition, since with the CA of an intercepting proxy
-//! alone a private endpoint that is reached directly would not be trusted. A file that is named and cannot be used is an
-//! error: without it, connections would fail later with certificates that are not trusted.
+//! The roots are built in because minimal images have no CA bundle. The variables add to them: with the CA of an
+//! intercepting proxy alone, a private endpoint that is reached directly would not be trusted. A file that is named but
+//! cannot be used is an error now, since it would only be a certificate error later.
 
 use std::env::split_paths;
 use std::fs;
@@ -23,9 +23,9 @@ use crate::request::environment::Environment;
 
 const NO_CERTIFICATE: &str = "it contains no certificate";
 /// The hint for a file without certificates.
-const PEM: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
+const PEM_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
-/// The configuration of connections that trust what the user named, or the built-in roots.
+/// The TLS configuration for all services without CAs of their own.
 pub fn client_config(
     env: &Environment,
     ca_file: Option<&Path>,
@@ -33,9 +33,9 @@ pub fn client_config(
     if let Some(file) = ca_file {
         let mut roots = RootCertStore::empty();
         add_file(&mut roots, file, "--ca-file or AKV_INIT_CA_FILE")?;
-        return Ok(trusting(roots));
+        return Ok(config_with_roots(roots));
     }
-    let mut roots = built_in();
+    let mut roots = built_in_roots();
     if let Some(file) = env.get("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
         add_file(&mut roots, Path::new(file), "SSL_CERT_FILE")?;
     }
@@ -43,36 +43,38 @@ pub fn client_config(
     for directory in directories.filter(|path| !path.as_os_str().is_empty()) {
         add_directory(&mut roots, &directory)?;
     }
-    Ok(trusting(roots))
+    Ok(config_with_roots(roots))
 }
 
 /// The built-in roots: Mozilla's.
-pub fn built_in() -> RootCertStore {
+pub fn built_in_roots() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
-/// The configuration of connections that trust only these certificates, PEM.
-pub fn only(pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
+/// The TLS configuration for a service with its own CAs, which alone are trusted. `ca_pem` is their certificates.
+pub fn client_config_for_cas(ca_pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
-    match add_certificates(&mut roots, pem) {
-        0 => Err(Error::config(NO_CERTIFICATE).hint(PEM)),
-        _ => Ok(trusting(roots)),
+    match add_certificates(&mut roots, ca_pem) {
+        0 => Err(Error::config(NO_CERTIFICATE).hint(PEM_HINT)),
+        _ => Ok(config_with_roots(roots)),
     }
 }
 
-fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
+fn config_with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier(roots)))
         .with_no_client_auth();
-    // A process this short gains nothing from resumption, and a resumed session presents no certificate for `check` to show.
+    // This process is too short-lived to gain from resumption, and in a resumed session the server presents no certificate
+    // for `check` to show.
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }
 
-fn unusable(setting: &str, path: &Path, reason: &str) -> Error {
+/// The error for a file or directory that a setting names.
+fn unusable_path_error(setting: &str, path: &Path, reason: &str) -> Error {
     let path = path.display();
     Error::config(format!("{setting}: `{path}`: {reason}"))
 }
@@ -81,28 +83,30 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
     let pem = fs::read(path).map_err(|error| {
         let is_missing = error.kind() == ErrorKind::NotFound;
         let hint = "mount the file with the certificates to trust, or remove the setting";
-        unusable(setting, path, &error.to_string()).set_hint(is_missing.then(|| hint.to_owned()))
+        unusable_path_error(setting, path, &error.to_string())
+            .set_hint(is_missing.then(|| hint.to_owned()))
     })?;
     match add_certificates(roots, &pem) {
-        0 => Err(unusable(setting, path, NO_CERTIFICATE).hint(PEM)),
+        0 => Err(unusable_path_error(setting, path, NO_CERTIFICATE).hint(PEM_HINT)),
         _ => Ok(()),
     }
 }
 
-/// A directory of certificates may hold other files too; one without any certificate is a mistake.
+/// Adds the certificates in a directory. It may hold other files too, but at least one certificate must be there.
 fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
-    let refuse = |reason: &str| unusable("SSL_CERT_DIR", path, reason);
-    let entries = fs::read_dir(path).map_err(|error| refuse(&error.to_string()))?;
+    let directory_error = |reason: &str| unusable_path_error("SSL_CERT_DIR", path, reason);
+    let entries = fs::read_dir(path).map_err(|error| directory_error(&error.to_string()))?;
     let mut added = 0;
     for entry in entries.filter_map(Result::ok) {
         added += fs::read(entry.path()).map_or(0, |pem| add_certificates(roots, &pem));
     }
     match added {
-        0 => Err(refuse(NO_CERTIFICATE)),
+        0 => Err(directory_error(NO_CERTIFICATE)),
         _ => Ok(()),
     }
 }
 
+/// Adds the certificates that can be parsed. Returns their number.
 fn add_certificates(roots: &mut RootCertStore, pem: &[u8]) -> usize {
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
     let (added, _ignored) = roots.add_parsable_certificates(certificates);

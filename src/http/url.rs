@@ -3,8 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
-/// All but the unreserved characters (RFC 3986, 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+/// All characters except for the unreserved ones (RFC 3986, 2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -12,15 +12,15 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Percent-encodes a value of a query or a form.
 pub fn encode(value: &str) -> String {
-    utf8_percent_encode(value, RESERVED).to_string()
+    utf8_percent_encode(value, ENCODED).to_string()
 }
 
-/// Splits an `http://` or `https://` URL that a request can go to into its origin, and its path and query.
+/// Splits an `http://` or `https://` URL into its origin, and its path and query; `None` if no request can be sent to it.
 pub fn split_url(url: &str) -> Option<(&str, &str)> {
-    let authority = url.find("://")? + "://".len();
-    let end = url[authority..].find(['/', '?']);
-    let (origin, path) = url.split_at(end.map_or(url.len(), |end| authority + end));
-    let is_usable = ["http://", "https://"].contains(&&url[..authority])
+    let host_start = url.find("://")? + "://".len();
+    let host_len = url[host_start..].find(['/', '?']);
+    let (origin, path) = url.split_at(host_len.map_or(url.len(), |len| host_start + len));
+    let is_usable = ["http://", "https://"].contains(&&url[..host_start])
         && !url.contains(['#', '\\'])
         && !origin.contains('@')
         && origin.parse::<Uri>().is_ok_and(|uri| uri.host().is_some())

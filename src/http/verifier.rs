@@ -14,39 +14,45 @@ use rustls::{
 };
 
 use super::certificate::Certificate;
-use super::crypto::SIGNATURES;
+use super::crypto::SIGNATURE_ALGORITHMS;
 
-/// Trusts these roots.
+/// A verifier that trusts these roots.
 #[derive(Debug)]
 pub struct Verifier(pub RootCertStore);
 
 /// A certificate that was rejected, as the source of a [`CertificateError::Other`].
 #[derive(Debug)]
-pub struct Rejected {
-    /// What rustls's own verifier returns.
+pub struct RejectedCertificate {
+    /// The error of rustls's own verifier.
     pub reason: CertificateError,
     /// The server's certificate.
     pub certificate: Certificate,
 }
 
-impl fmt::Display for Rejected {
+impl fmt::Display for RejectedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reason.fmt(f)
     }
 }
 
-impl std::error::Error for Rejected {}
+impl std::error::Error for RejectedCertificate {}
 
-/// Whether these roots trust a certificate for a name.
+/// Checks that a server's certificate chains to one of these roots and is for this name.
 pub fn verify(
     roots: &RootCertStore,
     certificate: &CertificateDer<'_>,
-    chain: &[CertificateDer<'_>],
+    intermediates: &[CertificateDer<'_>],
     name: &ServerName<'_>,
     now: UnixTime,
 ) -> Result<(), Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
-    verify_server_cert_signed_by_trust_anchor(&parsed, roots, chain, now, SIGNATURES.all)?;
+    verify_server_cert_signed_by_trust_anchor(
+        &parsed,
+        roots,
+        intermediates,
+        now,
+        SIGNATURE_ALGORITHMS.all,
+    )?;
     verify_server_name(&parsed, name)
 }
 
@@ -54,17 +60,17 @@ impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Err(error) = verify(&self.0, certificate, chain, name, now) else {
+        let Err(error) = verify(&self.0, certificate, intermediates, name, now) else {
             return Ok(ServerCertVerified::assertion());
         };
         Err(match (error, Certificate::parse(certificate)) {
             (Error::InvalidCertificate(reason), Some(certificate)) => {
-                let rejected = Rejected {
+                let rejected = RejectedCertificate {
                     reason,
                     certificate,
                 };
@@ -80,7 +86,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &SIGNATURES)
+        verify_tls12_signature(message, certificate, signature, &SIGNATURE_ALGORITHMS)
     }
 
     fn verify_tls13_signature(
@@ -89,10 +95,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &SIGNATURES)
+        verify_tls13_signature(message, certificate, signature, &SIGNATURE_ALGORITHMS)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        SIGNATURES.supported_schemes()
+        SIGNATURE_ALGORITHMS.supported_schemes()
     }
 }
