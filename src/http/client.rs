@@ -53,10 +53,10 @@ impl HttpClient {
         })
     }
 
-    /// A client that makes one attempt for each request, within this time from now.
-    pub fn for_one_attempt(&self, within: Duration) -> HttpClient {
+    /// A client with a deadline this long from now, which makes one attempt of each request.
+    pub fn for_one_attempt(&self, timeout: Duration) -> HttpClient {
         HttpClient {
-            deadline: Arc::new(Deadline::attempt(within)),
+            deadline: Arc::new(Deadline::for_one_attempt(timeout)),
             ..self.clone()
         }
     }

@@ -1,8 +1,8 @@
-//! Attempts: the table that says for each kind of error whether there is another attempt, and the loop that makes them.
+//! Retries: the table that says for each failure of a request whether it is retried, and the loop that makes the attempts.
 //!
-//! An error that can go away by itself is retried until the deadline: after 0.25 s, doubling to 8 s, each with full
-//! jitter, or after as long as the service asks for if that fits the deadline. Errors that are intermittent and may
-//! also be permanent are retried a limited number of times.
+//! A failure that can go away by itself is retried until the deadline. The backoff starts at 0.25 s and doubles up to 8 s,
+//! with full jitter; a longer pause that the service asks for is kept, if it ends before the deadline. A failure that may
+//! be temporary or permanent is retried a limited number of times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,41 +14,40 @@ use crate::log::{self, Event};
 use crate::signals::WaitGuard;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// The time that a last attempt needs before the deadline.
-const LAST_ATTEMPT: Duration = Duration::from_millis(300);
+const MAX_PAUSE: Duration = Duration::from_secs(8);
+/// The time before the deadline that is kept for the last attempt.
+const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(300);
 
-/// Whether there is another attempt.
+/// Whether a failure is retried.
 enum Retry {
     /// Until the deadline.
     UntilDeadline,
-    /// For this long, if the deadline is not sooner.
+    /// For this long, but not past the deadline.
     For(Duration),
-    /// This many attempts in all.
+    /// Up to this number of attempts, the first included.
     Attempts(u32),
-    /// Only with `--wait-for-access`, which extends the deadline.
-    WithAccess,
-    /// The error does not go away by itself.
+    /// Only with `--wait-for-access`, until the deadline that it extends.
+    IfWaitingForAccess,
+    /// The failure does not go away by itself.
     Never,
 }
 
 impl RequestFailure {
-    /// The table: whether there is another attempt; who has to act when there is none; and the hint where the service
-    /// has none of its own.
-    fn row(self) -> (Retry, Cause, Option<&'static str>) {
+    /// The table: whether the failure is retried; who can fix it; and the hint for an error that has none.
+    fn retry_cause_and_hint(self) -> (Retry, Cause, Option<&'static str>) {
         use Cause::{Config, Denied, NotFound, Protocol, Unavailable};
-        use Retry::{Attempts, For, Never, UntilDeadline, WithAccess};
+        use Retry::{Attempts, For, IfWaitingForAccess, Never, UntilDeadline};
         match self {
             // A vault's name exists or does not, but a pod's DNS may not be ready when the pod is.
             RequestFailure::NameNotFound => (For(Duration::from_secs(10)), Unavailable, None),
             RequestFailure::NameServerTimeout => {
-                (UntilDeadline, Unavailable, Some(CHECK_NAME_SERVERS))
+                (UntilDeadline, Unavailable, Some(CHECK_NAME_SERVERS_HINT))
             }
             RequestFailure::ConnectionRefused => (UntilDeadline, Unavailable, None),
             RequestFailure::NoRoute => (UntilDeadline, Unavailable, None),
             RequestFailure::ConnectTimeout => (UntilDeadline, Unavailable, None),
-            RequestFailure::ResponseTimeout => (UntilDeadline, Unavailable, Some(SLOW)),
-            RequestFailure::DeadlineExceeded => (UntilDeadline, Unavailable, Some(SLOW)),
+            RequestFailure::ResponseTimeout => (UntilDeadline, Unavailable, Some(SLOW_HINT)),
+            RequestFailure::DeadlineExceeded => (UntilDeadline, Unavailable, Some(SLOW_HINT)),
             RequestFailure::DeadlineExceededWhileConnecting => (UntilDeadline, Unavailable, None),
             RequestFailure::ConnectionLost => (UntilDeadline, Unavailable, None),
             RequestFailure::ProxyRefused => (Never, Config, None),
@@ -56,7 +55,7 @@ impl RequestFailure {
             RequestFailure::Certificate => (Never, Protocol, None),
             RequestFailure::CertificateExpired => (Never, Protocol, None),
             RequestFailure::UnexpectedResponse => (Never, Protocol, None),
-            RequestFailure::Throttled => (UntilDeadline, Unavailable, Some(THROTTLED)),
+            RequestFailure::Throttled => (UntilDeadline, Unavailable, Some(THROTTLED_HINT)),
             RequestFailure::ServerError => (UntilDeadline, Unavailable, None),
             RequestFailure::IdentityNotYetAssigned => (UntilDeadline, Denied, None),
             RequestFailure::ServerErrorOrUnknownResource => (Attempts(3), Unavailable, None),
@@ -66,7 +65,7 @@ impl RequestFailure {
             RequestFailure::AssertionExpired => (Attempts(2), Denied, None),
             RequestFailure::CredentialRefused => (Never, Denied, None),
             RequestFailure::InvalidSettings => (Never, Config, None),
-            RequestFailure::MissingPermission => (WithAccess, Denied, None),
+            RequestFailure::MissingPermission => (IfWaitingForAccess, Denied, None),
             RequestFailure::TokenNotYetValid => (UntilDeadline, Unavailable, None),
             RequestFailure::SigningKeysUnavailable => (Attempts(5), Unavailable, None),
             RequestFailure::AccessRefused => (Never, Denied, None),
@@ -74,107 +73,111 @@ impl RequestFailure {
         }
     }
 
-    /// An error of this kind, with nothing but a reason.
+    /// An error for this failure, with nothing but a reason.
     pub fn error(self, reason: impl Into<String>) -> Error {
-        let mut error = Error::new(self.row().1, reason);
+        let mut error = Error::new(self.retry_cause_and_hint().1, reason);
         error.request_failure = Some(self);
         error
     }
 }
 
-const CHECK_NAME_SERVERS: &str = "check the name servers in /etc/resolv.conf: does a network policy allow DNS (port \
-                                  53)? In a cluster: is CoreDNS running?";
-const SLOW: &str = "the service accepts connections but does not respond: it is slow, or a proxy or firewall holds \
-                    its responses back";
-const THROTTLED: &str = "requests are being throttled; wait, or start fewer containers at once";
-/// The hint where a proxy cannot be reached, or does not reach the host.
+const CHECK_NAME_SERVERS_HINT: &str = "check the name servers in /etc/resolv.conf: does a network policy allow DNS \
+                                       (port 53)? In a cluster: is CoreDNS running?";
+const SLOW_HINT: &str = "the service accepts connections but does not respond: it is slow, or a proxy or firewall \
+                         holds its responses back";
+const THROTTLED_HINT: &str =
+    "requests are being throttled; wait, or start fewer containers at once";
+/// The hint for a proxy that cannot be reached, or cannot reach the host.
 pub const CHECK_PROXY_HINT: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
 
-/// Adds the hint for an error's kind, if the error has none.
+/// Adds the table's hint for the error's failure, if the error has no hint.
 pub fn with_default_hint(error: Error) -> Error {
-    error.hint_if_none(|kind| kind.row().2.map(str::to_owned))
+    error.hint_if_none(|failure| failure.retry_cause_and_hint().2.map(str::to_owned))
 }
 
-/// The one deadline of identity and vault together, and whether it is extended.
+/// The deadline that all requests of this run share.
 pub struct Deadline {
     started: Instant,
     timeout: Duration,
-    access: Duration,
-    /// A vault refused access, and `--wait-for-access` extends the deadline.
-    extended: AtomicBool,
+    /// The value of `--wait-for-access`: how long it extends the deadline. Zero without the option.
+    access_extension: Duration,
+    /// A vault refused access, so the deadline is extended.
+    is_extended: AtomicBool,
     /// Something else failed permanently: no more attempts.
-    given_up: Mutex<bool>,
-    /// Notified when `given_up` is set.
-    woken: Condvar,
-    /// Whether there is no second attempt, whatever the table says.
-    once: bool,
+    is_given_up: Mutex<bool>,
+    /// Notified when `is_given_up` is set.
+    gave_up: Condvar,
+    /// Whether nothing is retried, whatever the table says.
+    is_single_attempt: bool,
 }
 
 impl Deadline {
-    /// Starts the clock. A timeout of zero is one attempt each.
-    pub fn start(timeout: Duration, access: Duration) -> Self {
+    /// A deadline this long from now. A timeout of zero allows one attempt of each request.
+    pub fn start(timeout: Duration, access_extension: Duration) -> Self {
         Deadline {
             started: Instant::now(),
             timeout,
-            access,
-            extended: AtomicBool::new(false),
-            given_up: Mutex::new(false),
-            woken: Condvar::new(),
-            once: false,
+            access_extension,
+            is_extended: AtomicBool::new(false),
+            is_given_up: Mutex::new(false),
+            gave_up: Condvar::new(),
+            is_single_attempt: false,
         }
     }
 
-    /// Starts the clock for one attempt.
-    pub fn attempt(within: Duration) -> Self {
+    /// A deadline this long from now, for one attempt of each request.
+    pub fn for_one_attempt(timeout: Duration) -> Self {
         Deadline {
-            once: true,
-            ..Deadline::start(within, Duration::ZERO)
+            is_single_attempt: true,
+            ..Deadline::start(timeout, Duration::ZERO)
         }
     }
 
-    /// The instant of the deadline. Without a deadline, only the timeouts of one attempt apply.
+    /// The instant of the deadline. `None` with a timeout of zero: only the timeouts of one attempt apply.
     pub fn end(&self) -> Option<Instant> {
-        let access = match self.extended.load(Ordering::Relaxed) {
-            true => self.access,
+        let extension = match self.is_extended.load(Ordering::Relaxed) {
+            true => self.access_extension,
             false if self.timeout.is_zero() => return None,
             false => Duration::ZERO,
         };
-        Some(self.started + self.timeout + access)
+        Some(self.started + self.timeout + extension)
     }
 
-    /// The time until then.
+    /// The time until the deadline, zero after it; `None` if there is none.
     pub fn remaining(&self) -> Option<Duration> {
         Some(self.end()?.saturating_duration_since(Instant::now()))
     }
 
-    /// Makes the present attempts the last ones.
+    /// Makes the current attempts the last ones.
     pub fn give_up(&self) {
-        *self.given_up() = true;
-        self.woken.notify_all();
+        *self.lock_is_given_up() = true;
+        self.gave_up.notify_all();
     }
 
-    fn given_up(&self) -> MutexGuard<'_, bool> {
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_is_given_up(&self) -> MutexGuard<'_, bool> {
+        self.is_given_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pauses between two attempts. Returns whether there is to be another one.
+    /// Pauses before the next attempt. Returns whether it is to be made: not after [`Deadline::give_up`].
     fn sleep(&self, pause: Duration) -> bool {
-        let given_up = self.given_up();
+        let is_given_up = self.lock_is_given_up();
         let result = self
-            .woken
-            .wait_timeout_while(given_up, pause, |given_up| !*given_up);
-        let (given_up, _) = result.unwrap_or_else(PoisonError::into_inner);
-        !*given_up
+            .gave_up
+            .wait_timeout_while(is_given_up, pause, |is_given_up| !*is_given_up);
+        let (is_given_up, _) = result.unwrap_or_else(PoisonError::into_inner);
+        !*is_given_up
     }
 
-    /// Whether a vault's 403 is retried.
+    /// Whether a vault's 403 is retried: whether `--wait-for-access` is given.
     pub fn waits_for_access(&self) -> bool {
-        !self.access.is_zero()
+        !self.access_extension.is_zero()
     }
 
-    /// How long to pause before another attempt. Where there is none, the error is how long the service asks to wait, if
-    /// that is past the deadline.
-    fn pause(
+    /// The pause before the next attempt. `Err` means that there is none, with the delay that the service asks for if that
+    /// ends past the deadline.
+    fn next_pause(
         &self,
         error: &Error,
         attempts: u32,
@@ -182,57 +185,60 @@ impl Deadline {
     ) -> Result<Duration, Option<Duration>> {
         let retry = error
             .request_failure
-            .map_or(Retry::Never, |kind| kind.row().0);
+            .map_or(Retry::Never, |failure| failure.retry_cause_and_hint().0);
         let limit = match retry {
-            _ if self.once => return Err(None),
+            _ if self.is_single_attempt => return Err(None),
             Retry::UntilDeadline => Duration::MAX,
-            Retry::For(limit) => limit.saturating_sub(streak.since.elapsed()),
+            Retry::For(limit) => limit.saturating_sub(streak.started.elapsed()),
             Retry::Attempts(limit) if streak.attempts < limit => Duration::MAX,
-            Retry::WithAccess if self.waits_for_access() => {
-                self.extended.store(true, Ordering::Relaxed);
+            Retry::IfWaitingForAccess if self.waits_for_access() => {
+                self.is_extended.store(true, Ordering::Relaxed);
                 Duration::MAX
             }
-            Retry::Attempts(_) | Retry::WithAccess | Retry::Never => return Err(None),
+            Retry::Attempts(_) | Retry::IfWaitingForAccess | Retry::Never => return Err(None),
         };
         let remaining = self.remaining().ok_or(None)?.min(limit);
         let ceiling = FIRST_PAUSE
             .saturating_mul(1 << (attempts - 1).min(10))
-            .min(LONGEST_PAUSE);
+            .min(MAX_PAUSE);
         let backoff = ceiling * u32::from_le_bytes(random()) / u32::MAX;
         match error.retry_after {
             Some(delay) if delay >= remaining => Err(Some(delay)),
-            // Zero, or a date in the past because of a wrong clock, must not cause a thousand requests a second.
+            // A delay of zero, or a date in the past by a wrong clock, must not cause a thousand requests a second.
             Some(delay) => Ok(delay.max(backoff).max(FIRST_PAUSE).min(remaining)),
-            None if remaining > LAST_ATTEMPT => Ok(backoff.min(remaining - LAST_ATTEMPT)),
+            None if remaining > MIN_ATTEMPT_TIME => Ok(backoff.min(remaining - MIN_ATTEMPT_TIME)),
             None => Err(None),
         }
     }
 }
 
-/// Consecutive attempts with the same kind of error. A limit applies to one streak: other errors before it do not
-/// count.
+/// Consecutive attempts with the same failure. A limit of the table applies to one streak: other failures before it do
+/// not count.
 struct Streak {
     attempts: u32,
-    since: Instant,
+    started: Instant,
 }
 
-/// Makes attempts until one succeeds, cannot succeed, or the time is over. `wait` shows the user what is being done.
+/// Makes attempts until one succeeds, fails for good, or the deadline has passed. `wait` shows the user what is being done.
 ///
-/// The error is that of the last attempt which got one from the service: a final attempt that the deadline cut off says
-/// nothing.
+/// The error returned is that of the last attempt. If the deadline cut that one off, it is that of the attempt before, which
+/// says more about the service.
 pub fn retry<T>(
     deadline: &Deadline,
     mut wait: WaitGuard,
     mut attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let since = Instant::now();
+    let started = Instant::now();
     let mut previous: Option<Error> = None;
-    let mut streak = Streak { attempts: 0, since };
+    let mut streak = Streak {
+        attempts: 0,
+        started,
+    };
     let mut attempts = 0;
     loop {
         attempts += 1;
         let error = match attempt() {
-            Ok(found) => return Ok(found),
+            Ok(value) => return Ok(value),
             Err(error) => error,
         };
         if previous
@@ -240,11 +246,13 @@ pub fn retry<T>(
             .and_then(|previous| previous.request_failure)
             != error.request_failure
         {
-            let since = Instant::now();
-            streak = Streak { attempts: 0, since };
+            streak = Streak {
+                attempts: 0,
+                started: Instant::now(),
+            };
         }
         streak.attempts += 1;
-        let pause = deadline.pause(&error, attempts, &streak);
+        let pause = deadline.next_pause(&error, attempts, &streak);
         let was_cut_off = matches!(
             error.request_failure,
             Some(
@@ -257,10 +265,10 @@ pub fn retry<T>(
         };
         let pause = match pause {
             Ok(pause) => pause,
-            Err(None) => return Err(with_attempts(last, attempts, since.elapsed())),
+            Err(None) => return Err(with_attempts(last, attempts, started.elapsed())),
             Err(Some(delay)) => {
                 let seconds = delay.as_secs();
-                return Err(with_attempts(last, attempts, since.elapsed())
+                return Err(with_attempts(last, attempts, started.elapsed())
                     .note(format!(
                         "the service asks to wait {seconds} s, which is past the deadline"
                     ))
@@ -275,8 +283,8 @@ pub fn retry<T>(
                 .fact("next_ms", next)
         });
         if !deadline.sleep(pause) {
-            let mut error = with_attempts(last, attempts, since.elapsed());
-            // Another attempt might have succeeded: what failed permanently in the meantime is reported first.
+            let mut error = with_attempts(last, attempts, started.elapsed());
+            // A retry might have succeeded, so the permanent error of another request is reported first.
             error.cause = Cause::Unavailable;
             return Err(error);
         }
