@@ -1,8 +1,8 @@
-//! The client: HTTP/1.1 by ureq over our own connector, without redirects, and with a proxy where one is configured.
+//! The client: HTTP/1.1 by ureq over our own connector, without redirects, and through a proxy if one is configured.
 //!
-//! A [`Service`] is one origin. Its connections can be opened before there is a request, while the access token is still
-//! on its way. [`Service::send`] makes one attempt; `retry` decides whether there is another. No header and no body of a
-//! request is ever printed.
+//! A [`Service`] is one origin. Its connections can be opened before there is a request, while the access token is
+//! still being requested. [`Service::send`] makes one attempt; `retry` decides about the next. No header and no body of
+//! a request is ever printed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use ureq::{Agent, Proxy, RequestBuilder};
 use super::connection::{self, Connections, LAST_CONNECTION, PooledConnector, RequestConnection};
 use super::dns::ServiceResolver;
 use super::error::from_ureq;
-use super::proxy::Proxies;
+use super::proxy::ProxySettings;
 use super::request::{Request, Timeouts};
 use super::response::Response;
 use super::retry::Deadline;
@@ -25,21 +25,22 @@ use crate::request::environment::Environment;
 use crate::request::host::Host;
 use crate::request::settings::Settings;
 
-/// The largest response that is read. A secret has at most 25 KB, a token a few.
-const LARGEST_RESPONSE: u64 = 256 * 1024;
+/// The largest response body that is read, in bytes. A secret has at most 25 KB, a token a few.
+const MAX_RESPONSE_SIZE: u64 = 256 * 1024;
 
 const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
 
-/// What all requests share.
+/// The HTTP client: the trusted certificates, the proxy settings and the deadline of all requests.
 #[derive(Clone)]
 pub struct HttpClient {
     tls: Arc<ClientConfig>,
-    proxies: Proxies,
-    /// The one deadline.
+    proxies: ProxySettings,
+    /// Shared by all requests.
     pub deadline: Arc<Deadline>,
     clock_skews: Arc<Mutex<ClockSkews>>,
 }
 
+/// For each response: the service's host and port, and how many seconds its clock is ahead of this machine's.
 type ClockSkews = Vec<(String, i64)>;
 
 impl HttpClient {
@@ -47,7 +48,7 @@ impl HttpClient {
     pub fn build(env: &Environment, settings: &Settings) -> Result<HttpClient, Error> {
         Ok(HttpClient {
             tls: tls::client_config(env, settings.ca_file.as_deref())?,
-            proxies: Proxies::from(env)?,
+            proxies: ProxySettings::from_env(env)?,
             deadline: Arc::new(Deadline::start(settings.timeout, settings.wait_for_access)),
             clock_skews: Arc::default(),
         })
@@ -61,27 +62,34 @@ impl HttpClient {
         }
     }
 
-    /// For each response with a `Date`: its host and port, and how many seconds the server's clock is ahead of this
-    /// machine's.
+    /// The clock skews of the responses so far, of those with a `Date`.
     pub fn clock_skews(&self) -> ClockSkews {
         let skews = self.clock_skews.lock();
         skews.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A service on the internet, over https, through a proxy where one is configured for its host.
+    /// A service outside this machine and its cluster, such as a vault: over https, through a proxy if one is
+    /// configured for its host.
     pub fn remote_service(&self, host: &Host) -> Service {
-        let base = format!("https://{host}");
+        let base_url = format!("https://{host}");
         let proxy = self.proxies.for_host(host);
-        self.service(&base, proxy, self.tls.clone(), ServiceResolver::default())
+        self.service(
+            &base_url,
+            proxy,
+            self.tls.clone(),
+            ServiceResolver::default(),
+        )
     }
 
-    /// An identity endpoint of this machine. Never through a proxy: that would reach the endpoint of the proxy's machine.
-    pub fn local_service(&self, base: &str) -> Service {
-        self.service(base, None, self.tls.clone(), ServiceResolver::default())
+    /// An identity endpoint of this machine. Never through a proxy, which would connect to the endpoint of its own
+    /// machine.
+    pub fn local_service(&self, base_url: &str) -> Service {
+        self.service(base_url, None, self.tls.clone(), ServiceResolver::default())
     }
 
-    /// A service inside a cluster, without a proxy: connections go to `host`. Its certificate is for `server_name`, if that
-    /// is another name, and from one of the CAs `roots` (PEM), if it has CAs of its own.
+    /// A service inside a cluster, without a proxy. Connections go to `host`; its certificate is for `server_name`, or
+    /// for `host` if that is `None`. `ca_pem` is the CAs that may have issued it (PEM); with `None`, those of all other
+    /// services.
     pub fn cluster_service(
         &self,
         host: &Host,
@@ -104,7 +112,7 @@ impl HttpClient {
 
     fn service(
         &self,
-        base: &str,
+        base_url: &str,
         proxy: Option<Proxy>,
         tls: Arc<ClientConfig>,
         resolver: ServiceResolver,
@@ -112,8 +120,8 @@ impl HttpClient {
         let proxy_address = proxy
             .as_ref()
             .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let https = base.starts_with("https://");
-        let (input, output) = match https {
+        let is_https = base_url.starts_with("https://");
+        let (input, output) = match is_https {
             true => (
                 connection::STREAM_BUFFER_SIZE,
                 connection::STREAM_BUFFER_SIZE,
@@ -125,22 +133,22 @@ impl HttpClient {
         };
         let config = Agent::config_builder()
             .proxy(proxy)
-            .https_only(https)
+            .https_only(is_https)
             // A redirect would send the token, the assertion or the header to another host.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // The body of an error is read too.
+            // The body of an error response is read too.
             .http_status_as_error(false)
             .user_agent(USER_AGENT)
             .accept("application/json")
-            // The defaults are 128 KiB each for every connection. These are TCP's; TLS has its own.
+            // ureq's default is 128 KiB for each buffer of a connection. With https these are the buffers under TLS.
             .input_buffer_size(input)
             .output_buffer_size(output)
             .max_response_header_size(connection::MAX_RESPONSE_HEADERS_LEN)
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
             .build();
-        let origin = base
+        let origin = base_url
             .parse()
             .expect("a base URL was checked when it was read");
         let connections = Arc::new(Connections::new(origin, tls, resolver.clone()));
@@ -148,7 +156,7 @@ impl HttpClient {
         Service {
             agent: Agent::with_parts(config, connector, resolver),
             connections,
-            base: base.to_owned(),
+            base_url: base_url.to_owned(),
             proxy: proxy_address,
             clock_skews: self.clock_skews.clone(),
         }
@@ -159,20 +167,21 @@ impl HttpClient {
 pub struct Service {
     pub(super) agent: Agent,
     pub(super) connections: Arc<Connections>,
-    pub(super) base: String,
-    /// The proxy as host and port: never its credentials.
+    /// Scheme, host and port.
+    pub(super) base_url: String,
+    /// The proxy as host and port, without its credentials.
     pub(super) proxy: Option<String>,
     clock_skews: Arc<Mutex<ClockSkews>>,
 }
 
 impl Service {
-    /// Opens one connection and keeps it for the first request that needs one. An error is only logged: the request
-    /// will meet it again.
+    /// Opens one connection and keeps it for the first request that needs one. An error is only logged, since the
+    /// request will fail with it again.
     pub fn open_early(&self, timeouts: Timeouts) {
         let started = Instant::now();
         let opened = self.connections.open_early(&self.agent, timeouts.connect);
         log::debug(|| {
-            let (url, took) = (&self.base, millis_since(started));
+            let (url, took) = (&self.base_url, millis_since(started));
             let text = match &opened {
                 Ok(()) => format!("connected to {url} in {took} ms"),
                 Err(error) => {
@@ -184,15 +193,15 @@ impl Service {
         });
     }
 
-    /// Makes one attempt. Every status of 200 and above, except for redirects, is a response.
+    /// Makes one attempt. A response of any status from 200 is `Ok`, except for a redirect.
     pub fn send(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         loop {
             let started = Instant::now();
             LAST_CONNECTION.set(RequestConnection::Reused);
-            let response = self.call(request, deadline);
+            let response = self.send_once(request, deadline);
             self.record(request, &response, started);
-            // A server may close an idle connection at any moment. That is not an attempt: all our requests can be
-            // repeated, on a new connection.
+            // A server may close an idle connection at any moment. That does not count as an attempt: the request is
+            // sent again, which is safe for all our requests, until it gets a new connection.
             let is_reused = LAST_CONNECTION.get() == RequestConnection::Reused;
             match &response {
                 Err(error)
@@ -203,7 +212,7 @@ impl Service {
         }
     }
 
-    /// Logs an exchange, and notes the server's clock.
+    /// Logs a request and its response, and records the clock skew.
     fn record(&self, request: &Request<'_>, response: &Result<Response, Error>, started: Instant) {
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
@@ -211,7 +220,7 @@ impl Service {
                 Some(_) => "POST",
                 None => "GET",
             };
-            let (url, took) = (format!("{}{path}", self.base), millis_since(started));
+            let (url, took) = (format!("{}{path}", self.base_url), millis_since(started));
             let event = |outcome: String| {
                 Event::new(format!("{method} {url}: {outcome}, {took} ms"))
                     .fact("method", method)
@@ -236,21 +245,21 @@ impl Service {
         }
     }
 
-    fn call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
+    fn send_once(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         let timeouts = request.timeouts;
-        let url = format!("{}{}", self.base, request.target);
+        let url = format!("{}{}", self.base_url, request.target);
         let remaining = deadline.remaining();
         let response = match request.form {
-            None => configured(self.agent.get(&url), request, remaining).call(),
-            Some(form) => configured(self.agent.post(&url), request, remaining)
+            None => configure(self.agent.get(&url), request, remaining).call(),
+            Some(form) => configure(self.agent.post(&url), request, remaining)
                 .content_type("application/x-www-form-urlencoded")
                 .send(form),
         };
         let (parts, body) = response
             .map_err(|error| {
                 let error = from_ureq(&error, timeouts, self.proxy.as_deref());
-                // Where the connect timeout and the deadline coincide, ureq reports either of them.
-                let is_connecting = match error.request_failure {
+                // If the connect timeout and the deadline coincide, ureq may report either.
+                let is_deadline_while_connecting = match error.request_failure {
                     Some(RequestFailure::ConnectTimeout) => {
                         remaining.is_some_and(|remaining| remaining <= timeouts.connect)
                     }
@@ -259,7 +268,7 @@ impl Service {
                     }
                     _ => false,
                 };
-                match is_connecting {
+                match is_deadline_while_connecting {
                     true => RequestFailure::DeadlineExceededWhileConnecting
                         .error("no connection before the deadline"),
                     false => error,
@@ -276,11 +285,11 @@ impl Service {
         if response.status.is_redirection() {
             return Err(unexpected("a redirect, which Azure never sends here"));
         }
-        // ureq's limit is the first length that is too long.
-        let body = body.into_with_config().limit(LARGEST_RESPONSE + 1);
+        // A body of exactly ureq's limit is an error too.
+        let body = body.into_with_config().limit(MAX_RESPONSE_SIZE + 1);
         let body = body.read_to_vec().map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(_) => {
-                let limit = LARGEST_RESPONSE / 1024;
+                let limit = MAX_RESPONSE_SIZE / 1024;
                 unexpected(&format!("the response has more than {limit} KiB"))
             }
             error => from_ureq(&error, timeouts, None),
@@ -294,7 +303,7 @@ fn millis_since(started: Instant) -> u64 {
 }
 
 /// Adds a request's headers and timeouts.
-fn configured<B>(
+fn configure<B>(
     mut builder: RequestBuilder<B>,
     request: &Request<'_>,
     remaining: Option<Duration>,

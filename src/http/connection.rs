@@ -1,7 +1,7 @@
-//! The connector: a proxy's tunnel or TCP, then TLS; and connections that are opened before they are needed.
+//! The connector: TCP or a proxy's tunnel, then TLS; and connections that are opened before they are needed.
 //!
-//! ureq calls its connector when its pool has no connection. [`PooledConnector`] returns one that was opened early, if
-//! there is one. Whether a request's connection was new decides whether a broken one counts as an attempt.
+//! ureq calls the connector when its pool has no connection. [`PooledConnector`] returns a connection that was opened
+//! early, if there is one. A failed request counts as an attempt only if its connection was new.
 
 use std::cell::Cell;
 use std::fmt;
@@ -23,16 +23,17 @@ use ureq::{Agent, Error, Timeout};
 use super::dns::ServiceResolver;
 use crate::request::host::without_brackets;
 
-/// The longest header value that we send: Azure's front ends accept tokens of about this length.
+/// The longest header value in a request, in bytes: Azure's front ends accept tokens of about this length.
 pub const MAX_HEADER_VALUE_LEN: usize = 16 * 1024;
-/// ureq needs all headers of a response in its buffer; Entra's have about 3 KiB.
+/// ureq's buffer must hold all headers of a response; Entra's have about 3 KiB.
 pub const INPUT_BUFFER_SIZE: usize = 16 * 1024;
-/// The longest headers of a response. Less than the buffer, so that longer ones are an error and not a full buffer, which
-/// looks like the end of the stream.
+/// The longest headers of a response, in bytes. Less than the buffer: a full buffer would look like the end of the
+/// stream, and not like headers that are too long.
 pub const MAX_RESPONSE_HEADERS_LEN: usize = INPUT_BUFFER_SIZE - 1024;
-/// ureq needs each header of a request in its buffer as a whole.
+/// ureq's buffer must hold each header of a request as a whole.
 pub const OUTPUT_BUFFER_SIZE: usize = MAX_HEADER_VALUE_LEN + 512;
-/// Under TLS, only a proxy's response has to fit. Small, since every buffer is zeroed and so uses memory.
+/// The buffers under TLS, which must only hold a proxy's response. Small, since every buffer is zeroed and so uses
+/// memory.
 pub const STREAM_BUFFER_SIZE: usize = 4 * 1024;
 
 /// How a request gets its connection.
@@ -54,40 +55,44 @@ thread_local! {
 
 /// A TLS handshake that succeeded.
 pub struct Handshake {
-    /// As in `TLS 1.3`.
+    /// `TLS 1.2` or `TLS 1.3`.
     pub tls_version: &'static str,
-    /// The server's certificates, its own first.
+    /// The server's certificate, then the intermediate ones.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
-/// The connections to one origin that are open and not used yet, and how to open others.
+/// The connections to one origin: those opened early and not used yet, and what is needed to open others.
 pub struct Connections {
     /// Scheme, host and port.
     pub origin: Uri,
     tls: Arc<ClientConfig>,
-    /// The latest one; none without TLS.
-    pub handshake: Mutex<Option<Handshake>>,
-    /// The origin's addresses, the same for connections opened early and for ureq's.
+    /// The handshake of the connection opened last; `None` without TLS.
+    pub latest_handshake: Mutex<Option<Handshake>>,
+    /// Shared by connections opened early and those that ureq opens.
     pub resolver: ServiceResolver,
     idle: Mutex<Vec<Box<dyn Transport>>>,
 }
 
 impl Connections {
-    /// No connections yet. `origin` has a scheme and a host.
+    /// Opens no connection yet. `origin` must have a scheme and a host.
     pub fn new(origin: Uri, tls: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
         Connections {
             origin,
             tls,
-            handshake: Mutex::default(),
+            latest_handshake: Mutex::default(),
             resolver,
             idle: Mutex::default(),
         }
     }
 
-    /// Opens one connection as a request would and keeps it.
-    pub fn open_early(self: &Arc<Self>, agent: &Agent, within: Duration) -> Result<(), Error> {
+    /// Opens a connection as a request does, and keeps it for a request.
+    pub fn open_early(
+        self: &Arc<Self>,
+        agent: &Agent,
+        connect_timeout: Duration,
+    ) -> Result<(), Error> {
         let timeout = NextTimeout {
-            after: within.into(),
+            after: connect_timeout.into(),
             reason: Timeout::Connect,
             ..NextTimeout::default()
         };
@@ -107,11 +112,11 @@ impl Connections {
             timeout,
             current_time: Arc::new(Instant::now),
             run_connector: Arc::new(move |details| connections.connect(details)),
-            // For shutting an agent down; ours end with the process.
+            // This is for shutting an agent down; our connections end with the process.
             register_shutdown: Arc::new(|_| Ok(())),
         };
-        let opened = self.connect(&details)?;
-        self.lock().push(opened);
+        let connection = self.connect(&details)?;
+        self.lock_idle().push(connection);
         Ok(())
     }
 
@@ -126,7 +131,7 @@ impl Connections {
         }
     }
 
-    /// As ureq's own connector, with our configuration: see Cargo.toml.
+    /// Like ureq's own TLS connector, but with our configuration: see Cargo.toml.
     fn start_tls(
         &self,
         details: &ConnectionDetails,
@@ -148,7 +153,7 @@ impl Connections {
             certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
         };
         let mut latest = self
-            .handshake
+            .latest_handshake
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *latest = Some(handshake);
@@ -158,7 +163,7 @@ impl Connections {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Transport>>> {
+    fn lock_idle(&self) -> MutexGuard<'_, Vec<Box<dyn Transport>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,19 +179,20 @@ impl Connector for PooledConnector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
-        // The connection to a proxy comes through here too, and must not be one that already leads to the origin.
+        // ureq also opens the connection to a proxy with this connector: that must not be one which leads to the
+        // origin.
         let origin = &self.0.origin;
-        let to_origin = origin.scheme() == details.uri.scheme()
+        let is_to_origin = origin.scheme() == details.uri.scheme()
             && origin.authority() == details.uri.authority();
-        // Not tested for being open: unread session tickets fail such a test, and the server may close it a moment later
-        // anyway. `Service::send` repeats a request whose connection was closed.
-        if to_origin && let Some(idle) = self.0.lock().pop() {
+        // Whether it is still open is not tested: unread session tickets would fail the test, and the server may close
+        // the connection a moment later. `Service::send` repeats a request whose connection was closed.
+        if is_to_origin && let Some(idle) = self.0.lock_idle().pop() {
             return Ok(Some(idle));
         }
         LAST_CONNECTION.set(RequestConnection::Opening);
-        let opened = self.0.connect(details)?;
+        let connection = self.0.connect(details)?;
         LAST_CONNECTION.set(RequestConnection::New);
-        Ok(Some(opened))
+        Ok(Some(connection))
     }
 }
 

@@ -31,8 +31,8 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-/// The signature algorithms of certificates, and those of each TLS signature scheme. In TLS 1.2 an ECDSA scheme does not
-/// determine the curve, so each scheme allows both curves.
+/// The signature algorithms of certificates, and those of each TLS signature scheme. In TLS 1.2 an ECDSA scheme does
+/// not determine the curve, so each scheme allows both curves.
 pub const SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         webpki::ECDSA_P256_SHA256,

@@ -1,5 +1,5 @@
-//! The libraries' errors of DNS, connections, TLS and HTTP in our own words: a library's text may be a debug format, or
-//! quote what it received.
+//! Converts the libraries' errors of DNS, connections, TLS and HTTP. The texts are ours: a library's text may be a
+//! debug format, or quote what it received.
 
 use std::io;
 
@@ -13,7 +13,8 @@ use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::os::{self, LookupError};
 
-/// An error of ureq, or of our connector or resolver in it. `proxy` is the proxy of the connection, as host and port.
+/// Converts an error of ureq, or of our connector or resolver inside it. `proxy` is the connection's proxy as
+/// `HOST:PORT`.
 pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&str>) -> Error {
     let inner = match error {
         ureq::Error::Io(error) => error.get_ref(),
@@ -41,19 +42,19 @@ pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&
         ureq::Error::ConnectProxyFailed(reason) => from_proxy_connect(reason),
         ureq::Error::Io(error) => from_io(error),
         ureq::Error::LargeResponseHeader(..) => {
-            unexpected_response("the response's headers are too long")
+            unexpected_response_error("the response's headers are too long")
         }
-        ureq::Error::Protocol(_) => unexpected_response("the response is not HTTP"),
+        ureq::Error::Protocol(_) => unexpected_response_error("the response is not HTTP"),
         _ => match inner.and_then(|error| error.downcast_ref()) {
             Some(error) => from_lookup(*error),
-            // A variant of another feature, or a request that we built wrongly.
-            None => unexpected_response("the request failed"),
+            // An error of a ureq feature that is not used, or a request that we built wrongly.
+            None => unexpected_response_error("the request failed"),
         },
     };
     let Some(proxy) = proxy else {
         return error;
     };
-    // Before the tunnel, an error is about the connection to the proxy.
+    // These are errors of the connection to the proxy.
     let separator = match error.request_failure {
         Some(RequestFailure::ProxyFailed | RequestFailure::ProxyRefused) => "",
         Some(
@@ -65,21 +66,21 @@ pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&
         _ => return error,
     };
     error.reason = format!("the proxy {proxy}{separator} {}", error.reason);
-    error.fact("proxy", proxy).hint_if_none(|kind| {
-        (kind != RequestFailure::NameServerTimeout).then(|| CHECK_PROXY_HINT.to_owned())
+    error.fact("proxy", proxy).hint_if_none(|failure| {
+        (failure != RequestFailure::NameServerTimeout).then(|| CHECK_PROXY_HINT.to_owned())
     })
 }
 
-/// Why a name has no address.
+/// Converts an error of a lookup.
 pub(super) fn from_lookup(error: LookupError) -> Error {
-    let kind = match error {
+    let failure = match error {
         LookupError::NoAddress => RequestFailure::NameNotFound,
         LookupError::NoAnswer => RequestFailure::NameServerTimeout,
     };
-    kind.error(error.to_string())
+    failure.error(error.to_string())
 }
 
-fn unexpected_response(reason: &str) -> Error {
+fn unexpected_response_error(reason: &str) -> Error {
     RequestFailure::UnexpectedResponse.error(reason)
 }
 
@@ -89,7 +90,7 @@ fn from_io(error: &io::Error) -> Error {
             .error("too many open files")
             .hint("raise the limit on open files (ulimit -n)");
     }
-    let (kind, reason) = match error.kind() {
+    let (failure, reason) = match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             (RequestFailure::ConnectionRefused, "connection refused")
         }
@@ -112,23 +113,25 @@ fn from_io(error: &io::Error) -> Error {
             None => (RequestFailure::NoRoute, "the connection failed"),
         },
     };
-    kind.error(reason)
+    failure.error(reason)
 }
 
-/// ureq's reason for a tunnel that the proxy did not open ends in `/STATUS`, if there is one.
+/// Converts ureq's text for a tunnel that the proxy did not open. It ends in `/STATUS` if the proxy responded.
 fn from_proxy_connect(reason: &str) -> Error {
     let (_, status) = reason.rsplit_once('/').unwrap_or_default();
-    let refused = |reason: String| RequestFailure::ProxyRefused.error(reason);
-    let failed = |reason: String| RequestFailure::ProxyFailed.error(reason);
+    let refused_error = |reason: String| RequestFailure::ProxyRefused.error(reason);
+    let failed_error = |reason: String| RequestFailure::ProxyFailed.error(reason);
     match status.parse::<u16>() {
-        Ok(407) => refused("does not accept these credentials (407), or requires some".to_owned())
-            .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"),
-        Ok(status @ 300..500) => refused(format!("refuses the tunnel: {status}"))
+        Ok(407) => {
+            refused_error("does not accept these credentials (407), or requires some".to_owned())
+                .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT")
+        }
+        Ok(status @ 300..500) => refused_error(format!("refuses the tunnel: {status}"))
             .hint("allow the host in the proxy, or name it in NO_PROXY"),
-        Ok(status @ 500..) => failed(format!("cannot reach the host: {status}")),
-        Ok(status) => failed(format!("answered CONNECT with {status} instead of 200"))
+        Ok(status @ 500..) => failed_error(format!("cannot reach the host: {status}")),
+        Ok(status) => failed_error(format!("answered CONNECT with {status} instead of 200"))
             .hint("is it an HTTP proxy? Check HTTPS_PROXY"),
-        Err(_) => failed("does not respond".to_owned()),
+        Err(_) => failed_error("does not respond".to_owned()),
     }
 }
 
@@ -140,20 +143,20 @@ fn from_tls(error: &TlsError) -> Error {
     };
     match error {
         TlsError::InvalidCertificate(error) => match error {
-            CertificateError::Other(other) => other.0.downcast_ref().map(from_certificate),
+            CertificateError::Other(other) => other.0.downcast_ref().map(from_rejected_certificate),
             _ => None,
         }
-        // Where it could not even be parsed.
+        // Another error than [`RejectedCertificate`]: the certificate could not be parsed.
         .unwrap_or_else(|| RequestFailure::Certificate.error("the certificate is malformed")),
         TlsError::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge) => {
-            unexpected_response("the server's certificate chain is too long")
+            unexpected_response_error("the server's certificate chain is too long")
                 .hint("the server must present only its certificate and the intermediate ones")
         }
         TlsError::InvalidMessage(InvalidContentType | MessageTooLarge | UnknownProtocolVersion) => {
-            unexpected_response("the server does not speak TLS on this port")
+            unexpected_response_error("the server does not speak TLS on this port")
         }
         TlsError::PeerIncompatible(_)
-        | TlsError::AlertReceived(HandshakeFailure | ProtocolVersion) => unexpected_response(
+        | TlsError::AlertReceived(HandshakeFailure | ProtocolVersion) => unexpected_response_error(
             "the server supports none of the TLS versions and cipher suites of akv-init",
         )
         .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
@@ -161,19 +164,20 @@ fn from_tls(error: &TlsError) -> Error {
             .error("the server closed the connection during the TLS handshake"),
         TlsError::AlertReceived(alert) => {
             let alert = u8::from(*alert);
-            unexpected_response(&format!(
+            unexpected_response_error(&format!(
                 "the server refused the TLS connection with alert {alert}"
             ))
         }
-        _ => unexpected_response("the server violated the TLS protocol"),
+        _ => unexpected_response_error("the server violated the TLS protocol"),
     }
 }
 
-/// The error for a rejected certificate, with its issuer, its names and its expiry as facts.
-fn from_certificate(rejected: &RejectedCertificate) -> Error {
+/// Converts the error of a rejected certificate; the issuer, the names and the expiry become facts.
+fn from_rejected_certificate(rejected: &RejectedCertificate) -> Error {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.names_summary());
-    let error = |reason: &str, hint: &str| RequestFailure::Certificate.error(reason).hint(hint);
+    let certificate_error =
+        |reason: &str, hint: &str| RequestFailure::Certificate.error(reason).hint(hint);
     let time_error = |reason: &str, time: i64, renewal: &str| {
         let (time, now) = (date::format(time), date::format(date::unix_now()));
         RequestFailure::CertificateExpired
@@ -182,24 +186,24 @@ fn from_certificate(rejected: &RejectedCertificate) -> Error {
                 "is this machine's clock right? It is set to {now}{renewal}"
             ))
     };
-    let is_ca = |other: &OtherError| {
+    let is_ca_as_server_certificate = |other: &OtherError| {
         let error = other.0.downcast_ref();
         matches!(error, Some(webpki::Error::CaUsedAsEndEntity))
     };
     let error = match &rejected.reason {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => error(
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => certificate_error(
             "the certificate is not trusted",
             "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file",
         ),
         CertificateError::NotValidForNameContext { expected, .. } => {
-            // Where the host is an address and the certificate has it as a DNS name, that name alone explains the error.
-            let start = format!("{} (", expected.to_str());
-            let same = certificate
+            // If the host is an IP address that the certificate has as a DNS name, that name alone explains the error.
+            let prefix = format!("{} (", expected.to_str());
+            let host_as_dns_name = certificate
                 .names
                 .iter()
-                .find(|name| name.starts_with(&start));
-            let names = same.unwrap_or(&names);
-            error(
+                .find(|name| name.starts_with(&prefix));
+            let names = host_as_dns_name.unwrap_or(&names);
+            certificate_error(
                 &format!("the certificate is for another name: {names}"),
                 "another server answers at this address, or its certificate lacks the name: check DNS and proxies",
             )
@@ -214,15 +218,17 @@ fn from_certificate(rejected: &RejectedCertificate) -> Error {
             certificate.not_before,
             "",
         ),
-        CertificateError::Other(other) if is_ca(other) => error(
+        CertificateError::Other(other) if is_ca_as_server_certificate(other) => certificate_error(
             "the server presents a CA's certificate as its own (a self-signed one made with CA:TRUE?)",
             "issue one with CA:FALSE",
         ),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => error(
-            "the certificate is not for servers",
-            "issue one with the extended key usage serverAuth",
-        ),
-        _ => error(
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            certificate_error(
+                "the certificate is not for servers",
+                "issue one with the extended key usage serverAuth",
+            )
+        }
+        _ => certificate_error(
             "the certificate is not valid",
             "check its signature algorithm (RSA from 2048 bits, ECDSA, Ed25519), its extensions and its chain",
         ),

@@ -1,4 +1,4 @@
-//! What `check` finds out about a service without a request: addresses, connections, certificates.
+//! What `check` finds out about a service without a request: its addresses, a connection, its certificate.
 
 use std::fs;
 use std::sync::PoisonError;
@@ -18,37 +18,38 @@ use crate::request::host::without_brackets;
 /// The server of a TLS connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// As in `TLS 1.3`.
+    /// `TLS 1.2` or `TLS 1.3`.
     pub tls_version: &'static str,
-    /// Its own certificate.
+    /// The server's certificate, without the intermediate ones.
     pub certificate: Certificate,
     /// Whether the built-in roots alone trust it.
     pub is_publicly_trusted: bool,
 }
 
 impl Service {
-    /// Its host, and its port where the URL has one.
+    /// The host, with the port if the URL has one.
     pub fn authority(&self) -> &str {
-        self.base.split_once("://").map_or("", |(_, rest)| rest)
+        self.base_url.split_once("://").map_or("", |(_, rest)| rest)
     }
 
-    /// Its host.
+    /// The host, without the port.
     pub fn host(&self) -> &str {
         self.connections.origin.host().unwrap_or_default()
     }
 
-    /// The host of the next connection: the proxy, where there is one.
+    /// The host that connections go to: the proxy's if there is one, or the service's.
     pub fn next_hop(&self) -> &str {
         let proxy = self.proxy().and_then(|proxy| proxy.rsplit_once(':'));
         proxy.map_or(self.host(), |(host, _port)| host)
     }
 
-    /// The proxy, as host and port.
+    /// The proxy as `HOST:PORT`; `None` for direct connections.
     pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_deref()
     }
 
-    /// Opens a connection and keeps it for the first request. Returns the server, if the connection has TLS.
+    /// Opens a connection and keeps it for the first request. Returns the server of a TLS connection, `None` without
+    /// TLS.
     pub fn probe(&self, timeouts: Timeouts) -> Result<Option<Peer>, Error> {
         self.connections
             .open_early(&self.agent, timeouts.connect)
@@ -57,7 +58,7 @@ impl Service {
     }
 
     fn peer(&self) -> Option<Peer> {
-        let handshake = &self.connections.handshake;
+        let handshake = &self.connections.latest_handshake;
         let handshake = handshake.lock().unwrap_or_else(PoisonError::into_inner);
         let handshake = handshake.as_ref()?;
         let (certificate, intermediates) = handshake.certificates.split_first()?;
@@ -82,25 +83,25 @@ pub fn name_servers() -> String {
     resolv_conf(&["nameserver"]).join(" ")
 }
 
-/// The domains that are appended to a name, separated by spaces: of several lines the last one counts.
+/// The domains that are appended to a name, separated by spaces. Only the last line with domains counts.
 pub fn search_list() -> String {
     let mut lists = resolv_conf(&["search", "domain"]);
     lists.pop().unwrap_or_default()
 }
 
-/// The values of these keywords in /etc/resolv.conf (resolv.conf(5)).
+/// The values of these keywords in /etc/resolv.conf (resolv.conf(5)), one for each line.
 fn resolv_conf(keywords: &[&str]) -> Vec<String> {
     let text = fs::read("/etc/resolv.conf").unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let value_of = |line: &str| {
         let mut words = line.split('#').next()?.split_whitespace();
-        let is_one = keywords.contains(&words.next()?);
-        is_one.then(|| words.collect::<Vec<_>>().join(" "))
+        let is_match = keywords.contains(&words.next()?);
+        is_match.then(|| words.collect::<Vec<_>>().join(" "))
     };
     text.lines().filter_map(value_of).collect()
 }
 
-/// Looks a host up as a connection would.
+/// Looks up a host as a connection does.
 pub fn resolve(host: &str) -> Result<ResolvedName, Error> {
     dns::look_up(host).map_err(from_lookup)
 }

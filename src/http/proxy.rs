@@ -11,38 +11,42 @@ use crate::request::host::{Host, without_brackets};
 
 /// The proxy, and the hosts that are reached without it.
 #[derive(Clone)]
-pub struct Proxies {
-    https: Option<Proxy>,
+pub struct ProxySettings {
+    /// The value of `HTTPS_PROXY`.
+    proxy: Option<Proxy>,
+    /// The value of `NO_PROXY` in lower case.
     no_proxy: String,
 }
 
-impl Proxies {
-    /// Reads the environment. The value is never printed: it may contain a password.
-    pub fn from(env: &Environment) -> Result<Proxies, Error> {
-        let either = |upper: &'static str, lower: &'static str| match env.setting(upper)? {
+impl ProxySettings {
+    /// Reads the environment. The value of `HTTPS_PROXY` is never printed: it may contain a password.
+    pub fn from_env(env: &Environment) -> Result<ProxySettings, Error> {
+        let first_set = |upper: &'static str, lower: &'static str| match env.setting(upper)? {
             Some(value) => Ok(Some((upper, value))),
             None => Ok::<_, Error>(env.setting(lower)?.map(|value| (lower, value))),
         };
-        let proxy = |(name, url): (&str, &str)| {
-            let refuse = |reason: &str| Error::config(format!("{name}: {reason}"));
+        let parse_proxy = |(name, url): (&str, &str)| {
+            let config_error = |reason: &str| Error::config(format!("{name}: {reason}"));
             let proxy =
-                Proxy::new(url.trim()).map_err(|_| refuse("expected the URL of a proxy"))?;
+                Proxy::new(url.trim()).map_err(|_| config_error("expected the URL of a proxy"))?;
             match proxy.protocol() {
                 ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
-                _ => Err(refuse("only http:// and https:// proxies can be used")),
+                _ => Err(config_error(
+                    "only http:// and https:// proxies can be used",
+                )),
             }
         };
-        let https = either("HTTPS_PROXY", "https_proxy")?
-            .map(proxy)
+        let proxy = first_set("HTTPS_PROXY", "https_proxy")?
+            .map(parse_proxy)
             .transpose()?;
-        let no_proxy = either("NO_PROXY", "no_proxy")?.map_or("", |(_, list)| list);
-        Ok(Proxies {
-            https,
+        let no_proxy = first_set("NO_PROXY", "no_proxy")?.map_or("", |(_, list)| list);
+        Ok(ProxySettings {
+            proxy,
             no_proxy: no_proxy.to_ascii_lowercase(),
         })
     }
 
-    /// The proxy for a host, if it is reached through one.
+    /// The proxy for a host; `None` if it is reached without one.
     pub fn for_host(&self, host: &Host) -> Option<Proxy> {
         let address: Option<IpAddr> = without_brackets(&host.name).parse().ok();
         let is_direct = host.name == "localhost"
@@ -51,20 +55,22 @@ impl Proxies {
                 .no_proxy
                 .split(',')
                 .any(|entry| covers(entry.trim(), host, address));
-        self.https.clone().filter(|_| !is_direct)
+        self.proxy.clone().filter(|_| !is_direct)
     }
 }
 
-/// Whether an entry of `NO_PROXY` covers a host. `*` covers every host; `10.0.0.0/8` and `10.1.2.3[:PORT]` cover hosts
-/// that are addresses; `example.com[:PORT]` covers the name and its subdomains, `.example.com` and `*.example.com` only
-/// the subdomains.
+/// Whether an entry of `NO_PROXY` covers a host; `address` is the host if that is an IP address. `*` covers every host;
+/// `10.0.0.0/8` and `10.1.2.3[:PORT]` cover IP addresses; `example.com[:PORT]` covers the name and its subdomains;
+/// `.example.com` and `*.example.com` cover only the subdomains.
 fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;
     }
-    if let Some((network, bits)) = entry.split_once('/') {
-        return match (address, network.parse(), bits.parse()) {
-            (Some(address), Ok(network), Ok(bits)) => is_in_network(address, network, bits),
+    if let Some((network, prefix_len)) = entry.split_once('/') {
+        return match (address, network.parse(), prefix_len.parse()) {
+            (Some(address), Ok(network), Ok(prefix_len)) => {
+                is_in_network(address, network, prefix_len)
+            }
             _ => false,
         };
     }
@@ -78,17 +84,17 @@ fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
     if let Ok(other) = without_brackets(name).parse() {
         return address == Some(other);
     }
-    let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
-    match host.name.strip_suffix(parent.unwrap_or(name)) {
-        Some("") => parent.is_none(),
-        Some(rest) => rest.ends_with('.'),
+    let parent_domain = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
+    match host.name.strip_suffix(parent_domain.unwrap_or(name)) {
+        Some("") => parent_domain.is_none(),
+        Some(prefix) => prefix.ends_with('.'),
         None => false,
     }
 }
 
-/// Whether the first bits of two addresses are the same.
-fn is_in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
-    let (different, width) = match (address, network) {
+/// Whether the first `prefix_len` bits of two addresses are the same.
+fn is_in_network(address: IpAddr, network: IpAddr, prefix_len: u32) -> bool {
+    let (differing_bits, address_len) = match (address, network) {
         (IpAddr::V4(address), IpAddr::V4(network)) => {
             (u128::from(u32::from(address) ^ u32::from(network)), 32)
         }
@@ -97,5 +103,9 @@ fn is_in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
         }
         _ => return false,
     };
-    bits <= width && different.checked_shr(width - bits).unwrap_or(0) == 0
+    prefix_len <= address_len
+        && differing_bits
+            .checked_shr(address_len - prefix_len)
+            .unwrap_or(0)
+            == 0
 }

@@ -1,8 +1,8 @@
-//! Random bytes from the generator that TLS uses, for request ids and jitter.
+//! Random bytes from the generator that TLS uses: for UUIDs and the jitter of retries.
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// A random UUID (RFC 9562, version 4), which the service logs.
+/// A random UUID (RFC 9562, version 4).
 pub fn random_uuid() -> String {
     let mut bytes: [u8; 16] = random();
     bytes[6] = bytes[6] & 0x0f | 0x40;

@@ -1,24 +1,24 @@
-//! A request, and its timeouts.
+//! A request and its timeouts.
 
 use std::time::Duration;
 
-/// One request.
+/// A request to a [`Service`](super::Service).
 pub struct Request<'a> {
-    /// Path and query, percent-encoded.
+    /// The path with the query, percent-encoded (the request target of RFC 9112).
     pub target: &'a str,
     /// Headers besides `User-Agent` and `Accept`.
     pub headers: &'a [(&'a str, &'a str)],
-    /// A form to POST, `application/x-www-form-urlencoded`; without one it is a GET.
+    /// The body of a POST, `application/x-www-form-urlencoded`; `None` makes the request a GET.
     pub form: Option<&'a str>,
-    /// Timeouts of one attempt.
+    /// Apply to each attempt.
     pub timeouts: Timeouts,
 }
 
 /// The timeouts of one attempt.
 #[derive(Clone, Copy)]
 pub struct Timeouts {
-    /// TCP, a proxy's tunnel and TLS.
+    /// For connecting: TCP, a proxy's tunnel and TLS.
     pub connect: Duration,
-    /// From the sent request to the response's headers, and again to the end of its body.
+    /// For the response: from the sent request to the end of the headers, and as long again to the end of the body.
     pub response: Duration,
 }

@@ -1,4 +1,4 @@
-//! A response, with its body.
+//! A response and its body.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ureq::http::{HeaderMap, StatusCode};
 use crate::date;
 use crate::error::{Error, RequestFailure};
 
-/// A response, with its body. No `Debug`: the body may be a secret.
+/// A response and its body. No `Debug`: the body may be a secret.
 pub struct Response {
     /// The HTTP status.
     pub status: StatusCode,
@@ -17,22 +17,22 @@ pub struct Response {
 }
 
 impl Response {
-    /// A header's value, if it is there and plain text.
+    /// The value of a header, if there is one and it is visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON, or null. Whatever the Content-Type says: not every service labels it.
+    /// The body as JSON, or null if it is not JSON. The Content-Type is ignored: not every service sets it.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The body as text.
+    /// The body as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// `404 Not Found`.
+    /// The status as in `404 Not Found`.
     pub fn status_text(&self) -> String {
         match self.status.canonical_reason() {
             Some(reason) => format!("{} {reason}", self.status.as_u16()),
@@ -40,8 +40,8 @@ impl Response {
         }
     }
 
-    /// The error of this response: `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
-    pub fn error(&self, kind: RequestFailure, code: &str, text: &str) -> Error {
+    /// An error for this response, as in `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
+    pub fn error(&self, failure: RequestFailure, code: &str, text: &str) -> Error {
         let mut reason = self.status_text();
         // The code of a vault's 401 or 403 may only repeat the status.
         if !code.is_empty() && self.status.canonical_reason() != Some(code) {
@@ -50,19 +50,21 @@ impl Response {
         if !text.is_empty() {
             reason.push_str(&format!(": {text}"));
         }
-        let mut error = kind.error(reason);
+        let mut error = failure.error(reason);
         error.retry_after = self.retry_after();
         error
     }
 
-    /// The service's id of the request. A header may hold anything, so a value that is not formed like an id is ignored.
+    /// The service's id of the request. A header may hold anything, so a value that does not look like an id is
+    /// ignored.
     pub fn request_id(&self) -> Option<&str> {
         self.header("x-ms-request-id")
             .filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
     }
 
-    /// How long the service asks to wait before the next request: `retry-after-ms` and `x-ms-retry-after-ms` in
-    /// milliseconds, then `Retry-After` in seconds or as a date. A value that cannot be read is ignored.
+    /// How long the service asks to wait before the next request: the first of `retry-after-ms` and
+    /// `x-ms-retry-after-ms`, in milliseconds, and `Retry-After`, in seconds or as a date. A value that cannot be
+    /// parsed is ignored.
     pub fn retry_after(&self) -> Option<Duration> {
         let number = |name| self.header(name)?.trim().parse::<u32>().ok();
         let millis = number("retry-after-ms").or_else(|| number("x-ms-retry-after-ms"));

@@ -1,8 +1,9 @@
-//! Retries: the table that says for each failure of a request whether it is retried, and the loop that makes the attempts.
+//! Retries: the table that says for each failure of a request whether it is retried, and the loop that makes the
+//! attempts.
 //!
-//! A failure that can go away by itself is retried until the deadline. The backoff starts at 0.25 s and doubles up to 8 s,
-//! with full jitter; a longer pause that the service asks for is kept, if it ends before the deadline. A failure that may
-//! be temporary or permanent is retried a limited number of times.
+//! A failure that can go away by itself is retried until the deadline. The backoff starts at 0.25 s and doubles up to 8
+//! s, with full jitter; a longer pause that the service asks for is kept, if it ends before the deadline. A failure
+//! that may be temporary or permanent is retried a limited number of times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -175,8 +176,8 @@ impl Deadline {
         !self.access_extension.is_zero()
     }
 
-    /// The pause before the next attempt. `Err` means that there is none, with the delay that the service asks for if that
-    /// ends past the deadline.
+    /// The pause before the next attempt. `Err` means that there is none, with the delay that the service asks for if
+    /// that ends past the deadline.
     fn next_pause(
         &self,
         error: &Error,
@@ -219,10 +220,11 @@ struct Streak {
     started: Instant,
 }
 
-/// Makes attempts until one succeeds, fails for good, or the deadline has passed. `wait` shows the user what is being done.
+/// Makes attempts until one succeeds, fails for good, or the deadline has passed. `wait` shows the user what is being
+/// done.
 ///
-/// The error returned is that of the last attempt. If the deadline cut that one off, it is that of the attempt before, which
-/// says more about the service.
+/// The error returned is that of the last attempt. If the deadline cut that one off, it is that of the attempt before,
+/// which says more about the service.
 pub fn retry<T>(
     deadline: &Deadline,
     mut wait: WaitGuard,

@@ -67,8 +67,8 @@ fn config_with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier(roots)))
         .with_no_client_auth();
-    // This process is too short-lived to gain from resumption, and in a resumed session the server presents no certificate
-    // for `check` to show.
+    // This process is too short-lived to gain from resumption, and in a resumed session the server presents no
+    // certificate for `check` to show.
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }

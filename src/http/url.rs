@@ -15,7 +15,8 @@ pub fn encode(value: &str) -> String {
     utf8_percent_encode(value, ENCODED).to_string()
 }
 
-/// Splits an `http://` or `https://` URL into its origin, and its path and query; `None` if no request can be sent to it.
+/// Splits an `http://` or `https://` URL into its origin, and its path and query; `None` if no request can be sent to
+/// it.
 pub fn split_url(url: &str) -> Option<(&str, &str)> {
     let host_start = url.find("://")? + "://".len();
     let host_len = url[host_start..].find(['/', '?']);
