@@ -13,18 +13,19 @@ use crate::log::{self, Event};
 use crate::request::secret_id::SecretId;
 use crate::signals::WaitGuard;
 
-/// The resource of the access token that could not be had, if that is the error: no other error has this fact.
+/// If an error is about an access token that could not be got, its resource: no other error has this fact.
 pub fn resource_without_token(error: &Error) -> Option<&str> {
     error.get_fact("resource")
 }
 
-/// A token, or the error of its request. Empty until the first request has ended.
+/// A token, or the error of its request. Empty while it is being requested.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 
 /// Reads secrets. Several threads share it, and with it the access tokens.
 pub struct SecretReader {
     /// Where access tokens come from.
     pub source: Box<dyn TokenSource>,
+    /// Each token that was requested, so that it is requested once.
     tokens: Mutex<Vec<(TokenRequest, Arc<TokenCell>)>>,
 }
 

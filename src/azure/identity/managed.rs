@@ -92,11 +92,11 @@ impl ManagedIdentity {
         env: &Environment,
         selected: Option<IdentityId>,
     ) -> Result<ManagedIdentity, Error> {
-        let name = endpoint.url_variable;
-        let url = env.setting(name)?.unwrap_or(endpoint.default_url);
+        let url_variable = endpoint.url_variable;
+        let url = env.setting(url_variable)?.unwrap_or(endpoint.default_url);
         let (origin, path) = split_url(url)
             .filter(|(_, path)| endpoint.path_suffix.is_none() || !path.contains('?'))
-            .ok_or_else(|| Error::config(format!("{name} is not a URL")))?;
+            .ok_or_else(|| Error::config(format!("{url_variable} is not a URL")))?;
         let default_client_id = match endpoint.default_client_id_variable {
             Some(variable) => env.setting(variable)?,
             None => None,

@@ -30,7 +30,7 @@ pub trait TokenSource: Send + Sync {
         false
     }
 
-    /// The service that issues the tokens, if a connection to it needs no preparation.
+    /// The service that issues the tokens; `None` if it cannot be connected to without running or reading something first.
     fn service(&self, _http: &HttpClient) -> Option<Service> {
         None
     }

@@ -84,11 +84,11 @@ impl VaultClient {
         secret: &SecretId,
         targets: &str,
     ) -> Result<TokenRequest, Error> {
-        let mut known = self
+        let mut cached = self
             .challenge
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(challenge) = &*known {
+        if let Some(challenge) = &*cached {
             return Ok(challenge.clone());
         }
         let operation = format!(
@@ -105,7 +105,7 @@ impl VaultClient {
                 .fact("vault", host)
                 .fact("resource", resource)
         });
-        Ok(known.insert(challenge).clone())
+        Ok(cached.insert(challenge).clone())
     }
 
     /// Parses a challenge, and checks that a token for its resource may be sent to this vault.
