@@ -1,15 +1,15 @@
 //! The only writer of standard error, and of standard output where a command prints.
 //!
-//! * As text, every line starts with `akv-init: `; then `error: `, `hint: `, `warning: ` or `debug: `, or none of them for
-//!   the two lines about a long wait. Lower case, no full stop at the end.
-//! * As JSON, every line is one object: `level` and `message`; of an error also `code`, `cause` and, where there is
-//!   one, `hint`; and the facts in the message, each as a field.
+//! * As text, every line starts with `akv-init: `, and then with `error: `, `hint: `, `warning: `, `debug: ` or, for
+//!   information, nothing. Lower case, no full stop at the end.
+//! * As JSON, every line is one object with `level` and `message`; an error also has `code`, `cause` and, if there is
+//!   one, `hint`. Each fact in the message is a field too.
 //! * Silent on success. `--verbose` adds one `debug:` line a step: names, hosts, status codes, attempts, milliseconds.
-//! * Never a value, a value's length, a token, a header, a body, a query string or a whole environment. A message is
-//!   made of chosen parts; it is not a text from which secrets were removed.
-//! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Control characters in the
-//!   text of a server are replaced, so that a response can neither forge a line nor control a terminal.
-//! * A standard error that is closed, or full and not read, must not stop a database from starting: the line is dropped.
+//! * Never a value, a value's length, a token, a header, a whole body, a query string or a whole environment. A message
+//!   is made of chosen parts; the error text of a server goes through [`redact`] or [`excerpt`].
+//! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Control characters in
+//!   the text of a server are replaced, so that a response can neither forge a line nor control a terminal.
+//! * A standard error that is closed, or full and not read, must not keep COMMAND from starting: the line is dropped.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -21,37 +21,40 @@ use serde_json::{Map, Value};
 
 use crate::os;
 
-/// Bytes of a line without its end. A pipe takes PIPE_BUF (4096) at once.
-const LONGEST_LINE: usize = 4095;
-/// Bytes of a message and of a hint that are never cut.
-const LEAST_TEXT: usize = 900;
-/// Bytes of a fact that are never cut.
-const LEAST_FACT: usize = 100;
-/// Milliseconds to wait for the reader of a full pipe.
-const READER_TIMEOUT: u16 = 500;
+/// The maximum length of a line in bytes, without its newline. A pipe takes PIPE_BUF bytes (4096) at once.
+const MAX_LINE_LEN: usize = 4095;
+/// A message or a hint is never cut to fewer bytes than this.
+const MIN_TEXT_LEN: usize = 900;
+/// A fact is never cut to fewer bytes than this.
+const MIN_FACT_LEN: usize = 100;
+/// How long to wait for the reader of a full pipe.
+const READER_TIMEOUT_MS: u16 = 500;
 
-static VERBOSE: AtomicBool = AtomicBool::new(false);
-static JSON: AtomicBool = AtomicBool::new(false);
-/// Whether a full pipe is not waited for: its reader took too long once, or a signal ends the process.
-static NEVER_WAIT: AtomicBool = AtomicBool::new(false);
-static BEFORE_STDOUT: OnceLock<fn(BorrowedFd<'_>)> = OnceLock::new();
+static IS_VERBOSE: AtomicBool = AtomicBool::new(false);
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+/// Whether a line is dropped at once if standard error is a full pipe: its reader took too long once, or a signal ends
+/// the process.
+static DROPS_WHEN_FULL: AtomicBool = AtomicBool::new(false);
+/// What is called before each write to standard output.
+static STDOUT_HOOK: OnceLock<fn(BorrowedFd<'_>)> = OnceLock::new();
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum LineFormat {
     /// Plain lines.
     #[default]
     Text,
-    /// One object a line, for log collectors.
+    /// One JSON object a line, for log collectors.
     Json,
 }
 
-impl Format {
-    /// The names that `--log-format` takes.
-    pub const NAMES: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
+impl LineFormat {
+    /// The names that `--log-format` and the `--format` of `check` take.
+    pub const NAMES: [(&str, LineFormat); 2] =
+        [("text", LineFormat::Text), ("json", LineFormat::Json)];
 }
 
-/// A message, and the facts in it.
+/// A message and the facts in it.
 pub struct Event {
     message: String,
     facts: Map<String, Value>,
@@ -66,7 +69,7 @@ impl Event {
         }
     }
 
-    /// Adds a fact.
+    /// Adds a fact, a field of the JSON object. It replaces an earlier fact of the same name.
     pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Event {
         self.facts.insert(name.to_owned(), value.into());
         self
@@ -81,129 +84,130 @@ impl From<String> for Event {
 
 /// Turns `debug:` lines on.
 pub fn set_verbose() {
-    VERBOSE.store(true, Ordering::Relaxed);
+    IS_VERBOSE.store(true, Ordering::Relaxed);
 }
 
 /// Sets how lines are written.
-pub fn set_format(format: Format) {
-    JSON.store(format == Format::Json, Ordering::Relaxed);
+pub fn set_format(format: LineFormat) {
+    IS_JSON.store(format == LineFormat::Json, Ordering::Relaxed);
 }
 
 /// How lines are written.
-pub fn format() -> Format {
-    match JSON.load(Ordering::Relaxed) {
-        true => Format::Json,
-        false => Format::Text,
+pub fn format() -> LineFormat {
+    match IS_JSON.load(Ordering::Relaxed) {
+        true => LineFormat::Json,
+        false => LineFormat::Text,
     }
 }
 
-/// From now on a line for which standard error has no room is dropped at once.
-pub fn never_wait() {
-    NEVER_WAIT.store(true, Ordering::Relaxed);
+/// From now on, drops a line at once if standard error has no room for it.
+pub fn drop_when_full() {
+    DROPS_WHEN_FULL.store(true, Ordering::Relaxed);
 }
 
 /// Writes the error that ends the process, and its hint.
 pub fn error(event: Event, hint: Option<&str>) {
     let Some(hint) = hint else {
-        return write("error", "error: ", event);
+        return write_event("error", "error: ", event);
     };
     match format() {
-        Format::Json => write_object("error", event.fact("hint", hint)),
-        Format::Text => {
+        LineFormat::Json => write_json("error", event.fact("hint", hint)),
+        LineFormat::Text => {
             write_line("error: ", &event.message);
             write_line("hint: ", hint);
         }
     }
 }
 
-/// Writes a warning: something is suspicious, and the run goes on.
+/// Writes a warning: something is suspicious, but the run continues.
 pub fn warning(event: impl Into<Event>) {
-    write("warning", "warning: ", event.into());
+    write_event("warning", "warning: ", event.into());
 }
 
-/// Writes a line about a long wait.
-pub fn note(event: impl Into<Event>) {
-    write("info", "", event.into());
+/// Writes a line for information, such as about a long wait.
+pub fn info(event: impl Into<Event>) {
+    write_event("info", "", event.into());
 }
 
-/// Writes one step for `--verbose`. `event` is only called where that is on.
+/// Writes one step for `--verbose`. `event` is called only if that is on.
 pub fn debug<E: Into<Event>>(event: impl FnOnce() -> E) {
-    if VERBOSE.load(Ordering::Relaxed) {
-        write("debug", "debug: ", event().into());
+    if IS_VERBOSE.load(Ordering::Relaxed) {
+        write_event("debug", "debug: ", event().into());
     }
 }
 
-fn write(level: &str, prefix: &str, event: Event) {
+fn write_event(level: &str, prefix: &str, event: Event) {
     match format() {
-        Format::Text => write_line(prefix, &event.message),
-        Format::Json => write_object(level, event),
+        LineFormat::Text => write_line(prefix, &event.message),
+        LineFormat::Json => write_json(level, event),
     }
 }
 
-/// Sets what is called before each write to standard output, whose reader may be slow.
-pub fn before_stdout(wait: fn(BorrowedFd<'_>)) {
-    let _ = BEFORE_STDOUT.set(wait);
+/// Sets what is called before each write to standard output, whose reader may be slow: it waits until there is room.
+pub fn set_stdout_hook(hook: fn(BorrowedFd<'_>)) {
+    let _ = STDOUT_HOOK.set(hook);
 }
 
-/// Prints the text of a command: help, version, a plan. A reader that stops reading has read enough.
+/// Prints the output of a command that is no value: help, version, a plan. Errors are ignored: a reader that has closed
+/// the pipe needs no more.
 pub fn print(text: &str) {
     let _ = write_stdout(text);
 }
 
-/// Prints a value, with a line end only on a terminal. The caller must report an error: the value did not arrive.
+/// Prints a value, with a newline only on a terminal. The caller must report an error: the value did not arrive.
 pub fn print_value(text: &str) -> io::Result<()> {
-    // What is written there now goes to the /dev/null that std has opened.
+    // std has opened /dev/null in its place, so a write would succeed and the value would be lost.
     if os::was_closed_at_start(1) {
         return Err(io::Error::other("it is closed"));
     }
     write_stdout(text)?;
     if io::stdout().is_terminal() {
         write_stdout("\n")?;
-        note(Event::new(
+        info(Event::new(
             "a secret was printed to a terminal, which keeps it in its scrollback",
         ));
     }
     Ok(())
 }
 
-/// In parts for which a pipe that has room at all has room.
+/// Writes in parts of PIPE_BUF bytes: a pipe that polls as writable has room for one.
 fn write_stdout(text: &str) -> io::Result<()> {
-    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    for part in text.as_bytes().chunks(LONGEST_LINE + 1) {
-        if let Some(wait) = BEFORE_STDOUT.get() {
-            wait(out.as_fd());
+    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    for part in text.as_bytes().chunks(MAX_LINE_LEN + 1) {
+        if let Some(hook) = STDOUT_HOOK.get() {
+            hook(stdout.as_fd());
         }
-        out.write_all(part)?;
+        stdout.write_all(part)?;
     }
     Ok(())
 }
 
 fn write_line(prefix: &str, text: &str) {
-    let mut line = format!("akv-init: {prefix}{}", plain(text));
-    line.truncate(line.floor_char_boundary(LONGEST_LINE));
+    let mut line = format!("akv-init: {prefix}{}", to_single_line(text));
+    line.truncate(line.floor_char_boundary(MAX_LINE_LEN));
     write_to_stderr(line);
 }
 
-fn write_object(level: &str, event: Event) {
+fn write_json(level: &str, event: Event) {
     let mut object = event.facts;
     object.insert("level".to_owned(), level.into());
     object.insert("message".to_owned(), event.message.into());
     for value in object.values_mut() {
         if let Value::String(text) = value {
-            *text = plain(text);
+            *text = to_single_line(text);
         }
     }
     let mut line = Value::Object(object.clone()).to_string();
-    // A cut object is not JSON, so its texts are cut: the facts first, which the message has too.
-    for (are_facts, least) in [(true, LEAST_FACT), (false, LEAST_TEXT)] {
+    // A cut object is not JSON, so its strings are cut: first the facts, which the message has too.
+    for (cuts_facts, min_len) in [(true, MIN_FACT_LEN), (false, MIN_TEXT_LEN)] {
         for (name, value) in object.clone() {
             let is_fact = !matches!(name.as_str(), "hint" | "message");
             if let Value::String(mut text) = value
-                && is_fact == are_facts
+                && is_fact == cuts_facts
             {
-                // Escapes only make it longer.
-                let excess = line.len().saturating_sub(LONGEST_LINE);
-                let length = text.len().saturating_sub(excess).max(least);
+                // An escaped string is longer in the line than in `text`, so enough is cut.
+                let excess = line.len().saturating_sub(MAX_LINE_LEN);
+                let length = text.len().saturating_sub(excess).max(min_len);
                 text.truncate(text.floor_char_boundary(length));
                 object.insert(name, text.into());
                 line = Value::Object(object.clone()).to_string();
@@ -215,17 +219,17 @@ fn write_object(level: &str, event: Event) {
 
 fn write_to_stderr(mut line: String) {
     line.push('\n');
-    let timeout = match NEVER_WAIT.load(Ordering::Relaxed) {
+    let timeout_ms = match DROPS_WHEN_FULL.load(Ordering::Relaxed) {
         true => 0,
-        false => READER_TIMEOUT,
+        false => READER_TIMEOUT_MS,
     };
-    if !os::write_to_stderr(line.as_bytes(), timeout) {
-        never_wait();
+    if !os::write_to_stderr(line.as_bytes(), timeout_ms) {
+        drop_when_full();
     }
 }
 
-/// A text fit for one line: control characters, and those that change the direction of text, become blanks.
-pub fn plain(text: &str) -> String {
+/// Makes a text fit for one line: control characters, and those that change the direction of text, become blanks.
+pub fn to_single_line(text: &str) -> String {
     let is_control = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -235,25 +239,25 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Makes every text in an object [`plain`].
-pub fn make_plain(object: &mut Map<String, Value>) {
+/// Applies [`to_single_line`] to every string in an object.
+pub fn make_single_line(object: &mut Map<String, Value>) {
     for value in object.values_mut() {
         if let Value::String(text) = value {
-            *text = plain(text);
+            *text = to_single_line(text);
         }
     }
 }
 
-/// A text without the strings of `hidden` and without anything that is shaped like a JWT: some servers repeat the
+/// Replaces every string of `secrets`, and anything that is shaped like a JWT, by `[hidden]`: some servers repeat the
 /// request that they refuse.
-pub fn without(text: &str, hidden: &[&str]) -> String {
-    redacted(text, hidden).collect()
+pub fn redact(text: &str, secrets: &[&str]) -> String {
+    redacted_chars(text, secrets).collect()
 }
 
-/// The first line of such a text that is not blank, at most 300 characters of it. No more than that is redacted: a
-/// response may be long.
-pub fn excerpt(text: &str, hidden: &[&str]) -> String {
-    let line = redacted(text, hidden).skip_while(|c| c.is_whitespace());
+/// The first line of the redacted text that is not blank, at most 300 characters of it. Only that much is redacted,
+/// since a response may be long.
+pub fn excerpt(text: &str, secrets: &[&str]) -> String {
+    let line = redacted_chars(text, secrets).skip_while(|c| c.is_whitespace());
     let mut line = line.take_while(|c| *c != '\n');
     let mut excerpt: String = line.by_ref().take(300).collect();
     if line.any(|c| !c.is_whitespace()) {
@@ -264,22 +268,22 @@ pub fn excerpt(text: &str, hidden: &[&str]) -> String {
     excerpt
 }
 
-fn redacted(text: &str, hidden: &[&str]) -> impl Iterator<Item = char> {
+fn redacted_chars(text: &str, secrets: &[&str]) -> impl Iterator<Item = char> {
     let is_in_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let (mut hidden_until, mut jwt_end) = (0, 0);
-    text.char_indices().flat_map(move |(at, c)| {
-        let rest = &text[at..];
-        let secrets = hidden
+    let (mut hidden_end, mut jwt_end) = (0, 0);
+    text.char_indices().flat_map(move |(index, c)| {
+        let rest = &text[index..];
+        let found = secrets
             .iter()
             .filter(|secret| !secret.is_empty() && rest.starts_with(**secret));
-        let mut end = secrets.map(|secret| at + secret.len()).max().unwrap_or(0);
-        if at >= jwt_end && rest.starts_with("eyJ") {
-            jwt_end = at + rest.find(|c| !is_in_jwt(c)).unwrap_or(rest.len());
+        let mut end = found.map(|secret| index + secret.len()).max().unwrap_or(0);
+        if index >= jwt_end && rest.starts_with("eyJ") {
+            jwt_end = index + rest.find(|c| !is_in_jwt(c)).unwrap_or(rest.len());
             end = end.max(jwt_end);
         }
-        let was_hidden = at < hidden_until;
-        hidden_until = hidden_until.max(end);
-        let shown: &str = match (was_hidden, at < hidden_until) {
+        let was_hidden = index < hidden_end;
+        hidden_end = hidden_end.max(end);
+        let shown: &str = match (was_hidden, index < hidden_end) {
             (true, _) => "",
             (false, true) => "[hidden]",
             (false, false) => &rest[..c.len_utf8()],
@@ -296,7 +300,7 @@ mod tests {
     fn excerpt_has_no_secrets() {
         let text = "\r\n bad secret s3cr3t and eyJhbGciOi.J9-_x.sig, sorry\nsecond line";
         let long = "é".repeat(301);
-        for (text, hidden, expected) in [
+        for (text, secret, expected) in [
             (text, "s3cr3t", "bad secret [hidden] and [hidden], sorry"),
             ("a eyJx.y=z b", "y=z", "a [hidden] b"),
             ("keyJey eyJ eyJ", "key", "[hidden] [hidden] [hidden]"),
@@ -305,7 +309,7 @@ mod tests {
             (&"\n".repeat(1 << 21), "s3cr3t", ""),
             (&"eyJ".repeat(1 << 20), "s3cr3t", "[hidden]"),
         ] {
-            assert_eq!(excerpt(text, &[hidden]), expected);
+            assert_eq!(excerpt(text, &[secret]), expected);
         }
     }
 }

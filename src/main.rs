@@ -1,6 +1,6 @@
 //! akv-init: starts a container's real process with its Azure Key Vault secrets.
 //!
-//! Parse the command line, run the command, report the error, exit.
+//! This file parses the command line, runs the command, reports its error and sets the exit code.
 
 mod azure;
 mod commands;
@@ -17,7 +17,7 @@ mod signals;
 use std::process::ExitCode;
 
 use crate::error::{Cause, Error};
-use crate::log::{Event, Format};
+use crate::log::{Event, LineFormat};
 use crate::request::arguments::Arguments;
 use crate::request::cli::{self, Invocation};
 use crate::request::environment::Environment;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs the command. The exit code is 0, that of `check`, or COMMAND's with `--init`.
+/// Runs the command. Returns the exit code: `check` has several, `--init` passes on COMMAND's, and all others have 0.
 fn run() -> Result<u8, Error> {
     let env = Environment::new(os::environ());
     let _ = set_log_format(&Arguments::new("install", &env));
@@ -65,7 +65,7 @@ fn run() -> Result<u8, Error> {
 }
 
 fn set_log_format(arguments: &Arguments<'_>) -> Result<(), Error> {
-    let format = arguments.choice("--log-format", &Format::NAMES)?;
+    let format = arguments.choice("--log-format", &LineFormat::NAMES)?;
     log::set_format(format.unwrap_or_default());
     Ok(())
 }
@@ -80,12 +80,13 @@ fn report(error: &Error) {
     log::error(event, error.hint.as_deref());
 }
 
-/// A panic is a bug, in any thread. Its message is not printed: it may hold anything.
+/// Reports a panic, which is a bug, in any thread, and ends the process. Its message is not printed: it may hold a
+/// secret.
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let location = panic
-        .location()
-        .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-    let error = Error::new(Cause::Internal, format!("internal error{location}"))
+    let place = panic.location().map_or_else(String::new, |location| {
+        format!(" at {}:{}", location.file(), location.line())
+    });
+    let error = Error::new(Cause::Internal, format!("internal error{place}"))
         .hint("this is a bug of akv-init: please report it with this line and the version");
     report(&error);
     signals::kill_child_groups();

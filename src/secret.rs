@@ -1,11 +1,12 @@
-//! A secret value: what leaves a vault's or a token endpoint's JSON.
+//! A secret value, such as one from the response of a vault or of a token endpoint.
 //!
-//! It cannot be displayed, cloned or serialised: it does not even implement `Debug`. It is read by [`Secret::expose`]
-//! alone, so that every use can be found by that word.
+//! It cannot be displayed, cloned or serialised: it does not even implement `Debug`. Only [`Secret::expose`] reads it,
+//! so that every use can be found by that word.
 //!
-//! It is not wiped from memory: `execve` replaces the whole address space, and the value is then in COMMAND's environment.
+//! It is not wiped from memory: `execve` replaces the whole address space, and the value is then in COMMAND's
+//! environment.
 
-/// A secret's value, an access token or an assertion.
+/// The value of a secret, an access token or an assertion.
 pub struct Secret(String);
 
 impl Secret {

@@ -18,7 +18,7 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let plan = Plan::exec(arguments, &mut Err)?;
     enable_verbose_and_warn(&plan);
     let program = process::find(&arguments.words, arguments.env)?;
-    let path = log::plain(&program.path.display().to_string());
+    let path = log::to_single_line(&program.path.display().to_string());
     let last_line = match supervision {
         None => format!("exec      {path}\n"),
         Some(supervision) => format!("start     {path} ({supervision})\n"),
@@ -34,7 +34,7 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let mut last_lines = String::new();
     for file in &files {
         let path = options.dir.join(&file.name);
-        let path = log::plain(&path.display().to_string());
+        let path = log::to_single_line(&path.display().to_string());
         let format = file.format.map_or("the secret itself", Format::name);
         let mode = options.mode;
         last_lines.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));

@@ -326,7 +326,7 @@ impl Plan {
     pub fn targets_of(&self, item: usize) -> String {
         let names = self.targets.iter().filter(|target| target.item == item);
         let names: Vec<_> = names
-            .map(|target| log::plain(&target.name.to_string_lossy()))
+            .map(|target| log::to_single_line(&target.name.to_string_lossy()))
             .collect();
         names.join(", ")
     }
@@ -402,7 +402,7 @@ impl fmt::Display for Plan {
             }
         }
         for target in &self.targets {
-            let name = log::plain(&target.name.to_string_lossy());
+            let name = log::to_single_line(&target.name.to_string_lossy());
             if target.in_memfd {
                 writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
             }
@@ -411,7 +411,11 @@ impl fmt::Display for Plan {
             }
         }
         for name in &self.unset {
-            writeln!(f, "unset     {}", log::plain(&name.to_string_lossy()))?;
+            writeln!(
+                f,
+                "unset     {}",
+                log::to_single_line(&name.to_string_lossy())
+            )?;
         }
         if !self.targets.is_empty() {
             let deadline = match self.settings.timeout.as_secs() {

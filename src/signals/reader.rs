@@ -82,7 +82,7 @@ pub fn start_reading() -> Result<(), Error> {
         signalfd,
         wake_event,
     });
-    log::before_stdout(wait_until_writable);
+    log::set_stdout_hook(wait_until_writable);
     Ok(())
 }
 
@@ -161,7 +161,7 @@ fn exit_by_signal(signal: i32, wait: Option<WaitState>) -> ! {
     let event = Event::new(message)
         .fact("cause", "signal")
         .fact("code", code);
-    log::never_wait();
+    log::drop_when_full();
     log::error(event, None);
     kill_child_groups();
     os::exit_at_once(code)

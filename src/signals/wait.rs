@@ -55,7 +55,7 @@ impl WaitGuard {
             thread,
             began_at,
             is_early,
-            activity: log::plain(activity),
+            activity: log::to_single_line(activity),
             attempts: 1,
             last_error: None,
             hint,
@@ -101,7 +101,7 @@ impl fmt::Display for WaitState {
         write!(f, "{} ({} attempt{plural}", self.activity, self.attempts)?;
         if let Some(error) = &self.last_error {
             // Without the notes, which hold the ids of requests.
-            write!(f, ", last: {}", log::plain(&error.reason))?;
+            write!(f, ", last: {}", log::to_single_line(&error.reason))?;
         }
         f.write_str(")")
     }

@@ -242,7 +242,7 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
         if slow_note_at.is_some_and(|at| at <= Instant::now()) {
             slow_note_at = None;
             if let Some(waiting) = signals::current_wait() {
-                log::note(format!("still {waiting}"));
+                log::info(format!("still {waiting}"));
             }
         }
         // Computed each time: a vault's response may extend the deadline.
@@ -279,7 +279,7 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
     })?;
     if slow_note_at.is_none() {
         let seconds = signals::elapsed_since_start().as_secs();
-        log::note(format!("got every secret after {seconds} s"));
+        log::info(format!("got every secret after {seconds} s"));
     }
     Ok(values)
 }

@@ -24,7 +24,7 @@ pub fn response_error(
     let body = response.json();
     let mut inner = &body["error"];
     // Some servers repeat the token.
-    let message = log::without(inner["message"].as_str().unwrap_or_default(), &[token]);
+    let message = log::redact(inner["message"].as_str().unwrap_or_default(), &[token]);
     let code_from_message = inner_code_from_message(&message);
     let mut code = code_from_message
         .or(inner["code"].as_str())

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::azure::identity::{self, Selection};
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
-use crate::log::{self, Format};
+use crate::log::{self, LineFormat};
 use crate::output::process;
 use crate::request::arguments::Arguments;
 use crate::request::plan::{Item, Plan, Target};
@@ -26,7 +26,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes every check and prints the report. Returns the exit code that `exec` would have.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
-    let format = arguments.choice("--format", &Format::NAMES)?;
+    let format = arguments.choice("--format", &LineFormat::NAMES)?;
     Supervision::parse(arguments)?;
     // A malformed value fails the plan below, which is reported.
     if arguments.flag("--verbose").unwrap_or(false) {

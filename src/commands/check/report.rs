@@ -204,7 +204,7 @@ impl Check {
         if let Some(duration) = self.duration {
             object.insert("ms".to_owned(), (duration.as_millis() as u64).into());
         }
-        log::make_plain(&mut object);
+        log::make_single_line(&mut object);
         Value::Object(object)
     }
 }
@@ -212,7 +212,7 @@ impl Check {
 /// The checks made so far, and how they are printed.
 pub struct Report {
     checks: Vec<Check>,
-    format: log::Format,
+    format: log::LineFormat,
     is_terminal: bool,
     has_color: bool,
     width: usize,
@@ -220,7 +220,7 @@ pub struct Report {
 
 impl Report {
     /// A report without checks, for standard output.
-    pub fn new(format: log::Format, env: &Environment) -> Report {
+    pub fn new(format: log::LineFormat, env: &Environment) -> Report {
         let is_terminal = os::standard_descriptor(1).is_terminal();
         let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
         Report {
@@ -318,21 +318,21 @@ impl Report {
 
     fn print(&self, check: &Check) {
         log::print(&match self.format {
-            log::Format::Json => format!("{}\n", check.to_json()),
-            log::Format::Text => self.render(check),
+            log::LineFormat::Json => format!("{}\n", check.to_json()),
+            log::LineFormat::Text => self.render(check),
         });
     }
 
     /// The check as text: one line, or several that are wrapped to the width, and its hint.
     fn render(&self, check: &Check) -> String {
-        let text = log::plain(&join_nonempty(&check.subject, ": ", &check.text));
+        let text = log::to_single_line(&join_nonempty(&check.subject, ": ", &check.text));
         let duration = check.duration;
         let duration = duration.map(|duration| format!("({} ms)", duration.as_millis()));
         let mut lines = self.wrap(check, text.split(' ').chain(duration.as_deref()));
         if let Some(hint) = &check.hint
             && check.kind != VERDICT
         {
-            let hint = log::plain(&format!("hint: {hint}"));
+            let hint = log::to_single_line(&format!("hint: {hint}"));
             lines.extend(self.wrap(check, hint.split(' ')));
         }
         let (label, color) = check.state.label_and_color();
