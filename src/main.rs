@@ -83,10 +83,10 @@ fn report(error: &Error) {
 /// Reports a panic, which is a bug, in any thread, and ends the process. Its message is not printed: it may hold a
 /// secret.
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let place = panic.location().map_or_else(String::new, |location| {
+    let location = panic.location().map_or_else(String::new, |location| {
         format!(" at {}:{}", location.file(), location.line())
     });
-    let error = Error::new(Cause::Internal, format!("internal error{place}"))
+    let error = Error::new(Cause::Internal, format!("internal error{location}"))
         .hint("this is a bug of akv-init: please report it with this line and the version");
     report(&error);
     signals::kill_child_groups();
