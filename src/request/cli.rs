@@ -1,11 +1,11 @@
-//! The command line: argv → a command with its options, or help. Nothing is known of COMMAND.
+//! The command line: from argv to a command with its options, or to the help.
 
 use std::ffi::OsString;
 
 use crate::error::Error;
-use crate::request::arguments::{Arguments, find_help_or_version, unknown, usage};
+use crate::request::arguments::{Arguments, find_help_or_version, unknown_name_error, usage_error};
 use crate::request::environment::Environment;
-use crate::request::option_table::ALL;
+use crate::request::option_table::ALL_COMMANDS;
 
 /// What the command line asks for.
 pub enum Invocation<'a> {
@@ -17,53 +17,53 @@ pub enum Invocation<'a> {
     Version,
 }
 
-/// Parses the words after the name of the program.
-pub fn parse(words: Vec<OsString>, env: &Environment) -> Result<Invocation<'_>, Error> {
-    let mut words = words.into_iter();
-    let Some(first) = words.next() else {
-        return Err(usage(None, "no subcommand given"));
+/// Parses the arguments after the name of the program.
+pub fn parse(args: Vec<OsString>, env: &Environment) -> Result<Invocation<'_>, Error> {
+    let mut args = args.into_iter();
+    let Some(first) = args.next() else {
+        return Err(usage_error(None, "no subcommand given"));
     };
-    let words: Vec<OsString> = words.collect();
-    let Some(command) = ALL.iter().find(|known| first == **known).copied() else {
-        return parse_without_command(&first.to_string_lossy(), &words);
+    let args: Vec<OsString> = args.collect();
+    let Some(command) = ALL_COMMANDS.iter().find(|known| first == **known).copied() else {
+        return parse_without_subcommand(&first.to_string_lossy(), &args);
     };
-    // First, so that help is there for a user who has just made a mistake.
-    match find_help_or_version(&words) {
+    // Before the rest is parsed, so that a mistake there does not keep the help from a user.
+    match find_help_or_version(&args) {
         Some("--help") => return Ok(Invocation::Help(Some(command))),
         Some(_) => return Ok(Invocation::Version),
         None => {}
     }
-    let is_cut_off = words.last().is_some_and(|word| word == "--");
-    let arguments = Arguments::parse(command, words, env)?;
-    let needs_words = match command {
+    let ends_with_double_dash = args.last().is_some_and(|arg| arg == "--");
+    let arguments = Arguments::parse(command, args, env)?;
+    let needs_operands = match command {
         "exec" => true,
-        // A `check` with `exec`'s arguments may have lost its COMMAND to the same mistake.
-        "check" => is_cut_off,
+        // `check` needs no COMMAND, but if its arguments end with `--`, the COMMAND was probably lost.
+        "check" => ends_with_double_dash,
         _ => false,
     };
-    if needs_words && arguments.words.is_empty() {
-        return Err(no_command(command));
+    if needs_operands && arguments.words.is_empty() {
+        return Err(missing_command_error(command));
     }
     Ok(Invocation::Command(arguments))
 }
 
-fn parse_without_command(first: &str, words: &[OsString]) -> Result<Invocation<'static>, Error> {
+fn parse_without_subcommand(first: &str, args: &[OsString]) -> Result<Invocation<'static>, Error> {
     match first {
         "help" | "--help" | "-h" => {
-            let topic = words.first();
-            let topic = topic.and_then(|word| ALL.iter().find(|known| word == **known));
+            let topic = args.first();
+            let topic = topic.and_then(|topic| ALL_COMMANDS.iter().find(|known| topic == **known));
             Ok(Invocation::Help(topic.copied()))
         }
         "--version" | "-V" => Ok(Invocation::Version),
         option if option.starts_with('-') => {
             let option = option.split('=').next().unwrap_or_default();
-            Err(usage(None, format!("expected a subcommand before `{option}`")).hint(
+            Err(usage_error(None, format!("expected a subcommand before `{option}`")).hint(
                 "write `akv-init exec [OPTIONS] -- COMMAND`; `akv-init --help` lists the other subcommands",
             ))
         }
         name => {
             let message = format!("unknown subcommand `{name}`");
-            let error = unknown(None, message, name, ALL.iter().copied());
+            let error = unknown_name_error(None, message, name, ALL_COMMANDS.iter().copied());
             Err(match name.contains('/') {
                 true => error.hint("to start a program, write `akv-init exec -- COMMAND`"),
                 false => error,
@@ -72,8 +72,8 @@ fn parse_without_command(first: &str, words: &[OsString]) -> Result<Invocation<'
     }
 }
 
-fn no_command(command: &str) -> Error {
-    usage(Some(command), "no COMMAND given").hint(format!(
+fn missing_command_error(command: &str) -> Error {
+    usage_error(Some(command), "no COMMAND given").hint(format!(
         "write `akv-init {command} [OPTIONS] -- COMMAND`; a new ENTRYPOINT or `command:` discards the image's CMD, \
          so repeat that CMD after the `--`"
     ))

@@ -1,4 +1,4 @@
-//! The clouds that Azure runs: for each its Key Vault suffix, the resource of an access token and Entra's authority.
+//! Azure's clouds: for each the DNS suffix of its vaults, the resource of their access tokens and the host of Entra.
 //!
 //! Source: <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#dns-suffixes-for-object-identifiers>
 //! and <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>.
@@ -25,7 +25,7 @@ impl Cloud {
         ("china", Cloud::China),
     ];
 
-    /// What a vault's short name is completed with.
+    /// The DNS suffix of its vaults, which follows the name of a vault and a dot.
     pub fn vault_suffix(self) -> &'static str {
         match self {
             Cloud::China => "vault.azure.cn",
@@ -34,7 +34,7 @@ impl Cloud {
         }
     }
 
-    /// The resource of an access token for the cloud's vaults: no slash at its end, or the vault answers AKV10022.
+    /// The resource of access tokens for its vaults. With a slash at its end, a vault would answer AKV10022.
     pub fn vault_resource(self) -> String {
         format!("https://{}", self.vault_suffix())
     }
@@ -48,7 +48,7 @@ impl Cloud {
         }
     }
 
-    /// The cloud whose authority has this host name, by any of its names.
+    /// The cloud whose Entra has this host name, which need not be the one in [`Cloud::authority`].
     pub fn of_authority(host: &str) -> Option<Cloud> {
         match host {
             "login.chinacloudapi.cn" | "login.partner.microsoftonline.cn" => Some(Cloud::China),

@@ -1,21 +1,21 @@
-//! What `write` puts into a directory: names of files, outputs, layout, mode. Pure: no file is opened here.
+//! What `write` puts into a directory: paths of files, outputs, layout, mode. Pure: no file is opened here.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::request::arguments::{Arguments, unexpected};
+use crate::request::arguments::{Arguments, unexpected_value_error};
 use crate::request::format::Format;
 use crate::request::settings::parse_duration;
 
-/// The longest name of one file (NAME_MAX, limits.h(0p)).
-const LONGEST_NAME: usize = 255;
-/// The longest path, with its NUL (PATH_MAX).
-const LONGEST_PATH: usize = 4_096;
-/// The permissions of files without `--mode`: readable by owner and group, writable by none.
+/// The longest component of a path, in bytes (NAME_MAX, limits.h(0p)).
+const MAX_NAME_LEN: usize = 255;
+/// The longest path, in bytes with its NUL (PATH_MAX, limits.h(0p)).
+const MAX_PATH_LEN: usize = 4_096;
+/// The permissions of files without `--mode`: the owner and the group may read them, nobody may write to them.
 const DEFAULT_MODE: u32 = 0o440;
 
-/// Rejects what is not the path of a file below DIR: relative, each of its components an ordinary name.
+/// Rejects what cannot be the path of a file below DIR: it has to be relative, each of its components an ordinary name.
 pub fn check_file_name(text: &str) -> Result<(), Error> {
     let flaw_of_component = |component: &str| match component {
         "" => Some("a component is empty"),
@@ -23,26 +23,26 @@ pub fn check_file_name(text: &str) -> Result<(), Error> {
         _ if component.starts_with("..") => {
             Some("a component starts with `..`, which is reserved for akv-init's own files")
         }
-        _ if component.len() > LONGEST_NAME => Some("a component is longer than 255 bytes"),
+        _ if component.len() > MAX_NAME_LEN => Some("a component is longer than 255 bytes"),
         _ => None,
     };
     let flaw = match text {
         _ if text.chars().any(char::is_control) => Some("contains a control character"),
         _ if text.starts_with('/') => Some("must be relative to DIR"),
-        _ if text.len() >= LONGEST_PATH => Some("longer than 4095 bytes"),
+        _ if text.len() >= MAX_PATH_LEN => Some("longer than 4095 bytes"),
         _ => text.split('/').find_map(flaw_of_component),
     };
     let Some(flaw) = flaw else {
         return Ok(());
     };
-    let shown = match text.char_indices().nth(LONGEST_NAME) {
+    let shown = match text.char_indices().nth(MAX_NAME_LEN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     };
     Err(name_error(&shown, flaw))
 }
 
-/// The path of a file's directory, which may be empty, and the last component.
+/// The path without its last component, which may be empty, and the last component.
 pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
@@ -52,9 +52,9 @@ pub fn first_component(path: &str) -> &str {
     path.split('/').next().unwrap_or_default()
 }
 
-/// A path and the directories above it, the outermost first: `a`, `a/b`, `a/b/c`. Of an empty path none.
+/// A path and the directories above it, the outermost first: `a`, `a/b`, `a/b/c`. Nothing for an empty path.
 pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
-    let ends = path.match_indices('/').map(|(at, _)| at);
+    let ends = path.match_indices('/').map(|(index, _)| index);
     let ends = ends.chain([path.len()]).filter(|end| *end > 0);
     ends.map(|end| &path[..end])
 }
@@ -64,28 +64,29 @@ pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
 pub enum Output {
     /// A file for each secret.
     Files,
-    /// All secrets in one file.
-    Bundle(Format, String),
+    /// All secrets in one file: its format and its path below DIR.
+    Combined(Format, String),
 }
 
 impl Output {
     /// Parses `files` or `FORMAT:FILE`.
     pub fn parse(text: &str) -> Result<Output, Error> {
-        let refuse = || unexpected(text, "files, dotenv:FILE, k8s-env:FILE or json:FILE");
+        let syntax_error =
+            || unexpected_value_error(text, "files, dotenv:FILE, k8s-env:FILE or json:FILE");
         let (format, file) = match text.split_once(':') {
             None if text == "files" => return Ok(Output::Files),
-            None => return Err(refuse()),
+            None => return Err(syntax_error()),
             Some(parts) => parts,
         };
         let formats = [Format::Dotenv, Format::Json, Format::K8sEnv];
         let format = formats.into_iter().find(|known| known.name() == format);
-        let format = format.ok_or_else(refuse)?;
+        let format = format.ok_or_else(syntax_error)?;
         check_file_name(file)?;
-        Ok(Output::Bundle(format, file.to_owned()))
+        Ok(Output::Combined(format, file.to_owned()))
     }
 }
 
-/// How files replace others.
+/// How new files replace existing ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// All of them at once, by one symbolic link, as the kubelet does it.
@@ -104,19 +105,22 @@ fn parse_mode(text: &str) -> Result<u32, Error> {
     let digits = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(text, 8) {
         Ok(mode) if digits && mode <= 0o777 => Ok(mode),
-        _ => Err(unexpected(text, "a mode like 0440 (octal, 0777 at most)")),
+        _ => Err(unexpected_value_error(
+            text,
+            "a mode like 0440 (octal, 0777 at most)",
+        )),
     }
 }
 
-/// How to write.
+/// The options of `write`.
 pub struct WriteOptions {
     /// DIR.
     pub dir: PathBuf,
-    /// How files replace others.
+    /// How new files replace existing ones.
     pub layout: Layout,
-    /// Their permissions.
+    /// The permissions of new files.
     pub mode: u32,
-    /// Whether a directory outside memory is an error; else there is a warning.
+    /// Whether it is an error if DIR is not in memory; otherwise it is a warning.
     pub require_tmpfs: bool,
     /// Whether a later run may keep the files, and how old they may be by then.
     pub keep: Option<MaxAge>,
@@ -126,11 +130,11 @@ impl WriteOptions {
     /// Reads the options and DIR of `write`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<WriteOptions, Error> {
         let layout = arguments.choice("--layout", &Layout::NAMES)?;
-        let mode = arguments.parsed("--mode", parse_mode)?;
-        let age = arguments.parsed("--keep-existing", parse_duration)?;
-        let keep = arguments.has("--keep-existing").then_some(age);
+        let mode = arguments.parse_value("--mode", parse_mode)?;
+        let max_age = arguments.parse_value("--keep-existing", parse_duration)?;
+        let keep = arguments.has("--keep-existing").then_some(max_age);
         let dir = parse_dir(arguments).map_err(|error| match keep {
-            // `--keep-existing 5m DIR` makes 5m the directory.
+            // In `--keep-existing 5m DIR`, `5m` is parsed as DIR.
             Some(None) => error.hint(
                 "write a time for --keep-existing with an equals sign, as in `--keep-existing=12h`",
             ),
@@ -146,31 +150,31 @@ impl WriteOptions {
     }
 }
 
-/// DIR, the only word after the options.
+/// DIR, the only operand.
 pub fn parse_dir(arguments: &Arguments<'_>) -> Result<PathBuf, Error> {
-    match arguments.single_word("DIR")? {
+    match arguments.single_operand("DIR")? {
         Some(dir) if !dir.is_empty() => Ok(dir.into()),
-        _ => Err(arguments.usage("no DIR given")),
+        _ => Err(arguments.usage_error("no DIR given")),
     }
 }
 
-/// How old files may be that are kept; none is any age.
+/// The maximum age of files that are kept; `None` is no maximum.
 pub type MaxAge = Option<Duration>;
 
-/// One file that is to be written.
+/// A file to write.
 pub struct PlannedFile {
     /// Its path below DIR.
     pub name: String,
-    /// The format; none for the bytes of one secret.
+    /// The format; `None` is the bytes of one secret.
     pub format: Option<Format>,
     /// Indices into the plan's targets.
     pub targets: Vec<usize>,
 }
 
-/// Rejects two files of one name, and a file that another one needs as its directory.
+/// Rejects two files with the same path, and a file that is also the directory of another.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
-    for (at, file) in files.iter().enumerate() {
-        for other in &files[..at] {
+    for (index, file) in files.iter().enumerate() {
+        for other in &files[..index] {
             let (one, two) = (&*file.name, &*other.name);
             let (outer, inner) = (one.min(two), one.max(two));
             match inner.strip_prefix(outer) {

@@ -1,14 +1,16 @@
-//! The help: blocks of text, each with the commands that it concerns, put together for one command or for all.
+//! The help: blocks of text for one command or for all. A block is left out if it concerns none of them.
 
-use crate::request::option_table::{ALL, CliOption, FETCHING, READING, SECTIONS, STARTING, Takes};
+use crate::request::option_table::{
+    ALL_COMMANDS, AZURE_COMMANDS, CliOption, PROGRAM_COMMANDS, SECRET_COMMANDS, SECTIONS, Takes,
+};
 
-/// The widest line.
-const WIDTH: usize = 80;
-/// Where the text of an option begins.
-const COLUMN: usize = 26;
+/// The longest line, in characters.
+const MAX_WIDTH: usize = 80;
+/// The column where the text of an option begins, counted from 0.
+const TEXT_COLUMN: usize = 26;
 
-/// One command: its arguments, its description and its examples.
-struct Command {
+/// The help of one command: its arguments, its description and its examples.
+struct CommandHelp {
     name: &'static str,
     arguments: &'static str,
     text: &'static str,
@@ -16,25 +18,25 @@ struct Command {
 }
 
 #[rustfmt::skip]
-const COMMANDS: [Command; 6] = [
-    Command { name: "exec", arguments: "[--] COMMAND [ARG...]", text: include_str!("help/exec.txt"), examples: &[
+const COMMAND_HELPS: [CommandHelp; 6] = [
+    CommandHelp { name: "exec", arguments: "[--] COMMAND [ARG...]", text: include_str!("help/exec.txt"), examples: &[
         "  export MSSQL_SA_PASSWORD=akv://prod-kv/sql-sa-password\n  exec akv-init exec -- /opt/mssql/bin/sqlservr\n",
         "  PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net \\\n    \
              akv-init exec -- psql -h pg1.postgres.database.azure.com -U app postgres\n",
     ] },
-    Command { name: "write", arguments: "DIR", text: include_str!("help/write.txt"), examples: &[
+    CommandHelp { name: "write", arguments: "DIR", text: include_str!("help/write.txt"), examples: &[
         "  akv-init write --vault prod-kv --secret db-password=sql-app /run/secrets\n",
     ] },
-    Command { name: "check", arguments: "[--] [COMMAND [ARG...]]", text: include_str!("help/check.txt"), examples: &[
+    CommandHelp { name: "check", arguments: "[--] [COMMAND [ARG...]]", text: include_str!("help/check.txt"), examples: &[
         "  kubectl exec POD -- /akv-init check -- /opt/mssql/bin/sqlservr\n",
     ] },
-    Command { name: "get", arguments: "REF", text: include_str!("help/get.txt"), examples: &[
+    CommandHelp { name: "get", arguments: "REF", text: include_str!("help/get.txt"), examples: &[
         "  akv-init get akv://prod-kv/sql-sa-password\n",
     ] },
-    Command { name: "token", arguments: "[RESOURCE | --scope SCOPE]", text: include_str!("help/token.txt"), examples: &[
+    CommandHelp { name: "token", arguments: "[RESOURCE | --scope SCOPE]", text: include_str!("help/token.txt"), examples: &[
         "  akv-init token https://database.windows.net/\n",
     ] },
-    Command { name: "install", arguments: "DIR", text: include_str!("help/install.txt"), examples: &[
+    CommandHelp { name: "install", arguments: "DIR", text: include_str!("help/install.txt"), examples: &[
         "  akv-init install /shared\n",
     ] },
 ];
@@ -42,25 +44,25 @@ const COMMANDS: [Command; 6] = [
 /// Each exit code, with the commands that can end with it.
 #[rustfmt::skip]
 const EXIT_CODES: [(&str, &[&str]); 12] = [
-    ("  64     usage          an unknown option, a missing or unexpected argument\n", ALL),
-    ("  66     not found      no such secret or version, or it is disabled\n", READING),
-    ("  69     unavailable    no response before the deadline; a restart may help\n", FETCHING),
-    ("  70     internal       a bug in akv-init\n", ALL),
-    ("  73     cannot create  DIR, standard output or memory cannot be written\n", PRODUCING),
-    ("  76     protocol       unexpected response, certificate that is not trusted\n", FETCHING),
-    ("  77     denied         no access, no such identity, firewall\n", FETCHING),
-    ("  78     config         malformed reference, two sources, incomplete credential\n", ALL),
-    ("  126                   COMMAND cannot be executed\n", STARTING),
-    ("  127                   COMMAND not found\n", STARTING),
+    ("  64     usage          an unknown option, a missing or unexpected argument\n", ALL_COMMANDS),
+    ("  66     not found      no such secret or version, or it is disabled\n", SECRET_COMMANDS),
+    ("  69     unavailable    no response before the deadline; a restart may help\n", AZURE_COMMANDS),
+    ("  70     internal       a bug in akv-init\n", ALL_COMMANDS),
+    ("  73     cannot create  DIR, standard output or memory cannot be written\n", OUTPUT_COMMANDS),
+    ("  76     protocol       unexpected response, certificate that is not trusted\n", AZURE_COMMANDS),
+    ("  77     denied         no access, no such identity, firewall\n", AZURE_COMMANDS),
+    ("  78     config         malformed reference, two sources, incomplete credential\n", ALL_COMMANDS),
+    ("  126                   COMMAND cannot be executed\n", PROGRAM_COMMANDS),
+    ("  127                   COMMAND not found\n", PROGRAM_COMMANDS),
     ("  128+N                 stopped by signal N before it was done\n", &["exec", "write", "get", "token"]),
     ("  Any other code is that of COMMAND; with --init 128+N if signal N ended it.\n", &["exec"]),
 ];
 
-/// The commands that have an output besides a report.
-const PRODUCING: &[&str] = &["exec", "write", "get", "token", "install"];
+/// The commands that deliver something: to COMMAND, to DIR or to standard output. `check` only reports.
+const OUTPUT_COMMANDS: &[&str] = &["exec", "write", "get", "token", "install"];
 
-/// What every command reads from the environment.
-const OWN_VARIABLES: &str =
+/// The settings that every command reads from the environment.
+const SETTINGS_HELP: &str =
     "  AKV_INIT_...: the same settings as the options that name them in brackets. An
     option takes precedence over AKV_INIT_..., and that over AZURE_.... An empty
     variable counts as unset.
@@ -69,12 +71,12 @@ const OWN_VARIABLES: &str =
 /// The help of one command, or of all.
 pub fn help(command: Option<&str>) -> String {
     let concerns = |commands: &[&str]| command.is_none_or(|command| commands.contains(&command));
-    let commands = COMMANDS.iter().filter(|known| concerns(&[known.name]));
-    let commands: Vec<&Command> = commands.collect();
+    let helps = COMMAND_HELPS.iter();
+    let helps: Vec<&CommandHelp> = helps.filter(|help| concerns(&[help.name])).collect();
     let mut blocks = Vec::new();
     let mut usage = "Usage:\n".to_owned();
-    for known in &commands {
-        let (name, arguments) = (known.name, known.arguments);
+    for help in &helps {
+        let (name, arguments) = (help.name, help.arguments);
         usage.push_str(&format!("  akv-init {name} [OPTIONS] {arguments}\n"));
     }
     if command.is_none() {
@@ -84,69 +86,71 @@ pub fn help(command: Option<&str>) -> String {
         ));
         usage.push_str(&format!(
             "  akv-init [{}] --help\n  akv-init --version\n",
-            ALL.join(" | ")
+            ALL_COMMANDS.join(" | ")
         ));
     }
     blocks.push(usage);
-    blocks.extend(commands.iter().map(|command| command.text.to_owned()));
-    if concerns(READING) {
+    blocks.extend(helps.iter().map(|help| help.text.to_owned()));
+    if concerns(SECRET_COMMANDS) {
         blocks.push(include_str!("help/references.txt").to_owned());
     }
     let sections = SECTIONS.iter();
     blocks.extend(sections.filter_map(|(heading, options)| section(heading, options, command)));
-    let azure = match concerns(FETCHING) {
+    let azure = match concerns(AZURE_COMMANDS) {
         true => include_str!("help/environment.txt"),
         false => "",
     };
-    blocks.push(format!("Environment:\n{OWN_VARIABLES}{azure}"));
+    blocks.push(format!("Environment:\n{SETTINGS_HELP}{azure}"));
     let codes = EXIT_CODES.iter().filter(|(_, commands)| concerns(commands));
     let codes: String = codes.map(|(line, _)| *line).collect();
     blocks.push(format!("Exit codes:\n{codes}"));
-    let examples = commands.iter().flat_map(|command| command.examples);
+    let examples = helps.iter().flat_map(|help| help.examples);
     let examples: Vec<&str> = examples.copied().collect();
     let plural = if examples.len() == 1 { "" } else { "s" };
     blocks.push(format!("Example{plural}:\n{}", examples.join("\n")));
     blocks.join("\n")
 }
 
-/// A heading with the options of one command, or of all. In the whole help an option of few commands names them; so does
-/// the heading, if its options are all of the same commands.
+/// A heading with the options of one command, or of all. In the help of all commands, an option that fewer than four of
+/// them have names those. If all options under a heading would name the same commands, the heading names them instead.
 fn section(heading: &str, options: &'static [CliOption], command: Option<&str>) -> Option<String> {
     let concerns =
         |option: &&CliOption| command.is_none_or(|command| option.commands.contains(&command));
-    let own: Vec<&CliOption> = options.iter().filter(concerns).collect();
-    let few = |option: &CliOption| match command.is_none() && option.commands.len() < 4 {
+    let options: Vec<&CliOption> = options.iter().filter(concerns).collect();
+    let command_note = |option: &CliOption| match command.is_none() && option.commands.len() < 4 {
         true => option.commands.join(", "),
         false => String::new(),
     };
-    let first = few(own.first()?);
-    let is_uniform = own.iter().all(|option| few(option) == first);
-    let mut block = match is_uniform && !first.is_empty() {
-        true => format!("{heading} ({first}):\n"),
+    let first_note = command_note(options.first()?);
+    let is_uniform = options
+        .iter()
+        .all(|option| command_note(option) == first_note);
+    let mut block = match is_uniform && !first_note.is_empty() {
+        true => format!("{heading} ({first_note}):\n"),
         false => format!("{heading}:\n"),
     };
-    for option in own {
-        let commands = few(option);
-        let commands = if is_uniform { "" } else { &commands };
-        block.push_str(&entry(option, command, commands));
+    for option in options {
+        let note = command_note(option);
+        let note = if is_uniform { "" } else { &note };
+        block.push_str(&entry(option, command, note));
     }
     Some(block)
 }
 
-/// One option: its name, what it takes, its text, and the values that have a text each.
-fn entry(option: &CliOption, command: Option<&str>, commands: &str) -> String {
+/// One option: its name, what it takes, its text and its choices. `command_note` is empty or names commands.
+fn entry(option: &CliOption, command: Option<&str>, command_note: &str) -> String {
     let short = option.short.map(|short| format!("{short}, "));
     let short = short.unwrap_or_default();
-    let (value, kind, suffix) = match option.takes {
+    let (value, repeat_note, variable_note) = match option.takes {
         Takes::Nothing => (String::new(), "", "=true"),
         Takes::Optional(value) => (format!("[={value}]"), "", ""),
         Takes::Value(value) => (format!(" {value}"), "", ""),
         Takes::Values(value) => (format!(" {value}"), "repeatable", ", comma-separated"),
     };
-    let mut text = match (commands, kind) {
+    let mut text = match (command_note, repeat_note) {
         ("", "") => String::new(),
-        ("", mark) | (mark, "") => format!("({mark}) "),
-        (commands, kind) => format!("({commands}; {kind}) "),
+        ("", note) | (note, "") => format!("({note}) "),
+        _ => format!("({command_note}; {repeat_note}) "),
     };
     text.push_str(option.help);
     let defaults = option
@@ -161,34 +165,38 @@ fn entry(option: &CliOption, command: Option<&str>, commands: &str) -> String {
         text.push_str(&format!(" (default {})", defaults.join(", ")));
     }
     if !option.variable.is_empty() {
-        text.push_str(&format!(" [{}{suffix}]", option.variable));
+        text.push_str(&format!(" [{}{variable_note}]", option.variable));
     }
-    let mut entry = fold(&format!("  {short}{}{value}", option.name), COLUMN, &text);
-    let widths = option.values.iter().map(|(value, _)| value.len());
+    let mut entry = wrap(
+        &format!("  {short}{}{value}", option.name),
+        TEXT_COLUMN,
+        &text,
+    );
+    let widths = option.choices.iter().map(|(value, _)| value.len());
     let width = widths.max().unwrap_or_default();
-    for (value, meaning) in option.values {
-        entry.push_str(&fold(&format!("{:28}{value}", ""), 30 + width, meaning));
+    for (value, meaning) in option.choices {
+        entry.push_str(&wrap(&format!("{:28}{value}", ""), 30 + width, meaning));
     }
     entry
 }
 
-/// Text in lines that start at a column, the first of them after `start` if that leaves two columns free.
-fn fold(start: &str, column: usize, text: &str) -> String {
-    let mut folded = match start.len() + 2 > column {
+/// Wraps text into lines that begin at `column`. The first one follows `start` if at least two spaces fit between them.
+fn wrap(start: &str, column: usize, text: &str) -> String {
+    let mut wrapped = match start.len() + 2 > column {
         true => format!("{start}\n{:column$}", ""),
         false => format!("{start:column$}"),
     };
     let mut length = column;
     for word in text.split_whitespace() {
-        if length + 1 + word.len() > WIDTH {
-            folded.push_str(&format!("\n{:column$}", ""));
+        if length + 1 + word.len() > MAX_WIDTH {
+            wrapped.push_str(&format!("\n{:column$}", ""));
             length = column;
         } else if length > column {
-            folded.push(' ');
+            wrapped.push(' ');
             length += 1;
         }
-        folded.push_str(word);
+        wrapped.push_str(word);
         length += word.len();
     }
-    folded + "\n"
+    wrapped + "\n"
 }

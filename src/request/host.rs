@@ -1,6 +1,6 @@
 //! Hosts, and the names of vaults.
 //!
-//! A host that cannot be a vault is an error before any request. Names follow
+//! A host that cannot be a vault is an error before any request is sent. Names of vaults follow
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::request::cloud::Cloud;
 /// A vault, as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultName {
-    /// A short name, which the cloud's suffix completes.
+    /// A short name in lower case, to which the suffix of the cloud is appended.
     Short(String),
     /// A host.
     Host(Host),
@@ -35,7 +35,7 @@ impl VaultName {
         Ok(VaultName::Host(host))
     }
 
-    /// Parses the value of `--vault`: the same, or the URL of a vault.
+    /// Parses the value of `--vault`: a short name, a host, or the URL of a vault.
     pub fn parse_option(text: &str) -> Result<VaultName, Error> {
         let text = text.trim();
         if strip_prefix_ignore_case(text, "http://").is_some() {
@@ -56,7 +56,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Parses `HOST[:PORT]` as `--allow-vault` takes it: any host.
+    /// Parses `HOST[:PORT]`, which need not be the host of a vault.
     pub fn parse(text: &str) -> Result<Host, Error> {
         if text.contains('/') {
             return Err(Error::config(
@@ -74,9 +74,9 @@ impl Host {
             _ => (text, 443),
         };
         let name = name.to_ascii_lowercase();
-        let bare = without_brackets(&name);
-        let is_valid = match bare.len() < name.len() {
-            true => bare.parse::<Ipv6Addr>().is_ok(),
+        let unbracketed = without_brackets(&name);
+        let is_valid = match unbracketed.len() < name.len() {
+            true => unbracketed.parse::<Ipv6Addr>().is_ok(),
             false => name.len() <= 253 && name.split('.').all(is_label),
         };
         if !is_valid {
@@ -85,12 +85,13 @@ impl Host {
         Ok(Host { name, port })
     }
 
-    /// The cloud, if this is a vault in one: a vault name, a dot, the cloud's suffix, port 443.
+    /// The cloud of this host, if it is that of a vault: the name of a vault, a dot and the suffix of the cloud; port
+    /// 443.
     pub fn cloud(&self) -> Option<Cloud> {
-        let (label, rest) = self.name.split_once('.')?;
+        let (label, domain) = self.name.split_once('.')?;
         let cloud = Cloud::ALL
             .into_iter()
-            .find(|cloud| cloud.vault_suffix() == rest)?;
+            .find(|cloud| cloud.vault_suffix() == domain)?;
         (self.port == 443 && is_vault_name(label)).then_some(cloud)
     }
 }
@@ -105,7 +106,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Rejects hosts in Azure's domains that do not serve secrets.
+/// Rejects hosts in Azure's domains from which akv-init cannot read secrets.
 fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
     let name = host.name.as_str();
     for cloud in Cloud::ALL {
@@ -116,10 +117,10 @@ fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
                 Error::config("a Managed HSM holds keys, not secrets").hint("use a key vault")
             );
         }
-        let private = name
+        let private_link_vault = name
             .strip_suffix(&format!(".privatelink.vaultcore.{domain}"))
             .or_else(|| name.strip_suffix(&format!(".vaultcore.{domain}")));
-        if let Some(vault) = private {
+        if let Some(vault) = private_link_vault {
             return Err(
                 Error::config("a vault cannot be reached under its private link name").hint(
                     format!(
@@ -128,8 +129,8 @@ fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
                 ),
             );
         }
-        let below = name == suffix || name.ends_with(&format!(".{suffix}"));
-        if below && host.port == 443 && host.cloud().is_none() {
+        let is_in_vault_domain = name == suffix || name.ends_with(&format!(".{suffix}"));
+        if is_in_vault_domain && host.port == 443 && host.cloud().is_none() {
             return Err(Error::config(format!(
                 "`{name}` is not the host of a vault: expected NAME.{suffix}, where NAME has no dot"
             )));
@@ -145,7 +146,7 @@ fn is_vault_name(name: &str) -> bool {
         && is_label(name)
 }
 
-/// Whether a text can be a part of a hostname between dots.
+/// Whether a text can be a label: a part of a hostname between dots.
 fn is_label(text: &str) -> bool {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (1..=63).contains(&text.len())
@@ -154,16 +155,17 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// An IPv6 address of a URL without its brackets; any other host unchanged.
+/// An IPv6 address without its brackets; any other host unchanged.
 pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host)
 }
 
-/// The text after a prefix, which is compared without regard to case.
+/// `str::strip_prefix`, but the case of ASCII letters does not matter.
 pub fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let head = text.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix)
+    let start = text.get(..prefix.len())?;
+    start
+        .eq_ignore_ascii_case(prefix)
         .then(|| &text[prefix.len()..])
 }

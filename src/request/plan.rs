@@ -1,6 +1,7 @@
 //! The plan: which secrets of which vaults and which access tokens go to which variables and files.
 //!
-//! It holds no value and can be printed. Every mistake in the manifest is found here, before any request.
+//! It holds no value of a secret and can be printed. Every mistake in the options and references is found here, before
+//! any request is sent.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::Error;
 use crate::log;
 use crate::request::arguments::Arguments;
-use crate::request::environment::{OWN_PREFIX, check_reserved, check_variable_name};
+use crate::request::environment::{SETTINGS_PREFIX, check_not_reserved, check_variable_name};
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
 use crate::request::format::Format;
 use crate::request::host::Host;
@@ -21,17 +22,17 @@ use crate::request::settings::{Settings, unknown_settings};
 pub struct Plan {
     /// Each distinct secret or token, once.
     pub items: Vec<Item>,
-    /// Each variable or file that gets one of them, in the order of the environment, then of the options.
+    /// Each variable or file that gets an item: first those of the environment in its order, then those of the options.
     pub targets: Vec<Target>,
     /// Variables that COMMAND does not get.
     pub unset: Vec<OsString>,
-    /// Options and variables without effect, each with the reason: probably typos.
+    /// Options and variables that are ignored and are probably typos, each with the reason.
     pub ignored: Vec<(String, String)>,
     /// How to reach Azure.
     pub settings: Settings,
 }
 
-/// One thing to fetch.
+/// A secret or an access token that is to be fetched.
 #[derive(Debug, PartialEq)]
 pub enum Item {
     /// A secret.
@@ -41,7 +42,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// The resource of the token for it, if it is known before the first request.
+    /// The resource of the token that it is, or that reading it needs; `None` if only the vault's challenge names it.
     pub fn resource(&self) -> Option<&String> {
         match self {
             Item::Token(resource) => Some(resource),
@@ -52,15 +53,15 @@ impl Item {
 
 /// A variable or file that gets a secret or a token.
 pub struct Target {
-    /// The name of the variable, or the path of the file below the directory.
+    /// The name of the variable, or the path of the file below DIR.
     pub name: OsString,
     /// Index into [`Plan::items`].
     pub item: usize,
-    /// Whether newlines at the end of the value are removed.
+    /// Whether trailing newlines of the value are removed.
     pub trim: bool,
     /// Whether an option names it, rather than the environment.
     pub by_option: bool,
-    /// Whether the variable gets the path of a file in memory that holds the value.
+    /// Whether the value goes to a file in memory (memfd), and the variable gets the path of that file.
     pub in_memfd: bool,
 }
 
@@ -68,20 +69,22 @@ impl Plan {
     /// The plan of `token`, which has no target.
     pub fn token(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
-        let scope = arguments.parsed("--scope", |scope| match scope.strip_suffix("/.default") {
-            Some(resource) => Ok(resource.to_owned()),
-            None => Err(Error::config("expected a scope that ends in /.default")),
-        })?;
-        let resource = match (arguments.single_text("RESOURCE")?, scope) {
+        let scope =
+            arguments.parse_value("--scope", |scope| match scope.strip_suffix("/.default") {
+                Some(resource) => Ok(resource.to_owned()),
+                None => Err(Error::config("expected a scope that ends in /.default")),
+            })?;
+        let resource = match (arguments.single_operand_text("RESOURCE")?, scope) {
             (None, None) => plan.settings.cloud.vault_resource(),
             (None, Some(resource)) => resource,
             (Some(resource), None) => resource.to_owned(),
             (Some(_), Some(_)) => {
-                return Err(arguments.usage("RESOURCE and `--scope` cannot both be given"));
+                return Err(arguments.usage_error("RESOURCE and `--scope` cannot both be given"));
             }
         };
         let subject = format!("`{resource}`");
-        check_resource(&resource).map_err(|error| arguments.malformed(&subject, error))?;
+        check_resource(&resource)
+            .map_err(|error| arguments.malformed_value_error(&subject, error))?;
         plan.items.push(Item::Token(resource));
         Ok(plan)
     }
@@ -89,33 +92,33 @@ impl Plan {
     /// The plan of `get`.
     pub fn get(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
-        let Some(text) = arguments.single_text("REF")? else {
-            return Err(arguments.usage("no REF given"));
+        let Some(text) = arguments.single_operand_text("REF")? else {
+            return Err(arguments.usage_error("no REF given"));
         };
         let reference = Reference::parse(text)?;
-        plan.add("standard output".as_ref(), reference)?;
+        plan.add_target("standard output".as_ref(), reference)?;
         Ok(plan)
     }
 
-    /// The plan of `exec` and `check`. `on_error` receives the error of each variable that cannot get its secret; where it
-    /// returns none, the plan goes on without that variable.
+    /// The plan of `exec` and `check`. `on_error` receives the error of each variable that cannot get its secret. If it
+    /// returns `Ok`, that variable is left out of the plan.
     pub fn exec(
         arguments: &Arguments<'_>,
         on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
     ) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
-        let overwrite = arguments.flag("--override")?;
-        let mut passed_on = arguments.names("--literal");
-        passed_on.extend(arguments.names("--unset"));
-        let mut options = option_targets(arguments, "--secret", false)?;
-        options.extend(option_targets(arguments, "--memfd", true)?);
-        if overwrite {
-            passed_on.extend(options.iter().map(|(name, ..)| OsString::from(name)));
+        let allow_override = arguments.flag("--override")?;
+        let mut skipped = arguments.names("--literal");
+        skipped.extend(arguments.names("--unset"));
+        let mut option_targets = parse_option_targets(arguments, "--secret", false)?;
+        option_targets.extend(parse_option_targets(arguments, "--memfd", true)?);
+        if allow_override {
+            skipped.extend(option_targets.iter().map(|(name, ..)| OsString::from(name)));
         }
-        plan.add_references(arguments, &passed_on, on_error)?;
-        for (name, reference, in_memfd) in options {
-            let checked = plan.check_option(arguments, &name, overwrite);
-            match checked.and_then(|()| plan.add(name.as_ref(), reference)) {
+        plan.add_environment(arguments, &skipped, on_error)?;
+        for (name, reference, in_memfd) in option_targets {
+            let checked = plan.check_option_target(arguments, &name, allow_override);
+            match checked.and_then(|()| plan.add_target(name.as_ref(), reference)) {
                 Ok(target) => (target.by_option, target.in_memfd) = (true, in_memfd),
                 Err(error) => on_error(error.context(name))?,
             }
@@ -125,26 +128,28 @@ impl Plan {
 
     /// The plan of `write`, and the files to write.
     pub fn write(arguments: &Arguments<'_>) -> Result<(Plan, Vec<PlannedFile>), Error> {
-        let mut outputs = arguments.parsed_values("--output", Output::parse)?;
+        let mut outputs = arguments.parse_values("--output", Output::parse)?;
         if outputs.is_empty() {
             outputs.push(Output::Files);
         }
         let from_env = arguments.has("--from-env");
         if !arguments.has("--secret") && !from_env {
-            return Err(arguments.usage("nothing to write: give --secret FILE=REF or --from-env"));
+            return Err(
+                arguments.usage_error("nothing to write: give --secret FILE=REF or --from-env")
+            );
         }
         if !from_env && arguments.has("--literal") {
-            return Err(arguments.usage("`--literal` needs `--from-env`"));
+            return Err(arguments.usage_error("`--literal` needs `--from-env`"));
         }
         let mut plan = Plan::new(arguments)?;
-        let options = option_targets(arguments, "--secret", false)?;
+        let option_targets = parse_option_targets(arguments, "--secret", false)?;
         if from_env {
-            plan.add_references(arguments, &arguments.names("--literal"), &mut Err)?;
+            plan.add_environment(arguments, &arguments.names("--literal"), &mut Err)?;
         }
-        for (name, reference, _) in options {
-            let added = match plan.target(&name) {
+        for (name, reference, _) in option_targets {
+            let added = match plan.find_target(&name) {
                 Some(_) => Err(Error::config("given twice")),
-                None => plan.add(name.as_ref(), reference),
+                None => plan.add_target(name.as_ref(), reference),
             };
             added.map_err(|error| error.context(name))?;
         }
@@ -154,7 +159,7 @@ impl Plan {
                 "set one in the manifest, such as DB_PASSWORD: akv://VAULT/NAME, or name files with --secret",
             ));
         }
-        let files = plan.files(&outputs)?;
+        let files = plan.plan_files(&outputs)?;
         check_collisions(&files)?;
         Ok((plan, files))
     }
@@ -184,26 +189,26 @@ impl Plan {
         })
     }
 
-    fn target(&self, name: &str) -> Option<&Target> {
+    fn find_target(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.name == name)
     }
 
-    /// Adds the variables whose whole value is a reference, except for those that are passed on.
-    fn add_references(
+    /// Adds the variables whose whole value is a reference, except for those whose name is in `skipped`.
+    fn add_environment(
         &mut self,
         arguments: &Arguments<'_>,
-        passed_on: &[OsString],
+        skipped: &[OsString],
         on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for (name, value) in arguments.env.variables() {
-            let is_own = name.as_bytes().starts_with(OWN_PREFIX.as_bytes());
-            if is_own || passed_on.iter().any(|other| other == name) {
+            let is_setting = name.as_bytes().starts_with(SETTINGS_PREFIX.as_bytes());
+            if is_setting || skipped.iter().any(|other| other == name) {
                 continue;
             }
             let shown = name.to_string_lossy();
-            let added = match find_reference(arguments, name, value) {
+            let added = match detect_reference(arguments, name, value) {
                 Ok(None) => continue,
-                Ok(Some(reference)) => self.add(name, reference),
+                Ok(Some(reference)) => self.add_target(name, reference),
                 Err(error) => Err(error),
             };
             if let Err(error) = added {
@@ -214,11 +219,11 @@ impl Plan {
     }
 
     /// Rejects a variable that an option names, if it cannot get the secret.
-    fn check_option(
+    fn check_option_target(
         &self,
         arguments: &Arguments<'_>,
         name: &str,
-        overwrite: bool,
+        allow_override: bool,
     ) -> Result<(), Error> {
         check_variable_name(name)?;
         for option in ["--unset", "--literal"] {
@@ -229,13 +234,13 @@ impl Plan {
             }
         }
         let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
-        match self.target(name) {
+        match self.find_target(name) {
             Some(target) if target.by_option => Err(Error::config("given twice")),
             Some(_) => Err(Error::config(
                 "two sources: an option, and a reference in the environment",
             )
             .hint("remove one of them, or add --override to let the option take precedence")),
-            None if !overwrite && arguments.env.variables().any(has_value) => {
+            None if !allow_override && arguments.env.variables().any(has_value) => {
                 Err(Error::config("the variable already has a value")
                     .hint("remove it from the environment, or add --override to replace it"))
             }
@@ -243,10 +248,11 @@ impl Plan {
         }
     }
 
-    fn add(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
+    /// Adds a target, and its item unless the plan has it.
+    fn add_target(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
         let (item, trim) = match reference {
             Reference::Secret(secret) => {
-                (Item::Secret(self.settings.complete(&secret)?), secret.trim)
+                (Item::Secret(self.settings.resolve(&secret)?), secret.trim)
             }
             Reference::Token(resource) => (Item::Token(resource), false),
         };
@@ -265,8 +271,8 @@ impl Plan {
         Ok(self.targets.last_mut().expect("just added"))
     }
 
-    /// The files of each `--output`.
-    fn files(&self, outputs: &[Output]) -> Result<Vec<PlannedFile>, Error> {
+    /// The files to write for each `--output`.
+    fn plan_files(&self, outputs: &[Output]) -> Result<Vec<PlannedFile>, Error> {
         let mut files = Vec::new();
         for output in outputs {
             for (index, target) in self.targets.iter().enumerate() {
@@ -280,15 +286,16 @@ impl Plan {
                             targets: vec![index],
                         });
                     }
-                    Output::Bundle(format, _) => {
-                        format.check_name(&name)?;
+                    Output::Combined(format, _) => {
+                        format.check_key(&name)?;
                         if *format != Format::Json {
-                            check_reserved(&name).map_err(|error| error.context(name.as_ref()))?;
+                            check_not_reserved(&name)
+                                .map_err(|error| error.context(name.as_ref()))?;
                         }
                     }
                 }
             }
-            if let Output::Bundle(format, name) = output {
+            if let Output::Combined(format, name) = output {
                 files.push(PlannedFile {
                     name: name.clone(),
                     format: Some(*format),
@@ -299,7 +306,7 @@ impl Plan {
         Ok(files)
     }
 
-    /// The reference of a target in full; `None` for an access token.
+    /// The reference of a target, with its vault; `None` for an access token.
     pub fn reference_of(&self, target: &Target) -> Option<String> {
         match &self.items[target.item] {
             Item::Token(_) => None,
@@ -322,7 +329,7 @@ impl Plan {
         vaults
     }
 
-    /// The names of the targets of an item, for messages.
+    /// The names of the targets of an item, separated by commas, for messages.
     pub fn targets_of(&self, item: usize) -> String {
         let names = self.targets.iter().filter(|target| target.item == item);
         let names: Vec<_> = names
@@ -332,21 +339,23 @@ impl Plan {
     }
 }
 
-/// The values of an option that takes `NAME=REF`, each with whether it goes to a file in memory.
-fn option_targets(
+/// The values of an option that takes `NAME=REF`: the name, the reference and `in_memfd` as in [`Target`].
+fn parse_option_targets(
     arguments: &Arguments<'_>,
     option: &str,
     in_memfd: bool,
 ) -> Result<Vec<(String, Reference, bool)>, Error> {
-    let pairs = arguments.parsed_values(option, |pair| Ok(pair.to_owned()))?;
+    let pairs = arguments.parse_values(option, |pair| Ok(pair.to_owned()))?;
     let targets = pairs.iter().map(|pair| {
         let pair = pair.split_once('=').filter(|(name, _)| !name.is_empty());
         let (name, reference) = pair.ok_or_else(|| {
-            let target = match arguments.command {
+            let target_noun = match arguments.command {
                 "write" => "a file",
                 _ => "a variable",
             };
-            arguments.usage(format!("`{option}` takes NAME=REF, where NAME is {target}"))
+            arguments.usage_error(format!(
+                "`{option}` takes NAME=REF, where NAME is {target_noun}"
+            ))
         })?;
         let reference = Reference::parse(reference).map_err(|error| error.context(name))?;
         Ok((name.to_owned(), reference, in_memfd))
@@ -354,24 +363,24 @@ fn option_targets(
     targets.collect()
 }
 
-/// The reference in a variable, if there is one and its name can be a target.
-fn find_reference(
+/// The reference in a variable; `None` if its value is not one. It is an error if this variable cannot be a target.
+fn detect_reference(
     arguments: &Arguments<'_>,
     name: &OsStr,
     value: &OsStr,
 ) -> Result<Option<Reference>, Error> {
     let shown = name.to_string_lossy();
     // A reference is ASCII, so that bytes which are not UTF-8 cannot hide one.
-    let Some(reference) = Reference::find(&shown, &value.to_string_lossy())? else {
+    let Some(reference) = Reference::detect(&shown, &value.to_string_lossy())? else {
         return Ok(None);
     };
-    let same_name = |(other, _): &(&OsStr, &OsStr)| *other == name;
-    if arguments.env.variables().filter(same_name).count() > 1 {
+    let has_same_name = |(other, _): &(&OsStr, &OsStr)| *other == name;
+    if arguments.env.variables().filter(has_same_name).count() > 1 {
         let reason = "the variable is in the environment twice, at least once as a reference";
         return Err(Error::config(reason));
     }
     if arguments.command != "write" {
-        check_reserved(&shown)?;
+        check_not_reserved(&shown)?;
     } else if name.to_str().is_none() {
         return Err(Error::config("the name is not UTF-8"));
     }
@@ -422,11 +431,11 @@ impl fmt::Display for Plan {
                 0 => "none; each request is sent once".to_owned(),
                 seconds => format!("{seconds} s"),
             };
-            let more = match self.settings.wait_for_access.as_secs() {
+            let extension = match self.settings.wait_for_access.as_secs() {
                 0 => String::new(),
                 seconds => format!(", and {seconds} s more while access is denied"),
             };
-            writeln!(f, "deadline  {deadline}{more}")?;
+            writeln!(f, "deadline  {deadline}{extension}")?;
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
-//! References to secrets and to access tokens: the only parser of them, and their canonical form.
+//! References to secrets and to access tokens, and the only parser of them.
 //!
 //! A reference names a vault, a secret and optionally a version, or a resource; it never holds a value. A malformed one
-//! is an error before any request. Names follow
+//! is an error before any request is sent. Names follow
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
 use crate::error::Error;
 use crate::request::host::{VaultName, strip_prefix_ignore_case};
 
-const SCHEME: &str = "akv://";
-const TOKEN_SCHEME: &str = "entra-token:";
-const APP_SERVICE: &str = "@microsoft.keyvault(";
+const AKV_PREFIX: &str = "akv://";
+const TOKEN_PREFIX: &str = "entra-token:";
+const APP_SERVICE_PREFIX: &str = "@microsoft.keyvault(";
 
 /// What the value of a variable or a file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub struct SecretRef {
     pub vault: Option<VaultName>,
     /// The secret name, as written.
     pub name: String,
-    /// The secret version; `None` is the current one.
+    /// The version of the secret; `None` is the current one.
     pub version: Option<String>,
-    /// `?trim`: remove newlines at the end of the value.
+    /// `?trim`: whether trailing newlines of the value are removed.
     pub trim: bool,
 }
 
@@ -37,17 +37,18 @@ impl Reference {
     /// Parses every form that the command line takes.
     pub fn parse(text: &str) -> Result<Reference, Error> {
         let text = text.trim();
-        let parsed = parse_full(text).unwrap_or_else(|| parse_short(text).map(Reference::Secret));
-        parsed.map_err(|error| error.context(subject(text)))
+        let parsed =
+            parse_prefixed(text).unwrap_or_else(|| parse_unprefixed(text).map(Reference::Secret));
+        parsed.map_err(|error| error.context(error_context(text)))
     }
 
-    /// The reference that is the whole value of a variable, if it is one. A value that was probably meant as one is an
-    /// error: if it were passed on, its text would become the password.
-    pub fn find(name: &str, value: &str) -> Result<Option<Reference>, Error> {
+    /// The reference that is the whole value of a variable; `None` if the value is not one. A value that was probably
+    /// meant as a reference is an error: if it were passed on, its text would be used as the password.
+    pub fn detect(name: &str, value: &str) -> Result<Option<Reference>, Error> {
         let text = value.trim();
-        if let Some(parsed) = parse_full(text) {
+        if let Some(parsed) = parse_prefixed(text) {
             return parsed.map(Some).map_err(|error| {
-                let error = error.context(subject(text));
+                let error = error.context(error_context(text));
                 match text.contains("$(") {
                     true => error.hint(
                         "Kubernetes did not expand `$(NAME)`: define NAME before this variable in `env`",
@@ -56,34 +57,37 @@ impl Reference {
                 }
             });
         }
-        let pass_on = format!("to pass the value on unchanged, add --literal {name}");
+        let pass_on_hint = format!("to pass the value on unchanged, add --literal {name}");
         let lower = value.to_ascii_lowercase();
-        if [SCHEME, TOKEN_SCHEME, APP_SERVICE]
+        if [AKV_PREFIX, TOKEN_PREFIX, APP_SERVICE_PREFIX]
             .iter()
-            .any(|start| lower.contains(start))
+            .any(|prefix| lower.contains(prefix))
         {
             let reason = "a reference must be the whole value, not a part of it";
             return Err(Error::config(reason).hint(format!(
-                "put the reference into a variable of its own; {pass_on}"
+                "put the reference into a variable of its own; {pass_on_hint}"
             )));
         }
-        // `akv:` without a path may be an image or a prefix of keys.
-        let starts = |start| strip_prefix_ignore_case(text, start);
-        let is_path = starts("akv:").is_some_and(|rest| rest.contains('/'));
-        if is_path || starts("akv//").is_some() || starts("@microsoft.keyvault").is_some() {
+        // `akv:` without a slash may be the name of an image or a prefix of keys.
+        let after_prefix = |prefix| strip_prefix_ignore_case(text, prefix);
+        let is_path = after_prefix("akv:").is_some_and(|rest| rest.contains('/'));
+        if is_path
+            || after_prefix("akv//").is_some()
+            || after_prefix("@microsoft.keyvault").is_some()
+        {
             return Err(
                 Error::config("the value looks like a reference but is malformed")
-                    .hint(format!("write akv://VAULT/NAME; {pass_on}")),
+                    .hint(format!("write akv://VAULT/NAME; {pass_on_hint}")),
             );
         }
-        // As a whole value only: `…@azurekeyvault` also ends the user part of many a URL, password included.
+        // Only as the whole value: elsewhere it may be part of a URL, `https://USER:PASSWORD@azurekeyvault…`.
         if let Some((secret, rest)) = text.split_once("@azurekeyvault")
             && (rest.is_empty() || rest.starts_with('?'))
             && check_secret_name(secret).is_ok()
         {
             return Err(
                 Error::config("`NAME@azurekeyvault` is the syntax of another tool")
-                    .hint(format!("write akv://VAULT/{secret}; {pass_on}")),
+                    .hint(format!("write akv://VAULT/{secret}; {pass_on_hint}")),
             );
         }
         Ok(None)
@@ -115,22 +119,22 @@ impl SecretRef {
     }
 }
 
-/// The forms that are recognized in variables, too: `akv://…`, `@Microsoft.KeyVault(…)`, `entra-token:…`.
-fn parse_full(text: &str) -> Option<Result<Reference, Error>> {
-    if let Some(rest) = strip_prefix_ignore_case(text, SCHEME) {
+/// The forms with a prefix, recognized in variables too: `akv://…`, `@Microsoft.KeyVault(…)`, `entra-token:…`.
+fn parse_prefixed(text: &str) -> Option<Result<Reference, Error>> {
+    if let Some(rest) = strip_prefix_ignore_case(text, AKV_PREFIX) {
         return Some(parse_akv(rest).map(Reference::Secret));
     }
-    if let Some(resource) = strip_prefix_ignore_case(text, TOKEN_SCHEME) {
+    if let Some(resource) = strip_prefix_ignore_case(text, TOKEN_PREFIX) {
         return Some(check_resource(resource).map(|()| Reference::Token(resource.to_owned())));
     }
-    strip_prefix_ignore_case(text, APP_SERVICE).map(|rest| match rest.strip_suffix(')') {
+    strip_prefix_ignore_case(text, APP_SERVICE_PREFIX).map(|rest| match rest.strip_suffix(')') {
         Some(inner) => parse_app_service(inner).map(Reference::Secret),
         None => Err(Error::config("the closing parenthesis is missing")),
     })
 }
 
-/// The forms that only the command line takes: a URL, `NAME` and `NAME/VERSION`.
-fn parse_short(text: &str) -> Result<SecretRef, Error> {
+/// The forms without a prefix, which only the command line takes: a URL, `NAME` and `NAME/VERSION`.
+fn parse_unprefixed(text: &str) -> Result<SecretRef, Error> {
     if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
         return parse_url(rest);
     }
@@ -144,7 +148,9 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
     }
     match text.split_once('/') {
         None => SecretRef::new(None, text, None),
-        Some((name, version)) if is_version(version) => SecretRef::new(None, name, Some(version)),
+        Some((name, version)) if is_generated_version(version) => {
+            SecretRef::new(None, name, Some(version))
+        }
         Some((first, second)) => {
             let are_names = [first, second]
                 .iter()
@@ -158,7 +164,7 @@ fn parse_short(text: &str) -> Result<SecretRef, Error> {
     }
 }
 
-/// Checks the resource of an access token: it becomes a part of a query, a form or a command line.
+/// Rejects what cannot be the resource of an access token, which becomes a part of a query, a form or a command line.
 pub fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.starts_with('-') {
         return Err(Error::config("expected a resource")
@@ -190,9 +196,10 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
         "" => None,
         vault => Some(VaultName::parse(vault)?),
     };
-    // A secret named `secrets` has a version of 32 digits. Anything else after it may be a value, and is not shown.
+    // `secrets/` and a generated version is a version of the secret named `secrets`. Anything else after `secrets/` may
+    // be a pasted value, so it is not shown.
     let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
-    if rest.is_some_and(|rest| !rest.is_empty() && !is_version(rest)) {
+    if rest.is_some_and(|rest| !rest.is_empty() && !is_generated_version(rest)) {
         return Err(Error::config("`secrets/` belongs only in an https:// URL")
             .hint("write akv://VAULT/NAME or akv://VAULT/NAME/VERSION"));
     }
@@ -231,17 +238,17 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
 /// (<https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#source-app-settings-from-key-vault>).
 fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
     const KEYS: [&str; 4] = ["SecretUri", "VaultName", "SecretName", "SecretVersion"];
-    let unexpected = || {
+    let syntax_error = || {
         Error::config("expected SecretUri, or VaultName, SecretName and optionally SecretVersion")
     };
     let mut values = [""; 4];
     let parts = inner.split(';').map(str::trim);
     for part in parts.filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let known = |known: &&str| known.eq_ignore_ascii_case(key.trim());
-        match KEYS.iter().position(known) {
-            Some(at) if values[at].is_empty() => values[at] = value.trim(),
-            _ => return Err(unexpected()),
+        let is_key = |known: &&str| known.eq_ignore_ascii_case(key.trim());
+        match KEYS.iter().position(is_key) {
+            Some(index) if values[index].is_empty() => values[index] = value.trim(),
+            _ => return Err(syntax_error()),
         }
     }
     match values {
@@ -253,7 +260,7 @@ fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
             let version = Some(version).filter(|version| !version.is_empty());
             SecretRef::new(Some(VaultName::parse(vault)?), name, version)
         }
-        _ => Err(unexpected()),
+        _ => Err(syntax_error()),
     }
 }
 
@@ -285,31 +292,32 @@ fn check_secret_name(name: &str) -> Result<(), Error> {
         false => format!("`{}`", invalid.escape_debug()),
     };
     let error = Error::config(format!("a secret name cannot contain {invalid}"));
-    let likely = name.replace(['_', '.'], "-");
-    let hint = likely
+    let suggestion = name.replace(['_', '.'], "-");
+    let hint = suggestion
         .chars()
         .all(is_valid)
-        .then(|| format!("did you mean `{likely}`?"));
+        .then(|| format!("did you mean `{suggestion}`?"));
     Err(error.set_hint(hint))
 }
 
-fn is_version(text: &str) -> bool {
+/// Whether a text is a version as Key Vault generates them: 32 hexadecimal digits.
+fn is_generated_version(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The subject of an error. The text is shown only as far as it looks like a reference: a connection string that starts
+/// The context of an error. The text is shown only as far as it looks like a reference: a connection string that starts
 /// with one may hold a password further on, such as after a colon.
-fn subject(text: &str) -> String {
-    let mut schemes = [TOKEN_SCHEME, APP_SERVICE].into_iter();
-    let scheme = schemes.find(|scheme| strip_prefix_ignore_case(text, scheme).is_some());
-    let start = scheme.map_or(0, str::len);
+fn error_context(text: &str) -> String {
+    let mut prefixes = [TOKEN_PREFIX, APP_SERVICE_PREFIX].into_iter();
+    let prefix = prefixes.find(|prefix| strip_prefix_ignore_case(text, prefix).is_some());
+    let start = prefix.map_or(0, str::len);
     let rest = &text[start..];
-    let is_foreign = |(at, c): &(usize, char)| {
-        let is_plain = c.is_ascii_alphanumeric() || "/._-".contains(*c);
-        scheme == Some(APP_SERVICE) || !is_plain && !rest[*at..].starts_with("://")
+    let ends_reference = |(index, c): &(usize, char)| {
+        let is_allowed = c.is_ascii_alphanumeric() || "/._-".contains(*c);
+        prefix == Some(APP_SERVICE_PREFIX) || !is_allowed && !rest[*index..].starts_with("://")
     };
-    match rest.char_indices().find(is_foreign) {
+    match rest.char_indices().find(ends_reference) {
         None => format!("malformed reference `{text}`"),
-        Some((at, _)) => format!("malformed reference `{}…`", &text[..start + at]),
+        Some((end, _)) => format!("malformed reference `{}…`", &text[..start + end]),
     }
 }

@@ -1,17 +1,17 @@
-//! A secret in a vault, with nothing left to a default.
+//! Which secret of which vault to read.
 
 use crate::request::host::Host;
 
-/// A secret in a vault, with nothing left to a default.
+/// A reference whose vault and token resource are resolved.
 #[derive(Clone, Debug)]
 pub struct SecretId {
     /// The vault.
     pub host: Host,
-    /// The resource of the access token; `None` if the vault has to name it.
+    /// The resource of the access token; `None` if the vault has to name it in its challenge.
     pub resource: Option<String>,
-    /// The secret name.
+    /// The name of the secret, as written.
     pub name: String,
-    /// The secret version; `None` is the current one.
+    /// The version of the secret; `None` is the current one.
     pub version: Option<String>,
 }
 
@@ -24,10 +24,10 @@ impl SecretId {
         }
     }
 
-    /// The reference to it, in full.
+    /// The reference to it, with its vault.
     pub fn reference(&self, trim: bool) -> String {
         let option = if trim { "?trim" } else { "" };
-        // Without a dot or a port it would be read as a short name.
+        // A host without a dot and a port would be parsed as a short name.
         let port = match self.host.port {
             443 if !self.host.name.contains(['.', '[']) => ":443",
             _ => "",

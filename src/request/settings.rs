@@ -1,14 +1,14 @@
-//! The settings that several commands have. An option takes precedence over `AKV_INIT_…`, and that over `AZURE_…`.
+//! The settings of commands that access Azure. An option takes precedence over `AKV_INIT_…`, and that over `AZURE_…`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Cause, Error};
-use crate::request::arguments::{Arguments, unexpected};
+use crate::request::arguments::{Arguments, unexpected_value_error};
 use crate::request::cloud::Cloud;
-use crate::request::environment::{Environment, OWN_PREFIX};
+use crate::request::environment::{Environment, SETTINGS_PREFIX};
 use crate::request::host::{Host, VaultName};
-use crate::request::option_table::settings;
+use crate::request::option_table::setting_variables;
 use crate::request::reference::SecretRef;
 use crate::request::secret_id::SecretId;
 use crate::request::suggestion::nearest;
@@ -28,17 +28,17 @@ pub enum IdentityKind {
 
 /// How to reach Azure.
 pub struct Settings {
-    /// From start to end; zero is one attempt at each request.
+    /// How much time fetching has, from the start of the process; zero means one attempt at each request.
     pub timeout: Duration,
-    /// How long beyond `timeout` a vault may deny access.
+    /// How long beyond `timeout` to wait while a vault denies access.
     pub wait_for_access: Duration,
-    /// The kind of identity.
+    /// The kind of identity; `None` is the one that the environment names.
     pub identity: Option<IdentityKind>,
-    /// Which of several identities.
+    /// Which of several identities; `None` if the user selects none.
     pub identity_id: Option<IdentityId>,
-    /// Completes the short names of vaults, and has an endpoint of Entra.
+    /// Supplies the suffix of short vault names, and the default host of Entra.
     pub cloud: Cloud,
-    /// The only certificates to trust.
+    /// A file with the only certificates to trust; `None` means the built-in ones and those of `SSL_CERT_…`.
     pub ca_file: Option<PathBuf>,
     /// `--verbose`.
     pub verbose: bool,
@@ -46,7 +46,7 @@ pub struct Settings {
     pub default_vault: Option<VaultName>,
     /// Hosts outside Azure's domains that may get a token.
     pub allowed_hosts: Vec<Host>,
-    /// The resource of that token; `None` is that of the cloud.
+    /// The resource of that token; `None` is the resource of the cloud.
     pub vault_resource: Option<String>,
 }
 
@@ -62,23 +62,25 @@ pub enum IdentityId {
 }
 
 impl Settings {
-    /// Reads the options of the command and the environment. A setting that the command does not have is unset.
+    /// Parses the options of the command and their variables. A setting that the command does not have is zero, false,
+    /// empty or `None`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
-        let duration = |name| arguments.parsed(name, parse_duration);
+        let duration = |name| arguments.parse_value(name, parse_duration);
         let ca_file = arguments.values("--ca-file").pop();
         let cloud = arguments.choice("--cloud", &Cloud::NAMES)?;
-        let allowed_hosts = arguments.parsed_values("--allow-vault", parse_hosts)?;
+        let allowed_hosts = arguments.parse_values("--allow-vault", parse_hosts)?;
         Ok(Settings {
             timeout: duration("--timeout")?.unwrap_or_default(),
             wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
             identity: arguments.choice("--identity", &IdentityKind::NAMES)?,
-            identity_id: identity_id(arguments)?,
-            cloud: cloud.unwrap_or_else(|| cloud_of_authority(arguments.env)),
+            identity_id: parse_identity_id(arguments)?,
+            cloud: cloud.unwrap_or_else(|| cloud_from_environment(arguments.env)),
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
             verbose: arguments.flag("--verbose")?,
-            default_vault: arguments.parsed("--vault", VaultName::parse_option)?,
+            default_vault: arguments.parse_value("--vault", VaultName::parse_option)?,
             allowed_hosts: allowed_hosts.concat(),
-            vault_resource: arguments.parsed("--vault-resource", |text| Ok(text.to_owned()))?,
+            vault_resource: arguments
+                .parse_value("--vault-resource", |text| Ok(text.to_owned()))?,
         })
     }
 
@@ -91,8 +93,8 @@ impl Settings {
         }))
     }
 
-    /// Completes a reference.
-    pub fn complete(&self, reference: &SecretRef) -> Result<SecretId, Error> {
+    /// Resolves a reference: its vault, or the default one, and the resource of the token.
+    pub fn resolve(&self, reference: &SecretRef) -> Result<SecretId, Error> {
         let Some(vault) = reference.vault.as_ref().or(self.default_vault.as_ref()) else {
             let reason = format!(
                 "`akv:///{}` does not name a vault, and no default vault is set",
@@ -108,8 +110,9 @@ impl Settings {
                 port: 443,
             },
         };
-        // The suffix decides, not `--cloud`: a vault in China needs a token for China. A host outside Azure's domains
-        // that no option allows has to name the resource itself, which is accepted only within its own domain.
+        // The suffix of the host decides, not `--cloud`: a vault in China needs a token for China. A host outside
+        // Azure's domains that `--allow-vault` does not name has to name the resource itself, in a challenge. That
+        // resource is accepted only within the domain of the host.
         let resource = match host.cloud() {
             Some(cloud) => Some(cloud.vault_resource()),
             None if self.allowed_hosts.contains(&host) => {
@@ -135,13 +138,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, Error> {
         "h" => 3_600,
         _ => 1,
     };
-    // 32 bits of seconds are 136 years, which can be added to a clock without overflow.
-    let digits = number.bytes().all(|b| b.is_ascii_digit());
-    let number = number.parse().ok().filter(|_| digits);
-    let seconds = number.and_then(|number: u32| number.checked_mul(factor));
+    // A `u32` is at most 136 years, which can be added to a clock without overflow.
+    let is_number = number.bytes().all(|b| b.is_ascii_digit());
+    let count = number.parse().ok().filter(|_| is_number);
+    let seconds = count.and_then(|count: u32| count.checked_mul(factor));
     match seconds {
         Some(seconds) => Ok(Duration::from_secs(seconds.into())),
-        None => Err(unexpected(text, "a duration like 90, 90s, 2m or 1h")),
+        None => Err(unexpected_value_error(
+            text,
+            "a duration like 90, 90s, 2m or 1h",
+        )),
     }
 }
 
@@ -162,13 +168,13 @@ impl IdentityKind {
     ];
 }
 
-/// The identity to select: by an option, else by `AKV_INIT_…`, else by `AZURE_CLIENT_ID`.
-fn identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
+/// The id of the identity: that of an option, else of `AKV_INIT_…`, else of `AZURE_CLIENT_ID`.
+fn parse_identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
     let options = ["--client-id", "--object-id", "--resource-id"];
-    let by_option = options.iter().any(|option| arguments.has(option));
-    let id = |option| match by_option && !arguments.has(option) {
+    let has_option = options.iter().any(|option| arguments.has(option));
+    let id = |option| match has_option && !arguments.has(option) {
         true => Ok(None),
-        false => arguments.parsed(option, |id| Ok(id.to_owned())),
+        false => arguments.parse_value(option, |id| Ok(id.to_owned())),
     };
     match [id(options[0])?, id(options[1])?, id(options[2])?] {
         [Some(id), None, None] => Ok(Some(IdentityId::Client(id))),
@@ -178,7 +184,7 @@ fn identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
             let id = arguments.env.setting("AZURE_CLIENT_ID")?;
             Ok(id.map(|id| IdentityId::Client(id.to_owned())))
         }
-        _ if by_option => Err(Error::new(
+        _ if has_option => Err(Error::new(
             Cause::Usage,
             "only one of --client-id, --object-id and --resource-id can be given",
         )),
@@ -188,41 +194,41 @@ fn identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
     }
 }
 
-/// The host in `AZURE_AUTHORITY_HOST`: https, with or without a slash at its end.
+/// The host in `AZURE_AUTHORITY_HOST`, which is a host or an https URL without a path.
 fn authority_host(env: &Environment) -> Result<Option<Host>, Error> {
-    const NAME: &str = "AZURE_AUTHORITY_HOST";
-    let Some(text) = env.setting(NAME)? else {
+    const VARIABLE: &str = "AZURE_AUTHORITY_HOST";
+    let Some(text) = env.setting(VARIABLE)? else {
         return Ok(None);
     };
-    let malformed = || Error::config(format!("{NAME}: expected https:// and a hostname"));
+    let malformed_error = || Error::config(format!("{VARIABLE}: expected https:// and a hostname"));
     let host = match text.split_once("://") {
         None => text,
         Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => host,
-        Some(_) => return Err(malformed()),
+        Some(_) => return Err(malformed_error()),
     };
     let host = Host::parse(host.trim_end_matches('/'));
-    host.map(Some).map_err(|_| malformed())
+    host.map(Some).map_err(|_| malformed_error())
 }
 
-/// A cluster in another cloud needs no `--cloud`: its webhook sets `AZURE_AUTHORITY_HOST`. A managed identity does not use
-/// that variable, and works if it is malformed.
-fn cloud_of_authority(env: &Environment) -> Cloud {
+/// The cloud of `AZURE_AUTHORITY_HOST`, so that a cluster outside the public cloud needs no `--cloud`: the webhook of
+/// workload identity sets that variable. A malformed value counts as unset, as a managed identity does not use it.
+fn cloud_from_environment(env: &Environment) -> Cloud {
     let host = authority_host(env).ok().flatten();
     host.and_then(|host| Cloud::of_authority(&host.name))
         .unwrap_or(Cloud::Public)
 }
 
-/// Variables that start with [`OWN_PREFIX`] and are not settings, each with the reason of a warning. Kubernetes sets some
-/// in every pod of a namespace that has a Service named `akv-init`; those are left out.
+/// Variables that start with [`SETTINGS_PREFIX`] and are not settings, each with the text of a warning. Those that
+/// Kubernetes sets in every pod of a namespace with a Service named `akv-init` are left out.
 pub fn unknown_settings(env: &Environment) -> Vec<(String, String)> {
     let names = env.variables().filter_map(|(name, _)| name.to_str());
     let unknown = names.filter(|name| {
-        let rest = name.strip_prefix(OWN_PREFIX);
-        rest.is_some_and(|rest| !rest.starts_with("SERVICE_") && !rest.starts_with("PORT"))
-            && !settings().any(|setting| setting == *name)
+        let suffix = name.strip_prefix(SETTINGS_PREFIX);
+        suffix.is_some_and(|suffix| !suffix.starts_with("SERVICE_") && !suffix.starts_with("PORT"))
+            && !setting_variables().any(|setting| setting == *name)
     });
     let unknown = unknown.map(|name| {
-        let reason = match nearest(name, settings()) {
+        let reason = match nearest(name, setting_variables()) {
             Some(setting) => format!("unknown setting, ignored; did you mean {setting}?"),
             None => "unknown setting, ignored".to_owned(),
         };

@@ -15,22 +15,22 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 pub struct Supervision {
     /// The target of forwarded signals.
     pub forward: Forward,
-    /// How long the remaining processes may take to stop when COMMAND has ended; zero is not to wait for them.
+    /// How long the remaining processes may take to stop when COMMAND has ended; zero means not waiting for them.
     pub drain: Duration,
 }
 
 impl Supervision {
-    /// Reads `--init` and `--drain`; `None` is to become COMMAND.
+    /// Parses `--init` and `--drain`; `None` means that COMMAND replaces this process.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Option<Supervision>, Error> {
         let forward = arguments.choice("--init", &Forward::NAMES)?;
-        let drain = arguments.parsed("--drain", parse_duration)?;
+        let drain = arguments.parse_value("--drain", parse_duration)?;
         if !arguments.has("--init") {
             return match drain {
-                Some(_) => Err(arguments.usage("`--drain` needs `--init`")),
+                Some(_) => Err(arguments.usage_error("`--drain` needs `--init`")),
                 None => Ok(None),
             };
         }
-        // `--init child -- COMMAND` makes `child` the COMMAND.
+        // In `--init child -- COMMAND`, `child` is parsed as COMMAND.
         if let [first, dashes, ..] = arguments.words.as_slice()
             && let Some((recipient, _)) = Forward::NAMES.iter().find(|(name, _)| first == name)
             && dashes == "--"
@@ -39,7 +39,7 @@ impl Supervision {
                 "without an equals sign, `--init {recipient}` makes `{recipient}` the COMMAND"
             );
             return Err(arguments
-                .usage(message)
+                .usage_error(message)
                 .hint(format!("write `--init={recipient}`")));
         }
         Ok(Some(Supervision {
@@ -49,17 +49,17 @@ impl Supervision {
     }
 }
 
-/// For `--dry-run`.
+/// What `--dry-run` shows.
 impl fmt::Display for Supervision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = match self.forward {
+        let destination = match self.forward {
             Forward::Child => "to it alone",
             Forward::Group => "to its process group",
         };
         let seconds = self.drain.as_secs();
         write!(
             f,
-            "as a child process; signals go {target}; remaining processes get {seconds} s to stop"
+            "as a child process; signals go {destination}; remaining processes get {seconds} s to stop"
         )
     }
 }

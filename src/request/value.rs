@@ -2,11 +2,11 @@
 
 use crate::secret::Secret;
 
-/// A secret as one target gets it, or the path of a file that holds it. It cannot be displayed.
+/// The secret, or the path of a file in memory that holds it. It cannot be displayed.
 pub struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
-    /// The secret, with `trim` without the newlines at its end: secrets are often uploaded from files.
+    /// The secret; with `trim`, without its trailing newlines, which it often has when it was uploaded from a file.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
         match trim {
             true => Value(secret.expose().trim_end_matches(['\r', '\n'])),
@@ -14,12 +14,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The path of a file that holds the secret.
+    /// The path of a file in memory that holds the secret.
     pub fn path(path: &'a str) -> Self {
         Value(path)
     }
 
-    /// The value itself.
+    /// The text, to hand it over to its target.
     pub fn expose(&self) -> &'a str {
         self.0
     }
