@@ -6,7 +6,7 @@ use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log;
 use crate::request::environment::Environment;
-use crate::request::plan::{Item, Plan, Target};
+use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::value::Value;
 use crate::signals;
 
@@ -45,7 +45,7 @@ pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<()
 /// Warns of a newline at the end of a secret: it is rarely meant to be part of a password.
 pub fn warn_of_newline(plan: &Plan, target: &Target, value: &Value<'_>) {
     if value.ends_in_newline()
-        && let Item::Secret(secret) = &plan.items[target.item]
+        && let PlanItem::Secret(secret) = &plan.items[target.item_index]
     {
         let reference = secret.reference(true);
         log::warning(format!(

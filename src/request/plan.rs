@@ -21,7 +21,7 @@ use crate::request::settings::{Settings, unknown_settings};
 /// What to fetch, for which targets, and how.
 pub struct Plan {
     /// Each distinct secret or token, once.
-    pub items: Vec<Item>,
+    pub items: Vec<PlanItem>,
     /// Each variable or file that gets an item: first those of the environment in its order, then those of the options.
     pub targets: Vec<Target>,
     /// Variables that COMMAND does not get.
@@ -34,19 +34,19 @@ pub struct Plan {
 
 /// A secret or an access token that is to be fetched.
 #[derive(Debug, PartialEq)]
-pub enum Item {
+pub enum PlanItem {
     /// A secret.
     Secret(SecretId),
     /// An access token, by its resource.
     Token(String),
 }
 
-impl Item {
+impl PlanItem {
     /// The resource of the token that it is, or that reading it needs; `None` if only the vault's challenge names it.
     pub fn resource(&self) -> Option<&String> {
         match self {
-            Item::Token(resource) => Some(resource),
-            Item::Secret(secret) => secret.resource.as_ref(),
+            PlanItem::Token(resource) => Some(resource),
+            PlanItem::Secret(secret) => secret.resource.as_ref(),
         }
     }
 }
@@ -56,11 +56,11 @@ pub struct Target {
     /// The name of the variable, or the path of the file below DIR.
     pub name: OsString,
     /// Index into [`Plan::items`].
-    pub item: usize,
+    pub item_index: usize,
     /// Whether trailing newlines of the value are removed.
     pub trim: bool,
     /// Whether an option names it, rather than the environment.
-    pub by_option: bool,
+    pub is_from_option: bool,
     /// Whether the value goes to a file in memory (memfd), and the variable gets the path of that file.
     pub in_memfd: bool,
 }
@@ -85,7 +85,7 @@ impl Plan {
         let subject = format!("`{resource}`");
         check_resource(&resource)
             .map_err(|error| arguments.malformed_value_error(&subject, error))?;
-        plan.items.push(Item::Token(resource));
+        plan.items.push(PlanItem::Token(resource));
         Ok(plan)
     }
 
@@ -119,7 +119,7 @@ impl Plan {
         for (name, reference, in_memfd) in option_targets {
             let checked = plan.check_option_target(arguments, &name, allow_override);
             match checked.and_then(|()| plan.add_target(name.as_ref(), reference)) {
-                Ok(target) => (target.by_option, target.in_memfd) = (true, in_memfd),
+                Ok(target) => (target.is_from_option, target.in_memfd) = (true, in_memfd),
                 Err(error) => on_error(error.context(name))?,
             }
         }
@@ -235,7 +235,7 @@ impl Plan {
         }
         let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
         match self.find_target(name) {
-            Some(target) if target.by_option => Err(Error::config("given twice")),
+            Some(target) if target.is_from_option => Err(Error::config("given twice")),
             Some(_) => Err(Error::config(
                 "two sources: an option, and a reference in the environment",
             )
@@ -251,21 +251,22 @@ impl Plan {
     /// Adds a target, and its item unless the plan has it.
     fn add_target(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
         let (item, trim) = match reference {
-            Reference::Secret(secret) => {
-                (Item::Secret(self.settings.resolve(&secret)?), secret.trim)
-            }
-            Reference::Token(resource) => (Item::Token(resource), false),
+            Reference::Secret(secret) => (
+                PlanItem::Secret(self.settings.resolve(&secret)?),
+                secret.trim,
+            ),
+            Reference::Token(resource) => (PlanItem::Token(resource), false),
         };
-        let known = self.items.iter().position(|known| *known == item);
-        let item = known.unwrap_or_else(|| {
+        let known_index = self.items.iter().position(|known| *known == item);
+        let item_index = known_index.unwrap_or_else(|| {
             self.items.push(item);
             self.items.len() - 1
         });
         self.targets.push(Target {
             name: name.to_owned(),
-            item,
+            item_index,
             trim,
-            by_option: false,
+            is_from_option: false,
             in_memfd: false,
         });
         Ok(self.targets.last_mut().expect("just added"))
@@ -308,17 +309,17 @@ impl Plan {
 
     /// The reference of a target, with its vault; `None` for an access token.
     pub fn reference_of(&self, target: &Target) -> Option<String> {
-        match &self.items[target.item] {
-            Item::Token(_) => None,
-            Item::Secret(secret) => Some(secret.reference(target.trim)),
+        match &self.items[target.item_index] {
+            PlanItem::Token(_) => None,
+            PlanItem::Secret(secret) => Some(secret.reference(target.trim)),
         }
     }
 
     /// The vaults in the order of the items, each with the indices of its items.
-    pub fn vaults(&self) -> Vec<(&Host, Vec<usize>)> {
+    pub fn items_by_vault(&self) -> Vec<(&Host, Vec<usize>)> {
         let mut vaults: Vec<(&Host, Vec<usize>)> = Vec::new();
         for (index, item) in self.items.iter().enumerate() {
-            let Item::Secret(secret) = item else {
+            let PlanItem::Secret(secret) = item else {
                 continue;
             };
             match vaults.iter_mut().find(|(host, _)| **host == secret.host) {
@@ -330,8 +331,11 @@ impl Plan {
     }
 
     /// The names of the targets of an item, separated by commas, for messages.
-    pub fn targets_of(&self, item: usize) -> String {
-        let names = self.targets.iter().filter(|target| target.item == item);
+    pub fn target_names(&self, item_index: usize) -> String {
+        let names = self
+            .targets
+            .iter()
+            .filter(|target| target.item_index == item_index);
         let names: Vec<_> = names
             .map(|target| log::to_single_line(&target.name.to_string_lossy()))
             .collect();
@@ -391,12 +395,12 @@ fn detect_reference(
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, item) in self.items.iter().enumerate() {
-            let targets = self.targets_of(index);
+            let targets = self.target_names(index);
             match item {
-                Item::Token(resource) => {
+                PlanItem::Token(resource) => {
                     writeln!(f, "token     {targets} <- an access token for {resource}")?
                 }
-                Item::Secret(secret) => {
+                PlanItem::Secret(secret) => {
                     let resource = secret
                         .resource
                         .as_deref()
@@ -405,7 +409,7 @@ impl fmt::Display for Plan {
                         f,
                         "secret    {targets} <- https://{}/secrets/{} (resource {resource})",
                         secret.host,
-                        secret.shown()
+                        secret.name_and_version()
                     )?;
                 }
             }

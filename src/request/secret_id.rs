@@ -17,7 +17,7 @@ pub struct SecretId {
 
 impl SecretId {
     /// `NAME` or `NAME/VERSION`.
-    pub fn shown(&self) -> String {
+    pub fn name_and_version(&self) -> String {
         match &self.version {
             None => self.name.clone(),
             Some(version) => format!("{}/{version}", self.name),
@@ -32,7 +32,11 @@ impl SecretId {
             443 if !self.host.name.contains(['.', '[']) => ":443",
             _ => "",
         };
-        format!("akv://{}{port}/{}{option}", self.host, self.shown())
+        format!(
+            "akv://{}{port}/{}{option}",
+            self.host,
+            self.name_and_version()
+        )
     }
 }
 

@@ -16,7 +16,7 @@ use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log;
-use crate::request::plan::{Item, Plan, Target};
+use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::secret_id::SecretId;
 use crate::request::value::Value;
 use crate::secret::Secret;
@@ -76,7 +76,7 @@ pub struct FetchedPlan {
 impl FetchedPlan {
     /// The value for a target of the plan.
     pub fn value(&self, target: &Target) -> Value<'_> {
-        Value::new(&self.values[target.item], target.trim)
+        Value::new(&self.values[target.item_index], target.trim)
     }
 
     /// The plan that was fetched.
@@ -91,7 +91,7 @@ pub fn fetch(
     http: HttpClient,
     source: Box<dyn TokenSource>,
 ) -> Result<FetchedPlan, Error> {
-    let vaults = plan.vaults().into_iter().map(|(host, items)| {
+    let vaults = plan.items_by_vault().into_iter().map(|(host, items)| {
         Arc::new(VaultQueue {
             client: VaultClient::new(&http, host),
             items,
@@ -161,8 +161,8 @@ impl FetchRun {
                 .secret_reader
                 .token(&self.http, &TokenRequest::new(resource));
             let result = match (token, item) {
-                (Ok(_), Item::Secret(_)) => continue,
-                (Ok(token), Item::Token(_)) => {
+                (Ok(_), PlanItem::Secret(_)) => continue,
+                (Ok(token), PlanItem::Token(_)) => {
                     self.log_expiry(index, &token);
                     Ok(Secret::new(token.value.expose().to_owned()))
                 }
@@ -174,7 +174,7 @@ impl FetchRun {
 
     /// Logs when an item's token expires, unless it has no target: the command `token` prints its token and ends.
     fn log_expiry(&self, index: usize, token: &AccessToken) {
-        let targets = self.plan.targets_of(index);
+        let targets = self.plan.target_names(index);
         if !targets.is_empty() {
             log::debug(|| {
                 let until = date::format(token.expires_on);
@@ -195,11 +195,11 @@ impl FetchRun {
             .items
             .get(vault.next_item.fetch_add(1, Ordering::Relaxed))
         {
-            let Item::Secret(secret) = &self.plan.items[*index] else {
+            let PlanItem::Secret(secret) = &self.plan.items[*index] else {
                 continue;
             };
             let _ = self.reader_threads[*index].set(thread::current().id());
-            let targets = self.plan.targets_of(*index);
+            let targets = self.plan.target_names(*index);
             let read = self
                 .secret_reader
                 .read(&self.http, &vault.client, secret, &targets);
@@ -223,7 +223,7 @@ fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
     ];
     for (problem, time) in problems {
         if let Some(time) = time {
-            let (shown, time) = (secret.shown(), date::format(time));
+            let (shown, time) = (secret.name_and_version(), date::format(time));
             log::warning(format!(
                 "secret `{shown}` {problem} {time}; using it anyway"
             ));
@@ -311,10 +311,12 @@ fn combined_error(run: &FetchRun, results: &[Option<Result<Secret, Error>>]) -> 
             continue;
         };
         let what = match &run.plan.items[index] {
-            Item::Secret(secret) => format!("`{}` from {}", secret.shown(), secret.host),
-            Item::Token(resource) => format!("a token for {resource}"),
+            PlanItem::Secret(secret) => {
+                format!("`{}` from {}", secret.name_and_version(), secret.host)
+            }
+            PlanItem::Token(resource) => format!("a token for {resource}"),
         };
-        let (targets, why) = (run.plan.targets_of(index), other.code_or_cause());
+        let (targets, why) = (run.plan.target_names(index), other.code_or_cause());
         others.push(format!("{what} for {targets} ({why})"));
     }
     let error = error.clone();

@@ -139,7 +139,7 @@ impl VaultClient {
         token: &AccessToken,
         targets: &str,
     ) -> Result<SecretBundle, Error> {
-        let shown = secret.shown();
+        let shown = secret.name_and_version();
         let operation = format!("reading secret `{shown}` from {} for {targets}", self.host);
         let token = Some(&token.value);
         self.request(http, secret, token, &operation, targets, |response| {
@@ -196,7 +196,10 @@ impl VaultClient {
     ) -> Result<Response, Error> {
         let send = |version: &str| {
             let request = Request {
-                target: &format!("/secrets/{}?api-version={version}", secret.shown()),
+                target: &format!(
+                    "/secrets/{}?api-version={version}",
+                    secret.name_and_version()
+                ),
                 headers,
                 form: None,
                 timeouts: TIMEOUTS,

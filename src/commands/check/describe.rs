@@ -189,7 +189,7 @@ pub fn failed_token_check(
 
 /// The check of a secret that was not read.
 pub fn failed_secret_check(target_names: &str, secret: &SecretId, mut error: Error) -> Check {
-    let name_and_version = secret.shown();
+    let name_and_version = secret.name_and_version();
     // An access token is missing only for a vault that names its resource itself, or another tenant.
     if resource_without_token(&error).is_none() {
         error.context = vec![format!("`{name_and_version}` in {}", secret.host)];

@@ -16,7 +16,7 @@ use crate::http::HttpClient;
 use crate::log::{self, LineFormat};
 use crate::output::process;
 use crate::request::arguments::Arguments;
-use crate::request::plan::{Item, Plan, Target};
+use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::supervision::Supervision;
 use crate::signals;
 use report::{Check, Phase, Report};
@@ -73,13 +73,13 @@ fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<P
 
 /// The check of a reference: what it resolves to, and where it comes from.
 fn reference_check(plan: &Plan, target: &Target) -> Check {
-    let origin = match target.by_option {
+    let origin = match target.is_from_option {
         true => "an option",
         false => "the environment",
     };
-    let resolves_to = match &plan.items[target.item] {
-        Item::Token(resource) => format!("an access token for {resource}"),
-        Item::Secret(_) => plan.reference_of(target).unwrap_or_default(),
+    let resolves_to = match &plan.items[target.item_index] {
+        PlanItem::Token(resource) => format!("an access token for {resource}"),
+        PlanItem::Secret(_) => plan.reference_of(target).unwrap_or_default(),
     };
     let name = target.name.to_string_lossy();
     Check::passed("reference", name, format!("{resolves_to}, from {origin}"))

@@ -18,7 +18,7 @@ use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
 use crate::http::{HttpClient, Service, Timeouts};
-use crate::request::plan::{Item, Plan};
+use crate::request::plan::{Plan, PlanItem};
 use crate::signals::{self, Inbox, WaitGuard, spawn_thread};
 
 /// At most this many threads read secrets.
@@ -70,18 +70,21 @@ pub fn run(
     report: &mut Report,
 ) {
     let mut resources: Vec<String> = Vec::new();
-    for resource in plan.items.iter().filter_map(Item::resource) {
+    for resource in plan.items.iter().filter_map(PlanItem::resource) {
         if !resources.contains(resource) {
             resources.push(resource.clone());
         }
     }
-    let vaults = plan.vaults().into_iter().map(|(host, item_indices)| Vault {
-        client: VaultClient::new(&http, host),
-        resource: plan.items[item_indices[0]].resource().cloned(),
-        skip_reason: OnceLock::new(),
-        order: item_indices[0] + 1,
-        item_indices,
-    });
+    let vaults = plan
+        .items_by_vault()
+        .into_iter()
+        .map(|(host, item_indices)| Vault {
+            client: VaultClient::new(&http, host),
+            resource: plan.items[item_indices[0]].resource().cloned(),
+            skip_reason: OnceLock::new(),
+            order: item_indices[0] + 1,
+            item_indices,
+        });
     let prober = Arc::new(Prober {
         vaults: vaults.collect(),
         token_service: source.service(&http),
@@ -137,7 +140,7 @@ fn planned_checks(prober: &Prober, timeout: Duration) -> Vec<Check> {
     for (_, item_index) in prober.secrets() {
         add(
             "secret",
-            &prober.plan.targets_of(item_index),
+            &prober.plan.target_names(item_index),
             item_index + 1,
         );
     }
@@ -313,10 +316,10 @@ impl Prober {
 
     /// Reads a secret, if its vault can be reached, and sends its check.
     fn read_secret(&self, vault: &Vault, item_index: usize) {
-        let Item::Secret(secret) = &self.plan.items[item_index] else {
+        let PlanItem::Secret(secret) = &self.plan.items[item_index] else {
             return;
         };
-        let target_names = self.plan.targets_of(item_index);
+        let target_names = self.plan.target_names(item_index);
         let skip_reason = *vault.skip_reason.get_or_init(|| self.probe_vault(vault));
         let started = Instant::now();
         let check = match skip_reason {
