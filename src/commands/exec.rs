@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     match supervisor::supervise(supervision)? {
         Role::Parent(exit_code) => Ok(exit_code),
         Role::Child { parent } => {
-            let env = arguments.env.handed_on(parent, std::process::id());
+            let env = arguments.env.with_pid_replaced(parent, std::process::id());
             match replace_with_command(plan, &arguments.words, &env)? {}
         }
     }
@@ -41,7 +41,7 @@ fn replace_with_command(
     enable_verbose_and_warn(&plan);
     let program = process::find(command, env)?;
     if plan.targets.is_empty() {
-        return program.replace_process(&env.child(&[], &plan.unset)?);
+        return program.replace_process(&env.for_command(&[], &plan.unset)?);
     }
     let memfd_targets = plan.targets.iter().filter(|target| target.in_memfd);
     memfd::preflight(memfd_targets.count())?;
@@ -65,8 +65,8 @@ fn replace_with_command(
         (target.name.as_os_str(), value)
     });
     let assignments: Vec<(&OsStr, Value<'_>)> = assignments.collect();
-    let environment = env.child(&assignments, &plan.unset)?;
+    let environment = env.for_command(&assignments, &plan.unset)?;
     let (path, argv, stack_limit) = (&program.path, &program.argv, os::stack_limit());
-    environment::check_total(path, argv, &environment, stack_limit, &assignments)?;
+    environment::check_exec_size(path, argv, &environment, stack_limit, &assignments)?;
     program.replace_process(&environment)
 }

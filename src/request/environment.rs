@@ -37,15 +37,17 @@ impl Environment {
     /// The same environment, with the variables of systemd readdressed from one process id to another, so that COMMAND
     /// as a child gets the sockets, the watchdog and the journal (sd_listen_fds(3), sd_watchdog_enabled(3)). If the
     /// sockets are for `old_pid`, `LISTEN_PIDFDID` is removed: it identifies that process, too, by its pidfd.
-    pub fn handed_on(&self, from: i32, to: u32) -> Self {
-        let has_sockets = self.entries.contains(&format!("LISTEN_PID={from}").into());
+    pub fn with_pid_replaced(&self, old_pid: i32, new_pid: u32) -> Self {
+        let has_sockets = self
+            .entries
+            .contains(&format!("LISTEN_PID={old_pid}").into());
         let is_pidfd_id = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
         let kept = self.entries.iter();
         let kept = kept.filter(|entry| !(has_sockets && is_pidfd_id(entry)));
         let entries = kept.map(|entry| {
-            let is_pid = |name: &&&str| *entry == *format!("{name}={from}");
+            let is_pid = |name: &&&str| *entry == *format!("{name}={old_pid}");
             match PID_VARIABLES.iter().find(is_pid) {
-                Some(name) => format!("{name}={to}").into(),
+                Some(name) => format!("{name}={new_pid}").into(),
                 None => entry.clone(),
             }
         });
@@ -75,7 +77,7 @@ impl Environment {
 
     /// The environment of COMMAND: the caller's in its order, without `AKV_INIT_…` and `unset`. Each assignment
     /// replaces the variable of its name, or is added at the end.
-    pub fn child(
+    pub fn for_command(
         &self,
         assignments: &[(&OsStr, Value<'_>)],
         unset: &[OsString],
@@ -129,7 +131,7 @@ pub fn check_not_reserved(name: &str) -> Result<(), Error> {
 /// Fails where execve(2) would fail with E2BIG; the error names the targets. `stack_limit` is the soft limit of the
 /// stack in bytes. A quarter of it, and at most 6 MiB, holds argv, the environment, a pointer to each string, the path
 /// of the program (twice for a script) and the first line of a script.
-pub fn check_total(
+pub fn check_exec_size(
     path: &Path,
     argv: &[CString],
     environment: &[CString],
