@@ -8,7 +8,7 @@ use crate::output::process;
 use crate::request::arguments::Arguments;
 use crate::request::environment::Environment;
 use crate::request::files::WriteOptions;
-use crate::request::format::Format;
+use crate::request::format::FileFormat;
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 
@@ -35,7 +35,7 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     for file in &files {
         let path = options.dir.join(&file.name);
         let path = log::to_single_line(&path.display().to_string());
-        let format = file.format.map_or("the secret itself", Format::name);
+        let format = file.format.map_or("the secret itself", FileFormat::name);
         let mode = options.mode;
         last_lines.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));
     }

@@ -19,7 +19,9 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     enable_verbose_and_warn(&plan);
     let paths: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let dir_id = directory::preflight(&options, &paths)?;
-    let manifest = options.keep.and_then(|_| build_manifest(&plan, &files));
+    let manifest = options
+        .keep_existing
+        .and_then(|_| build_manifest(&plan, &files));
     let fetched = match fetch(plan, arguments.env) {
         Ok(fetched) => fetched,
         Err(error) => return directory::keep(&options, manifest.as_ref(), error),
@@ -47,7 +49,10 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
     let plan = fetched.plan();
     let mut contents = Vec::new();
     for file in files {
-        let targets = file.targets.iter().map(|index| &plan.targets[*index]);
+        let targets = file
+            .target_indices
+            .iter()
+            .map(|index| &plan.targets[*index]);
         let entries = targets.map(|target| {
             let name = target.name.to_str().unwrap_or_default();
             (name, fetched.value(target).expose())
@@ -74,7 +79,7 @@ fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
     let mut manifest = Manifest::default();
     for file in files {
         let mut references = Vec::new();
-        for index in &file.targets {
+        for index in &file.target_indices {
             let target = &plan.targets[*index];
             let name = target.name.to_string_lossy().into_owned();
             references.push((name, plan.reference_of(target)?));

@@ -6,7 +6,7 @@
 //! repeats the relevant part. A refusal reveals nothing about the value, not even which rule it broke.
 
 use crate::error::Error;
-use crate::request::format::Format;
+use crate::request::format::FileFormat;
 use crate::secret::Secret;
 
 /// The kubelet reads lines with Go's `bufio.Scanner`, whose buffer of 64 KiB has to hold the line's end too
@@ -15,14 +15,14 @@ const K8S_LINE: usize = 64 * 1024 - 1;
 
 /// The content of a file, its entries in the order given. A value that the format cannot hold is an error that names the
 /// target.
-pub fn render(format: Format, entries: &[(&str, &str)]) -> Result<Secret, Error> {
-    if format == Format::Json {
+pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Error> {
+    if format == FileFormat::Json {
         return Ok(Secret::new(json(entries)));
     }
     let mut text = String::new();
     for (name, value) in entries {
         let line = match format {
-            Format::K8sEnv => k8s_env(name, value),
+            FileFormat::K8sEnv => k8s_env(name, value),
             _ => dotenv(name, value),
         };
         text += &line.ok_or_else(|| cannot_hold(format, name))?;
@@ -31,9 +31,9 @@ pub fn render(format: Format, entries: &[(&str, &str)]) -> Result<Secret, Error>
 }
 
 /// The message is the same for every value: the rule would reveal a part of it.
-fn cannot_hold(format: Format, name: &str) -> Error {
+fn cannot_hold(format: FileFormat, name: &str) -> Error {
     let reason = match format {
-        Format::K8sEnv => "the kubelet would change it",
+        FileFormat::K8sEnv => "the kubelet would change it",
         _ => "some parsers would change it",
     };
     let format = format.name();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::request::arguments::{Arguments, unexpected_value_error};
-use crate::request::format::Format;
+use crate::request::format::FileFormat;
 use crate::request::settings::parse_duration;
 
 /// The longest component of a path, in bytes (NAME_MAX, limits.h(0p)).
@@ -53,7 +53,7 @@ pub fn first_component(path: &str) -> &str {
 }
 
 /// A path and the directories above it, the outermost first: `a`, `a/b`, `a/b/c`. Nothing for an empty path.
-pub fn with_parents(path: &str) -> impl Iterator<Item = &str> {
+pub fn self_and_parents(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(index, _)| index);
     let ends = ends.chain([path.len()]).filter(|end| *end > 0);
     ends.map(|end| &path[..end])
@@ -65,7 +65,7 @@ pub enum Output {
     /// A file for each secret.
     Files,
     /// All secrets in one file: its format and its path below DIR.
-    Combined(Format, String),
+    Combined(FileFormat, String),
 }
 
 impl Output {
@@ -78,7 +78,7 @@ impl Output {
             None => return Err(syntax_error()),
             Some(parts) => parts,
         };
-        let formats = [Format::Dotenv, Format::Json, Format::K8sEnv];
+        let formats = [FileFormat::Dotenv, FileFormat::Json, FileFormat::K8sEnv];
         let format = formats.into_iter().find(|known| known.name() == format);
         let format = format.ok_or_else(syntax_error)?;
         check_file_name(file)?;
@@ -123,7 +123,7 @@ pub struct WriteOptions {
     /// Whether it is an error if DIR is not in memory; otherwise it is a warning.
     pub require_tmpfs: bool,
     /// Whether a later run may keep the files, and how old they may be by then.
-    pub keep: Option<MaxAge>,
+    pub keep_existing: Option<MaxAge>,
 }
 
 impl WriteOptions {
@@ -132,8 +132,8 @@ impl WriteOptions {
         let layout = arguments.choice("--layout", &Layout::NAMES)?;
         let mode = arguments.parse_value("--mode", parse_mode)?;
         let max_age = arguments.parse_value("--keep-existing", parse_duration)?;
-        let keep = arguments.has("--keep-existing").then_some(max_age);
-        let dir = parse_dir(arguments).map_err(|error| match keep {
+        let keep_existing = arguments.has("--keep-existing").then_some(max_age);
+        let dir = parse_dir(arguments).map_err(|error| match keep_existing {
             // In `--keep-existing 5m DIR`, `5m` is parsed as DIR.
             Some(None) => error.hint(
                 "write a time for --keep-existing with an equals sign, as in `--keep-existing=12h`",
@@ -145,7 +145,7 @@ impl WriteOptions {
             layout: layout.unwrap_or(Layout::Plain),
             mode: mode.unwrap_or(DEFAULT_MODE),
             require_tmpfs: arguments.has("--require-tmpfs"),
-            keep,
+            keep_existing,
         })
     }
 }
@@ -166,9 +166,9 @@ pub struct PlannedFile {
     /// Its path below DIR.
     pub name: String,
     /// The format; `None` is the bytes of one secret.
-    pub format: Option<Format>,
+    pub format: Option<FileFormat>,
     /// Indices into the plan's targets.
-    pub targets: Vec<usize>,
+    pub target_indices: Vec<usize>,
 }
 
 /// Rejects two files with the same path, and a file that is also the directory of another.

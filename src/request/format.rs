@@ -4,7 +4,7 @@ use crate::error::Error;
 
 /// A format of a file that holds several secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum FileFormat {
     /// `NAME=VALUE` lines, which have the same meaning for shells, systemd, python-dotenv and Compose.
     Dotenv,
     /// One JSON object: from each key to its value.
@@ -39,30 +39,32 @@ const SPECIAL_SHELL_VARIABLES: [&str; 19] = [
     "_",
 ];
 
-impl Format {
+impl FileFormat {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Format::Dotenv => "dotenv",
-            Format::Json => "json",
-            Format::K8sEnv => "k8s-env",
+            FileFormat::Dotenv => "dotenv",
+            FileFormat::Json => "json",
+            FileFormat::K8sEnv => "k8s-env",
         }
     }
 
     /// Rejects what cannot be a key.
     pub fn check_key(self, key: &str) -> Result<(), Error> {
         let reason = match self {
-            Format::Dotenv if !is_identifier(key) => {
+            FileFormat::Dotenv if !is_identifier(key) => {
                 "a key in a dotenv file may contain only letters, digits and `_`, and may not start with a digit"
             }
-            Format::Dotenv if SPECIAL_SHELL_VARIABLES.contains(&key) || key.starts_with("BASH") => {
+            FileFormat::Dotenv
+                if SPECIAL_SHELL_VARIABLES.contains(&key) || key.starts_with("BASH") =>
+            {
                 "cannot be a key in a dotenv file: shells reserve this variable"
             }
-            Format::K8sEnv if !is_kubernetes_variable_name(key) => {
+            FileFormat::K8sEnv if !is_kubernetes_variable_name(key) => {
                 "a key in a k8s-env file may contain only letters, digits, `_`, `-` and `.`, and may not start with a digit"
             }
             // The longest `key` of a `fileKeyRef`: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
-            Format::K8sEnv if key.len() > 128 => {
+            FileFormat::K8sEnv if key.len() > 128 => {
                 "a key in a k8s-env file may have at most 128 characters"
             }
             _ => return Ok(()),

@@ -12,7 +12,7 @@ use crate::log;
 use crate::request::arguments::Arguments;
 use crate::request::environment::{SETTINGS_PREFIX, check_not_reserved, check_variable_name};
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
-use crate::request::format::Format;
+use crate::request::format::FileFormat;
 use crate::request::host::Host;
 use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
@@ -284,12 +284,12 @@ impl Plan {
                         files.push(PlannedFile {
                             name: name.into_owned(),
                             format: None,
-                            targets: vec![index],
+                            target_indices: vec![index],
                         });
                     }
                     Output::Combined(format, _) => {
                         format.check_key(&name)?;
-                        if *format != Format::Json {
+                        if *format != FileFormat::Json {
                             check_not_reserved(&name)
                                 .map_err(|error| error.context(name.as_ref()))?;
                         }
@@ -300,7 +300,7 @@ impl Plan {
                 files.push(PlannedFile {
                     name: name.clone(),
                     format: Some(*format),
-                    targets: (0..self.targets.len()).collect(),
+                    target_indices: (0..self.targets.len()).collect(),
                 });
             }
         }

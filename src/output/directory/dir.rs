@@ -22,7 +22,7 @@ use nix::unistd::{fsync, geteuid, linkat, symlinkat, unlinkat};
 
 use super::error::{cannot_remove, cannot_write, failed};
 use crate::error::Error;
-use crate::request::files::{split_path, with_parents};
+use crate::request::files::{self_and_parents, split_path};
 
 /// How the names of temporary files, and of the sets of the atomic layout, begin.
 pub const TEMPORARY_PREFIX: &str = "..akv-init-";
@@ -165,7 +165,7 @@ impl Dir {
     /// symbolic link.
     pub fn subdirectory(&self, path: &str) -> Result<Option<Dir>, Error> {
         let mut fd = open_directory(&self.fd, ".").map_err(self.failed(path))?;
-        for path in with_parents(path) {
+        for path in self_and_parents(path) {
             fd = match open_directory(&fd, split_path(path).1) {
                 Ok(fd) => fd,
                 Err(Errno::ENOENT) => return Ok(None),

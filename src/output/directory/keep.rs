@@ -15,7 +15,7 @@ pub fn keep(
     expected: Option<&Manifest>,
     error: Error,
 ) -> Result<(), Error> {
-    let (Some(max_age), Cause::Unavailable) = (options.keep, error.cause) else {
+    let (Some(max_age), Cause::Unavailable) = (options.keep_existing, error.cause) else {
         return Err(error);
     };
     let dir = options.dir.display();

@@ -105,7 +105,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         layout: Layout::Plain,
         mode: 0o755,
         require_tmpfs: false,
-        keep: None,
+        keep_existing: None,
     };
     let request = WriteRequest {
         options: &options,
@@ -122,7 +122,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
 fn check_targets(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), Error> {
     match options.layout {
         Layout::Atomic => atomic::check(dir, paths),
-        Layout::Plain => plain::check(dir, paths, options.keep.is_some()),
+        Layout::Plain => plain::check(dir, paths, options.keep_existing.is_some()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::dir::File;
 use super::manifest::Manifest;
-use crate::request::files::{WriteOptions, split_path, with_parents};
+use crate::request::files::{WriteOptions, self_and_parents, split_path};
 
 /// The files to write.
 pub struct WriteRequest<'a> {
@@ -19,5 +19,5 @@ pub struct WriteRequest<'a> {
 /// The directories that files need, each after the one that it is in.
 pub fn directories<'a>(files: impl IntoIterator<Item = &'a File<'a>>) -> BTreeSet<&'a str> {
     let parents = files.into_iter().map(|file| split_path(file.path).0);
-    parents.flat_map(with_parents).collect()
+    parents.flat_map(self_and_parents).collect()
 }
