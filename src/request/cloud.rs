@@ -40,7 +40,7 @@ impl Cloud {
     }
 
     /// The host where Entra issues tokens.
-    pub fn authority(self) -> &'static str {
+    pub fn authority_host(self) -> &'static str {
         match self {
             Cloud::China => "login.chinacloudapi.cn",
             Cloud::Public => "login.microsoftonline.com",
@@ -48,8 +48,8 @@ impl Cloud {
         }
     }
 
-    /// The cloud whose Entra has this host name, which need not be the one in [`Cloud::authority`].
-    pub fn of_authority(host: &str) -> Option<Cloud> {
+    /// The cloud whose Entra has this host name, which need not be the one in [`Cloud::authority_host`].
+    pub fn from_authority_host(host: &str) -> Option<Cloud> {
         match host {
             "login.chinacloudapi.cn" | "login.partner.microsoftonline.cn" => Some(Cloud::China),
             "login.microsoftonline.com"

@@ -21,7 +21,7 @@ pub enum IdentityKind {
     /// The managed identity of this platform.
     Managed,
     /// A service principal with a secret or a certificate.
-    Principal,
+    ServicePrincipal,
     /// Workload identity: a federated token.
     Workload,
 }
@@ -85,10 +85,10 @@ impl Settings {
     }
 
     /// The host of Entra: that of `AZURE_AUTHORITY_HOST`, else that of the cloud.
-    pub fn authority(&self, env: &Environment) -> Result<Host, Error> {
-        let host = authority_host(env)?;
+    pub fn authority_host(&self, env: &Environment) -> Result<Host, Error> {
+        let host = authority_host_from_environment(env)?;
         Ok(host.unwrap_or_else(|| Host {
-            name: self.cloud.authority().to_owned(),
+            name: self.cloud.authority_host().to_owned(),
             port: 443,
         }))
     }
@@ -163,7 +163,7 @@ impl IdentityKind {
     pub const NAMES: [(&str, IdentityKind); 4] = [
         ("workload", IdentityKind::Workload),
         ("managed", IdentityKind::Managed),
-        ("service-principal", IdentityKind::Principal),
+        ("service-principal", IdentityKind::ServicePrincipal),
         ("cli", IdentityKind::Cli),
     ];
 }
@@ -195,7 +195,7 @@ fn parse_identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Er
 }
 
 /// The host in `AZURE_AUTHORITY_HOST`, which is a host or an https URL without a path.
-fn authority_host(env: &Environment) -> Result<Option<Host>, Error> {
+fn authority_host_from_environment(env: &Environment) -> Result<Option<Host>, Error> {
     const VARIABLE: &str = "AZURE_AUTHORITY_HOST";
     let Some(text) = env.setting(VARIABLE)? else {
         return Ok(None);
@@ -213,8 +213,8 @@ fn authority_host(env: &Environment) -> Result<Option<Host>, Error> {
 /// The cloud of `AZURE_AUTHORITY_HOST`, so that a cluster outside the public cloud needs no `--cloud`: the webhook of
 /// workload identity sets that variable. A malformed value counts as unset, as a managed identity does not use it.
 fn cloud_from_environment(env: &Environment) -> Cloud {
-    let host = authority_host(env).ok().flatten();
-    host.and_then(|host| Cloud::of_authority(&host.name))
+    let host = authority_host_from_environment(env).ok().flatten();
+    host.and_then(|host| Cloud::from_authority_host(&host.name))
         .unwrap_or(Cloud::Public)
 }
 

@@ -76,7 +76,7 @@ impl EntraClient {
             }
         };
         let tenant = configured_tenant(env)?;
-        let authority_host = settings.authority(env)?;
+        let authority_host = settings.authority_host(env)?;
         let mut missing = vec![credential_variables, TENANT_VARIABLE, "AZURE_CLIENT_ID"];
         let is_set = [credential.is_some(), tenant.is_some(), client_id.is_some()];
         let (Some(credential), Some(tenant), Some(client_id)) = (credential, tenant, client_id)

@@ -53,7 +53,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
             IdentityKind::Workload
         }
         None if !which_are_set(env, SERVICE_PRINCIPAL_VARIABLES).is_empty() => {
-            IdentityKind::Principal
+            IdentityKind::ServicePrincipal
         }
         None => IdentityKind::Managed,
     };
@@ -69,7 +69,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
             let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
             (Box::new(source), variables)
         }
-        IdentityKind::Principal => (
+        IdentityKind::ServicePrincipal => (
             Box::new(EntraClient::build(env, settings, false)?),
             SERVICE_PRINCIPAL_VARIABLES,
         ),
@@ -164,7 +164,7 @@ fn identity_from_token_credentials(env: &Environment) -> Result<Option<IdentityK
     match text.trim().to_ascii_lowercase().as_str() {
         "prod" => Ok(None),
         "dev" | "azureclicredential" => Ok(Some(IdentityKind::Cli)),
-        "environmentcredential" => Ok(Some(IdentityKind::Principal)),
+        "environmentcredential" => Ok(Some(IdentityKind::ServicePrincipal)),
         "managedidentitycredential" => Ok(Some(IdentityKind::Managed)),
         "workloadidentitycredential" => Ok(Some(IdentityKind::Workload)),
         _ => Err(Error::config(format!(

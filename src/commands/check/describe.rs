@@ -122,7 +122,7 @@ pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
         .fact("names", certificate_names.as_str())
         .fact("until", date::format(certificate.not_after));
     let is_azure_host =
-        |host: Host| host.cloud().is_some() || Cloud::of_authority(&host.name).is_some();
+        |host: Host| host.cloud().is_some() || Cloud::from_authority_host(&host.name).is_some();
     if !peer.is_publicly_trusted && Host::parse(service.authority()).is_ok_and(is_azure_host) {
         check = check.warn(
             &format!("TLS is intercepted: {issuer} does not issue certificates for Azure"),
