@@ -13,7 +13,7 @@ use crate::request::arguments::Arguments;
 use crate::request::environment::{self, Environment};
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
-use crate::request::value::Value;
+use crate::request::value::TargetValue;
 
 /// Replaces this process with COMMAND; with `--init`, supervises COMMAND until its last process has ended. The exit
 /// code is COMMAND's.
@@ -58,13 +58,13 @@ fn replace_with_command(
     let targets_with_paths = plan.targets.iter().zip(&memfd_paths);
     let assignments = targets_with_paths.map(|(target, memfd_path)| {
         let value = match memfd_path {
-            Some(path) => Value::path(path),
+            Some(path) => TargetValue::from_path(path),
             None => fetched.value(target),
         };
         warn_of_newline(plan, target, &value);
         (target.name.as_os_str(), value)
     });
-    let assignments: Vec<(&OsStr, Value<'_>)> = assignments.collect();
+    let assignments: Vec<(&OsStr, TargetValue<'_>)> = assignments.collect();
     let environment = env.for_command(&assignments, &plan.unset)?;
     let (path, argv, stack_limit) = (&program.path, &program.argv, os::stack_limit());
     environment::check_exec_size(path, argv, &environment, stack_limit, &assignments)?;

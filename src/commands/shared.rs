@@ -7,7 +7,7 @@ use crate::http::HttpClient;
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::plan::{Plan, PlanItem, Target};
-use crate::request::value::Value;
+use crate::request::value::TargetValue;
 use crate::signals;
 
 /// Applies `--verbose`, and warns of settings without effect.
@@ -43,7 +43,7 @@ pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<()
 }
 
 /// Warns of a newline at the end of a secret: it is rarely meant to be part of a password.
-pub fn warn_of_newline(plan: &Plan, target: &Target, value: &Value<'_>) {
+pub fn warn_of_newline(plan: &Plan, target: &Target, value: &TargetValue<'_>) {
     if value.ends_in_newline()
         && let PlanItem::Secret(secret) = &plan.items[target.item_index]
     {

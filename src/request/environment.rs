@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::request::format::is_identifier;
-use crate::request::value::Value;
+use crate::request::value::TargetValue;
 
 /// The prefix of the variables that are akv-init's settings, which COMMAND does not get.
 pub const SETTINGS_PREFIX: &str = "AKV_INIT_";
@@ -79,14 +79,14 @@ impl Environment {
     /// replaces the variable of its name, or is added at the end.
     pub fn for_command(
         &self,
-        assignments: &[(&OsStr, Value<'_>)],
+        assignments: &[(&OsStr, TargetValue<'_>)],
         unset: &[OsString],
     ) -> Result<Vec<CString>, Error> {
         let mut remaining: Vec<_> = assignments.iter().collect();
         let mut entries = Vec::with_capacity(self.entries.len() + assignments.len());
         for entry in &self.entries {
             let name = split_entry(entry).map_or(OsStr::new(""), |(name, _)| name);
-            let is_assigned = |(assigned, _): &(&OsStr, Value<'_>)| *assigned == name;
+            let is_assigned = |(assigned, _): &(&OsStr, TargetValue<'_>)| *assigned == name;
             if let Some(index) = remaining
                 .iter()
                 .position(|assignment| is_assigned(assignment))
@@ -136,7 +136,7 @@ pub fn check_exec_size(
     argv: &[CString],
     environment: &[CString],
     stack_limit: u64,
-    assignments: &[(&OsStr, Value<'_>)],
+    assignments: &[(&OsStr, TargetValue<'_>)],
 ) -> Result<(), Error> {
     const POINTER_SIZE: usize = size_of::<usize>();
     /// The longest first line of a script, in bytes (BINPRM_BUF_SIZE).
@@ -171,7 +171,7 @@ fn split_entry(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
     ))
 }
 
-fn build_entry(name: &OsStr, value: &Value<'_>) -> Result<CString, Error> {
+fn build_entry(name: &OsStr, value: &TargetValue<'_>) -> Result<CString, Error> {
     let value = value.expose();
     let value_error = |reason: String| Error::config(reason).context(name.to_string_lossy());
     if value.contains('\0') {

@@ -3,20 +3,20 @@
 use crate::secret::Secret;
 
 /// The secret, or the path of a file in memory that holds it. It cannot be displayed.
-pub struct Value<'a>(&'a str);
+pub struct TargetValue<'a>(&'a str);
 
-impl<'a> Value<'a> {
+impl<'a> TargetValue<'a> {
     /// The secret; with `trim`, without its trailing newlines, which it often has when it was uploaded from a file.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
         match trim {
-            true => Value(secret.expose().trim_end_matches(['\r', '\n'])),
-            false => Value(secret.expose()),
+            true => TargetValue(secret.expose().trim_end_matches(['\r', '\n'])),
+            false => TargetValue(secret.expose()),
         }
     }
 
     /// The path of a file in memory that holds the secret.
-    pub fn path(path: &'a str) -> Self {
-        Value(path)
+    pub fn from_path(path: &'a str) -> Self {
+        TargetValue(path)
     }
 
     /// The text, to hand it over to its target.

@@ -18,7 +18,7 @@ use crate::http::HttpClient;
 use crate::log;
 use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::secret_id::SecretId;
-use crate::request::value::Value;
+use crate::request::value::TargetValue;
 use crate::secret::Secret;
 use crate::signals::{self, Inbox};
 
@@ -75,8 +75,8 @@ pub struct FetchedPlan {
 
 impl FetchedPlan {
     /// The value for a target of the plan.
-    pub fn value(&self, target: &Target) -> Value<'_> {
-        Value::new(&self.values[target.item_index], target.trim)
+    pub fn value(&self, target: &Target) -> TargetValue<'_> {
+        TargetValue::new(&self.values[target.item_index], target.trim)
     }
 
     /// The plan that was fetched.
