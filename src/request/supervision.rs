@@ -13,8 +13,8 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 /// The options of `--init`.
 #[derive(Clone, Copy, Debug)]
 pub struct Supervision {
-    /// The target of forwarded signals.
-    pub forward: Forward,
+    /// What gets the forwarded signals.
+    pub recipient: SignalRecipient,
     /// How long the remaining processes may take to stop when COMMAND has ended; zero means not waiting for them.
     pub drain: Duration,
 }
@@ -22,7 +22,7 @@ pub struct Supervision {
 impl Supervision {
     /// Parses `--init` and `--drain`; `None` means that COMMAND replaces this process.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Option<Supervision>, Error> {
-        let forward = arguments.choice("--init", &Forward::NAMES)?;
+        let recipient = arguments.choice("--init", &SignalRecipient::NAMES)?;
         let drain = arguments.parse_value("--drain", parse_duration)?;
         if !arguments.has("--init") {
             return match drain {
@@ -32,18 +32,19 @@ impl Supervision {
         }
         // In `--init child -- COMMAND`, `child` is parsed as COMMAND.
         if let [first, dashes, ..] = arguments.words.as_slice()
-            && let Some((recipient, _)) = Forward::NAMES.iter().find(|(name, _)| first == name)
+            && let Some((name, _)) = SignalRecipient::NAMES
+                .iter()
+                .find(|(name, _)| first == name)
             && dashes == "--"
         {
-            let message = format!(
-                "without an equals sign, `--init {recipient}` makes `{recipient}` the COMMAND"
-            );
+            let message =
+                format!("without an equals sign, `--init {name}` makes `{name}` the COMMAND");
             return Err(arguments
                 .usage_error(message)
-                .hint(format!("write `--init={recipient}`")));
+                .hint(format!("write `--init={name}`")));
         }
         Ok(Some(Supervision {
-            forward: forward.unwrap_or(Forward::Group),
+            recipient: recipient.unwrap_or(SignalRecipient::Group),
             drain: drain.unwrap_or(DEFAULT_DRAIN),
         }))
     }
@@ -52,9 +53,9 @@ impl Supervision {
 /// What `--dry-run` shows.
 impl fmt::Display for Supervision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let destination = match self.forward {
-            Forward::Child => "to it alone",
-            Forward::Group => "to its process group",
+        let destination = match self.recipient {
+            SignalRecipient::Child => "to it alone",
+            SignalRecipient::Group => "to its process group",
         };
         let seconds = self.drain.as_secs();
         write!(
@@ -64,16 +65,19 @@ impl fmt::Display for Supervision {
     }
 }
 
-/// The target of forwarded signals.
+/// What gets the forwarded signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
+pub enum SignalRecipient {
     /// COMMAND alone: for one that manages its own children, or a platform that signals every process itself.
     Child,
     /// COMMAND's process group.
     Group,
 }
 
-impl Forward {
+impl SignalRecipient {
     /// The names that `--init` takes.
-    pub const NAMES: [(&str, Forward); 2] = [("group", Forward::Group), ("child", Forward::Child)];
+    pub const NAMES: [(&str, SignalRecipient); 2] = [
+        ("group", SignalRecipient::Group),
+        ("child", SignalRecipient::Child),
+    ];
 }

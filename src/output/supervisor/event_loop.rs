@@ -14,7 +14,7 @@ use super::processes::{self, Identity, Process};
 use super::terminal;
 use crate::log::{self, Event};
 use crate::os;
-use crate::request::supervision::{Forward, Supervision};
+use crate::request::supervision::{SignalRecipient, Supervision};
 
 /// How long to wait after KILL for a process that is in a call that cannot be interrupted.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ impl Supervisor {
     fn forward(&mut self, signal: i32) {
         // The terminal stopped the whole group.
         let continues = signal == Signal::SIGCONT as i32 && std::mem::take(&mut self.is_stopped);
-        let is_for_group = continues || self.supervision.forward == Forward::Group;
+        let is_for_group = continues || self.supervision.recipient == SignalRecipient::Group;
         // A process that is in the group before and after has received it. One that joined in between may get it again.
         let mut notified = match is_for_group && is_termination(signal) {
             true => self.group(),
