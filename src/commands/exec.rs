@@ -21,13 +21,13 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let supervision = Supervision::parse(arguments)?;
     let plan = Plan::exec(arguments, &mut Err)?;
     let Some(supervision) = supervision else {
-        match replace_with_command(plan, &arguments.words, arguments.env)? {}
+        match replace_with_command(plan, &arguments.operands, arguments.env)? {}
     };
     match supervisor::supervise(supervision)? {
         Role::Parent(exit_code) => Ok(exit_code),
         Role::Child { parent } => {
             let env = arguments.env.with_pid_replaced(parent, std::process::id());
-            match replace_with_command(plan, &arguments.words, &env)? {}
+            match replace_with_command(plan, &arguments.operands, &env)? {}
         }
     }
 }

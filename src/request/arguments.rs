@@ -24,7 +24,7 @@ pub struct Arguments<'a> {
     /// The options that were given, each with its value; `None` if it takes none.
     options: Vec<(&'static CliOption, Option<OsString>)>,
     /// COMMAND and its arguments, DIR, REF or RESOURCE.
-    pub words: Vec<OsString>,
+    pub operands: Vec<OsString>,
 }
 
 /// `--help` or `--version`, if one of them is among the options, even if others are wrong.
@@ -88,7 +88,7 @@ impl<'a> Arguments<'a> {
             command,
             env,
             options: Vec::new(),
-            words: Vec::new(),
+            operands: Vec::new(),
         }
     }
 
@@ -102,7 +102,7 @@ impl<'a> Arguments<'a> {
         let mut args = args.into_iter();
         while let Some(arg) = args.next().filter(|arg| arg != "--") {
             if !is_option(&arg) {
-                arguments.words.push(arg);
+                arguments.operands.push(arg);
                 break;
             }
             let mut parts = arg.as_bytes().splitn(2, |byte| *byte == b'=');
@@ -126,7 +126,7 @@ impl<'a> Arguments<'a> {
             }
             arguments.options.push((option, value));
         }
-        arguments.words.extend(args);
+        arguments.operands.extend(args);
         Ok(arguments)
     }
 
@@ -253,8 +253,8 @@ impl<'a> Arguments<'a> {
 
     /// The operand of a command that takes at most one. Errors call it `placeholder`.
     pub fn single_operand(&self, placeholder: &str) -> Result<Option<&OsStr>, Error> {
-        let Some(unexpected) = self.words.get(1) else {
-            return Ok(self.words.first().map(OsString::as_os_str));
+        let Some(unexpected) = self.operands.get(1) else {
+            return Ok(self.operands.first().map(OsString::as_os_str));
         };
         let shown = unexpected.to_string_lossy();
         Err(self.usage_error(match is_option(unexpected) {

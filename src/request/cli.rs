@@ -41,7 +41,7 @@ pub fn parse(args: Vec<OsString>, env: &Environment) -> Result<Invocation<'_>, E
         "check" => ends_with_double_dash,
         _ => false,
     };
-    if needs_operands && arguments.words.is_empty() {
+    if needs_operands && arguments.operands.is_empty() {
         return Err(missing_command_error(command));
     }
     Ok(Invocation::Command(arguments))

@@ -31,7 +31,7 @@ impl Supervision {
             };
         }
         // In `--init child -- COMMAND`, `child` is parsed as COMMAND.
-        if let [first, dashes, ..] = arguments.words.as_slice()
+        if let [first, dashes, ..] = arguments.operands.as_slice()
             && let Some((name, _)) = SignalRecipient::NAMES
                 .iter()
                 .find(|(name, _)| first == name)

@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
             report.add(reference_check(plan, target));
         }
     }
-    if !arguments.words.is_empty() {
+    if !arguments.operands.is_empty() {
         report.add(command_check(arguments));
     }
     if let Some(plan) = plan {
@@ -89,12 +89,12 @@ fn reference_check(plan: &Plan, target: &Target) -> Check {
 
 /// The check of COMMAND: it is found and can be executed.
 fn command_check(arguments: &Arguments<'_>) -> Check {
-    let command_name = arguments.words[0].to_string_lossy();
+    let command_name = arguments.operands[0].to_string_lossy();
     let failed_check = |mut error: Error, phase| {
         error.context.clear();
         Check::failed("command", command_name.as_ref(), &error).needed_in(phase, 0)
     };
-    let program = match process::find(&arguments.words, arguments.env) {
+    let program = match process::find(&arguments.operands, arguments.env) {
         Ok(program) => program,
         Err(error) => return failed_check(error, Phase::BeforeRequests),
     };
