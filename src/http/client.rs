@@ -1,8 +1,8 @@
 //! The client: HTTP/1.1 by ureq over our own connector, without redirects, and through a proxy if one is configured.
 //!
 //! A [`Service`] is one origin. Its connections can be opened before there is a request, while the access token is
-//! still being requested. [`Service::send`] makes one attempt; `retry` decides about the next. No header and no body of
-//! a request is ever printed.
+//! still being requested. [`Service::send`] makes one attempt; `retry` decides whether there is another. No header and
+//! no body of a request is ever printed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linu
 /// The HTTP client: the trusted certificates, the proxy settings and the deadline of all requests.
 #[derive(Clone)]
 pub struct HttpClient {
-    tls: Arc<ClientConfig>,
-    proxies: ProxySettings,
+    tls_config: Arc<ClientConfig>,
+    proxy_settings: ProxySettings,
     /// Shared by all requests.
     pub deadline: Arc<Deadline>,
     clock_skews: Arc<Mutex<ClockSkews>>,
@@ -47,8 +47,8 @@ impl HttpClient {
     /// Reads the trust store and the proxy settings.
     pub fn build(env: &Environment, settings: &Settings) -> Result<HttpClient, Error> {
         Ok(HttpClient {
-            tls: tls::client_config(env, settings.ca_file.as_deref())?,
-            proxies: ProxySettings::from_env(env)?,
+            tls_config: tls::client_config(env, settings.ca_file.as_deref())?,
+            proxy_settings: ProxySettings::from_env(env)?,
             deadline: Arc::new(Deadline::start(settings.timeout, settings.wait_for_access)),
             clock_skews: Arc::default(),
         })
@@ -62,7 +62,7 @@ impl HttpClient {
         }
     }
 
-    /// The clock skews of the responses so far, of those with a `Date`.
+    /// The clock skews of all responses so far that had a `Date`.
     pub fn clock_skews(&self) -> ClockSkews {
         let skews = self.clock_skews.lock();
         skews.unwrap_or_else(PoisonError::into_inner).clone()
@@ -72,11 +72,11 @@ impl HttpClient {
     /// configured for its host.
     pub fn remote_service(&self, host: &Host) -> Service {
         let base_url = format!("https://{host}");
-        let proxy = self.proxies.for_host(host);
-        self.service(
+        let proxy = self.proxy_settings.proxy_for(host);
+        self.new_service(
             &base_url,
             proxy,
-            self.tls.clone(),
+            self.tls_config.clone(),
             ServiceResolver::default(),
         )
     }
@@ -84,20 +84,25 @@ impl HttpClient {
     /// An identity endpoint of this machine. Never through a proxy, which would connect to the endpoint of its own
     /// machine.
     pub fn local_service(&self, base_url: &str) -> Service {
-        self.service(base_url, None, self.tls.clone(), ServiceResolver::default())
+        self.new_service(
+            base_url,
+            None,
+            self.tls_config.clone(),
+            ServiceResolver::default(),
+        )
     }
 
     /// A service inside a cluster, without a proxy. Connections go to `host`; its certificate is for `server_name`, or
-    /// for `host` if that is `None`. `ca_pem` is the CAs that may have issued it (PEM); with `None`, those of all other
-    /// services.
+    /// for `host` if that is `None`. `ca_pem` holds the only CAs that are trusted for it (PEM); with `None`, they are
+    /// those of all services.
     pub fn cluster_service(
         &self,
         host: &Host,
         server_name: Option<&str>,
         ca_pem: Option<&[u8]>,
     ) -> Result<Service, Error> {
-        let tls = match ca_pem {
-            None => self.tls.clone(),
+        let tls_config = match ca_pem {
+            None => self.tls_config.clone(),
             Some(ca_pem) => tls::client_config_for_cas(ca_pem)?,
         };
         let (host, resolver) = match server_name {
@@ -107,14 +112,14 @@ impl HttpClient {
                 ServiceResolver::with_fixed_host(&host.name),
             ),
         };
-        Ok(self.service(&format!("https://{host}"), None, tls, resolver))
+        Ok(self.new_service(&format!("https://{host}"), None, tls_config, resolver))
     }
 
-    fn service(
+    fn new_service(
         &self,
         base_url: &str,
         proxy: Option<Proxy>,
-        tls: Arc<ClientConfig>,
+        tls_config: Arc<ClientConfig>,
         resolver: ServiceResolver,
     ) -> Service {
         let proxy_address = proxy
@@ -151,7 +156,7 @@ impl HttpClient {
         let origin = base_url
             .parse()
             .expect("a base URL was checked when it was read");
-        let connections = Arc::new(Connections::new(origin, tls, resolver.clone()));
+        let connections = Arc::new(Connections::new(origin, tls_config, resolver.clone()));
         let connector = PooledConnector(connections.clone());
         Service {
             agent: Agent::with_parts(config, connector, resolver),

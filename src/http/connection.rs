@@ -61,24 +61,25 @@ pub struct Handshake {
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
-/// The connections to one origin: those opened early and not used yet, and what is needed to open others.
+/// The connections to one origin that are idle, and what is needed to open others.
 pub struct Connections {
     /// Scheme, host and port.
     pub origin: Uri,
-    tls: Arc<ClientConfig>,
+    tls_config: Arc<ClientConfig>,
     /// The handshake of the connection opened last; `None` without TLS.
     pub latest_handshake: Mutex<Option<Handshake>>,
     /// Shared by connections opened early and those that ureq opens.
     pub resolver: ServiceResolver,
+    /// Those opened early and not used yet.
     idle: Mutex<Vec<Box<dyn Transport>>>,
 }
 
 impl Connections {
     /// Opens no connection yet. `origin` must have a scheme and a host.
-    pub fn new(origin: Uri, tls: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
+    pub fn new(origin: Uri, tls_config: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
         Connections {
             origin,
-            tls,
+            tls_config,
             latest_handshake: Mutex::default(),
             resolver,
             idle: Mutex::default(),
@@ -140,7 +141,7 @@ impl Connections {
         let host = details.uri.host().unwrap_or_default();
         let name = ServerName::try_from(without_brackets(host).to_owned())
             .map_err(|_| Error::BadUri(host.to_owned()))?;
-        let mut connection = ClientConnection::new(self.tls.clone(), name)
+        let mut connection = ClientConnection::new(self.tls_config.clone(), name)
             .map_err(|error| Error::Other(Box::new(error)))?;
         let mut stream = TransportAdapter::new(stream, details.current_time.clone());
         stream.set_timeout(details.timeout);
@@ -179,8 +180,7 @@ impl Connector for PooledConnector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
-        // ureq also opens the connection to a proxy with this connector: that must not be one which leads to the
-        // origin.
+        // ureq opens the connection to a proxy with this connector too; an idle connection leads to the origin.
         let origin = &self.0.origin;
         let is_to_origin = origin.scheme() == details.uri.scheme()
             && origin.authority() == details.uri.authority();

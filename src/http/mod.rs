@@ -1,4 +1,4 @@
-//! The one HTTP client.
+//! HTTP for all services, with what it needs: DNS, proxies, TLS, connections and retries.
 
 mod certificate;
 mod client;

@@ -47,7 +47,7 @@ impl ProxySettings {
     }
 
     /// The proxy for a host; `None` if it is reached without one.
-    pub fn for_host(&self, host: &Host) -> Option<Proxy> {
+    pub fn proxy_for(&self, host: &Host) -> Option<Proxy> {
         let address: Option<IpAddr> = without_brackets(&host.name).parse().ok();
         let is_direct = host.name == "localhost"
             || address.is_some_and(|address| address.is_loopback())
@@ -81,8 +81,8 @@ fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
     if port != Some(host.port) {
         return false;
     }
-    if let Ok(other) = without_brackets(name).parse() {
-        return address == Some(other);
+    if let Ok(listed) = without_brackets(name).parse() {
+        return address == Some(listed);
     }
     let parent_domain = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
     match host.name.strip_suffix(parent_domain.unwrap_or(name)) {

@@ -104,7 +104,7 @@ pub struct Deadline {
     access_extension: Duration,
     /// A vault refused access, so the deadline is extended.
     is_extended: AtomicBool,
-    /// Something else failed permanently: no more attempts.
+    /// Another request failed permanently: no more attempts.
     is_given_up: Mutex<bool>,
     /// Notified when `is_given_up` is set.
     gave_up: Condvar,
