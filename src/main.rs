@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 /// Runs the command. Returns the exit code: `check` has several, `--init` passes on COMMAND's, and all others have 0.
 fn run() -> Result<u8, Error> {
     let env = Environment::new(os::environ());
-    let _ = set_log_format(&Arguments::new("install", &env));
+    set_log_format_of_environment(&env);
     let arguments = match cli::parse(std::env::args_os().skip(1).collect(), &env)? {
         Invocation::Command(arguments) => arguments,
         Invocation::Help(command) => {
@@ -62,6 +62,18 @@ fn run() -> Result<u8, Error> {
         (_, true) => commands::dry_run::write(&arguments)?,
     }
     Ok(0)
+}
+
+/// Sets the format that `AKV_INIT_LOG_FORMAT` names, for errors in the command line. A malformed value is left to
+/// [`set_log_format`], which reports it unless `--log-format` is given.
+fn set_log_format_of_environment(env: &Environment) {
+    let name = env.setting("AKV_INIT_LOG_FORMAT").ok().flatten();
+    let format = LineFormat::NAMES
+        .iter()
+        .find(|(known, _)| Some(*known) == name);
+    if let Some((_, format)) = format {
+        log::set_format(*format);
+    }
 }
 
 fn set_log_format(arguments: &Arguments<'_>) -> Result<(), Error> {

@@ -82,23 +82,18 @@ fn is_named(option: &CliOption, name: &[u8]) -> bool {
 }
 
 impl<'a> Arguments<'a> {
-    /// A command without options and operands.
-    pub fn new(command: &'static str, env: &'a Environment) -> Arguments<'a> {
-        Arguments {
-            command,
-            env,
-            options: Vec::new(),
-            operands: Vec::new(),
-        }
-    }
-
     /// Splits the arguments after the command into its options and its operands.
     pub fn parse(
         command: &'static str,
         args: Vec<OsString>,
         env: &'a Environment,
     ) -> Result<Arguments<'a>, Error> {
-        let mut arguments = Arguments::new(command, env);
+        let mut arguments = Arguments {
+            command,
+            env,
+            options: Vec::new(),
+            operands: Vec::new(),
+        };
         let mut args = args.into_iter();
         while let Some(arg) = args.next().filter(|arg| arg != "--") {
             if !is_option(&arg) {
