@@ -55,9 +55,11 @@ fn run() -> Result<u8, Error> {
         ("check", _) => return commands::check::run(&arguments),
         ("exec", false) => return commands::exec::run(&arguments),
         ("exec", true) => commands::dry_run::exec(&arguments)?,
-        ("get", _) => commands::print_value(Plan::get(&arguments)?, &env, "the secret")?,
+        ("get", _) => commands::print_value(Plan::for_get(&arguments)?, &env, "the secret")?,
         ("install", _) => output::directory::install(&parse_dir(&arguments)?)?,
-        ("token", _) => commands::print_value(Plan::token(&arguments)?, &env, "the access token")?,
+        ("token", _) => {
+            commands::print_value(Plan::for_token(&arguments)?, &env, "the access token")?
+        }
         (_, false) => commands::write::run(&arguments)?,
         (_, true) => commands::dry_run::write(&arguments)?,
     }

@@ -15,7 +15,7 @@ use crate::request::supervision::Supervision;
 /// `exec --dry-run`: COMMAND is found, but not started.
 pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let supervision = Supervision::parse(arguments)?;
-    let plan = Plan::exec(arguments, &mut Err)?;
+    let plan = Plan::for_exec(arguments, &mut Err)?;
     enable_verbose_and_warn(&plan);
     let program = process::find(&arguments.operands, arguments.env)?;
     let path = log::to_single_line(&program.path.display().to_string());
@@ -29,11 +29,11 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
 /// `write --dry-run`. DIR is not opened: the plan may be for another machine.
 pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
-    let (plan, files) = Plan::write(arguments)?;
+    let (plan, files) = Plan::for_write(arguments)?;
     enable_verbose_and_warn(&plan);
     let mut last_lines = String::new();
     for file in &files {
-        let path = options.dir.join(&file.name);
+        let path = options.dir.join(&file.path);
         let path = log::to_single_line(&path.display().to_string());
         let format = file.format.map_or("the secret itself", FileFormat::name);
         let mode = options.mode;

@@ -19,7 +19,7 @@ use crate::request::value::TargetValue;
 /// code is COMMAND's.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let supervision = Supervision::parse(arguments)?;
-    let plan = Plan::exec(arguments, &mut Err)?;
+    let plan = Plan::for_exec(arguments, &mut Err)?;
     let Some(supervision) = supervision else {
         match replace_with_command(plan, &arguments.operands, arguments.env)? {}
     };

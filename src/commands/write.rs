@@ -15,9 +15,9 @@ use crate::secret::Secret;
 /// Azure cannot be reached.
 pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
-    let (plan, files) = Plan::write(arguments)?;
+    let (plan, files) = Plan::for_write(arguments)?;
     enable_verbose_and_warn(&plan);
-    let paths: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let dir_id = directory::preflight(&options, &paths)?;
     let manifest = options
         .keep_existing
@@ -61,7 +61,7 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
         contents.push(match file.format {
             None => Secret::new(entries.iter().map(|(_, value)| *value).collect()),
             Some(format) => formats::render(format, &entries)
-                .map_err(|error| error.context(format!("`{}`", file.name)))?,
+                .map_err(|error| error.context(format!("`{}`", file.path)))?,
         });
     }
     // After rendering, so that a refused value gets no warning. A file that holds only the secret gets none either:
@@ -85,7 +85,7 @@ fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
             references.push((name, plan.reference_of(target)?));
         }
         let format = file.format.map_or("file", |format| format.name());
-        manifest.insert(&file.name, format, references, date::unix_now());
+        manifest.insert(&file.path, format, references, date::unix_now());
     }
     Some(manifest)
 }

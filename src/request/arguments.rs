@@ -110,7 +110,9 @@ impl<'a> Arguments<'a> {
                     return Err(arguments.usage_error(format!("`{name}` takes no value")));
                 }
                 (Takes::Nothing | Takes::Optional(_), None) => None,
-                (_, attached) => attached.or_else(|| args.next()).or(Some(OsString::new())),
+                (_, attached_value) => attached_value
+                    .or_else(|| args.next())
+                    .or(Some(OsString::new())),
             };
             let is_missing = |value: &OsString| value.is_empty() || value.as_bytes()[0] == b'-';
             if value.as_ref().is_some_and(is_missing) {
@@ -174,21 +176,25 @@ impl<'a> Arguments<'a> {
     /// The values of an option, which need not be UTF-8, each with the name of the option. If it was not given: the
     /// value and the name of its variable, or else the default.
     pub fn values(&self, name: &str) -> Vec<(&'static str, &OsStr)> {
-        let given = self
+        let given_options = self
             .options
             .iter()
             .filter(|(option, _)| option.name == name);
-        let mut values: Vec<_> = given
+        let mut values: Vec<_> = given_options
             .filter_map(|(option, value)| Some((option.name, value.as_deref()?)))
             .collect();
         let option = self.command_options().find(|option| option.name == name);
         if let Some(option) = option.filter(|_| values.is_empty()) {
-            let variable = self.env.get(option.variable);
-            let variable = variable.filter(|value| !value.is_empty());
+            let variable_value = self.env.get(option.variable);
+            let variable_value = variable_value.filter(|value| !value.is_empty());
             let mut defaults = option.defaults.iter();
             let default = defaults.find(|(commands, _)| commands.contains(&self.command));
             let default = default.map(|(_, value)| (option.name, OsStr::new(value)));
-            values.extend(variable.map(|value| (option.variable, value)).or(default));
+            values.extend(
+                variable_value
+                    .map(|value| (option.variable, value))
+                    .or(default),
+            );
         }
         values
     }
@@ -209,7 +215,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The values of an option that takes the names of variables.
-    pub fn names(&self, option: &str) -> Vec<OsString> {
+    pub fn variable_names(&self, option: &str) -> Vec<OsString> {
         let names = self.values(option).into_iter();
         names.map(|(_, name)| name.to_owned()).collect()
     }
@@ -236,14 +242,14 @@ impl<'a> Arguments<'a> {
 
     /// Whether an option without a value was given, or its variable is `true` or `1`.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
-        let variable = || {
+        let variable_value = || {
             self.parse_value(name, |text| match text {
                 "0" | "false" => Ok(false),
                 "1" | "true" => Ok(true),
                 _ => Err(unexpected_value_error(text, "true or false")),
             })
         };
-        Ok(self.has(name) || variable()?.unwrap_or(false))
+        Ok(self.has(name) || variable_value()?.unwrap_or(false))
     }
 
     /// The operand of a command that takes at most one. Errors call it `placeholder`.

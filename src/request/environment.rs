@@ -42,9 +42,9 @@ impl Environment {
             .entries
             .contains(&format!("LISTEN_PID={old_pid}").into());
         let is_pidfd_id = |entry: &OsString| entry.as_bytes().starts_with(b"LISTEN_PIDFDID=");
-        let kept = self.entries.iter();
-        let kept = kept.filter(|entry| !(has_sockets && is_pidfd_id(entry)));
-        let entries = kept.map(|entry| {
+        let kept_entries = self.entries.iter();
+        let kept_entries = kept_entries.filter(|entry| !(has_sockets && is_pidfd_id(entry)));
+        let entries = kept_entries.map(|entry| {
             let is_pid = |name: &&&str| *entry == *format!("{name}={old_pid}");
             match PID_VARIABLES.iter().find(is_pid) {
                 Some(name) => format!("{name}={new_pid}").into(),

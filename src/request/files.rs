@@ -17,7 +17,7 @@ const DEFAULT_MODE: u32 = 0o440;
 
 /// Rejects what cannot be the path of a file below DIR: it has to be relative, each of its components an ordinary name.
 pub fn check_file_name(text: &str) -> Result<(), Error> {
-    let flaw_of_component = |component: &str| match component {
+    let component_flaw = |component: &str| match component {
         "" => Some("a component is empty"),
         "." => Some("a component is `.`"),
         _ if component.starts_with("..") => {
@@ -30,7 +30,7 @@ pub fn check_file_name(text: &str) -> Result<(), Error> {
         _ if text.chars().any(char::is_control) => Some("contains a control character"),
         _ if text.starts_with('/') => Some("must be relative to DIR"),
         _ if text.len() >= MAX_PATH_LEN => Some("longer than 4095 bytes"),
-        _ => text.split('/').find_map(flaw_of_component),
+        _ => text.split('/').find_map(component_flaw),
     };
     let Some(flaw) = flaw else {
         return Ok(());
@@ -42,7 +42,7 @@ pub fn check_file_name(text: &str) -> Result<(), Error> {
     Err(name_error(&shown, flaw))
 }
 
-/// The path without its last component, which may be empty, and the last component.
+/// Splits the path of a file below DIR into the path of its directory, which is empty for DIR itself, and its name.
 pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
@@ -73,7 +73,7 @@ impl Output {
     pub fn parse(text: &str) -> Result<Output, Error> {
         let syntax_error =
             || unexpected_value_error(text, "files, dotenv:FILE, k8s-env:FILE or json:FILE");
-        let (format, file) = match text.split_once(':') {
+        let (format, path) = match text.split_once(':') {
             None if text == "files" => return Ok(Output::Files),
             None => return Err(syntax_error()),
             Some(parts) => parts,
@@ -81,8 +81,8 @@ impl Output {
         let formats = [FileFormat::Dotenv, FileFormat::Json, FileFormat::K8sEnv];
         let format = formats.into_iter().find(|known| known.name() == format);
         let format = format.ok_or_else(syntax_error)?;
-        check_file_name(file)?;
-        Ok(Output::Combined(format, file.to_owned()))
+        check_file_name(path)?;
+        Ok(Output::Combined(format, path.to_owned()))
     }
 }
 
@@ -102,9 +102,9 @@ impl Layout {
 
 /// Parses a file's permissions, in octal, without setuid, setgid and sticky bits.
 fn parse_mode(text: &str) -> Result<u32, Error> {
-    let digits = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let is_octal = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(text, 8) {
-        Ok(mode) if digits && mode <= 0o777 => Ok(mode),
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
         _ => Err(unexpected_value_error(
             text,
             "a mode like 0440 (octal, 0777 at most)",
@@ -122,12 +122,12 @@ pub struct WriteOptions {
     pub mode: u32,
     /// Whether it is an error if DIR is not in memory; otherwise it is a warning.
     pub require_tmpfs: bool,
-    /// Whether a later run may keep the files, and how old they may be by then.
+    /// Whether files of an earlier run are kept while Azure cannot be reached, and up to which age.
     pub keep_existing: Option<MaxAge>,
 }
 
 impl WriteOptions {
-    /// Reads the options and DIR of `write`.
+    /// Parses the options and DIR of `write`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<WriteOptions, Error> {
         let layout = arguments.choice("--layout", &Layout::NAMES)?;
         let mode = arguments.parse_value("--mode", parse_mode)?;
@@ -164,18 +164,18 @@ pub type MaxAge = Option<Duration>;
 /// A file to write.
 pub struct PlannedFile {
     /// Its path below DIR.
-    pub name: String,
+    pub path: String,
     /// The format; `None` is the bytes of one secret.
     pub format: Option<FileFormat>,
     /// Indices into the plan's targets.
     pub target_indices: Vec<usize>,
 }
 
-/// Rejects two files with the same path, and a file that is also the directory of another.
+/// Rejects a plan with two files of the same path, or with a file that is also the directory of another.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     for (index, file) in files.iter().enumerate() {
         for other in &files[..index] {
-            let (one, two) = (&*file.name, &*other.name);
+            let (one, two) = (&*file.path, &*other.path);
             let (outer, inner) = (one.min(two), one.max(two));
             match inner.strip_prefix(outer) {
                 Some("") => return Err(name_error(outer, "given twice")),

@@ -67,7 +67,7 @@ pub struct Target {
 
 impl Plan {
     /// The plan of `token`, which has no target.
-    pub fn token(arguments: &Arguments<'_>) -> Result<Plan, Error> {
+    pub fn for_token(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let scope =
             arguments.parse_value("--scope", |scope| match scope.strip_suffix("/.default") {
@@ -90,7 +90,7 @@ impl Plan {
     }
 
     /// The plan of `get`.
-    pub fn get(arguments: &Arguments<'_>) -> Result<Plan, Error> {
+    pub fn for_get(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let Some(text) = arguments.single_operand_text("REF")? else {
             return Err(arguments.usage_error("no REF given"));
@@ -102,14 +102,14 @@ impl Plan {
 
     /// The plan of `exec` and `check`. `on_error` receives the error of each variable that cannot get its secret. If it
     /// returns `Ok`, that variable is left out of the plan.
-    pub fn exec(
+    pub fn for_exec(
         arguments: &Arguments<'_>,
         on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
     ) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let allow_override = arguments.flag("--override")?;
-        let mut skipped = arguments.names("--literal");
-        skipped.extend(arguments.names("--unset"));
+        let mut skipped = arguments.variable_names("--literal");
+        skipped.extend(arguments.variable_names("--unset"));
         let mut option_targets = parse_option_targets(arguments, "--secret", false)?;
         option_targets.extend(parse_option_targets(arguments, "--memfd", true)?);
         if allow_override {
@@ -117,8 +117,8 @@ impl Plan {
         }
         plan.add_environment(arguments, &skipped, on_error)?;
         for (name, reference, in_memfd) in option_targets {
-            let checked = plan.check_option_target(arguments, &name, allow_override);
-            match checked.and_then(|()| plan.add_target(name.as_ref(), reference)) {
+            let check_result = plan.check_option_target(arguments, &name, allow_override);
+            match check_result.and_then(|()| plan.add_target(name.as_ref(), reference)) {
                 Ok(target) => (target.is_from_option, target.in_memfd) = (true, in_memfd),
                 Err(error) => on_error(error.context(name))?,
             }
@@ -127,7 +127,7 @@ impl Plan {
     }
 
     /// The plan of `write`, and the files to write.
-    pub fn write(arguments: &Arguments<'_>) -> Result<(Plan, Vec<PlannedFile>), Error> {
+    pub fn for_write(arguments: &Arguments<'_>) -> Result<(Plan, Vec<PlannedFile>), Error> {
         let mut outputs = arguments.parse_values("--output", Output::parse)?;
         if outputs.is_empty() {
             outputs.push(Output::Files);
@@ -144,14 +144,14 @@ impl Plan {
         let mut plan = Plan::new(arguments)?;
         let option_targets = parse_option_targets(arguments, "--secret", false)?;
         if from_env {
-            plan.add_environment(arguments, &arguments.names("--literal"), &mut Err)?;
+            plan.add_environment(arguments, &arguments.variable_names("--literal"), &mut Err)?;
         }
         for (name, reference, _) in option_targets {
-            let added = match plan.find_target(&name) {
+            let result = match plan.find_target(&name) {
                 Some(_) => Err(Error::config("given twice")),
                 None => plan.add_target(name.as_ref(), reference),
             };
-            added.map_err(|error| error.context(name))?;
+            result.map_err(|error| error.context(name))?;
         }
         if plan.targets.is_empty() {
             let reason = "--from-env: no environment variable is a reference";
@@ -174,7 +174,7 @@ impl Plan {
             let reason = "no effect without --allow-vault or AKV_INIT_ALLOW_VAULT";
             ignored.push((setting.to_owned(), reason.to_owned()));
         }
-        for name in arguments.names("--literal") {
+        for name in arguments.variable_names("--literal") {
             if !arguments.env.variables().any(|(known, _)| known == name) {
                 let option = format!("--literal {}", name.to_string_lossy());
                 ignored.push((option, "there is no such variable".to_owned()));
@@ -183,7 +183,7 @@ impl Plan {
         Ok(Plan {
             items: Vec::new(),
             targets: Vec::new(),
-            unset: arguments.names("--unset"),
+            unset: arguments.variable_names("--unset"),
             ignored,
             settings,
         })
@@ -206,12 +206,12 @@ impl Plan {
                 continue;
             }
             let shown = name.to_string_lossy();
-            let added = match detect_reference(arguments, name, value) {
+            let result = match detect_reference(arguments, name, value) {
                 Ok(None) => continue,
                 Ok(Some(reference)) => self.add_target(name, reference),
                 Err(error) => Err(error),
             };
-            if let Err(error) = added {
+            if let Err(error) = result {
                 on_error(error.context(shown.as_ref()).fact("for", shown))?;
             }
         }
@@ -227,7 +227,11 @@ impl Plan {
     ) -> Result<(), Error> {
         check_variable_name(name)?;
         for option in ["--unset", "--literal"] {
-            if arguments.names(option).iter().any(|other| other == name) {
+            if arguments
+                .variable_names(option)
+                .iter()
+                .any(|other| other == name)
+            {
                 return Err(Error::config(format!(
                     "cannot be set from a secret and also be given to {option}"
                 )));
@@ -282,7 +286,7 @@ impl Plan {
                     Output::Files => {
                         check_file_name(&name)?;
                         files.push(PlannedFile {
-                            name: name.into_owned(),
+                            path: name.into_owned(),
                             format: None,
                             target_indices: vec![index],
                         });
@@ -296,9 +300,9 @@ impl Plan {
                     }
                 }
             }
-            if let Output::Combined(format, name) = output {
+            if let Output::Combined(format, path) = output {
                 files.push(PlannedFile {
-                    name: name.clone(),
+                    path: path.clone(),
                     format: Some(*format),
                     target_indices: (0..self.targets.len()).collect(),
                 });

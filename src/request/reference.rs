@@ -37,17 +37,17 @@ impl Reference {
     /// Parses every form that the command line takes.
     pub fn parse(text: &str) -> Result<Reference, Error> {
         let text = text.trim();
-        let parsed =
+        let result =
             parse_prefixed(text).unwrap_or_else(|| parse_unprefixed(text).map(Reference::Secret));
-        parsed.map_err(|error| error.context(error_context(text)))
+        result.map_err(|error| error.context(error_context(text)))
     }
 
     /// The reference that is the whole value of a variable; `None` if the value is not one. A value that was probably
     /// meant as a reference is an error: if it were passed on, its text would be used as the password.
     pub fn detect(name: &str, value: &str) -> Result<Option<Reference>, Error> {
         let text = value.trim();
-        if let Some(parsed) = parse_prefixed(text) {
-            return parsed.map(Some).map_err(|error| {
+        if let Some(result) = parse_prefixed(text) {
+            return result.map(Some).map_err(|error| {
                 let error = error.context(error_context(text));
                 match text.contains("$(") {
                     true => error.hint(

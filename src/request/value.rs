@@ -6,7 +6,7 @@ use crate::secret::Secret;
 pub struct TargetValue<'a>(&'a str);
 
 impl<'a> TargetValue<'a> {
-    /// The secret; with `trim`, without its trailing newlines, which it often has when it was uploaded from a file.
+    /// The secret; with `trim`, without its trailing newlines: a secret that was uploaded from a file often ends in one.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
         match trim {
             true => TargetValue(secret.expose().trim_end_matches(['\r', '\n'])),

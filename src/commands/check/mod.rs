@@ -61,7 +61,7 @@ fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<P
         report.add(Check::failed("reference", variable, &error));
         Ok(())
     };
-    match Plan::exec(arguments, &mut on_error) {
+    match Plan::for_exec(arguments, &mut on_error) {
         Ok(plan) => Ok(Some(plan)),
         Err(error) if error.cause == Cause::Usage => Err(error),
         Err(error) => {
