@@ -17,7 +17,7 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let supervision = Supervision::parse(arguments)?;
     let plan = Plan::for_exec(arguments, &mut Err)?;
     enable_verbose_and_warn(&plan);
-    let program = process::find(&arguments.operands, arguments.env)?;
+    let program = process::find_program(&arguments.operands, arguments.env)?;
     let path = log::to_single_line(&program.path.display().to_string());
     let last_line = match supervision {
         None => format!("exec      {path}\n"),

@@ -39,7 +39,7 @@ fn replace_with_command(
     env: &Environment,
 ) -> Result<Infallible, Error> {
     enable_verbose_and_warn(&plan);
-    let program = process::find(command, env)?;
+    let program = process::find_program(command, env)?;
     if plan.targets.is_empty() {
         return program.replace_process(&env.for_command(&[], &plan.unset)?);
     }

@@ -1,8 +1,8 @@
-//! Finds COMMAND, and becomes it.
+//! Finds COMMAND, and replaces this process with it (execve(2)).
 //!
-//! The search is the shell's: a name with a slash is a path, any other is searched for in the caller's `PATH`, never in
-//! one that a secret may have changed. std's `Command::exec` is not used: it searches the new `PATH`, and it resets
-//! SIGPIPE. Failures are 126 and 127 as in a shell, with a hint
+//! The search is like a shell's: a name with a slash is a path, and any other name is searched for in the caller's
+//! `PATH`, never in one that a secret may have changed. std's `Command::exec` is not used: it searches the new `PATH`,
+//! and it resets SIGPIPE. Failures have the exit codes 126 and 127 as in a shell, and a hint
 //! (<https://man7.org/linux/man-pages/man2/execve.2.html>, section ERRORS).
 
 use std::convert::Infallible;
@@ -23,18 +23,18 @@ use crate::os;
 use crate::request::environment::Environment;
 use crate::signals;
 
-/// The first bytes of an ELF program (elf(5)).
-const ELF: &[u8] = b"\x7fELF";
-/// What a shell searches without a `PATH`.
+/// The first bytes of a program in the ELF format (elf(5)).
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+/// The directories that are searched if `PATH` is not set, as by a shell.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
-/// The names of the capabilities in Kubernetes and Docker, in the order of their numbers (capabilities(7)).
+/// The names of the capabilities in Kubernetes and Docker, in the order of their numbers from 0 (capabilities(7)).
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,DAC_READ_SEARCH,FOWNER,FSETID,KILL,SETGID,SETUID,SETPCAP,\
     LINUX_IMMUTABLE,NET_BIND_SERVICE,NET_BROADCAST,NET_ADMIN,NET_RAW,IPC_LOCK,IPC_OWNER,SYS_MODULE,SYS_RAWIO,\
     SYS_CHROOT,SYS_PTRACE,SYS_PACCT,SYS_ADMIN,SYS_BOOT,SYS_NICE,SYS_RESOURCE,SYS_TIME,SYS_TTY_CONFIG,MKNOD,LEASE,\
     AUDIT_WRITE,AUDIT_CONTROL,SETFCAP,MAC_OVERRIDE,MAC_ADMIN,SYSLOG,WAKE_ALARM,BLOCK_SUSPEND,AUDIT_READ,PERFMON,BPF,\
     CHECKPOINT_RESTORE";
 
-/// A program that was found.
+/// The program of COMMAND, which was found.
 pub struct Program {
     /// The file.
     pub path: PathBuf,
@@ -42,21 +42,22 @@ pub struct Program {
     pub argv: Vec<CString>,
 }
 
-/// Finds COMMAND, before any request: a typo costs none.
-pub fn find(command: &[OsString], env: &Environment) -> Result<Program, Error> {
+/// Finds the program of COMMAND. Called before any request, so that a typo costs none. Fails if it is not found or is
+/// not executable.
+pub fn find_program(command: &[OsString], env: &Environment) -> Result<Program, Error> {
     let name = &command[0];
     let path = match name.as_bytes().contains(&b'/') {
         true => Ok(PathBuf::from(name)),
-        false => search(name, env),
+        false => find_on_path(name, env),
     };
     let path = path.and_then(|path| match access(&path, AccessFlags::X_OK) {
-        Ok(()) if path.is_dir() => Err(explain(&path, Errno::EISDIR)),
+        Ok(()) if path.is_dir() => Err(exec_error(&path, Errno::EISDIR)),
         Ok(()) => Ok(path),
-        Err(errno) => Err(explain(&path, errno)),
+        Err(errno) => Err(exec_error(&path, errno)),
     });
     let argv = command
         .iter()
-        .map(|word| CString::new(word.as_bytes()).expect("argv holds no NUL"))
+        .map(|arg| CString::new(arg.as_bytes()).expect("argv holds no NUL"))
         .collect();
     match path {
         Ok(path) => Ok(Program { path, argv }),
@@ -65,36 +66,37 @@ pub fn find(command: &[OsString], env: &Environment) -> Result<Program, Error> {
 }
 
 impl Program {
-    /// Checks what execve would refuse: the format of another architecture, a missing loader or interpreter, a capability
+    /// Fails if execve would: for a program of another architecture, a missing loader or interpreter, or a capability
     /// that cannot be granted (elf(5), execve(2)).
-    pub fn check_format(&self) -> Result<(), Error> {
-        let refuse = |errno| Err(explain(&self.path, errno));
-        if missing_capabilities(&self.path).is_some() {
-            return refuse(Errno::EPERM);
+    pub fn check_executable(&self) -> Result<(), Error> {
+        let exec_failure = |errno| Err(exec_error(&self.path, errno));
+        if missing_capabilities_hint(&self.path).is_some() {
+            return exec_failure(Errno::EPERM);
         }
-        // A program may be executable and not readable.
-        let Some(head) = read_head(&self.path) else {
+        // A program may be executable but not readable.
+        let Some(first_bytes) = read_first_bytes(&self.path) else {
             return Ok(());
         };
-        // Class and byte order, and the machine.
-        let is_like = |own: Vec<u8>| {
-            let is_same = |range: Range<usize>| head.get(range.clone()) == own.get(range);
+        let has_architecture_of = |akv_init: Vec<u8>| {
+            let is_same =
+                |range: Range<usize>| first_bytes.get(range.clone()) == akv_init.get(range);
+            // The class and the byte order, then the machine.
             is_same(4..6) && is_same(18..20)
         };
-        let is_executable = match head.starts_with(ELF) {
-            true => read_head(Path::new("/proc/self/exe")).is_none_or(is_like),
-            false => head.starts_with(b"#!"),
+        let is_executable = match first_bytes.starts_with(ELF_MAGIC) {
+            true => read_first_bytes(Path::new("/proc/self/exe")).is_none_or(has_architecture_of),
+            false => first_bytes.starts_with(b"#!"),
         };
         if !is_executable {
-            return refuse(Errno::ENOEXEC);
+            return exec_failure(Errno::ENOEXEC);
         }
-        match interpreter(&self.path, &head) {
-            Some(file) if !file.exists() => refuse(Errno::ENOENT),
+        match find_interpreter(&self.path, &first_bytes) {
+            Some(file) if !file.exists() => exec_failure(Errno::ENOENT),
             _ => Ok(()),
         }
     }
 
-    /// Becomes the program. Returns only on failure.
+    /// Replaces this process with the program (execve). Returns only on failure.
     pub fn replace_process(&self, environment: &[CString]) -> Result<Infallible, Error> {
         let path = CString::new(self.path.as_os_str().as_bytes())
             .expect("a path that was found holds no NUL");
@@ -103,13 +105,13 @@ impl Program {
         let Err(errno) = execve(&path, &self.argv, environment);
         // A standard error without a reader must not end this process by SIGPIPE: the exit code would be lost.
         os::set_ignored(Signal::SIGPIPE, true);
-        Err(explain(&self.path, errno).fact("command", self.argv[0].to_string_lossy()))
+        Err(exec_error(&self.path, errno).fact("command", self.argv[0].to_string_lossy()))
     }
 }
 
-fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
+fn find_on_path(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     let path = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
-    let mut candidate = None;
+    let mut non_executable = None;
     for directory in path.as_bytes().split(|b| *b == b':') {
         // An empty element is the working directory (POSIX, "PATH").
         let directory = match directory {
@@ -121,40 +123,41 @@ fn search(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
             if access(&file, AccessFlags::X_OK).is_ok() {
                 return Ok(file);
             }
-            candidate.get_or_insert(file);
+            non_executable.get_or_insert(file);
         }
     }
-    // As in a shell, "not executable" about a file that exists is more helpful than "not found".
-    candidate.ok_or_else(|| {
+    // As in a shell: if a file exists, "not executable" is more helpful than "not found".
+    non_executable.ok_or_else(|| {
         let hint = format!(
             "is it in this image? {} was searched; for a program elsewhere give its full path",
             path.display()
         );
         Error::new(Cause::CommandNotFound, "not found on PATH")
             .context(format!("COMMAND `{}`", name.display()))
-            .hint(blanks(name).map_or(hint, str::to_owned))
+            .hint(blanks_hint(name).map_or(hint, str::to_owned))
     })
 }
 
-/// The error for what execve refuses.
-fn explain(path: &Path, errno: Errno) -> Error {
+/// The error for a program that execve refuses with this error number.
+fn exec_error(path: &Path, errno: Errno) -> Error {
     let not_executable = format!("it cannot be executed: {}", errno.desc());
     let (cause, reason, hint) = match errno {
         Errno::ENOENT if path.exists() => (
             Cause::CommandNotFound,
             "its interpreter or dynamic loader was not found",
-            Some(missing_interpreter(path)),
+            Some(missing_interpreter_hint(path)),
         ),
         Errno::ENOENT | Errno::ENOTDIR => {
-            let hint = blanks(path.as_os_str()).unwrap_or("is it in this image, at this path?");
+            let hint =
+                blanks_hint(path.as_os_str()).unwrap_or("is it in this image, at this path?");
             (Cause::CommandNotFound, "not found", Some(hint.to_owned()))
         }
         _ if path.is_dir() => (Cause::NotExecutable, "it is a directory", None),
         _ => {
             let hint = match errno {
-                Errno::ENOEXEC => Some(wrong_format(path)),
-                Errno::EACCES => Some(no_access(path)),
-                Errno::EPERM => missing_capabilities(path),
+                Errno::ENOEXEC => Some(wrong_format_hint(path)),
+                Errno::EACCES => Some(no_access_hint(path)),
+                Errno::EPERM => missing_capabilities_hint(path),
                 Errno::E2BIG => Some(
                     "pass fewer or shorter arguments and variables, or raise the stack limit (ulimit -s)"
                         .to_owned(),
@@ -169,17 +172,17 @@ fn explain(path: &Path, errno: Errno) -> Error {
         .set_hint(hint)
 }
 
-/// The hint for a name with blanks.
-fn blanks(name: &OsStr) -> Option<&'static str> {
+/// The hint for a name with blanks. `None` if it has none.
+fn blanks_hint(name: &OsStr) -> Option<&'static str> {
     let is_blank = |byte: &u8| byte.is_ascii_whitespace();
     name.as_bytes().iter().any(is_blank).then_some(
         "it contains blanks; give each word as a separate argument, since no shell splits them",
     )
 }
 
-fn missing_interpreter(path: &Path) -> String {
-    let head = read_head(path).unwrap_or_default();
-    let Some(line) = head.strip_prefix(b"#!") else {
+fn missing_interpreter_hint(path: &Path) -> String {
+    let first_bytes = read_first_bytes(path).unwrap_or_default();
+    let Some(line) = first_bytes.strip_prefix(b"#!") else {
         return "is it a program for glibc in a musl or scratch image? link it statically, or use another base image"
             .to_owned();
     };
@@ -198,12 +201,12 @@ fn missing_interpreter(path: &Path) -> String {
     }
 }
 
-fn wrong_format(path: &Path) -> String {
-    match read_head(path) {
-        Some(head) if head.starts_with(ELF) => {
+fn wrong_format_hint(path: &Path) -> String {
+    match read_first_bytes(path) {
+        Some(bytes) if bytes.starts_with(ELF_MAGIC) => {
             "it was built for another architecture; build the image for the architecture of this node".to_owned()
         }
-        Some(head) if head.is_empty() => "the file is empty; was it copied completely?".to_owned(),
+        Some(bytes) if bytes.is_empty() => "the file is empty; was it copied completely?".to_owned(),
         _ => format!(
             "if it is a script, begin it with a line such as `#!/bin/sh`, or start its shell: akv-init exec -- /bin/sh {}",
             path.display()
@@ -211,7 +214,7 @@ fn wrong_format(path: &Path) -> String {
     }
 }
 
-fn no_access(path: &Path) -> String {
+fn no_access_hint(path: &Path) -> String {
     match fs::metadata(path) {
         Ok(file) if file.permissions().mode() & 0o111 == 0 => {
             "it has no execute permission; use COPY --chmod=0755 or chmod +x in the image"
@@ -222,13 +225,13 @@ fn no_access(path: &Path) -> String {
     }
 }
 
-/// The hint for a file with capabilities that cannot be granted, which execve(2) refuses with EPERM. The attribute is a
-/// `struct vfs_cap_data`, little-endian: a word with the revision and, in bit 0, "effective"; permitted 0–31, inheritable
-/// 0–31, permitted 32–63, inheritable 32–63.
-fn missing_capabilities(path: &Path) -> Option<String> {
+/// The hint for a file with capabilities that cannot be granted, which execve(2) refuses with EPERM. `None` if there
+/// are none. The attribute is a `struct vfs_cap_data` of little-endian 32-bit words: the revision and, in bit 0,
+/// "effective"; permitted 0–31; inheritable 0–31; permitted 32–63; inheritable 32–63.
+fn missing_capabilities_hint(path: &Path) -> Option<String> {
     let attribute = os::file_capabilities(path)?;
-    let high = little_endian(&attribute, 12..16).unwrap_or(0);
-    let permitted = little_endian(&attribute, 4..8)? | high << 32;
+    let permitted_high = read_little_endian(&attribute, 12..16).unwrap_or(0);
+    let permitted = read_little_endian(&attribute, 4..8)? | permitted_high << 32;
     let missing = CAPABILITIES.split(',').zip(0..).filter_map(|(name, bit)| {
         let is_missing = permitted & (1 << bit) != 0 && !os::is_in_bounding_set(bit);
         is_missing.then_some(name)
@@ -242,45 +245,48 @@ fn missing_capabilities(path: &Path) -> Option<String> {
     })
 }
 
-/// The file that the kernel starts as well: a script's interpreter, a program's dynamic loader.
-fn interpreter(path: &Path, head: &[u8]) -> Option<PathBuf> {
-    let path_of = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    if let Some(line) = head.strip_prefix(b"#!") {
+/// The other file that execve needs: the interpreter of a script, or the dynamic loader of a program.
+fn find_interpreter(path: &Path, first_bytes: &[u8]) -> Option<PathBuf> {
+    let to_path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    if let Some(line) = first_bytes.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii_start();
         return line
             .split(|byte| matches!(byte, b' ' | b'\t'))
             .next()
-            .map(path_of);
+            .map(to_path);
     }
-    // A 64-bit program's table of segments, of which one may name the loader (PT_INTERP, 3).
-    let table = little_endian(head, 32..40)?;
-    let (size, count) = (little_endian(head, 54..56)?, little_endian(head, 56..58)?);
+    // The program headers of a 64-bit program. One of them may be for the segment that names the loader (PT_INTERP, 3).
+    let table_offset = read_little_endian(first_bytes, 32..40)?;
+    let (header_size, count) = (
+        read_little_endian(first_bytes, 54..56)?,
+        read_little_endian(first_bytes, 56..58)?,
+    );
     let file = File::open(path).ok()?;
     for index in 0..count {
-        let mut segment = [0; 56];
-        file.read_exact_at(&mut segment, table + index * size)
+        let mut header = [0; 56];
+        file.read_exact_at(&mut header, table_offset + index * header_size)
             .ok()?;
-        if little_endian(&segment, 0..4)? == 3 {
-            let length = usize::try_from(little_endian(&segment, 32..40)?).ok()?;
+        if read_little_endian(&header, 0..4)? == 3 {
+            let length = usize::try_from(read_little_endian(&header, 32..40)?).ok()?;
             let mut name = vec![0; length.min(4_096)];
-            let offset = little_endian(&segment, 8..16)?;
+            let offset = read_little_endian(&header, 8..16)?;
             file.read_exact_at(&mut name, offset).ok()?;
-            return name.split(|byte| *byte == 0).next().map(path_of);
+            return name.split(|byte| *byte == 0).next().map(to_path);
         }
     }
     None
 }
 
-/// A number of up to 8 bytes.
-fn little_endian(bytes: &[u8], range: Range<usize>) -> Option<u64> {
+/// The little-endian number in a range of up to 8 bytes. `None` if the range is not in `bytes`.
+fn read_little_endian(bytes: &[u8], range: Range<usize>) -> Option<u64> {
     let bytes = bytes.get(range)?.iter().rev();
-    Some(bytes.fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    Some(bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// The first bytes of a file, as many as the kernel checks (BINPRM_BUF_SIZE). None if it cannot be read.
-fn read_head(path: &Path) -> Option<Vec<u8>> {
-    let mut head = Vec::new();
+/// The first 256 bytes of a file, as many as the kernel checks (BINPRM_BUF_SIZE). `None` if it cannot be read.
+fn read_first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut first_bytes = Vec::new();
     let file = File::open(path).ok()?;
-    file.take(256).read_to_end(&mut head).ok()?;
-    Some(head)
+    file.take(256).read_to_end(&mut first_bytes).ok()?;
+    Some(first_bytes)
 }

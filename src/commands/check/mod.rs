@@ -94,11 +94,11 @@ fn command_check(arguments: &Arguments<'_>) -> Check {
         error.context.clear();
         Check::failed("command", command_name.as_ref(), &error).needed_in(phase, 0)
     };
-    let program = match process::find(&arguments.operands, arguments.env) {
+    let program = match process::find_program(&arguments.operands, arguments.env) {
         Ok(program) => program,
         Err(error) => return failed_check(error, Phase::BeforeRequests),
     };
-    if let Err(error) = program.check_format() {
+    if let Err(error) = program.check_executable() {
         return failed_check(error, Phase::Execve);
     }
     let path = program.path.display().to_string();
