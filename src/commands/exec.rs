@@ -24,9 +24,11 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
         match replace_with_command(plan, &arguments.operands, arguments.env)? {}
     };
     match supervisor::supervise(supervision)? {
-        Role::Parent(exit_code) => Ok(exit_code),
-        Role::Child { parent } => {
-            let env = arguments.env.with_pid_replaced(parent, std::process::id());
+        Role::Supervisor { exit_code } => Ok(exit_code),
+        Role::Child { parent_pid } => {
+            let env = arguments
+                .env
+                .with_pid_replaced(parent_pid, std::process::id());
             match replace_with_command(plan, &arguments.operands, &env)? {}
         }
     }

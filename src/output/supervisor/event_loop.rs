@@ -1,4 +1,4 @@
-//! The loop that waits for signals, forwards them and reaps children; and the shutdown, when COMMAND has ended.
+//! The loop that waits for signals, forwards them and reaps children; and the drain after COMMAND has ended.
 
 use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,114 +10,119 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getpid};
 
-use super::processes::{self, Identity, Process};
+use super::processes::{self, Process, ProcessKey};
 use super::terminal;
 use crate::log::{self, Event};
 use crate::os;
 use crate::request::supervision::{SignalRecipient, Supervision};
 
-/// How long to wait after KILL for a process that is in a call that cannot be interrupted.
+/// How long to wait after SIGKILL for a process that is in an uninterruptible system call.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often KILL is repeated: a process may have been started in between.
+/// The time after which SIGKILL is sent again: processes may have started in the meantime.
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
-/// Within this time after a termination signal another one is a repetition. timeout(1), for one, sends each twice.
-const REPETITION: Duration = Duration::from_millis(100);
-/// Signals that request the end. Some programs use INT and QUIT for other purposes.
-const TERMINATION: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+/// A termination signal this soon after another one is a repetition of it. timeout(1), for example, sends each one
+/// twice.
+const REPETITION_WINDOW: Duration = Duration::from_millis(100);
+/// The signals that ask a program to end. Some programs use SIGINT and SIGQUIT for other purposes.
+const TERMINATION_SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
 /// The supervisor of one child.
 pub struct Supervisor {
     supervision: Supervision,
     /// COMMAND; its process group has the same id.
     child: Pid,
-    signals: OwnedFd,
-    /// For each signal of [`TERMINATION`] that was forwarded: the processes that received it.
-    notified: Vec<(i32, Vec<Identity>)>,
-    /// When the last of them arrived, repetitions aside.
+    signalfd: OwnedFd,
+    /// For each of the [`TERMINATION_SIGNALS`] that was forwarded: the signal, and the processes that received it.
+    notified: Vec<(i32, Vec<ProcessKey>)>,
+    /// When the last termination signal arrived, not counting repetitions.
     last_termination: Option<Instant>,
-    /// How COMMAND ended, once it has.
-    end: Option<ExitStatus>,
-    /// Whether COMMAND was stopped by its terminal.
-    is_stopped: bool,
-    /// Whether there are no children any more.
-    is_alone: bool,
+    /// The exit status of COMMAND, after it has ended.
+    exit_status: Option<ExitStatus>,
+    /// Whether the terminal has stopped COMMAND's group, and the SIGCONT for it has not been forwarded yet.
+    command_is_stopped: bool,
+    /// Whether no child is left.
+    has_no_children: bool,
 }
 
 impl Supervisor {
-    /// `signals` is a signalfd of all signals, which have been blocked since before the fork.
-    pub fn new(supervision: Supervision, child: Pid, signals: OwnedFd) -> Supervisor {
+    /// `signalfd` is for all signals, which were blocked before the fork.
+    pub fn new(supervision: Supervision, child: Pid, signalfd: OwnedFd) -> Supervisor {
         Supervisor {
             supervision,
             child,
-            signals,
+            signalfd,
             notified: Vec::new(),
             last_termination: None,
-            end: None,
-            is_stopped: false,
-            is_alone: false,
+            exit_status: None,
+            command_is_stopped: false,
+            has_no_children: false,
         }
     }
 
-    /// Supervises to the end; the exit code.
+    /// Supervises COMMAND, and drains the processes that it leaves behind. Returns COMMAND's exit code.
     pub fn run(mut self) -> u8 {
-        let end = loop {
+        let exit_status = loop {
             let signal = self.next_signal();
             if let Some(signal) = signal {
                 self.forward(signal);
             }
-            // After each signal: they may keep arriving.
+            // After each signal, since signals may keep arriving.
             self.reap();
-            match self.end {
-                Some(end) => break end,
+            match self.exit_status {
+                Some(exit_status) => break exit_status,
                 None if signal.is_none() => self.wait(None),
                 None => {}
             }
         };
-        let signal = end.signal().unwrap_or_default();
-        let code = end.code().unwrap_or(128 + signal) as u8;
-        let had_terminal = terminal::take_back(self.child);
-        if !self.supervision.drain.is_zero() && !self.is_alone {
-            self.drain(code);
+        let signal = exit_status.signal().unwrap_or_default();
+        let exit_code = exit_status.code().unwrap_or(128 + signal) as u8;
+        let command_had_terminal = terminal::take_back(self.child);
+        if !self.supervision.drain.is_zero() && !self.has_no_children {
+            self.drain(exit_code);
         }
-        // A program that exits with 130 has handled it.
+        // A program that exits with 130 has handled SIGINT, and this process exits with 130 too.
         if signal == Signal::SIGINT as i32 {
-            terminal::interrupt_too(had_terminal);
+            terminal::interrupt_with_command(command_had_terminal);
         }
-        code
+        exit_code
     }
 
-    /// The next signal to act on. SIGCHLD only ends a wait.
+    /// Reads the next pending signal. SIGCHLD is skipped: its only purpose is to end a wait.
     fn next_signal(&self) -> Option<i32> {
-        let mut signals = iter::from_fn(|| os::next_signal(&self.signals));
+        let mut signals = iter::from_fn(|| os::next_signal(&self.signalfd));
         signals.find(|signal| *signal != Signal::SIGCHLD as i32)
     }
 
-    /// Waits for a signal, until a deadline if there is one.
-    fn wait(&self, until: Option<Instant>) {
-        let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
-        os::poll_until(&mut [signals], until);
+    /// Waits for a signal, or until the deadline if there is one.
+    fn wait(&self, deadline: Option<Instant>) {
+        let signals = PollFd::new(self.signalfd.as_fd(), PollFlags::POLLIN);
+        os::poll_until(&mut [signals], deadline);
     }
 
+    /// Forwards a signal to COMMAND or to its group, and records which processes received it if it is a termination
+    /// signal.
     fn forward(&mut self, signal: i32) {
-        // The terminal stopped the whole group.
-        let continues = signal == Signal::SIGCONT as i32 && std::mem::take(&mut self.is_stopped);
-        let is_for_group = continues || self.supervision.recipient == SignalRecipient::Group;
-        // A process that is in the group before and after has received it. One that joined in between may get it again.
+        // The terminal has stopped the whole group, so the whole group is continued.
+        let is_resuming =
+            signal == Signal::SIGCONT as i32 && std::mem::take(&mut self.command_is_stopped);
+        let is_for_group = is_resuming || self.supervision.recipient == SignalRecipient::Group;
+        // A process that is in the group before and after the signal has received it. One that joined in between counts
+        // as not notified, and may get a second signal.
         let mut notified = match is_for_group && is_termination(signal) {
-            true => self.group(),
+            true => self.group_members(),
             false => Vec::new(),
         };
         let child = self.child.as_raw();
         if is_for_group {
             os::send_signal(-child, signal);
         }
-        // It may have left its group, or setpgid may have failed.
+        // COMMAND may have left its group, or setpgid may have failed.
         if !is_for_group || getpgid(Some(self.child)) != Ok(self.child) {
             os::send_signal(child, signal);
         }
         if is_termination(signal) {
-            let after = self.group();
-            notified.retain(|process| after.contains(process));
+            let members_after = self.group_members();
+            notified.retain(|process| members_after.contains(process));
             self.last_termination = Some(Instant::now());
             match self.notified.iter_mut().find(|(other, _)| *other == signal) {
                 Some((_, known)) => {
@@ -129,92 +134,99 @@ impl Supervisor {
         }
     }
 
-    /// The forwarded signals that count as a request to stop: TERM, and the one that COMMAND ended with. A QUIT of an hour
-    /// ago may have been for a thread dump.
-    fn stops(&self, code: u8) -> impl Iterator<Item = &(i32, Vec<Identity>)> {
+    /// The forwarded signals that were requests to stop: SIGTERM, and the signal that COMMAND ended with. A SIGQUIT
+    /// from an hour ago may have been for a thread dump.
+    fn stop_requests(&self, exit_code: u8) -> impl Iterator<Item = &(i32, Vec<ProcessKey>)> {
         self.notified.iter().filter(move |(signal, _)| {
-            *signal == Signal::SIGTERM as i32 || i32::from(code) == 128 + signal
+            *signal == Signal::SIGTERM as i32 || i32::from(exit_code) == 128 + signal
         })
     }
 
-    /// Reads the status of every child that has ended: one SIGCHLD may be for several.
+    /// Reaps every child that has ended: one SIGCHLD may be for several. If COMMAND was stopped, stops this process
+    /// too.
     fn reap(&mut self) {
         loop {
             match os::wait_for_any_child() {
                 Ok(Some((pid, status))) if pid == self.child.as_raw() => {
                     match status.stopped_signal() {
-                        Some(signal) => self.is_stopped = terminal::stop_too(self.child, signal),
-                        None => self.end = Some(status),
+                        Some(signal) => {
+                            self.command_is_stopped =
+                                terminal::stop_with_command(self.child, signal)
+                        }
+                        None => self.exit_status = Some(status),
                     }
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                Err(_) => return self.is_alone = true,
+                Err(_) => return self.has_no_children = true,
             }
         }
     }
 
-    /// The descendants of this process, where /proc shows them.
+    /// The descendants of this process. `None` if /proc does not show them.
     fn descendants(&self) -> Option<Vec<Process>> {
-        // Mounted with hidepid, it may show none.
-        processes::descendants().filter(|all| self.is_alone || !all.is_empty())
+        // If /proc is mounted with hidepid, it may show no process, although there are some.
+        processes::descendants().filter(|processes| self.has_no_children || !processes.is_empty())
     }
 
     /// The processes in COMMAND's process group.
-    fn group(&self) -> Vec<Identity> {
-        let all = self.descendants().unwrap_or_default();
-        let group = all
+    fn group_members(&self) -> Vec<ProcessKey> {
+        let descendants = self.descendants().unwrap_or_default();
+        let members = descendants
             .iter()
-            .filter(|process| process.group == self.child.as_raw());
-        group.map(Process::identity).collect()
+            .filter(|process| process.group_id == self.child.as_raw());
+        members.map(Process::key).collect()
     }
 
-    /// Lets the processes that COMMAND left stop, and kills those that do not.
-    fn drain(&mut self, code: u8) {
-        self.terminate_remaining(code);
+    /// Asks the processes that COMMAND has left behind to stop, waits for them, and kills those that do not.
+    fn drain(&mut self, exit_code: u8) {
+        self.terminate_remaining(exit_code);
         let start = Instant::now();
-        let until = start + self.supervision.drain;
-        // The first request to stop starts the drain, the second one ends it. What has arrived until now belongs to the
-        // first, however late it is read.
-        let mut requests = usize::from(self.stops(code).next().is_some());
+        let deadline = start + self.supervision.drain;
+        // The first request to stop starts the drain, and the second one ends it. Signals that have arrived before this
+        // point belong to the first request, although they are read only now.
+        let mut request_count = usize::from(self.stop_requests(exit_code).next().is_some());
         while let Some(signal) = self.next_signal() {
             if is_termination(signal) {
-                requests = 1;
+                request_count = 1;
                 self.last_termination = Some(start);
             }
         }
-        while !self.is_alone && requests < 2 && Instant::now() < until {
-            self.wait(Some(until));
-            // Not forwarded: the ids of COMMAND and of its group may belong to other processes by now.
+        while !self.has_no_children && request_count < 2 && Instant::now() < deadline {
+            self.wait(Some(deadline));
+            // Not forwarded: the ids of COMMAND and of its group may have been reused by now.
             while let Some(signal) = self.next_signal() {
                 let now = Instant::now();
                 let is_repetition = self
                     .last_termination
-                    .is_some_and(|last| now.duration_since(last) <= REPETITION);
+                    .is_some_and(|last| now.duration_since(last) <= REPETITION_WINDOW);
                 if is_termination(signal) && !is_repetition {
                     self.last_termination = Some(now);
-                    requests += 1;
+                    request_count += 1;
                 }
             }
             self.reap();
         }
-        if !self.is_alone {
+        if !self.has_no_children {
             self.kill_remaining(start.elapsed());
         }
     }
 
-    /// Sends TERM to every process that has not received a request to stop.
-    fn terminate_remaining(&self, code: u8) {
+    /// Sends SIGTERM to every process that has not received a request to stop, and continues those that are stopped.
+    fn terminate_remaining(&self, exit_code: u8) {
         let Some(remaining) = self.descendants() else {
-            // It is unknown which ones have.
+            // It is unknown which processes have received one.
             self.signal_all(Signal::SIGTERM);
             return self.signal_all(Signal::SIGCONT);
         };
-        let notified: Vec<&Identity> = self.stops(code).flat_map(|(_, ids)| ids).collect();
-        // Only once: a process that starts after this may be part of a clean-up. The id of one that ends before its
-        // signal is safe, since the kernel assigns all others first.
+        let notified: Vec<&ProcessKey> = self
+            .stop_requests(exit_code)
+            .flat_map(|(_, processes)| processes)
+            .collect();
+        // Only once: a process that starts later may be part of a clean-up. If a process ends before its signal is
+        // sent, the signal reaches no other one: the kernel reuses an id only after all others.
         for process in &remaining {
-            if !notified.contains(&&process.identity()) {
+            if !notified.contains(&&process.key()) {
                 os::send_signal(process.id, Signal::SIGTERM as i32);
             }
             if process.is_stopped() {
@@ -223,34 +235,34 @@ impl Supervisor {
         }
     }
 
-    /// Sends KILL to every process until none remains.
-    fn kill_remaining(&mut self, after: Duration) {
-        let until = Instant::now() + KILL_TIMEOUT;
+    /// Sends SIGKILL to every process until none remains, for at most [`KILL_TIMEOUT`]. `drain_time` is for the log.
+    fn kill_remaining(&mut self, drain_time: Duration) {
+        let deadline = Instant::now() + KILL_TIMEOUT;
         let mut is_reported = false;
-        while !self.is_alone && Instant::now() < until {
+        while !self.has_no_children && Instant::now() < deadline {
             let remaining = self.descendants();
-            let is_hidden = remaining.is_none();
-            if is_hidden {
+            let are_hidden = remaining.is_none();
+            if are_hidden {
                 self.signal_all(Signal::SIGKILL);
             }
             let mut killed = remaining.unwrap_or_default();
             killed.retain(|process| {
-                // A setuid program may belong to another user.
+                // Sending may fail: a setuid program may run as another user.
                 let is_killed = os::send_signal(process.id, Signal::SIGKILL as i32);
                 is_killed && !process.is_zombie()
             });
-            if !is_reported && (is_hidden || !killed.is_empty()) {
+            if !is_reported && (are_hidden || !killed.is_empty()) {
                 is_reported = true;
-                report(&killed, after);
+                log_killed(&killed, drain_time);
             }
-            self.wait(Some(until.min(Instant::now() + KILL_INTERVAL)));
+            self.wait(Some(deadline.min(Instant::now() + KILL_INTERVAL)));
             while self.next_signal().is_some() {}
             self.reap();
         }
     }
 
-    /// Without /proc: signals all of this process's PID namespace if it is its first process, or else COMMAND's group,
-    /// even if that has ended: its number is not assigned again so soon.
+    /// Without /proc: sends a signal to every process of the PID namespace if this is its first process, and otherwise
+    /// to COMMAND's group, even if that has ended: its number is not reused so soon.
     fn signal_all(&self, signal: Signal) {
         let target = match getpid().as_raw() {
             1 => -1,
@@ -261,12 +273,14 @@ impl Supervisor {
 }
 
 fn is_termination(signal: i32) -> bool {
-    TERMINATION.iter().any(|other| *other as i32 == signal)
+    TERMINATION_SIGNALS
+        .iter()
+        .any(|termination| *termination as i32 == signal)
 }
 
-/// Logs which processes were killed: the explanation of a database that was not shut down.
-fn report(killed: &[Process], after: Duration) {
-    let (seconds, tenths) = (after.as_secs(), after.subsec_millis() / 100);
+/// Logs which processes were killed: this explains, for example, why a database was not shut down.
+fn log_killed(killed: &[Process], drain_time: Duration) {
+    let (seconds, tenths) = (drain_time.as_secs(), drain_time.subsec_millis() / 100);
     let message = format!("killed the processes that had not stopped after {seconds}.{tenths} s");
     let names = killed
         .iter()

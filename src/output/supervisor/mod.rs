@@ -1,9 +1,10 @@
-//! The opt-in supervisor: COMMAND runs in a child, and this process does what a container's first process should do. It
-//! reaps orphans, forwards every signal, and when COMMAND has ended gives the remaining processes time to stop: other
-//! inits end at once, and the kernel then kills a database in the middle of its checkpoint.
+//! The supervisor of `--init`: COMMAND runs in a child process, and this process does what the first process of a
+//! container should do. It reaps orphans, forwards every signal and, when COMMAND has ended, gives the remaining
+//! processes time to stop. Other inits end at once, and the kernel then kills a database in the middle of its
+//! checkpoint.
 //!
 //! The fork comes before any thread, connection or token, so this process never holds a secret. All signals are blocked
-//! and read from a signalfd: one that a handler took just before a blocking wait would be noticed with the next one only.
+//! and read from a signalfd: a signal that a handler received just before a blocking wait would not end that wait.
 
 mod event_loop;
 mod processes;
@@ -23,58 +24,59 @@ use event_loop::Supervisor;
 
 /// Which of the two processes this is.
 pub enum Role {
-    /// The one that becomes COMMAND, and its parent's id.
-    Child { parent: i32 },
-    /// The supervisor, after the last process has ended, and its exit code.
-    Parent(u8),
+    /// The child, which COMMAND will replace.
+    Child { parent_pid: i32 },
+    /// The supervisor, after the last process has ended. The exit code is COMMAND's.
+    Supervisor { exit_code: u8 },
 }
 
-/// Forks. In the parent it returns when the child and the processes that it left have ended.
+/// Forks. Returns at once in the child, and in the supervisor when the child and the processes that it has left behind
+/// have ended. Fails if a system call does.
 pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     let caller_mask = os::sigprocmask(SigmaskHow::SIG_SETMASK, os::ALL_SIGNALS)
-        .map_err(failed("blocking signals"))?;
-    // While it is ignored, the kernel discards a child's exit status.
-    let was_ignored = os::set_ignored(Signal::SIGCHLD, false);
-    let signals = os::signalfd(os::ALL_SIGNALS).map_err(failed("signalfd"))?;
-    let parent = getpid();
+        .map_err(call_error("blocking signals"))?;
+    // If SIGCHLD is ignored, the kernel discards the exit status of a child.
+    let sigchld_was_ignored = os::set_ignored(Signal::SIGCHLD, false);
+    let signalfd = os::signalfd(os::ALL_SIGNALS).map_err(call_error("signalfd"))?;
+    let parent_pid = getpid().as_raw();
     // Process 1 gets orphans anyway.
-    if parent.as_raw() != 1 {
-        set_child_subreaper(true).map_err(failed("becoming a subreaper"))?;
+    if parent_pid != 1 {
+        set_child_subreaper(true).map_err(call_error("becoming a subreaper"))?;
     }
-    let terminal = terminal::for_command();
-    // Hides this process's /proc/PID/environ from COMMAND, which may hold a credential that `--unset` removed. Before the
-    // fork, since COMMAND may read it at once.
+    let terminal = terminal::open_for_command();
+    // Hides the /proc/PID/environ of this process from COMMAND: it may hold a credential that `--unset` removes. Done
+    // before the fork, since COMMAND could read it at once.
     let was_dumpable = get_dumpable().unwrap_or(false);
     let _ = set_dumpable(false);
-    match os::fork().map_err(failed("starting a process"))? {
+    match os::fork().map_err(call_error("starting a process"))? {
         ForkResult::Child => {
-            // In both processes, since either may be the first to rely on it.
+            // In both processes, since either may be the first that needs the group.
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             if let Some(terminal) = &terminal {
                 let _ = tcsetpgrp(terminal, getpid());
             }
             let _ = set_dumpable(was_dumpable);
-            os::set_ignored(Signal::SIGCHLD, was_ignored);
+            os::set_ignored(Signal::SIGCHLD, sigchld_was_ignored);
             os::sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask)
-                .map_err(failed("restoring the signal mask"))?;
-            Ok(Role::Child {
-                parent: parent.as_raw(),
-            })
+                .map_err(call_error("restoring the signal mask"))?;
+            Ok(Role::Child { parent_pid })
         }
         ForkResult::Parent { child } => {
             let _ = setpgid(child, child);
-            // An open descriptor here would keep a pipe from ending and a file system from being unmounted.
+            // A descriptor that stays open here would keep a pipe from ending or a file system from being unmounted.
             drop(terminal);
-            let _ = os::keep_only_stderr_and(&signals);
+            let _ = os::keep_only_stderr_and(&signalfd);
             let _ = chdir(Path::new("/"));
-            let supervisor = Supervisor::new(supervision, child, signals);
-            Ok(Role::Parent(supervisor.run()))
+            let supervisor = Supervisor::new(supervision, child, signalfd);
+            Ok(Role::Supervisor {
+                exit_code: supervisor.run(),
+            })
         }
     }
 }
 
-/// A call that failed.
-fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
+/// The error for a system call that failed.
+fn call_error(activity: &'static str) -> impl FnOnce(Errno) -> Error {
     move |errno| {
         let hint = match errno {
             Errno::EAGAIN | Errno::ENOMEM => {
@@ -84,6 +86,6 @@ fn failed(what: &'static str) -> impl FnOnce(Errno) -> Error {
             _ => "does a sandbox (seccomp) forbid it? try without --init",
         };
         let error = Error::new(Cause::Unavailable, errno.desc());
-        error.context(what).hint(hint)
+        error.context(activity).hint(hint)
     }
 }
