@@ -450,18 +450,21 @@ goes_on() {
 }
 
 deep() {
-    local depth
     memory
+    # Not the limit on open files, but that on levels is to end it.
+    as=(prlimit --nofile=4096)
     begin
-    mkdir "$dir/..akv-init-0123456789abcdef"
-    (
-        cd "$dir/..akv-init-0123456789abcdef"
-        for ((depth = 0; depth < 200; depth++)); do
-            mkdir d
-            cd d
-        done
-    )
+    levels 200
     written "a tree of 200 directories under a temporary name ($now)"
+    levels 2000
+    write
+    check "a tree of 2,000 directories ($now): a warning" goes_on
+    rm -rf "$dir/..akv-init-0123456789abcdef"
+    written "without it"
+}
+
+levels() { # levels NUMBER: of directories, under a temporary name
+    mkdir -p "$dir/..akv-init-0123456789abcdef/$(printf 'd/%.0s' $(seq 2 "$1"))"
 }
 
 sparse() {

@@ -26,6 +26,9 @@ use crate::request::files::{self_and_parents, split_path};
 
 /// How the names of temporary files, and of the sets of the atomic layout, begin.
 pub const TEMPORARY_PREFIX: &str = "..akv-init-";
+/// How many levels of directories are removed under a temporary name: each takes stack and a file descriptor, and
+/// another user of the volume may have made any number.
+const MAX_REMOVED_LEVELS: usize = 256;
 /// ramfs, which nix does not name (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 /// What to do about an entry that is not a file where a file is to be written.
@@ -343,6 +346,10 @@ impl Dir {
     /// Removes something with a temporary name: a file, or a directory of this user with all below it. Not a directory of
     /// another user, who could make this user remove one that it may not enter, by renaming it so.
     pub fn remove_temporary(&self, name: &str) -> Result<(), Error> {
+        self.remove_tree(name, MAX_REMOVED_LEVELS)
+    }
+
+    fn remove_tree(&self, name: &str, max_levels: usize) -> Result<(), Error> {
         let failed = |errno| cannot_remove(&self.path_of(name), errno);
         let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
@@ -355,9 +362,12 @@ impl Dir {
         if fstat(&fd).map_err(failed)?.st_uid != geteuid().as_raw() {
             return Err(failed(Errno::EPERM));
         }
-        let directory = self.child(fd, name);
-        for name in directory.names(|_| true)? {
-            directory.remove_temporary(&name)?;
+        // Without this, an empty directory is removed below, and for any other the error is ENOTEMPTY.
+        if let Some(max_levels) = max_levels.checked_sub(1) {
+            let directory = self.child(fd, name);
+            for name in directory.names(|_| true)? {
+                directory.remove_tree(&name, max_levels)?;
+            }
         }
         self.remove(name, UnlinkatFlags::RemoveDir)
     }
