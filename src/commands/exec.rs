@@ -46,7 +46,7 @@ fn replace_with_command(
         return program.replace_process(&env.for_command(&[], &plan.unset)?);
     }
     let memfd_targets = plan.targets.iter().filter(|target| target.in_memfd);
-    memfd::preflight(memfd_targets.count())?;
+    memfd::check_open_files_limit(memfd_targets.count())?;
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
     let memfd_paths = plan.targets.iter().map(|target| match target.in_memfd {

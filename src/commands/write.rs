@@ -18,19 +18,19 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     let (plan, files) = Plan::for_write(arguments)?;
     enable_verbose_and_warn(&plan);
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    let dir_id = directory::preflight(&options, &paths)?;
+    let dir_id = directory::check_before_fetch(&options, &paths)?;
     let manifest = options
         .keep_existing
         .and_then(|_| build_manifest(&plan, &files));
     let fetched = match fetch(plan, arguments.env) {
         Ok(fetched) => fetched,
-        Err(error) => return directory::keep(&options, manifest.as_ref(), error),
+        Err(error) => return directory::keep_existing(&options, manifest.as_ref(), error),
     };
     let contents = render_files(&files, &fetched)?;
-    let files: Vec<directory::File<'_>> = paths
+    let files: Vec<directory::OutputFile<'_>> = paths
         .into_iter()
         .zip(&contents)
-        .map(|(path, content)| directory::File {
+        .map(|(path, content)| directory::OutputFile {
             path,
             content: content.expose().as_bytes(),
             mode: options.mode,

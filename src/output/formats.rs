@@ -1,37 +1,38 @@
 //! Secrets laid out in one file: `dotenv`, `k8s-env`, `json`.
 //!
-//! Every reader of a format gets each value back byte for byte, or no file is written. The readers of dotenv files do not
-//! agree on the rules of quoting, so each value is written in quotes that all of them read alike, and refused where there
-//! are none. The rules were found by giving them every short string of quotes, escapes and blanks; `tests/formats.sh`
-//! repeats the relevant part. A refusal reveals nothing about the value, not even which rule it broke.
+//! Every reader of a format gets each value back byte for byte, or no file is written. The readers of dotenv files do
+//! not agree on the rules of quoting, so each value is written in quotes that all of them read alike, and refused if
+//! there are no such quotes. The rules were found by giving them every short string of quotes, escapes and blanks;
+//! `tests/formats.sh` repeats the relevant part. A refusal reveals nothing about the value, not even which rule it
+//! broke.
 
 use crate::error::Error;
 use crate::request::format::FileFormat;
 use crate::secret::Secret;
 
-/// The kubelet reads lines with Go's `bufio.Scanner`, whose buffer of 64 KiB has to hold the line's end too
-/// (<https://pkg.go.dev/bufio#MaxScanTokenSize>).
-const K8S_LINE: usize = 64 * 1024 - 1;
+/// The longest line that the kubelet reads, in bytes without its end. It reads with Go's `bufio.Scanner`, whose buffer
+/// of 64 KiB has to hold the line's end too (<https://pkg.go.dev/bufio#MaxScanTokenSize>).
+const MAX_K8S_LINE: usize = 64 * 1024 - 1;
 
-/// The content of a file, its entries in the order given. A value that the format cannot hold is an error that names the
-/// target.
+/// The content of a file with these entries (name and value), in this order. The error about a value that the format
+/// cannot hold names the entry.
 pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Error> {
     if format == FileFormat::Json {
-        return Ok(Secret::new(json(entries)));
+        return Ok(Secret::new(json_object(entries)));
     }
     let mut text = String::new();
     for (name, value) in entries {
-        let line = match format {
-            FileFormat::K8sEnv => k8s_env(name, value),
-            _ => dotenv(name, value),
+        let entry = match format {
+            FileFormat::K8sEnv => k8s_env_entry(name, value),
+            _ => dotenv_entry(name, value),
         };
-        text += &line.ok_or_else(|| cannot_hold(format, name))?;
+        text += &entry.ok_or_else(|| cannot_hold_error(format, name))?;
     }
     Ok(Secret::new(text))
 }
 
-/// The message is the same for every value: the rule would reveal a part of it.
-fn cannot_hold(format: FileFormat, name: &str) -> Error {
+/// The message is the same for every value: the rule that it broke would reveal a part of it.
+fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
     let reason = match format {
         FileFormat::K8sEnv => "the kubelet would change it",
         _ => "some parsers would change it",
@@ -44,29 +45,30 @@ fn cannot_hold(format: FileFormat, name: &str) -> Error {
 
 /// `NAME='value'`, or `NAME="value"` with `\` before `\` and `"`:
 ///
-/// | in the value | `'…'` | `"…"` | because |
+/// | in the value | allowed in `'…'` | allowed in `"…"` | reason |
 /// |---|---|---|---|
-/// | `'` | no | yes | the shells end it there; of `'\''` systemd makes `''` |
+/// | `'` | no | yes | the shells end the string there; systemd reads `'\''` as `''` |
 /// | `\\` | no | yes | python-dotenv halves them, also in single quotes |
 /// | `$`, `` ` `` | yes | no | the shells expand them, and python-dotenv keeps the `\` that prevents it |
-/// | `\` at the end | no | no | Compose takes `\'` for a quote; python-dotenv before 1.2.3 takes `\\"` for one too |
+/// | `\` at the end | no | no | Compose reads `\'` as a quote; python-dotenv before 1.2.3 reads `\\"` as one too |
 /// | `${`, and then `}` | no | no | python-dotenv expands it in all quotes |
 /// | CR | no | no | python-dotenv reads it as LF |
 /// | U+FDD0 to U+FDEF, U+…FFFE, U+…FFFF | no | no | systemd drops the variable, and logs its value |
 /// | NUL | no | no | it ends every string of an environment |
 ///
-/// Everything else is literal in both, line ends included. Never without quotes: a reader that does not understand them,
-/// such as `docker run --env-file`, must fail with the first secret and not with the first rotated one.
+/// Everything else is literal in both, newlines included. A value is never written without quotes: a reader that does
+/// not understand them, such as `docker run --env-file`, must fail from the start, not when the first rotated value
+/// needs them.
 ///
 /// Readers: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_02>,
 /// <https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#EnvironmentFile=>,
 /// <https://docs.docker.com/reference/compose-file/services/#env_file-format>,
 /// <https://github.com/theskumar/python-dotenv#file-format>
-fn dotenv(name: &str, value: &str) -> Option<String> {
-    let expands = value
+fn dotenv_entry(name: &str, value: &str) -> Option<String> {
+    let has_expansion = value
         .split_once("${")
         .is_some_and(|(_, rest)| rest.contains('}'));
-    if expands
+    if has_expansion
         || value.ends_with('\\')
         || value.contains(['\r', '\0'])
         || value.contains(is_noncharacter)
@@ -83,24 +85,25 @@ fn dotenv(name: &str, value: &str) -> Option<String> {
     None
 }
 
-/// <https://www.unicode.org/faq/private_use.html#noncharacters>
+/// Whether it is one of the 66 noncharacters (<https://www.unicode.org/faq/private_use.html#noncharacters>).
 fn is_noncharacter(c: char) -> bool {
     let code = u32::from(c);
     code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
 
-/// `NAME='value'`, the kubelet's only syntax. It reads CR LF as LF, and an empty value as a missing key. <https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-via-file/>
-fn k8s_env(name: &str, value: &str) -> Option<String> {
+/// `NAME='value'`, the kubelet's only syntax. The kubelet reads CR LF as LF, and an empty value as a missing key
+/// (<https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-via-file/>).
+fn k8s_env_entry(name: &str, value: &str) -> Option<String> {
     if value.is_empty() || value.contains(['\'', '\0']) || value.contains("\r\n") {
         return None;
     }
     let text = format!("{name}='{value}'\n");
-    let fits = text.lines().all(|line| line.len() <= K8S_LINE);
+    let fits = text.lines().all(|line| line.len() <= MAX_K8S_LINE);
     fits.then_some(text)
 }
 
-/// One entry a line. Not a serde_json object, which would be sorted.
-fn json(entries: &[(&str, &str)]) -> String {
+/// A JSON object with one entry a line, in the order given: a serde_json object would be sorted.
+fn json_object(entries: &[(&str, &str)]) -> String {
     let lines: Vec<String> = entries
         .iter()
         .map(|(name, value)| {

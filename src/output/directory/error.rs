@@ -1,4 +1,4 @@
-//! Errors of a directory: the path, the reason, and a hint.
+//! The errors of a directory: the path, the reason, and a hint.
 
 use std::path::Path;
 
@@ -9,34 +9,45 @@ use nix::unistd::{getegid, geteuid};
 use crate::error::{Cause, Error};
 
 /// How many bytes of a path are shown, so that the reason behind it stays within the line.
-const LONGEST_PATH: usize = 1_000;
+const MAX_SHOWN_PATH: usize = 1_000;
 
-/// A path for a message: of a very long one its beginning and its end.
-pub fn shorten(path: &Path) -> String {
+/// A path for a message. The middle of a very long one is left out.
+pub fn shorten_path(path: &Path) -> String {
     let shown = path.display().to_string();
-    if shown.len() <= LONGEST_PATH {
+    if shown.len() <= MAX_SHOWN_PATH {
         return shown;
     }
-    let start = shown.floor_char_boundary(LONGEST_PATH / 2);
-    let end = shown.ceil_char_boundary(shown.len() - LONGEST_PATH / 2);
+    let start = shown.floor_char_boundary(MAX_SHOWN_PATH / 2);
+    let end = shown.ceil_char_boundary(shown.len() - MAX_SHOWN_PATH / 2);
     format!("{}…{}", &shown[..start], &shown[end..])
 }
 
-/// Something cannot be written.
-pub fn cannot_write(path: &Path, reason: &str) -> Error {
-    Error::new(Cause::CannotCreate, reason).context(format!("cannot write `{}`", shorten(path)))
+/// The error for a path that cannot be written.
+pub fn write_error(path: &Path, reason: &str) -> Error {
+    Error::new(Cause::CannotCreate, reason)
+        .context(format!("cannot write `{}`", shorten_path(path)))
 }
 
-/// Something cannot be removed.
-pub fn cannot_remove(path: &Path, errno: Errno) -> Error {
+/// The error for a path that cannot be removed.
+pub fn remove_error(path: &Path, errno: Errno) -> Error {
     let error = Error::new(Cause::CannotCreate, errno.desc());
-    error.context(format!("cannot remove `{}`", shorten(path)))
+    error.context(format!("cannot remove `{}`", shorten_path(path)))
 }
 
-/// A call failed for `subject` in a directory with this status and path.
-pub fn failed(errno: Errno, status: Option<FileStat>, directory: &Path, subject: &Path) -> Error {
-    let hint = hint_for(errno, status, &shorten(directory), &shorten(subject));
-    cannot_write(subject, errno.desc()).set_hint(hint)
+/// The error for a failed call on `subject`, in a directory with this status and path.
+pub fn call_error(
+    errno: Errno,
+    status: Option<FileStat>,
+    directory: &Path,
+    subject: &Path,
+) -> Error {
+    let hint = hint_for(
+        errno,
+        status,
+        &shorten_path(directory),
+        &shorten_path(subject),
+    );
+    write_error(subject, errno.desc()).set_hint(hint)
 }
 
 fn hint_for(

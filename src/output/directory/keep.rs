@@ -8,9 +8,9 @@ use crate::error::{Cause, Error};
 use crate::log;
 use crate::request::files::{Layout, WriteOptions, first_component, split_path};
 
-/// Keeps the files that an earlier run wrote from the same references. Where that is not possible, the error that the
-/// fetch ended with.
-pub fn keep(
+/// Keeps the files that an earlier run wrote from the same references. Returns the error of the fetch if that is not
+/// possible.
+pub fn keep_existing(
     options: &WriteOptions,
     expected: Option<&Manifest>,
     error: Error,
@@ -22,13 +22,13 @@ pub fn keep(
     let Some(expected) = expected else {
         return Err(error.note("files with an access token are never kept"));
     };
-    let Some(since) = written_since(options, expected)? else {
+    let Some(written) = written_since(options, expected)? else {
         return Err(error.note(format!(
             "no files to keep: `{dir}` has no complete set of files from these references"
         )));
     };
-    let time = date::format(since);
-    let age = date::unix_now().abs_diff(since);
+    let time = date::format(written);
+    let age = date::unix_now().abs_diff(written);
     if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
         return Err(error.note(format!(
             "the files in `{dir}`, from {time}, are too old to keep"
@@ -38,26 +38,28 @@ pub fn keep(
     Ok(())
 }
 
-/// Since when, in Unix seconds, DIR has held the files that `expected` describes; none where one is missing or was
-/// written from another reference.
+/// When the files that `expected` describes were written to DIR, the oldest of them, in Unix seconds; `None` if one is
+/// missing or was written from another reference.
 fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
     let dir = Dir::open(&options.dir)?;
     let set = match options.layout {
-        Layout::Plain => dir.subdirectory("")?,
-        Layout::Atomic => atomic::current_set(&dir)?.map(|(_, data)| data),
+        Layout::Plain => dir.open_subdirectory("")?,
+        Layout::Atomic => atomic::open_current_set(&dir)?.map(|(_, set)| set),
     };
     let Some(set) = set else {
         return Ok(None);
     };
     for path in expected.files.keys() {
         let (parent, name) = split_path(path);
-        let Ok(Some(directory)) = set.subdirectory(parent) else {
+        let Ok(Some(directory)) = set.open_subdirectory(parent) else {
             return Ok(None);
         };
         // In the atomic layout, this is the link to it.
-        if dir.kind(first_component(path))?.is_none() || !directory.has_file(name, options.mode) {
+        if dir.entry_kind(first_component(path))?.is_none()
+            || !directory.has_file(name, options.mode)
+        {
             return Ok(None);
         }
     }
-    Ok(Manifest::read(&set).since(expected))
+    Ok(Manifest::read(&set).written_since(expected))
 }

@@ -4,7 +4,7 @@ use std::fs::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::dir::Dir;
-use super::error::shorten;
+use super::error::shorten_path;
 use crate::error::Error;
 use crate::log;
 use crate::signals::{self, WaitGuard};
@@ -16,7 +16,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits for the lock, which is released with `dir`. On a file system without locks there is only a warning.
 pub fn lock(dir: &Dir) -> Result<(), Error> {
-    let path = shorten(&dir.path_of(""));
+    let path = shorten_path(&dir.path_of(""));
     let mut wait = None;
     let start = Instant::now();
     loop {
@@ -30,7 +30,7 @@ pub fn lock(dir: &Dir) -> Result<(), Error> {
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(dir
-                    .cannot_write("", "another process has held its lock (flock) for 30 s")
+                    .write_error("", "another process has held its lock (flock) for 30 s")
                     .hint("is another akv-init stopped while it writes there?"));
             }
             Err(TryLockError::Error(error)) => {

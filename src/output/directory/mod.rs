@@ -1,5 +1,5 @@
-//! Writes files to a directory: all of them or none, each of them complete, whatever ends the process and whatever
-//! other programs do in the same volume.
+//! Writes files to a directory: all of them or none, and each of them completely, whatever ends the process and
+//! whatever other programs do in the same volume.
 //!
 //! DIR is locked while it is written. Each file is written under a temporary name, with its permissions, synced to the
 //! disk, and only then renamed; if anything fails, the steps so far are rolled back. What a killed run leaves
@@ -29,22 +29,23 @@ use crate::os;
 use crate::request::files::{Layout, WriteOptions};
 use crate::signals;
 
-pub use dir::File;
+pub use dir::OutputFile;
 use dir::{Dir, DirId, EntryKind, TEMPORARY_PREFIX};
-pub use keep::keep;
+pub use keep::keep_existing;
 pub use manifest::Manifest;
 pub use request::WriteRequest;
 use transaction::Transaction;
 
-/// How secrets stay off the disk.
+/// The hint that tells how secrets stay off the disk.
 const MOUNT_TMPFS: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
 
-/// Checks what can be known before anything is fetched: whether DIR exists, is writable, and has room for these files.
-/// The directory is not kept open: an old descriptor would silently write to a volume that was unmounted before the write.
-pub fn preflight(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error> {
+/// Checks what can be known before the fetch: that DIR exists and is writable, and that a file can be made at each
+/// path. Returns what identifies DIR. DIR is not kept open: if its volume was unmounted before the write, a descriptor
+/// from now would still write to it, without an error.
+pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error> {
     let dir = Dir::open(&options.dir)?;
-    if !dir.in_memory {
-        let path = error::shorten(&dir.path_of(""));
+    if !dir.is_in_memory {
+        let path = error::shorten_path(&dir.path_of(""));
         let message =
             format!("`{path}` is not in memory (tmpfs): secrets there are stored on disk");
         if options.require_tmpfs {
@@ -52,15 +53,15 @@ pub fn preflight(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error>
         }
         log::warning(format!("{message}; {MOUNT_TMPFS}"));
     }
-    check_targets(&dir, options, paths)?;
+    check_names(&dir, options, paths)?;
     dir.id()
 }
 
-/// Writes the files to the directory that passed the checks.
-pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Error> {
+/// Writes the files to the directory that [`check_before_fetch`] has checked.
+pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<(), Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
     os::set_ignored(Signal::SIGXFSZ, true);
-    // Permissions are set by descriptor; until then only the owner may read.
+    // Until the mode of a new file is set by its descriptor, only the owner may read it.
     umask(Mode::from_bits_truncate(0o077));
     let options = request.options;
     let dir = Dir::open(&options.dir)?;
@@ -69,17 +70,17 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
     signals::exit_if_pending();
     // The wait for the lock may have been long, so the path may lead to another directory by now.
     for dir in [&dir, &Dir::open(&options.dir)?] {
-        if dir.id()? != *preflighted {
+        if dir.id()? != *checked_dir_id {
             let reason = "it is not the directory that it was before the secrets were fetched";
             return Err(dir
-                .cannot_write("", reason)
+                .write_error("", reason)
                 .hint("was the volume unmounted while the secrets were fetched?"));
         }
     }
     // A killed run may have left the volume full. What cannot be removed is reported at the end.
     remove_leftovers(&dir, |_| ())?;
     let paths: Vec<&str> = request.files.iter().map(|file| file.path).collect();
-    check_targets(&dir, options, &paths)?;
+    check_names(&dir, options, &paths)?;
     let mut transaction = Transaction::begin(&dir);
     let result = match options.layout {
         Layout::Atomic => atomic::write(&mut transaction, request),
@@ -94,7 +95,7 @@ pub fn write(preflighted: &DirId, request: &WriteRequest<'_>) -> Result<(), Erro
 
 /// Copies the running program into DIR.
 pub fn install(dir: &Path) -> Result<(), Error> {
-    // The path that it was started by may lead to another file by now.
+    // The path that this program was started by may lead to another file by now.
     let content = fs::read("/proc/self/exe").map_err(|error| {
         Error::new(Cause::CannotCreate, error.to_string())
             .context("reading `/proc/self/exe`")
@@ -109,7 +110,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
     };
     let request = WriteRequest {
         options: &options,
-        files: &[File {
+        files: &[OutputFile {
             path: "akv-init",
             content: &content,
             mode: options.mode,
@@ -119,23 +120,25 @@ pub fn install(dir: &Path) -> Result<(), Error> {
     write(&Dir::open(dir)?.id()?, &request)
 }
 
-fn check_targets(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), Error> {
+/// Fails if an entry in DIR is in the way of one of these paths.
+fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), Error> {
     match options.layout {
-        Layout::Atomic => atomic::check(dir, paths),
-        Layout::Plain => plain::check(dir, paths, options.keep_existing.is_some()),
+        Layout::Atomic => atomic::check_names(dir, paths),
+        Layout::Plain => plain::check_names(dir, paths, options.keep_existing.is_some()),
     }
 }
 
-/// Removes everything with a temporary name except the current set. What cannot be removed does no harm.
+/// Removes everything with a temporary name except the current set. What cannot be removed does no harm, and is passed
+/// to `report` as an error.
 fn remove_leftovers(dir: &Dir, report: fn(Error)) -> Result<(), Error> {
-    let current = match dir.kind(atomic::DATA)? {
+    let current_set = match dir.entry_kind(atomic::DATA_LINK)? {
         Some(EntryKind::Link(target)) => Some(target),
         _ => None,
     };
     let is_stale = |name: &str| {
-        name.starts_with(TEMPORARY_PREFIX) && current.as_deref() != Some(OsStr::new(name))
+        name.starts_with(TEMPORARY_PREFIX) && current_set.as_deref() != Some(OsStr::new(name))
     };
-    for name in dir.names(is_stale)? {
+    for name in dir.entry_names(is_stale)? {
         dir.remove_temporary(&name).unwrap_or_else(report);
     }
     Ok(())

@@ -1,37 +1,37 @@
 //! The plain layout: each file is renamed over the old one.
 //!
-//! A manifest must not claim that a file is from a reference when it is not, even if the run is killed between two
-//! renames. So the old manifest goes before the first file changes, and the new one comes after the last.
+//! The manifest must not name a reference that a file was not written from, even if the run is killed between two
+//! renames. So the old manifest is set aside before the first file changes, and the new one is written after the last.
 
 use nix::errno::Errno;
 
-use super::atomic::is_own_link;
-use super::dir::{Dir, EntryKind, File};
+use super::atomic::is_atomic_link;
+use super::dir::{Dir, EntryKind, OutputFile};
 use super::manifest::{self, Manifest};
-use super::request::{WriteRequest, directories};
+use super::request::{WriteRequest, parent_directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
 use crate::request::files::split_path;
 
-/// Rejects what a file cannot replace.
-pub fn check(dir: &Dir, paths: &[&str], has_manifest: bool) -> Result<(), Error> {
-    let manifest = has_manifest.then_some(&manifest::NAME);
-    let (volume, _) = dir.id()?;
+/// Fails if something other than a file has one of these paths, or if another volume is mounted on the way there.
+pub fn check_names(dir: &Dir, paths: &[&str], writes_manifest: bool) -> Result<(), Error> {
+    let manifest = writes_manifest.then_some(&manifest::NAME);
+    let (device, _) = dir.id()?;
     for path in paths.iter().chain(manifest) {
         let (parent, name) = split_path(path);
-        let Some(directory) = dir.subdirectory(parent)? else {
+        let Some(directory) = dir.open_subdirectory(parent)? else {
             continue;
         };
-        if directory.id()?.0 != volume {
-            return Err(directory.failed(name)(Errno::EXDEV));
+        if directory.id()?.0 != device {
+            return Err(directory.call_error(name)(Errno::EXDEV));
         }
         directory.check_writable(name)?;
-        if let Some(kind) = directory.kind(name)?
+        if let Some(kind) = directory.entry_kind(name)?
             && kind != EntryKind::File
         {
-            let is_atomic = is_own_link(&kind, name);
-            return Err(directory.cannot_replace(name, &kind, is_atomic.then_some("atomic")));
+            let is_atomic = is_atomic_link(&kind, name);
+            return Err(directory.replace_error(name, &kind, is_atomic.then_some("atomic")));
         }
     }
     Ok(())
@@ -41,52 +41,55 @@ pub fn check(dir: &Dir, paths: &[&str], has_manifest: bool) -> Result<(), Error>
 pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
     let dir = transaction.dir;
     let mode = request.options.mode;
-    let (same, changed): (Vec<&File>, Vec<&File>) =
+    let (unchanged, changed): (Vec<&OutputFile>, Vec<&OutputFile>) =
         request.files.iter().partition(|file| dir.holds(file));
-    for file in same {
+    for file in unchanged {
         log::debug(|| format!("`{}` is up to date", file.path));
     }
-    let has_manifest = dir.kind(manifest::NAME)? == Some(EntryKind::File);
-    let old = Manifest::read(dir);
-    let mut new = old.clone();
+    let has_manifest = dir.entry_kind(manifest::NAME)? == Some(EntryKind::File);
+    let old_manifest = Manifest::read(dir);
+    let mut new_manifest = old_manifest.clone();
     match request.manifest {
-        Some(manifest) => new.files.extend(manifest.files.clone()),
+        Some(manifest) => new_manifest.files.extend(manifest.files.clone()),
         None => {
             for file in request.files {
-                new.files.remove(file.path);
+                new_manifest.files.remove(file.path);
             }
         }
     }
-    let set_aside = has_manifest && (!changed.is_empty() || new.files.is_empty());
+    let must_set_aside_manifest =
+        has_manifest && (!changed.is_empty() || new_manifest.files.is_empty());
 
     let mut staged = Vec::new();
     for file in &changed {
         staged.push(dir.stage(file)?);
     }
-    let staged_manifest = match !new.files.is_empty() && (set_aside || new != old) {
-        true => Some(dir.stage(&Manifest::file(&new.to_text(), mode))?),
+    let staged_manifest = match !new_manifest.files.is_empty()
+        && (must_set_aside_manifest || new_manifest != old_manifest)
+    {
+        true => Some(dir.stage(&Manifest::file(&new_manifest.to_text(), mode))?),
         false => None,
     };
-    let directories = directories(changed.iter().copied());
+    let directories = parent_directories(changed.iter().copied());
     for path in &directories {
-        transaction.make_directory(path, mode)?;
+        transaction.ensure_directory(path, mode)?;
     }
 
-    if set_aside {
+    if must_set_aside_manifest {
         transaction.set_aside(manifest::NAME)?;
-        // Before a file changes, also if the power fails.
+        // So that this comes before the first change of a file on the disk too, should the power fail.
         dir.sync()?;
     }
     for (file, staged) in changed.iter().zip(staged) {
-        transaction.place(&staged, file.path)?;
+        transaction.rename_into_place(&staged, file.path)?;
         log::debug(|| format!("wrote `{}`", file.path));
     }
     for path in directories {
-        dir.existing_subdirectory(path)?.sync()?;
+        dir.open_existing_subdirectory(path)?.sync()?;
     }
     dir.sync()?;
     if let Some(staged) = staged_manifest {
-        transaction.place(&staged, manifest::NAME)?;
+        transaction.rename_into_place(&staged, manifest::NAME)?;
         dir.sync()?;
     }
     Ok(())

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::dir::File;
+use super::dir::OutputFile;
 use super::manifest::Manifest;
 use crate::request::files::{WriteOptions, self_and_parents, split_path};
 
-/// The files to write.
+/// What to write, where, and how.
 pub struct WriteRequest<'a> {
-    /// Where and how.
+    /// The directory, the layout and the mode.
     pub options: &'a WriteOptions,
     /// The files.
-    pub files: &'a [File<'a>],
-    /// What a later run needs to know to keep them; none where it may not.
+    pub files: &'a [OutputFile<'a>],
+    /// What a later run has to know to keep the files; `None` if it may not keep them.
     pub manifest: Option<&'a Manifest>,
 }
 
-/// The directories that files need, each after the one that it is in.
-pub fn directories<'a>(files: impl IntoIterator<Item = &'a File<'a>>) -> BTreeSet<&'a str> {
+/// The paths of the directories that these files need, each after its parent.
+pub fn parent_directories<'a>(
+    files: impl IntoIterator<Item = &'a OutputFile<'a>>,
+) -> BTreeSet<&'a str> {
     let parents = files.into_iter().map(|file| split_path(file.path).0);
     parents.flat_map(self_and_parents).collect()
 }

@@ -1,5 +1,5 @@
-//! Changes to a directory that are rolled back if one of them fails. What they leave under temporary names, the caller
-//! removes.
+//! Changes to a directory that are rolled back if one of them fails. The caller removes what they leave under temporary
+//! names.
 
 use nix::unistd::UnlinkatFlags;
 
@@ -8,25 +8,25 @@ use super::manifest;
 use crate::error::Error;
 use crate::request::files::split_path;
 
-/// The steps so far.
+/// The changes so far.
 pub struct Transaction<'a> {
     /// The directory.
     pub dir: &'a Dir,
-    /// What was changed, as a path below the directory, and how to undo it.
+    /// The path of each change, relative to the directory, and how to undo it.
     steps: Vec<(String, Undo)>,
 }
 
 enum Undo {
-    /// The old file or link now has this name in the directory.
+    /// Rename the old file or link back: it now has this name in the directory.
     Restore(String),
-    /// There was nothing before.
+    /// Remove the entry: there was none before.
     Remove(UnlinkatFlags),
-    /// The old file is gone, since this file system has no hard links.
+    /// The old file is gone, since no hard link to it could be made.
     Impossible,
 }
 
 impl<'a> Transaction<'a> {
-    /// A transaction without steps.
+    /// Begins a transaction, without any changes.
     pub fn begin(dir: &'a Dir) -> Self {
         Transaction {
             dir,
@@ -35,16 +35,17 @@ impl<'a> Transaction<'a> {
     }
 
     /// Renames a file or a link with a temporary name to its path.
-    pub fn place(&mut self, temporary: &str, path: &str) -> Result<(), Error> {
+    pub fn rename_into_place(&mut self, temporary: &str, path: &str) -> Result<(), Error> {
         let (parent, name) = split_path(path);
-        let directory = self.dir.existing_subdirectory(parent)?;
-        let undo = match directory.kind(name)? {
+        let directory = self.dir.open_existing_subdirectory(parent)?;
+        let undo = match directory.entry_kind(name)? {
             None => Undo::Remove(UnlinkatFlags::NoRemoveDir),
             Some(_) => {
                 let backup = Dir::temporary_name();
-                match directory.link(name, self.dir, &backup) {
+                match directory.hard_link(name, self.dir, &backup) {
                     Ok(()) => Undo::Restore(backup),
-                    // Nor can another user's file have one (protected_hardlinks, proc_sys_fs(5)).
+                    // There are no hard links here, or not to another user's file (protected_hardlinks,
+                    // proc_sys_fs(5)).
                     Err(_) => Undo::Impossible,
                 }
             }
@@ -54,7 +55,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Takes a file out of the way.
+    /// Renames a file in the directory to a temporary name.
     pub fn set_aside(&mut self, name: &str) -> Result<(), Error> {
         let backup = Dir::temporary_name();
         self.dir.rename(name, self.dir, &backup)?;
@@ -63,12 +64,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// Makes a directory for files of this mode, unless it exists.
-    pub fn make_directory(&mut self, path: &str, mode: u32) -> Result<(), Error> {
-        if self.dir.subdirectory(path)?.is_some() {
+    pub fn ensure_directory(&mut self, path: &str, mode: u32) -> Result<(), Error> {
+        if self.dir.open_subdirectory(path)?.is_some() {
             return Ok(());
         }
         let (parent, name) = split_path(path);
-        let directory = self.dir.existing_subdirectory(parent)?;
+        let directory = self.dir.open_existing_subdirectory(parent)?;
         // Under another name first, so that it never exists with fewer permissions.
         let temporary = Dir::temporary_name();
         let subject = self.dir.path_of(path);
@@ -80,21 +81,22 @@ impl<'a> Transaction<'a> {
     }
 
     /// Makes a symbolic link in the directory.
-    pub fn link(&mut self, target: &str, name: &str) -> Result<(), Error> {
+    pub fn make_symlink(&mut self, target: &str, name: &str) -> Result<(), Error> {
         self.dir.symlink(target, name, name)?;
         let undo = Undo::Remove(UnlinkatFlags::NoRemoveDir);
         self.steps.push((name.to_owned(), undo));
         Ok(())
     }
 
-    /// Undoes the steps, the last one first. Where one cannot be undone, those before it stay, too: the manifest, which
-    /// is set aside first, must not come back beside new files, nor a link disappear that leads to the current set.
+    /// Undoes the steps, the last one first. If one cannot be undone, those before it stay too: the manifest, which is
+    /// set aside first, must not come back beside new files, and a link to the current set must not disappear. Returns
+    /// the error with notes of what could not be undone.
     pub fn roll_back(mut self, mut error: Error) -> Error {
         while let Some((path, undo)) = self.steps.pop() {
             match self.undo(&path, &undo) {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(second) => error = error.note(format!("rolling back failed: {second}")),
+                Err(undo_error) => error = error.note(format!("rolling back failed: {undo_error}")),
             }
             self.steps.push((path, undo));
             let files = self.steps.iter().filter(|(path, undo)| {
@@ -110,16 +112,16 @@ impl<'a> Transaction<'a> {
         error
     }
 
-    /// Undoes a step; whether that is possible.
+    /// Undoes a step. Returns whether that was possible.
     fn undo(&self, path: &str, undo: &Undo) -> Result<bool, Error> {
         let (parent, name) = split_path(path);
-        let Some(directory) = self.dir.subdirectory(parent)? else {
-            // It is gone with its directory.
+        let Some(directory) = self.dir.open_subdirectory(parent)? else {
+            // The file was removed with its directory.
             return Ok(true);
         };
         match undo {
             Undo::Restore(backup) => self.dir.rename(backup, &directory, name)?,
-            Undo::Remove(kind) => directory.remove(name, *kind)?,
+            Undo::Remove(flags) => directory.remove(name, *flags)?,
             Undo::Impossible => return Ok(false),
         }
         Ok(true)

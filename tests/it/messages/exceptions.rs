@@ -11,7 +11,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         "a system call has to fail between two others",
         &[
             "{error}; it leads nowhere, and the next run will try again",
-            "rolling back failed: {second}",
+            "rolling back failed: {undo_error}",
             "already written: {}",
             "{error}; the next run will try again",
             "blocking signals",
@@ -41,7 +41,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
     (
         "COMMAND has to inherit descriptor 100: tests/it/memfd has it",
         &[
-            "raise the limit on open files (ulimit -n): COMMAND gets file descriptors from {LOWEST} up",
+            "raise the limit on open files (ulimit -n): COMMAND gets file descriptors from {FIRST_DESCRIPTOR} up",
         ],
     ),
     (
