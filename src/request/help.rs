@@ -96,14 +96,14 @@ pub fn help(command: Option<&str>) -> String {
     }
     let sections = SECTIONS.iter();
     blocks.extend(sections.filter_map(|(heading, options)| section(heading, options, command)));
-    let azure = match concerns(AZURE_COMMANDS) {
+    let azure_variables = match concerns(AZURE_COMMANDS) {
         true => include_str!("help/environment.txt"),
         false => "",
     };
-    blocks.push(format!("Environment:\n{SETTINGS_HELP}{azure}"));
-    let codes = EXIT_CODES.iter().filter(|(_, commands)| concerns(commands));
-    let codes: String = codes.map(|(line, _)| *line).collect();
-    blocks.push(format!("Exit codes:\n{codes}"));
+    blocks.push(format!("Environment:\n{SETTINGS_HELP}{azure_variables}"));
+    let exit_codes = EXIT_CODES.iter().filter(|(_, commands)| concerns(commands));
+    let exit_codes: String = exit_codes.map(|(line, _)| *line).collect();
+    blocks.push(format!("Exit codes:\n{exit_codes}"));
     let examples = helps.iter().flat_map(|help| help.examples);
     let examples: Vec<&str> = examples.copied().collect();
     let plural = if examples.len() == 1 { "" } else { "s" };

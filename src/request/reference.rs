@@ -196,8 +196,8 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
         "" => None,
         vault => Some(VaultName::parse(vault)?),
     };
-    // `secrets/` and a generated version is a version of the secret named `secrets`. Anything else after `secrets/` may
-    // be a pasted value, so it is not shown.
+    // A generated version after `secrets/` is one of the secret named `secrets`. Anything else there may be a pasted
+    // value, so it is not shown.
     let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
     if rest.is_some_and(|rest| !rest.is_empty() && !is_generated_version(rest)) {
         return Err(Error::config("`secrets/` belongs only in an https:// URL")

@@ -40,11 +40,11 @@ pub struct Settings {
     pub cloud: Cloud,
     /// A file with the only certificates to trust; `None` means the built-in ones and those of `SSL_CERT_…`.
     pub ca_file: Option<PathBuf>,
-    /// `--verbose`.
+    /// Whether each step is logged.
     pub verbose: bool,
-    /// The vault of references that name none.
+    /// The vault of references without one.
     pub default_vault: Option<VaultName>,
-    /// Hosts outside Azure's domains that may get a token.
+    /// Hosts outside Azure's domains that may get a token of the cloud.
     pub allowed_hosts: Vec<Host>,
     /// The resource of that token; `None` is the resource of the cloud.
     pub vault_resource: Option<String>,
