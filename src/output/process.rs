@@ -36,7 +36,7 @@ const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,DAC_READ_SEARCH,FOWNER,FSETID,KIL
 
 /// The program of COMMAND, which was found.
 pub struct Program {
-    /// The file.
+    /// The path of its file.
     pub path: PathBuf,
     /// COMMAND as typed, and its arguments.
     pub argv: Vec<CString>,
@@ -225,9 +225,9 @@ fn no_access_hint(path: &Path) -> String {
     }
 }
 
-/// The hint for a file with capabilities that cannot be granted, which execve(2) refuses with EPERM. `None` if there
-/// are none. The attribute is a `struct vfs_cap_data` of little-endian 32-bit words: the revision and, in bit 0,
-/// "effective"; permitted 0–31; inheritable 0–31; permitted 32–63; inheritable 32–63.
+/// The hint for a file with capabilities that cannot be granted, which execve(2) refuses with EPERM. `None` if all of
+/// them can be granted. The attribute is a `struct vfs_cap_data` of little-endian 32-bit words: the revision and, in
+/// bit 0, "effective"; permitted 0–31; inheritable 0–31; permitted 32–63; inheritable 32–63.
 fn missing_capabilities_hint(path: &Path) -> Option<String> {
     let attribute = os::file_capabilities(path)?;
     let permitted_high = read_little_endian(&attribute, 12..16).unwrap_or(0);
@@ -257,21 +257,21 @@ fn find_interpreter(path: &Path, first_bytes: &[u8]) -> Option<PathBuf> {
     }
     // The program headers of a 64-bit program. One of them may be for the segment that names the loader (PT_INTERP, 3).
     let table_offset = read_little_endian(first_bytes, 32..40)?;
-    let (header_size, count) = (
+    let (header_size, header_count) = (
         read_little_endian(first_bytes, 54..56)?,
         read_little_endian(first_bytes, 56..58)?,
     );
     let file = File::open(path).ok()?;
-    for index in 0..count {
+    for index in 0..header_count {
         let mut header = [0; 56];
         file.read_exact_at(&mut header, table_offset + index * header_size)
             .ok()?;
         if read_little_endian(&header, 0..4)? == 3 {
             let length = usize::try_from(read_little_endian(&header, 32..40)?).ok()?;
-            let mut name = vec![0; length.min(4_096)];
+            let mut loader = vec![0; length.min(4_096)];
             let offset = read_little_endian(&header, 8..16)?;
-            file.read_exact_at(&mut name, offset).ok()?;
-            return name.split(|byte| *byte == 0).next().map(to_path);
+            file.read_exact_at(&mut loader, offset).ok()?;
+            return loader.split(|byte| *byte == 0).next().map(to_path);
         }
     }
     None
