@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::log;
 use crate::request::files::{first_component, split_path};
 
-/// The link to the current set of files.
+/// The name of the link to the current set of files.
 pub const DATA_LINK: &str = "..data";
 
 /// Opens the directory that `..data` leads to. Returns its name too, or `None` if there is none.
@@ -30,7 +30,7 @@ pub fn open_current_set(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     let set_name = target
         .to_str()
         .filter(|name| name.starts_with(TEMPORARY_PREFIX) && !name.contains('/'));
-    let Some(name) = set_name else {
+    let Some(set_name) = set_name else {
         return Err(dir
             .write_error(
                 DATA_LINK,
@@ -39,11 +39,11 @@ pub fn open_current_set(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
             .hint("use a directory that no other program writes to"));
     };
     // `None` if another program has removed it.
-    let set = dir.open_subdirectory(name)?;
-    Ok(set.map(|set| (name.to_owned(), set)))
+    let set = dir.open_subdirectory(set_name)?;
+    Ok(set.map(|set| (set_name.to_owned(), set)))
 }
 
-/// Fails if something other than its link has the name of a file in DIR.
+/// Fails if a name in DIR that needs a link of this layout has something else.
 pub fn check_names(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     open_current_set(dir)?;
     for name in paths.iter().map(|path| first_component(path)) {
@@ -61,26 +61,28 @@ pub fn check_names(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
 pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
     let dir = transaction.dir;
     let names = request.files.iter().map(|file| first_component(file.path));
-    let names: BTreeSet<&str> = names.collect();
-    let mut missing = Vec::new();
-    for name in &names {
+    let link_names: BTreeSet<&str> = names.collect();
+    let mut missing_links = Vec::new();
+    for name in &link_names {
         if dir.entry_kind(name)?.is_none() {
-            missing.push(*name);
+            missing_links.push(*name);
         }
     }
-    let obsolete = obsolete_links(dir, &names)?;
-    let text = request.manifest.map(Manifest::to_text);
+    let obsolete_links = find_obsolete_links(dir, &link_names)?;
+    let manifest_text = request.manifest.map(Manifest::to_text);
     let mode = request.options.mode;
-    let manifest = text.as_ref().map(|text| Manifest::file(text, mode));
-    if let Some((name, set)) = open_current_set(dir)?
-        && missing.is_empty()
-        && obsolete.is_empty()
+    let manifest = manifest_text
+        .as_ref()
+        .map(|text| Manifest::file(text, mode));
+    if let Some((set_name, set)) = open_current_set(dir)?
+        && missing_links.is_empty()
+        && obsolete_links.is_empty()
         && is_up_to_date(&set, request)?
     {
         log::debug(|| "every file is up to date".to_owned());
         if let Some(mut manifest) = manifest {
             // It holds the time at which the files were last confirmed.
-            let path = format!("{name}/{}", manifest::NAME);
+            let path = format!("{set_name}/{}", manifest::NAME);
             manifest.path = &path;
             let staged = dir.stage(&manifest)?;
             transaction.rename_into_place(&staged, &path)?;
@@ -88,8 +90,8 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
         }
         return Ok(());
     }
-    let name = Dir::temporary_name();
-    let set = dir.create_directory(&name, mode, &dir.path_of(DATA_LINK))?;
+    let set_name = Dir::temporary_name();
+    let set = dir.create_directory(&set_name, mode, &dir.path_of(DATA_LINK))?;
     let directories = parent_directories(request.files);
     for path in &directories {
         let (parent, name) = split_path(path);
@@ -106,14 +108,14 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
         set.open_existing_subdirectory(path)?.sync()?;
     }
     set.sync()?;
-    for name in missing {
+    for name in missing_links {
         transaction.make_symlink(&link_target(name), name)?;
     }
-    let temporary = Dir::temporary_name();
-    dir.symlink(&name, &temporary, DATA_LINK)?;
-    transaction.rename_into_place(&temporary, DATA_LINK)?;
+    let temporary_link = Dir::temporary_name();
+    dir.symlink(&set_name, &temporary_link, DATA_LINK)?;
+    transaction.rename_into_place(&temporary_link, DATA_LINK)?;
     dir.sync()?;
-    for name in obsolete {
+    for name in obsolete_links {
         log::debug(|| format!("removed `{name}`: no longer requested"));
         if let Err(error) = dir.remove(&name, UnlinkatFlags::NoRemoveDir) {
             log::warning(format!(
@@ -133,23 +135,23 @@ fn is_up_to_date(set: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
         return Ok(false);
     }
     let directories = parent_directories(request.files);
-    let expected = request.files.len() + directories.len() + usize::from(has_manifest);
-    let mut found = set.entry_names(|_| true)?.len();
+    let expected_count = request.files.len() + directories.len() + usize::from(has_manifest);
+    let mut count = set.entry_names(|_| true)?.len();
     for path in directories {
-        found += set
+        count += set
             .open_existing_subdirectory(path)?
             .entry_names(|_| true)?
             .len();
     }
-    Ok(found == expected)
+    Ok(count == expected_count)
 }
 
 /// The names of this layout's links to files that are not requested any more. The links are recognized by their
 /// targets, since a killed run leaves no list of them.
-fn obsolete_links(dir: &Dir, names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
+fn find_obsolete_links(dir: &Dir, link_names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
     dir.entry_names(|name| {
         let kind = dir.entry_kind(name).ok().flatten();
-        !names.contains(name) && kind.is_some_and(|kind| is_atomic_link(&kind, name))
+        !link_names.contains(name) && kind.is_some_and(|kind| is_atomic_link(&kind, name))
     })
 }
 

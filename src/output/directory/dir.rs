@@ -24,12 +24,12 @@ use super::error::{call_error, remove_error, write_error};
 use crate::error::Error;
 use crate::request::files::{self_and_parents, split_path};
 
-/// How the names of temporary files, and of the sets of the atomic layout, begin.
+/// The prefix of the names of temporary files, and of the sets of the atomic layout.
 pub const TEMPORARY_PREFIX: &str = "..akv-init-";
-/// How many levels of directories are removed under a temporary name: each takes stack and a file descriptor, and
-/// another user of the volume may have made any number.
+/// How many levels of directories are removed under a temporary name. Each of them takes stack and a file descriptor,
+/// and another user of the volume may have made any number of them.
 const MAX_REMOVED_LEVELS: usize = 256;
-/// ramfs, which nix does not name (statfs(2)).
+/// The type of a ramfs, which nix has no constant for (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 /// The hint about an entry that a file cannot replace.
 const REMOVE_IT_HINT: &str = "remove it, or choose another name";
@@ -374,7 +374,8 @@ impl Dir {
         if fstat(&fd).map_err(to_error)?.st_uid != geteuid().as_raw() {
             return Err(to_error(Errno::EPERM));
         }
-        // Without this, an empty directory is removed below, and for any other the error is ENOTEMPTY.
+        // On the last level nothing is removed from a directory, so the call below fails unless it is empty
+        // (ENOTEMPTY).
         if let Some(max_levels) = max_levels.checked_sub(1) {
             let directory = self.subdirectory_from_fd(fd, name);
             for name in directory.entry_names(|_| true)? {

@@ -22,7 +22,7 @@ pub fn keep_existing(
     let Some(expected) = expected else {
         return Err(error.note("files with an access token are never kept"));
     };
-    let Some(written) = written_since(options, expected)? else {
+    let Some(written) = oldest_written(options, expected)? else {
         return Err(error.note(format!(
             "no files to keep: `{dir}` has no complete set of files from these references"
         )));
@@ -38,9 +38,9 @@ pub fn keep_existing(
     Ok(())
 }
 
-/// When the files that `expected` describes were written to DIR, the oldest of them, in Unix seconds; `None` if one is
-/// missing or was written from another reference.
-fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
+/// The time, in Unix seconds, at which the oldest of the files that `expected` describes was written to DIR; `None` if
+/// one of them is missing or was written from another reference.
+fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
     let dir = Dir::open(&options.dir)?;
     let set = match options.layout {
         Layout::Plain => dir.open_subdirectory("")?,
@@ -54,12 +54,12 @@ fn written_since(options: &WriteOptions, expected: &Manifest) -> Result<Option<i
         let Ok(Some(directory)) = set.open_subdirectory(parent) else {
             return Ok(None);
         };
-        // In the atomic layout, this is the link to it.
+        // In the atomic layout, this entry is the link to the file.
         if dir.entry_kind(first_component(path))?.is_none()
             || !directory.has_file(name, options.mode)
         {
             return Ok(None);
         }
     }
-    Ok(Manifest::read(&set).written_since(expected))
+    Ok(Manifest::read(&set).oldest_written(expected))
 }

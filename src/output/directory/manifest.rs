@@ -67,9 +67,9 @@ impl Manifest {
         self.files.insert(name.to_owned(), entry);
     }
 
-    /// The oldest time, in Unix seconds, at which a file of `expected` was written; `None` if one of them was not
+    /// The time, in Unix seconds, at which the oldest file of `expected` was written; `None` if one of them was not
     /// written from the same references, or if there are none.
-    pub fn written_since(&self, expected: &Manifest) -> Option<i64> {
+    pub fn oldest_written(&self, expected: &Manifest) -> Option<i64> {
         let mut oldest: Option<i64> = None;
         for (name, entry) in &expected.files {
             let entry_here = self.files.get(name)?;

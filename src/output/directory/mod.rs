@@ -37,11 +37,11 @@ pub use request::WriteRequest;
 use transaction::Transaction;
 
 /// The hint that tells how secrets stay off the disk.
-const MOUNT_TMPFS: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
+const MOUNT_TMPFS_HINT: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
 
 /// Checks what can be known before the fetch: that DIR exists and is writable, and that a file can be made at each
 /// path. Returns what identifies DIR. DIR is not kept open: if its volume was unmounted before the write, a descriptor
-/// from now would still write to it, without an error.
+/// opened now would still lead to that volume, and there would be no error.
 pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error> {
     let dir = Dir::open(&options.dir)?;
     if !dir.is_in_memory {
@@ -49,9 +49,9 @@ pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirI
         let message =
             format!("`{path}` is not in memory (tmpfs): secrets there are stored on disk");
         if options.require_tmpfs {
-            return Err(Error::new(Cause::CannotCreate, message).hint(MOUNT_TMPFS));
+            return Err(Error::new(Cause::CannotCreate, message).hint(MOUNT_TMPFS_HINT));
         }
-        log::warning(format!("{message}; {MOUNT_TMPFS}"));
+        log::warning(format!("{message}; {MOUNT_TMPFS_HINT}"));
     }
     check_names(&dir, options, paths)?;
     dir.id()

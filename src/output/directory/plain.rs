@@ -60,9 +60,9 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     let must_set_aside_manifest =
         has_manifest && (!changed.is_empty() || new_manifest.files.is_empty());
 
-    let mut staged = Vec::new();
+    let mut staged_files = Vec::new();
     for file in &changed {
-        staged.push(dir.stage(file)?);
+        staged_files.push(dir.stage(file)?);
     }
     let staged_manifest = match !new_manifest.files.is_empty()
         && (must_set_aside_manifest || new_manifest != old_manifest)
@@ -77,10 +77,10 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
 
     if must_set_aside_manifest {
         transaction.set_aside(manifest::NAME)?;
-        // So that this comes before the first change of a file on the disk too, should the power fail.
+        // On the disk too, the manifest has to be gone before a file changes: the power may fail.
         dir.sync()?;
     }
-    for (file, staged) in changed.iter().zip(staged) {
+    for (file, staged) in changed.iter().zip(staged_files) {
         transaction.rename_into_place(&staged, file.path)?;
         log::debug(|| format!("wrote `{}`", file.path));
     }

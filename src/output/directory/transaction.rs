@@ -12,14 +12,15 @@ use crate::request::files::split_path;
 pub struct Transaction<'a> {
     /// The directory.
     pub dir: &'a Dir,
-    /// The path of each change, relative to the directory, and how to undo it.
+    /// For each change: the path of what was changed, relative to the directory, and how to undo it.
     steps: Vec<(String, Undo)>,
 }
 
+/// How to undo a change.
 enum Undo {
-    /// Rename the old file or link back: it now has this name in the directory.
+    /// Rename the old file or link back. It now has this name in the directory.
     Restore(String),
-    /// Remove the entry: there was none before.
+    /// Remove the new entry, with these flags (unlinkat(2)).
     Remove(UnlinkatFlags),
     /// The old file is gone, since no hard link to it could be made.
     Impossible,
