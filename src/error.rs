@@ -96,8 +96,10 @@ pub enum RequestFailure {
     // Identity endpoints.
     /// 403 and 404 from NMI (aad-pod-identity), while it assigns the identity to the pod.
     IdentityNotYetAssigned,
-    /// 500 from App Service's endpoint: a temporary error, or the resource does not exist.
-    ServerErrorOrUnknownResource,
+    /// A server error that may be permanent, such as App Service's 500 for a resource that the user named.
+    PossiblyPermanent,
+    /// A refusal that may be temporary, as of an application that Entra does not know yet.
+    PossiblyTemporary,
     /// The identity does not exist, or there are several and the user selected none.
     IdentityNotFound,
     /// There is no managed identity on this machine.

@@ -92,32 +92,60 @@ fn request_is_as_documented() {
 fn refusals_are_final() {
     let aadsts = |code| Response::entra_error("invalid_client", code, "Some text about it.");
     let rows = rows! {
-        // The assertion.
-        "50013": aadsts(50_013) => 77 once, names "AADSTS50013";
-        "50027": aadsts(50_027) => 77 once, names "AADSTS50027";
-        "700027": aadsts(700_027) => 77 once, names "AADSTS700027";
-        "700023": aadsts(700_023) => 77 once, names "AADSTS700023";
-        // The federated credential.
-        "700222": aadsts(700_222) => 77 once, names "AADSTS700222";
-        "700231": aadsts(700_231) => 77 once, names "AADSTS700231";
-        "7002381": aadsts(7_002_381) => 77 once, names "AADSTS7002381";
-        "900382": aadsts(900_382) => 78 once, hint, names "AADSTS900382";
-        "90038": aadsts(90_038) => 78 once, hint, names "AADSTS90038";
+        // The assertion and the certificate.
+        "50013": aadsts(50_013) => 77 once, hint, names "AADSTS50013";
+        "50012": aadsts(50_012) => 77 once, hint, names "AADSTS50012";
+        "700021": aadsts(700_021) => 77 once, hint, names "AADSTS700021";
+        "700023": aadsts(700_023) => 77 once, hint, names "AADSTS700023";
+        "700026": aadsts(700_026) => 77 once, hint, names "AADSTS700026";
+        "700027": aadsts(700_027) => 77 once, hint, names "AADSTS700027";
+        "1000502": aadsts(1_000_502) => 77 once, hint, names "AADSTS1000502";
+        "7000110": aadsts(7_000_110) => 77 once, hint, names "AADSTS7000110";
+        "5002738": aadsts(5_002_738) => 77 once, hint, names "AADSTS5002738";
+        // The secret.
+        "7000215": aadsts(7_000_215) => 77 once, hint, names "AADSTS7000215";
+        "7000222": aadsts(7_000_222) => 77 once, hint, names "AADSTS7000222";
+        "70002": aadsts(70_002) => 77 once, hint, names "AADSTS70002";
+        "7000232": aadsts(7_000_232) => 78 once, hint, names "AADSTS7000232";
+        // The federated credential and the token.
+        "700222": aadsts(700_222) => 77 once, hint, names "AADSTS700222";
+        "700231": aadsts(700_231) => 77 once, hint, names "AADSTS700231";
+        "700236": aadsts(700_236) => 77 once, hint, names "AADSTS700236";
+        "700223": aadsts(700_223) => 77 once, hint, names "AADSTS700223";
+        "7002381": aadsts(7_002_381) => 77 once, hint, names "AADSTS7002381";
+        "700235": aadsts(700_235) => 77 once, hint, names "AADSTS700235";
+        "7002138": aadsts(7_002_138) => 77 once, hint, names "AADSTS7002138";
         // The application.
-        "7000215": aadsts(7_000_215) => 77 once, names "AADSTS7000215";
-        "7000222": aadsts(7_000_222) => 77 once, names "AADSTS7000222";
-        "7000216": aadsts(7_000_216) => 77 once, names "AADSTS7000216";
-        "7000218": aadsts(7_000_218) => 77 once, names "AADSTS7000218";
-        "700025": aadsts(700_025) => 77 once, names "AADSTS700025";
-        "7000112": aadsts(7_000_112) => 77 once, names "AADSTS7000112";
-        "700016": aadsts(700_016) => 77 once, hint, names "AADSTS700016";
-        "53003": aadsts(53_003) => 77 once, names "AADSTS53003";
-        // The tenant and the resource.
+        "7000112": aadsts(7_000_112) => 77 once, hint, names "AADSTS7000112";
+        "700025": aadsts(700_025) => 77 once, hint, names "AADSTS700025";
+        "53003": aadsts(53_003) => 77 once, hint, names "AADSTS53003";
+        "530035": aadsts(530_035) => 77 once, hint, names "AADSTS530035";
+        "501051": aadsts(501_051) => 77 once, hint, names "AADSTS501051";
+        "65001": aadsts(65_001) => 77 once, hint, names "AADSTS65001";
+        "82001": aadsts(82_001) => 77 once, hint, names "AADSTS82001";
+        // The tenant, the network and the resource.
+        "500021": aadsts(500_021) => 77 once, hint, names "AADSTS500021";
+        "5000225": aadsts(5_000_225) => 77 once, hint, names "AADSTS5000225";
         "90002": aadsts(90_002) => 78 once, hint, names "AADSTS90002";
+        "900021": aadsts(900_021) => 78 once, hint, names "AADSTS900021";
         "900023": aadsts(900_023) => 78 once, hint, names "AADSTS900023";
+        "90013": aadsts(90_013) => 78 once, hint, names "AADSTS90013";
+        "9001023": aadsts(9_001_023) => 78 once, hint, names "AADSTS9001023";
+        "90038": aadsts(90_038) => 78 once, hint, names "AADSTS90038";
+        "900382": aadsts(900_382) => 78 once, hint, names "AADSTS900382";
+        "900432": aadsts(900_432) => 78 once, hint, names "AADSTS900432";
+        "900439": aadsts(900_439) => 78 once, hint, names "AADSTS900439";
         "50001": aadsts(50_001) => 78 once, hint, names "AADSTS50001";
         "500011": aadsts(500_011) => 78 once, hint, names "AADSTS500011";
         "70011": aadsts(70_011) => 78 once, hint, names "AADSTS70011";
+        "1002012": aadsts(1_002_012) => 78 once, hint, names "AADSTS1002012";
+        // The request.
+        "7000216": aadsts(7_000_216) => 77 once, hint, names "AADSTS7000216";
+        "7000218": aadsts(7_000_218) => 77 once, hint, names "AADSTS7000218";
+        "900144": aadsts(900_144) => 77 once, hint, names "AADSTS900144";
+        "1002016": aadsts(1_002_016) => 77 once, hint, names "AADSTS1002016";
+        // A code that has no row.
+        "123456": aadsts(123_456) => 77 once, hint, names "AADSTS123456";
     };
     let with_401 = rows.clone().into_iter().map(|mut row| {
         row.response = row.response.with_status(401);
@@ -135,9 +163,17 @@ fn temporary_failures_are_retried() {
         "90006": aadsts(90_006) => 69 retried;
         "90090": aadsts(90_090) => 69 retried;
         "90012": aadsts(90_012) => 69 retried;
-        "90055": aadsts(90_055) => 69 retried;
-        "50196": aadsts(50_196) => 69 retried;
-        "90061": aadsts(90_061) => 69 retried;
+        "90055": aadsts(90_055) => 69 retried, hint;
+        "90025": aadsts(90_025) => 69 retried;
+        "90091": aadsts(90_091) => 69 retried;
+        "50033": aadsts(50_033) => 69 retried;
+        "50196": aadsts(50_196) => 69 retried, hint;
+        // The issuer or its keys cannot be read yet.
+        "90061": aadsts(90_061) => 69 retried, hint;
+        "50166": aadsts(50_166) => 69 retried, hint;
+        "501661": aadsts(501_661) => 69 retried, hint;
+        "7000272": aadsts(7_000_272) => 69 retried, hint;
+        "501661, 401": aadsts(501_661).with_status(401) => 69 retried, hint;
         "temporarily_unavailable": Response::json(400, &json!({"error": "temporarily_unavailable"})) => 69 retried;
         "server_error": Response::json(400, &json!({"error": "server_error"})) => 69 retried;
         "page": Response::html(500, "<html>") => 69 retried;
@@ -152,6 +188,53 @@ fn temporary_failures_are_retried() {
     });
 }
 
+/// An application that was just created, a token file that is being written, and failures that Entra calls permanent.
+#[test]
+fn doubtful_refusals_are_final_after_three_attempts() {
+    let aadsts = |code| Response::aadsts(code, "Some text about it.");
+    check(rows! {
+        "700016": aadsts(700_016) => 77 counted 3, hint, names "AADSTS700016";
+        "7000229": aadsts(7_000_229) => 77 counted 3, hint, names "AADSTS7000229";
+        "50027": aadsts(50_027) => 77 counted 3, hint, names "AADSTS50027";
+        "50000": aadsts(50_000) => 69 counted 3, hint, names "AADSTS50000";
+        "90036": aadsts(90_036) => 69 counted 3, hint, names "AADSTS90036";
+    });
+}
+
+/// The first known code decides.
+#[test]
+fn hint_is_that_of_the_code() {
+    let azure = Azure::start();
+    for (source, code, named) in [
+        (Source::Secret, 7_000_215, "credential list"),
+        (Source::Secret, 7_000_222, "credential reset"),
+        (Source::Secret, 7_000_112, "accountEnabled"),
+        (Source::Secret, 53_003, "Conditional Access"),
+        (Source::Secret, 700_016, TENANT),
+        (Source::Secret, 900_021, "AZURE_TENANT_ID"),
+        (Source::Secret, 7_000_232, "--identity managed"),
+        (Source::Secret, 1_002_012, "--vault-resource"),
+        (Source::Secret, 123_456, "error?code=123456"),
+        (Source::Certificate, 700_027, "--cert"),
+        (
+            Source::Workload,
+            7_002_138,
+            "system:serviceaccount:default:app",
+        ),
+        (
+            Source::Workload,
+            501_661,
+            "https://oidc.example.com/standin/",
+        ),
+    ] {
+        azure.next(Endpoint::Login, Response::aadsts(code, "Some text."));
+        let outcome = source.token(&azure, &["--timeout", "0"]).json().outcome();
+        let lines = outcome.lines_of("error");
+        let hint = lines[0]["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains(named), "{code}: {hint}");
+    }
+}
+
 #[test]
 fn every_form_of_a_refusal_is_read() {
     let refusal = |status, body| Response::json(status, &body);
@@ -159,18 +242,21 @@ fn every_form_of_a_refusal_is_read() {
         "no ids": refusal(400, json!({
             "error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret.",
             "error_codes": [7_000_215],
-        })) => 77 once, names "AADSTS7000215";
+        })) => 77 once, hint, names "AADSTS7000215";
         "codes alone": refusal(400, json!({"error_codes": [123, 456], "error_description": "bad news"}))
-            => 77 once, names "bad news", names 456;
+            => 77 once, hint, names "bad news", names 456;
+        "code in the text alone": refusal(400, json!({
+            "error": "invalid_request", "error_description": "AADSTS90002: Tenant 'x' not found.",
+        })) => 78 once, hint, names "AADSTS90002";
         "no error": refusal(400, json!({
-            "error_description": "AADSTS50027: Invalid JWT token.", "error_codes": [50_027],
-        })) => 77 once, names "AADSTS50027";
+            "error_description": "AADSTS50013: Invalid assertion.", "error_codes": [50_013],
+        })) => 77 once, hint, names "AADSTS50013";
         "no code": refusal(403, json!({"error": "invalid_request", "error_description": "invalid assertion"}))
             => 77 once, names "invalid assertion";
         "newer texts": refusal(401, json!({
-            "error": "invalid_client", "error_codes": [50_027],
-            "error_description": "AADSTS50027: Invalid. Trace ID: 1 Correlation ID: 2 Timestamp: 3",
-        })) => 77 once, names "AADSTS50027";
+            "error": "invalid_client", "error_codes": [50_013],
+            "error_description": "AADSTS50013: Invalid. Trace ID: 1 Correlation ID: 2 Timestamp: 3",
+        })) => 77 once, hint, names "AADSTS50013";
         "error alone": refusal(401, json!({"error": "invalid_client"})) => 77 once, names "invalid_client";
     });
 }
@@ -194,7 +280,12 @@ fn federation_mismatch_is_final_after_five_attempts() {
         "700211": mismatch(700_211) => 77 counted 5, hint, names "AADSTS700211";
         "700212": mismatch(700_212) => 77 counted 5, hint, names "AADSTS700212";
         "700213": mismatch(700_213) => 77 counted 5, hint, names "AADSTS700213";
+        "700214": mismatch(700_214) => 77 counted 5, hint, names "AADSTS700214";
+        "7002131": mismatch(7_002_131) => 77 counted 5, hint, names "AADSTS7002131";
+        "7002137": mismatch(7_002_137) => 77 counted 5, hint, names "AADSTS7002137";
+        "7002121": mismatch(7_002_121) => 77 counted 5, hint, names "AADSTS7002121";
         "70025": mismatch(70_025) => 77 counted 5, hint, names "AADSTS70025";
+        "7000226": mismatch(7_000_226) => 77 counted 5, hint, names "AADSTS7000226";
         "stale": Response::aadsts(700_024, "Not within its time.") => 77 counted 2, hint, names "AADSTS700024";
     });
     let azure = Azure::start();

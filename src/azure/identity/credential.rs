@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::assertion;
 use super::token::jwt_payload;
-use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::log;
 use crate::request::environment::Environment;
@@ -137,36 +136,6 @@ impl Credential {
             text => Ok(Secret::new(text.to_owned())),
         }
     }
-
-    /// The hint for a request that Entra refused. `sent_secret` is the secret or the assertion in it.
-    pub fn refusal_hint(
-        &self,
-        failure: RequestFailure,
-        client_id: &str,
-        sent_secret: &Secret,
-    ) -> Option<String> {
-        let now = date::format(date::unix_now());
-        let hint = match (failure, self) {
-            (RequestFailure::FederationMismatch, Credential::TokenFile(_)) => format!(
-                "compare the federated credential of client id {client_id} with the token in the file, which has {}",
-                federated_claims(sent_secret).unwrap_or("no claims, since it is not a JWT".to_owned())
-            ),
-            (RequestFailure::AssertionExpired, Credential::TokenFile(_)) => format!(
-                "is the token file out of date, or a clock wrong? This machine's clock is set to {now}"
-            ),
-            (RequestFailure::AssertionExpired, _) => {
-                format!("is this machine's clock right? It is set to {now}")
-            }
-            (RequestFailure::CredentialRefused, Credential::Certificate { .. }) => {
-                "is the certificate registered for the application, and still valid?".to_owned()
-            }
-            (RequestFailure::CredentialRefused, Credential::Secret(_) | Credential::SecretFile(_)) => {
-                "is it the value of the client secret (not its id), and still valid? See `az ad app credential list`".to_owned()
-            }
-            _ => return None,
-        };
-        Some(hint)
-    }
 }
 
 /// The path of a file in `$CREDENTIALS_DIRECTORY`, if it is there, or else the path as it is.
@@ -179,9 +148,11 @@ fn credential_path(env: &Environment, path: &str) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(path))
 }
 
-/// The claims that Entra compares with a federated credential, none of them secret; `None` if the text is not a JWT.
-fn federated_claims(assertion: &Secret) -> Option<String> {
-    let claims = jwt_payload(assertion)?;
+/// The claims that Entra compares with a federated credential, none of them secret.
+pub fn federated_claims(assertion: &Secret) -> String {
+    let Some(claims) = jwt_payload(assertion) else {
+        return "no claims, since it is not a JWT".to_owned();
+    };
     let claim = |name: &str| match &claims[name] {
         Value::String(text) => log::excerpt(text, &[]),
         Value::Array(list) => {
@@ -192,7 +163,5 @@ fn federated_claims(assertion: &Secret) -> Option<String> {
         _ => "(missing)".to_owned(),
     };
     let (issuer, subject, audience) = (claim("iss"), claim("sub"), claim("aud"));
-    Some(format!(
-        "issuer {issuer}, subject {subject}, audience {audience}"
-    ))
+    format!("issuer {issuer}, subject {subject}, audience {audience}")
 }

@@ -1,19 +1,20 @@
 //! Entra's token endpoint, for service principals and workload identities.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>,
-//! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>. Entra may change its error codes: they
-//! decide about retries and hints, never about success.
+//! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>. `entra_codes.rs` lists the error codes.
 
 use std::cell::OnceCell;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::credential::{self, Credential};
+use super::credential::{self, Credential, federated_claims};
+use super::entra_codes::{self, UNKNOWN_CODE_HINT};
 use super::source::TokenSource;
-use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE_HINT};
+use super::token::{AccessToken, TokenRequest};
 use super::token_proxy::{self, TokenProxy};
 use crate::azure::tenant::is_tenant;
+use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::http::{HttpClient, Request, Response, Service, Timeouts, encode, random_uuid};
 use crate::log;
@@ -116,33 +117,41 @@ impl EntraClient {
         let excerpt = |text: &str| log::excerpt(text, &[sent_secret.expose(), &encoded]);
         let field = |name: &str| body[name].as_str();
         let oauth_error = field("error").unwrap_or_default();
-        let aadsts_codes = body["error_codes"].as_array().into_iter().flatten();
-        let aadsts_codes: Vec<i64> = aadsts_codes.filter_map(Value::as_i64).collect();
         // The parts of older descriptions are separated by newlines, those of newer ones by spaces.
         let description = field("error_description").unwrap_or_default();
         let description = excerpt(description.split("Trace ID:").next().unwrap_or_default());
         let description = description.trim_end_matches('.');
-        let failure = classify(response.status.as_u16(), oauth_error, &aadsts_codes);
-        let tenant = self.tenant_for(token_request);
-        let has = |code| aadsts_codes.contains(&code);
-        let hint = match failure {
-            RequestFailure::CredentialRefused if has(700_016) => Some(format!(
-                "tenant {tenant} has no application or identity with client id {}: check AZURE_CLIENT_ID and \
-                 AZURE_TENANT_ID",
-                self.client_id
-            )),
-            RequestFailure::InvalidSettings if has(50_001) || has(500_011) || has(70_011) => {
-                Some(UNKNOWN_RESOURCE_HINT.replace("{resource}", &token_request.resource))
+        let aadsts_codes = body["error_codes"].as_array().into_iter().flatten();
+        let aadsts_codes: Vec<i64> = aadsts_codes
+            .filter_map(Value::as_i64)
+            .chain(entra_codes::code_in(description))
+            .collect();
+        let known = aadsts_codes.iter().find_map(|code| entra_codes::row(*code));
+        let (failure, hint) = known.unwrap_or_else(|| {
+            let failure = classify(response.status.as_u16(), oauth_error, &aadsts_codes);
+            let is_refused = failure == RequestFailure::CredentialRefused;
+            match is_refused && !aadsts_codes.is_empty() {
+                true => (failure, UNKNOWN_CODE_HINT),
+                false => (failure, ""),
             }
-            RequestFailure::InvalidSettings => Some(format!(
-                "check AZURE_TENANT_ID ({tenant}), AZURE_AUTHORITY_HOST and --cloud"
-            )),
-            failure => self
-                .credential
-                .refusal_hint(failure, &self.client_id, sent_secret),
-        };
+        });
+        let values = [
+            ("{tenant}", self.tenant_for(token_request).to_owned()),
+            ("{client_id}", self.client_id.clone()),
+            ("{resource}", token_request.resource.clone()),
+            (
+                "{code}",
+                aadsts_codes
+                    .first()
+                    .map_or_else(String::new, i64::to_string),
+            ),
+            ("{now}", date::format(date::unix_now())),
+            ("{claims}", federated_claims(sent_secret)),
+        ];
+        let fill = |hint: String, (name, value): (&str, String)| hint.replace(name, &value);
+        let hint = values.into_iter().fold(hint.to_owned(), fill);
         let mut error = response.error(failure, &excerpt(oauth_error), description);
-        error.hint = hint;
+        error.hint = Some(hint).filter(|hint| !hint.is_empty());
         if !aadsts_codes.is_empty() && !description.contains("AADSTS") {
             let codes: Vec<String> = aadsts_codes.iter().map(i64::to_string).collect();
             error.reason += &format!(" (codes {})", codes.join(", "));
@@ -263,26 +272,13 @@ pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
     }
 }
 
-/// The kind of failure of a response without a token: by the known AADSTS codes
-/// (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes#aadsts-error-codes>), then by `error`,
-/// then by the status.
+/// The kind of failure of a response without a token and without a known code: by `error`, then by the status.
 fn classify(status: u16, oauth_error: &str, aadsts_codes: &[i64]) -> RequestFailure {
-    let by_aadsts_code = aadsts_codes.iter().find_map(|code| match code {
-        70_021 | 70_025 | 700_211 | 700_212 | 700_213 => Some(RequestFailure::FederationMismatch),
-        700_024 => Some(RequestFailure::AssertionExpired),
-        90_006 | 90_012 | 90_024 | 90_033 | 90_055 | 90_061 | 90_090 | 50_196 => {
-            Some(RequestFailure::ServerError)
-        }
-        90_002 | 900_023 | 90_038 | 900_382 | 50_001 | 500_011 | 70_011 => {
-            Some(RequestFailure::InvalidSettings)
-        }
-        _ => None,
-    });
-    by_aadsts_code.unwrap_or(match (oauth_error, status) {
+    match (oauth_error, status) {
         ("temporarily_unavailable" | "server_error", _) => RequestFailure::ServerError,
         (_, 429) => RequestFailure::Throttled,
         (_, 408 | 500..=599) => RequestFailure::ServerError,
         ("", _) if aadsts_codes.is_empty() => RequestFailure::UnexpectedResponse,
         _ => RequestFailure::CredentialRefused,
-    })
+    }
 }

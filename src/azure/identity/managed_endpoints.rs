@@ -138,7 +138,7 @@ fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static 
              IDENTITY_ENDPOINT yourself",
         ),
         500 => (
-            RequestFailure::ServerErrorOrUnknownResource,
+            RequestFailure::PossiblyPermanent,
             "does the tenant have the resource `{resource}`? Check its spelling, --vault-resource and --cloud",
         ),
         status => common_error(status),
@@ -158,7 +158,7 @@ fn msi_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         400 => (RequestFailure::IdentityNotFound, ""),
         404 | 410 => (RequestFailure::UnexpectedResponse, ""),
-        500 => (RequestFailure::ServerErrorOrUnknownResource, ""),
+        500 => (RequestFailure::PossiblyPermanent, ""),
         status => common_error(status),
     }
 }

@@ -8,6 +8,7 @@ mod azure_arc;
 mod azure_cli;
 mod credential;
 mod entra;
+mod entra_codes;
 mod managed;
 mod managed_endpoints;
 mod select;
