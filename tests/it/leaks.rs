@@ -82,6 +82,25 @@ fn part_of_the_token_in_a_response_of_the_vault_is_not_printed() {
     failures.end();
 }
 
+/// A tenant in a challenge is printed, and this token is formed like a tenant.
+#[test]
+fn token_in_the_challenge_of_a_vault_is_not_printed() {
+    const TENANT_LIKE: &str = "eyJ0eXAiOiJKV1QifQ.eyJzZW50aW5lbCI6InQifQ.LEAKofTOKENsignature";
+    let azure = Azure::start();
+    let mut failures = Failures::default();
+    for token in [TENANT_LIKE, "LEAKofTOKENopaque-0123456789"] {
+        let body =
+            json!({"error": {"code": "Unauthorized", "message": "AKV10032: Invalid issuer."}});
+        let challenge = format!("Bearer authorization=\"https://login/{token}\", resource=\"x\"");
+        let answer = Response::json(401, &body).header("WWW-Authenticate", &challenge);
+        azure.next(Endpoint::Login, granted(token));
+        azure.next(Endpoint::Vault, answer);
+        let outcome = one_secret_federated(&azure, &OPTIONS).outcome();
+        failures.check(&azure, token, &outcome);
+    }
+    failures.end();
+}
+
 #[test]
 fn secret_in_an_invalid_bundle_is_not_printed() {
     let azure = Azure::start();

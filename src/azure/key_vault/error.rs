@@ -43,7 +43,7 @@ pub fn response_error(
     let address = error.client_address(response);
     let challenge = response
         .header("www-authenticate")
-        .and_then(challenge::parse);
+        .and_then(|header| challenge::parse(&log::redact(header, &[token])));
     let tenant = challenge
         .filter(|_| error.status == 401 && failure == RequestFailure::AccessRefused)
         .and_then(|challenge| challenge.tenant);
