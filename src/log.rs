@@ -183,12 +183,22 @@ fn write_stdout(text: &str) -> io::Result<()> {
 }
 
 fn write_line(prefix: &str, text: &str) {
+    write_to_stderr(text_line(prefix, text));
+}
+
+/// A line of text.
+pub fn text_line(prefix: &str, text: &str) -> String {
     let mut line = format!("akv-init: {prefix}{}", to_single_line(text));
     line.truncate(line.floor_char_boundary(MAX_LINE_LEN));
-    write_to_stderr(line);
+    line
 }
 
 fn write_json(level: &str, event: Event) {
+    write_to_stderr(json_line(level, event));
+}
+
+/// A line of JSON.
+pub fn json_line(level: &str, event: Event) -> String {
     let mut object = event.facts;
     object.insert("level".to_owned(), level.into());
     object.insert("message".to_owned(), event.message.into());
@@ -214,7 +224,7 @@ fn write_json(level: &str, event: Event) {
             }
         }
     }
-    write_to_stderr(line);
+    line
 }
 
 fn write_to_stderr(mut line: String) {

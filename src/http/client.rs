@@ -280,11 +280,7 @@ impl Service {
                 }
             })?
             .into_parts();
-        let response = Response {
-            status: parts.status,
-            headers: parts.headers,
-            body: Vec::new(),
-        };
+        let response = Response::new(parts.status, parts.headers, Vec::new());
         let unexpected =
             |reason: &str| response.error(RequestFailure::UnexpectedResponse, "", reason);
         if response.status.is_redirection() {

@@ -128,7 +128,11 @@ pub fn look_up(host: &str) -> Result<ResolvedName, LookupError> {
 fn addresses_in_hosts_file(host: &str) -> Vec<IpAddr> {
     let text = fs::read("/etc/hosts").unwrap_or_default();
     // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
-    let text = String::from_utf8_lossy(&text);
+    parse_hosts_file(&String::from_utf8_lossy(&text), host)
+}
+
+/// The addresses of a host name in the text of such a file.
+pub fn parse_hosts_file(text: &str, host: &str) -> Vec<IpAddr> {
     let address_in = |line: &str| {
         let mut words = line.split('#').next()?.split_whitespace();
         let address = words.next()?.parse().ok()?;

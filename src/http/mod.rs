@@ -1,18 +1,18 @@
 //! HTTP for all services, with what it needs: DNS, proxies, TLS, connections and retries.
 
-mod certificate;
+pub mod certificate;
 mod client;
 mod connection;
 mod crypto;
-mod dns;
+pub mod dns;
 mod error;
 pub mod probe;
-mod proxy;
+pub mod proxy;
 mod random;
 mod request;
 mod response;
 pub mod retry;
-mod tls;
+pub mod tls;
 mod url;
 mod verifier;
 

@@ -17,6 +17,15 @@ pub struct Response {
 }
 
 impl Response {
+    /// A response.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Response {
+        Response {
+            status,
+            headers,
+            body,
+        }
+    }
+
     /// The value of a header, if there is one and it is visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

@@ -335,6 +335,19 @@ fn runtime_dependencies_are_those_in_the_table() {
     assert_eq!(names, expected.iter().map(String::as_str).collect());
 }
 
+/// The fuzz folder is a workspace of its own that compiles the same modules.
+#[test]
+fn fuzz_folder_has_the_runtime_dependencies() {
+    let lines = |manifest: &str| {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let (_, section) = text.split_once("\n[dependencies]\n").unwrap();
+        let lines = section.split("\n[").next().unwrap().lines();
+        let lines = lines.filter(|line| line.contains(" = ") && !line.starts_with("libfuzzer-sys"));
+        lines.map(str::to_owned).collect::<Vec<String>>()
+    };
+    assert_eq!(lines("fuzz/Cargo.toml"), lines("Cargo.toml"));
+}
+
 #[test]
 fn unsafe_printing_and_exiting_have_one_module_each() {
     let mut offences = Vec::new();
@@ -449,6 +462,7 @@ fn top_level_has_only_the_usual_entries() {
         "bench",
         "docker",
         "examples",
+        "fuzz",
         "man",
         "src",
         "target",

@@ -53,7 +53,7 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
 }
 
 /// The path in `Basic realm=PATH`.
-fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
+pub fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
     let challenge_error = |why: &str| {
         let reason = format!("the agent's challenge {why}");
         challenge.error(RequestFailure::UnexpectedResponse, "", &reason)

@@ -105,7 +105,7 @@ impl EntraClient {
     }
 
     /// The error of a response without a token. `sent_secret` is the secret or the assertion in the request.
-    fn response_error(
+    pub fn response_error(
         &self,
         response: &Response,
         body: &Value,

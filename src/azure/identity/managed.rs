@@ -161,7 +161,7 @@ impl ManagedIdentity {
     }
 
     /// The error of a response without a token. `sent_secret` is the secret in the request, or empty.
-    fn response_error(
+    pub fn response_error(
         &self,
         response: &Response,
         body: &Value,

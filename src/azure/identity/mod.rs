@@ -3,14 +3,14 @@
 //! [`select`] chooses the source of tokens by the table in the README. A source that the environment selects is used, or its
 //! settings are an error: IMDS never replaces it. Building a source validates its settings and makes no request.
 
-mod assertion;
-mod azure_arc;
+pub mod assertion;
+pub mod azure_arc;
 mod azure_cli;
 mod credential;
-mod entra;
+pub mod entra;
 mod entra_codes;
-mod managed;
-mod managed_endpoints;
+pub mod managed;
+pub mod managed_endpoints;
 mod select;
 mod source;
 mod token;

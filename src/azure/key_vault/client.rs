@@ -217,7 +217,7 @@ impl VaultClient {
     }
 
     /// Parses a secret bundle. Nothing of the body is ever part of an error.
-    fn parse_bundle(&self, response: &Response) -> Result<SecretBundle, Error> {
+    pub fn parse_bundle(&self, response: &Response) -> Result<SecretBundle, Error> {
         let mut bundle = response.json();
         let value = bundle.get_mut("value").map(Value::take);
         let (Some(id), Some(Value::String(value))) = (bundle["id"].as_str(), value) else {

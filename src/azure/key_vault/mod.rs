@@ -1,7 +1,7 @@
 //! Key Vault: reading secrets.
 
-mod challenge;
+pub mod challenge;
 mod client;
-mod error;
+pub mod error;
 
 pub use client::{SecretBundle, VaultClient};

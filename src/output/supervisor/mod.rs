@@ -7,7 +7,7 @@
 //! and read from a signalfd: a signal that a handler received just before a blocking wait would not end that wait.
 
 mod event_loop;
-mod processes;
+pub mod processes;
 mod terminal;
 
 use std::path::Path;

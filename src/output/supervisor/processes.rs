@@ -77,7 +77,7 @@ fn descendants_of(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
 
 /// Parses `ID (NAME) STATE PARENT GROUP …`, whose 22nd field is the start time. The name may contain parentheses and
 /// blanks.
-fn parse_stat(stat: &[u8]) -> Option<Process> {
+pub fn parse_stat(stat: &[u8]) -> Option<Process> {
     let stat = String::from_utf8_lossy(stat);
     let (id, rest) = stat.split_once(" (")?;
     let (name, rest) = rest.rsplit_once(") ")?;
