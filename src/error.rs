@@ -38,7 +38,7 @@ impl Cause {
         self as u8
     }
 
-    /// Its name in the README's table of exit codes, and in the `cause` of a JSON line.
+    /// The name in the README's table of exit codes, and in the `cause` of a JSON line.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Usage => "usage",

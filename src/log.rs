@@ -264,8 +264,8 @@ pub fn redact(text: &str, secrets: &[&str]) -> String {
     redacted_chars(text, secrets).collect()
 }
 
-/// The first line of the redacted text that is not blank, at most 300 characters of it. Only that much is redacted,
-/// since a response may be long.
+/// The first line that is not blank, redacted and cut to 300 characters. The rest is not even redacted, since a response
+/// may be long.
 pub fn excerpt(text: &str, secrets: &[&str]) -> String {
     let line = redacted_chars(text, secrets).skip_while(|c| c.is_whitespace());
     let mut line = line.take_while(|c| *c != '\n');

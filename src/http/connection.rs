@@ -39,11 +39,11 @@ pub const STREAM_BUFFER_SIZE: usize = 4 * 1024;
 /// How a request gets its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RequestConnection {
-    /// It was opened early, or for an earlier request.
+    /// The connection was opened early, or for an earlier request.
     Reused,
-    /// It is being opened for this request.
+    /// The connection is being opened for this request.
     Opening,
-    /// It was opened for this request.
+    /// The connection was opened for this request.
     New,
 }
 
@@ -70,7 +70,7 @@ pub struct Connections {
     pub latest_handshake: Mutex<Option<Handshake>>,
     /// Shared by connections opened early and those that ureq opens.
     pub resolver: ServiceResolver,
-    /// Those opened early and not used yet.
+    /// Connections that were opened early and are not used yet.
     idle: Mutex<Vec<Box<dyn Transport>>>,
 }
 

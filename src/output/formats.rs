@@ -31,7 +31,7 @@ pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Er
     Ok(Secret::new(text))
 }
 
-/// The message is the same for every value: the rule that it broke would reveal a part of it.
+/// The message is the same for every value: naming the rule that the value broke would reveal a part of the value.
 fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
     let reason = match format {
         FileFormat::K8sEnv => "the kubelet would change it",

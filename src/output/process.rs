@@ -36,7 +36,7 @@ const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,DAC_READ_SEARCH,FOWNER,FSETID,KIL
 
 /// The program of COMMAND, which was found.
 pub struct Program {
-    /// The path of its file.
+    /// The path of the executable file.
     pub path: PathBuf,
     /// COMMAND as typed, and its arguments.
     pub argv: Vec<CString>,

@@ -285,5 +285,5 @@ fn alternatives(names: &[&str]) -> String {
 
 /// The error of a value that is not what was expected.
 pub fn unexpected_value_error(text: &str, expected: &str) -> Error {
-    Error::config(format!("`{text}` is not {expected}"))
+    Error::config(format!("expected {expected}, not `{text}`"))
 }

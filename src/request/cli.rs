@@ -72,9 +72,10 @@ fn parse_without_subcommand(first: &str, args: &[OsString]) -> Result<Invocation
     }
 }
 
-fn missing_command_error(command: &str) -> Error {
-    usage_error(Some(command), "no COMMAND given").hint(format!(
-        "write `akv-init {command} [OPTIONS] -- COMMAND`; a new ENTRYPOINT or `command:` discards the image's CMD, \
+/// The error of `exec` or `check` without COMMAND.
+fn missing_command_error(subcommand: &str) -> Error {
+    usage_error(Some(subcommand), "no COMMAND given").hint(format!(
+        "write `akv-init {subcommand} [OPTIONS] -- COMMAND`; a new ENTRYPOINT or `command:` discards the image's CMD, \
          so repeat that CMD after the `--`"
     ))
 }

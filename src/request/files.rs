@@ -86,7 +86,7 @@ impl Output {
     }
 }
 
-/// How new files replace existing ones.
+/// How the files are laid out in DIR, and so how a run replaces those of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// All of them at once, by one symbolic link, as the kubelet does it.
@@ -116,7 +116,7 @@ fn parse_mode(text: &str) -> Result<u32, Error> {
 pub struct WriteOptions {
     /// DIR.
     pub dir: PathBuf,
-    /// How new files replace existing ones.
+    /// How the files are laid out in DIR.
     pub layout: Layout,
     /// The permissions of new files.
     pub mode: u32,
@@ -163,7 +163,7 @@ pub type MaxAge = Option<Duration>;
 
 /// A file to write.
 pub struct PlannedFile {
-    /// Its path below DIR.
+    /// The path of the file below DIR.
     pub path: String,
     /// The format; `None` is the bytes of one secret.
     pub format: Option<FileFormat>,

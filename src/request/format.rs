@@ -40,7 +40,7 @@ const SPECIAL_SHELL_VARIABLES: [&str; 19] = [
 ];
 
 impl FileFormat {
-    /// Its name on the command line.
+    /// The name of the format on the command line.
     pub fn name(self) -> &'static str {
         match self {
             FileFormat::Dotenv => "dotenv",
@@ -49,7 +49,7 @@ impl FileFormat {
         }
     }
 
-    /// Rejects what cannot be a key.
+    /// Rejects a name that cannot be a key in a file of this format.
     pub fn check_key(self, key: &str) -> Result<(), Error> {
         let reason = match self {
             FileFormat::Dotenv if !is_identifier(key) => {

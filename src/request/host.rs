@@ -14,7 +14,7 @@ use crate::request::cloud::Cloud;
 pub enum VaultName {
     /// A short name in lower case, to which the suffix of the cloud is appended.
     Short(String),
-    /// A host.
+    /// A whole host, as in `akv://vault.example.com/NAME`.
     Host(Host),
 }
 

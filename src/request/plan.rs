@@ -311,7 +311,7 @@ impl Plan {
         Ok(files)
     }
 
-    /// The reference of a target, with its vault; `None` for an access token.
+    /// The reference of a target in full, default vault included; `None` if the target is an access token.
     pub fn reference_of(&self, target: &Target) -> Option<String> {
         match &self.items[target.item_index] {
             PlanItem::Token(_) => None,

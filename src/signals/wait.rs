@@ -39,7 +39,8 @@ pub struct WaitGuard {
 }
 
 impl WaitGuard {
-    /// Begins a wait. `activity` is as in "getting …" or "reading …"; `hint` is for a wait that never ends.
+    /// Begins a wait. `activity` is a phrase such as "getting …" or "reading …"; `hint` is printed if the deadline or a
+    /// signal ends the wait.
     pub fn begin(activity: &str, hint: Option<String>) -> WaitGuard {
         WaitGuard::new(activity, hint, false)
     }

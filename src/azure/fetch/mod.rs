@@ -52,7 +52,7 @@ struct FetchRun {
 /// The secrets of one vault. Several threads read them, each taking the next one that is left.
 struct VaultQueue {
     client: VaultClient,
-    /// Its secrets: indices of the plan's items.
+    /// The secrets of the vault: indices into the plan's items.
     items: Vec<usize>,
     /// The position in `items` of the next one to read.
     next_item: AtomicUsize,
@@ -150,8 +150,8 @@ impl FetchRun {
         }
     }
 
-    /// Requests the tokens whose resources are known before any vault has responded. Reports every failure, and the
-    /// tokens that are items themselves.
+    /// Requests the tokens whose resources are known before any vault has responded. Reports every failure, and each
+    /// token that a target gets, rather than only a request to a vault.
     fn request_tokens(&self) {
         for (index, item) in self.plan.items.iter().enumerate() {
             let Some(resource) = item.resource() else {

@@ -54,10 +54,8 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
 
 /// The path in `Basic realm=PATH`.
 pub fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
-    let challenge_error = |why: &str| {
-        let reason = format!("the agent's challenge {why}");
-        challenge.error(RequestFailure::UnexpectedResponse, "", &reason)
-    };
+    let challenge_error =
+        |reason: &str| challenge.error(RequestFailure::UnexpectedResponse, "", reason);
     let path = challenge
         .header("www-authenticate")
         .and_then(|header| header.split_once(' '))
@@ -66,15 +64,17 @@ pub fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("realm"))
         .map(|(_, path)| path.trim().trim_matches('"'))
         .filter(|path| !path.is_empty())
-        .ok_or_else(|| challenge_error("names no key file"))?;
+        .ok_or_else(|| challenge_error("expected a challenge that names a key file"))?;
     let path = PathBuf::from(path);
     if path.parent() != Some(Path::new(KEY_DIRECTORY)) {
         return Err(challenge_error(&format!(
-            "names a file outside {KEY_DIRECTORY}"
+            "the agent's challenge names a file outside {KEY_DIRECTORY}"
         )));
     }
     if path.extension().is_none_or(|extension| extension != "key") {
-        return Err(challenge_error("names a file without the extension .key"));
+        return Err(challenge_error(
+            "the agent's challenge names a file without the extension .key",
+        ));
     }
     Ok(path)
 }

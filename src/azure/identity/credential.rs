@@ -78,8 +78,7 @@ impl Credential {
         }
     }
 
-    /// The parameters that send it in a request's form, percent-encoded, up to the name of the one whose value is
-    /// [`Credential::form_value`].
+    /// The part of the form body, percent-encoded, that goes before `=` and [`Credential::form_value`].
     pub fn form_prefix(&self) -> &'static str {
         match self {
             Credential::Secret(_) | Credential::SecretFile(_) => "client_secret",

@@ -16,13 +16,13 @@ use crate::request::environment::Environment;
 use crate::request::settings::IdentityId;
 use crate::secret::Secret;
 
-/// A kind of endpoint: how it differs from the others.
+/// A kind of managed identity endpoint: addresses, headers, parameters and errors.
 pub struct Endpoint {
     /// For messages.
     pub name: &'static str,
     /// The variable that holds its URL.
     pub url_variable: &'static str,
-    /// Its URL if the variable is not set.
+    /// The URL of the endpoint if the variable is not set.
     pub default_url: &'static str,
     /// What to append to the URL's path; `None` if the URL is complete.
     pub path_suffix: Option<&'static str>,

@@ -98,7 +98,7 @@ pub const IMDS: Endpoint = Endpoint {
     timeouts: timeouts(3, 15),
     classify: imds_error,
     unreachable_hint: Some(
-        "is this container on Azure, and does no network policy block {origin}? Init containers have no identity in \
+        "is this container on Azure? Check that no network policy blocks {origin}. Init containers have no identity in \
          Container Instances, nor in Container Apps outside the Consumption workload profile",
     ),
     slow_hint: Some(

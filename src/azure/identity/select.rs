@@ -38,7 +38,7 @@ pub struct Selection {
     pub ignored: Vec<&'static str>,
 }
 
-/// Selects the source. Makes no request.
+/// Selects the identity, and with it the source of access tokens. Makes no request.
 pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error> {
     let (requested, requested_by) = match settings.identity {
         Some(kind) => (Some(kind), "--identity or AKV_INIT_IDENTITY"),
@@ -147,7 +147,7 @@ fn no_pod_identity_error() -> Error {
     )
 }
 
-/// Those of the variables that are set and not empty.
+/// The variables that are set and not empty.
 fn which_are_set(env: &Environment, variables: &[&'static str]) -> Vec<&'static str> {
     let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
     let mut variables = variables.to_vec();

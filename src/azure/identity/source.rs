@@ -8,7 +8,7 @@ use crate::http::{HttpClient, Service};
 
 /// A source of access tokens.
 pub trait TokenSource: Send + Sync {
-    /// Its name, endpoint and identity, for messages: "IMDS (http://169.254.169.254, managed identity)".
+    /// The name, endpoint and identity of the source, for messages: "IMDS (http://169.254.169.254, managed identity)".
     fn describe(&self) -> String;
 
     /// Makes one attempt to get an access token. `service` keeps the connection for the next attempt.

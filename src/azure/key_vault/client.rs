@@ -29,11 +29,11 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// A secret as the vault returns it.
 pub struct SecretBundle {
-    /// Its value.
+    /// The value of the secret.
     pub value: Secret,
     /// The version that was read.
     pub version: Option<String>,
-    /// Its content type: a free text, set with the secret.
+    /// The content type: a free text, set with the secret.
     pub content_type: Option<String>,
     /// The start of its validity, in Unix seconds.
     pub not_before: Option<i64>,
@@ -44,12 +44,12 @@ pub struct SecretBundle {
 /// Reads the secrets of one vault.
 pub struct VaultClient {
     host: Host,
-    /// Its origin and connections.
+    /// The origin of the vault, and the connections to it.
     pub service: Service,
     /// The api-version to use instead of [`API_VERSION`], if the service named one.
     older_version: OnceLock<String>,
-    /// The token that its challenge requires, once that is known.
-    challenge: Mutex<Option<TokenRequest>>,
+    /// The request for the token that the challenge of the vault requires; `None` until the vault has sent the challenge.
+    required_token: Mutex<Option<TokenRequest>>,
 }
 
 impl VaultClient {
@@ -59,7 +59,7 @@ impl VaultClient {
             host: host.clone(),
             service: http.remote_service(host),
             older_version: OnceLock::new(),
-            challenge: Mutex::new(None),
+            required_token: Mutex::new(None),
         }
     }
 
@@ -85,7 +85,7 @@ impl VaultClient {
         targets: &str,
     ) -> Result<TokenRequest, Error> {
         let mut cached = self
-            .challenge
+            .required_token
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(challenge) = &*cached {

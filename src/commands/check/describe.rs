@@ -213,9 +213,9 @@ fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> 
     }
     if error.cause == Cause::Unavailable {
         let hint = match (error.hint.take(), missing) {
-            (Some(hint), Some(_)) => format!("{hint}; exec waits longer"),
+            (Some(hint), Some(_)) => format!("{hint}; exec waits longer for it"),
             (Some(hint), None) => hint,
-            (None, _) => "exec retries this until its deadline".to_owned(),
+            (None, _) => "this may be temporary: exec retries it until its deadline".to_owned(),
         };
         error = error.hint(hint);
     }

@@ -53,8 +53,8 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     Ok(report.finish())
 }
 
-/// Builds the plan, without the variables that cannot get their secret: for each of them, a failed check is added to
-/// the report. `None` if there can be no plan, which is reported too.
+/// Builds the plan, and adds a failed check to the report for each variable with a malformed reference, which the plan
+/// leaves out. `None` if the settings allow no plan, which is reported too. The error is one of the command line.
 fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, Error> {
     let mut on_error = |mut error: Error| {
         let variable = error.context.remove(0);

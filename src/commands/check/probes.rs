@@ -40,7 +40,7 @@ struct Prober {
     token_service: Option<Service>,
     /// The resources that are known before the first request to need a token.
     resources: Vec<String>,
-    /// Those of them for which a token was issued. Empty until the identity was probed.
+    /// The resources for which a token was issued. Empty until the identity was probed.
     resources_with_token: OnceLock<Vec<String>>,
     vaults: Vec<Vault>,
     /// The number of the next task: 0 is to probe the identity, each other one to read a secret.
@@ -54,7 +54,7 @@ struct Vault {
     resource: Option<String>,
     /// Why its secrets cannot be read; `None` if they can. Empty until the vault was probed.
     skip_reason: OnceLock<Option<&'static str>>,
-    /// Its secrets, as indices into the plan's items.
+    /// The secrets of the vault, as indices into the plan's items.
     item_indices: Vec<usize>,
     /// The order of its checks in the report: that of its first secret. Checks of the identity have 0, the check of a
     /// secret has its index plus 1.
@@ -256,7 +256,8 @@ impl Prober {
         check.with_duration_since(started)
     }
 
-    /// Looks up the host of a service and connects to it. Sends both checks; one that failed is returned instead.
+    /// Looks up the host of a service and connects to it. Sends the result of each step that passed to the report, and
+    /// returns the one that failed.
     fn probe_connection(
         &self,
         service: &Service,

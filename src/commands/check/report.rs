@@ -184,7 +184,7 @@ impl Check {
             || [self.cause, other.cause] == [unavailable; 2]
     }
 
-    /// Its kind and subject, as the verdict names it.
+    /// The kind and subject of the check, as the verdict names it.
     fn title(&self) -> String {
         join_nonempty(self.kind, " ", &self.subject)
     }

@@ -116,7 +116,7 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     transaction.rename_into_place(&temporary_link, DATA_LINK)?;
     dir.sync()?;
     for name in obsolete_links {
-        log::debug(|| format!("removed `{name}`: no longer requested"));
+        log::debug(|| format!("removed the file `{name}`, which is no longer requested"));
         if let Err(error) = dir.remove(&name, UnlinkatFlags::NoRemoveDir) {
             log::warning(format!(
                 "{error}; it leads nowhere, and the next run will try again"

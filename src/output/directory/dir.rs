@@ -65,11 +65,11 @@ impl EntryKind {
 
 /// A file to write to a directory.
 pub struct OutputFile<'a> {
-    /// Its path, relative to the directory.
+    /// The path of the file, relative to the directory.
     pub path: &'a str,
-    /// Its bytes.
+    /// The bytes of the file.
     pub content: &'a [u8],
-    /// Its permission bits.
+    /// The permission bits of the file.
     pub mode: u32,
 }
 
@@ -80,7 +80,7 @@ pub type DirId = (u64, u64);
 pub struct Dir {
     fd: fs::File,
     path: PathBuf,
-    /// Whether its file system is in memory (tmpfs, ramfs), so that nothing has to be synced to a disk.
+    /// Whether the directory is on a file system in memory (tmpfs, ramfs), so that nothing has to be synced to a disk.
     pub is_in_memory: bool,
 }
 
@@ -97,7 +97,7 @@ impl Dir {
                     &path,
                     "it is a symbolic link, which another user may redirect",
                 )
-                .hint("give the directory's own path; its parents may be links"),
+                .hint("give the path of the directory itself; links in its parent directories are allowed"),
                 Errno::ENOTDIR if status.is_some() => write_error(&path, "it is not a directory"),
                 Errno::ENOENT => write_error(&path, "the directory does not exist")
                     .hint("check the path, or mount a volume there; akv-init does not create DIR"),

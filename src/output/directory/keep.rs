@@ -31,7 +31,7 @@ pub fn keep_existing(
     let age = date::unix_now().abs_diff(written);
     if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
         return Err(error.note(format!(
-            "the files in `{dir}`, from {time}, are too old to keep"
+            "the files in `{dir}`, from {time}, are older than the limit of --keep-existing"
         )));
     }
     log::warning(format!("{error}; kept the files in `{dir}` from {time}"));

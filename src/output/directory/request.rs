@@ -12,7 +12,7 @@ pub struct WriteRequest<'a> {
     pub options: &'a WriteOptions,
     /// The files.
     pub files: &'a [OutputFile<'a>],
-    /// What a later run has to know to keep the files; `None` if it may not keep them.
+    /// What a later run has to know to use these files while Azure cannot be reached; `None` if it may not use them.
     pub manifest: Option<&'a Manifest>,
 }
 

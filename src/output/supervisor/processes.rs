@@ -43,7 +43,7 @@ impl Process {
 }
 
 /// The descendants of this process. `None` if there is no /proc of this PID namespace. Zombies are included: a process
-/// whose first thread has ended looks like one.
+/// whose main thread has ended looks like one while its other threads run.
 pub fn descendants() -> Option<Vec<Process>> {
     let this_pid = getpid().as_raw();
     if fs::read_link("/proc/self").ok()? != Path::new(&this_pid.to_string()) {
