@@ -7,6 +7,7 @@ mod commands;
 mod date;
 mod error;
 mod http;
+mod input;
 mod log;
 mod os;
 mod output;

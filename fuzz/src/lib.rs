@@ -14,6 +14,8 @@ mod date;
 mod error;
 #[path = "../../src/http/mod.rs"]
 mod http;
+#[path = "../../src/input.rs"]
+mod input;
 #[path = "../../src/log.rs"]
 mod log;
 #[path = "../../src/os/mod.rs"]

@@ -5,8 +5,8 @@
 //! queried before AAAA, not together with it: the C library would fail if a name server fails for AAAA only.
 
 use std::fmt;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,14 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::input;
 use crate::os::{AddressFamily, LookupError, look_up_addresses};
 use crate::request::host::without_brackets;
 
 /// How many addresses of a name are tried.
 const MAX_ADDRESSES: usize = 16;
+/// /etc/hosts may hold a list of blocked names, which has megabytes.
+const MAX_HOSTS_FILE_SIZE: u64 = 16 << 20;
 /// Connections that are opened together share one lookup; a later attempt repeats it.
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 
@@ -126,7 +129,7 @@ pub fn look_up(host: &str) -> Result<ResolvedName, LookupError> {
 
 /// The addresses of a host name in /etc/hosts (hosts(5)).
 fn addresses_in_hosts_file(host: &str) -> Vec<IpAddr> {
-    let text = fs::read("/etc/hosts").unwrap_or_default();
+    let text = input::read(Path::new("/etc/hosts"), MAX_HOSTS_FILE_SIZE).unwrap_or_default();
     // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
     parse_hosts_file(&String::from_utf8_lossy(&text), host)
 }

@@ -1,6 +1,6 @@
 //! What `check` finds out about a service without a request: its addresses, a connection, its certificate.
 
-use std::fs;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use rustls::pki_types::{ServerName, UnixTime};
@@ -13,6 +13,7 @@ use super::error::{from_lookup, from_ureq};
 use super::request::Timeouts;
 use super::{tls, verifier};
 use crate::error::Error;
+use crate::input;
 use crate::request::host::without_brackets;
 
 /// The server of a TLS connection.
@@ -91,7 +92,7 @@ pub fn search_list() -> String {
 
 /// The values of these keywords in /etc/resolv.conf (resolv.conf(5)), one for each line.
 fn resolv_conf(keywords: &[&str]) -> Vec<String> {
-    let text = fs::read("/etc/resolv.conf").unwrap_or_default();
+    let text = input::read(Path::new("/etc/resolv.conf"), input::MAX_SIZE).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let value_of = |line: &str| {
         let mut words = line.split('#').next()?.split_whitespace();

@@ -19,6 +19,8 @@ use rustls::{ClientConfig, RootCertStore};
 use super::crypto;
 use super::verifier::Verifier;
 use crate::error::Error;
+use crate::input;
+use crate::log;
 use crate::request::environment::Environment;
 
 const NO_CERTIFICATE: &str = "it contains no certificate";
@@ -80,7 +82,7 @@ fn unusable_path_error(setting: &str, path: &Path, reason: &str) -> Error {
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Error> {
-    let pem = fs::read(path).map_err(|error| {
+    let pem = input::read(path, input::MAX_SIZE).map_err(|error| {
         let is_missing = error.kind() == ErrorKind::NotFound;
         let hint = "mount the file with the certificates to trust, or remove the setting";
         unusable_path_error(setting, path, &error.to_string())
@@ -98,7 +100,13 @@ fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
     let entries = fs::read_dir(path).map_err(|error| directory_error(&error.to_string()))?;
     let mut added = 0;
     for entry in entries.filter_map(Result::ok) {
-        added += fs::read(entry.path()).map_or(0, |pem| add_certificates(roots, &pem));
+        let path = entry.path();
+        match input::read(&path, input::MAX_SIZE) {
+            Ok(pem) => added += add_certificates(roots, &pem),
+            Err(error) => {
+                log::debug(|| format!("SSL_CERT_DIR: `{}` is skipped: {error}", path.display()))
+            }
+        }
     }
     match added {
         0 => Err(directory_error(NO_CERTIFICATE)),

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::error::{Cause, Error};
+use crate::input;
 use crate::os;
 use crate::request::environment::Environment;
 use crate::signals;
@@ -51,7 +52,7 @@ pub fn find_program(command: &[OsString], env: &Environment) -> Result<Program, 
         false => find_on_path(name, env),
     };
     let path = path.and_then(|path| match access(&path, AccessFlags::X_OK) {
-        Ok(()) if path.is_dir() => Err(exec_error(&path, Errno::EISDIR)),
+        Ok(()) if irregular_type(&path).is_some() => Err(exec_error(&path, Errno::EACCES)),
         Ok(()) => Ok(path),
         Err(errno) => Err(exec_error(&path, errno)),
     });
@@ -141,6 +142,7 @@ fn find_on_path(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
 /// The error for a program that execve refuses with this error number.
 fn exec_error(path: &Path, errno: Errno) -> Error {
     let not_executable = format!("it cannot be executed: {}", errno.desc());
+    let irregular_type = irregular_type(path);
     let (cause, reason, hint) = match errno {
         Errno::ENOENT if path.exists() => (
             Cause::CommandNotFound,
@@ -152,7 +154,11 @@ fn exec_error(path: &Path, errno: Errno) -> Error {
                 blanks_hint(path.as_os_str()).unwrap_or("is it in this image, at this path?");
             (Cause::CommandNotFound, "not found", Some(hint.to_owned()))
         }
-        _ if path.is_dir() => (Cause::NotExecutable, "it is a directory", None),
+        _ if irregular_type.is_some() => (
+            Cause::NotExecutable,
+            irregular_type.unwrap_or_default(),
+            None,
+        ),
         _ => {
             let hint = match errno {
                 Errno::ENOEXEC => Some(wrong_format_hint(path)),
@@ -170,6 +176,11 @@ fn exec_error(path: &Path, errno: Errno) -> Error {
     Error::new(cause, reason)
         .context(format!("COMMAND `{}`", path.display()))
         .set_hint(hint)
+}
+
+/// Why the file is not a regular one; `None` if it is one, or does not exist.
+fn irregular_type(path: &Path) -> Option<&'static str> {
+    input::type_error(&fs::metadata(path).ok()?)
 }
 
 /// The hint for a name with blanks. `None` if it has none.
@@ -261,7 +272,7 @@ fn find_interpreter(path: &Path, first_bytes: &[u8]) -> Option<PathBuf> {
         read_little_endian(first_bytes, 54..56)?,
         read_little_endian(first_bytes, 56..58)?,
     );
-    let file = File::open(path).ok()?;
+    let file = input::open(path).ok()?;
     for index in 0..header_count {
         let mut header = [0; 56];
         file.read_exact_at(&mut header, table_offset + index * header_size)
@@ -286,7 +297,7 @@ fn read_little_endian(bytes: &[u8], range: Range<usize>) -> Option<u64> {
 /// The first 256 bytes of a file, as many as the kernel checks (BINPRM_BUF_SIZE). `None` if it cannot be read.
 fn read_first_bytes(path: &Path) -> Option<Vec<u8>> {
     let mut first_bytes = Vec::new();
-    let file = File::open(path).ok()?;
+    let file = input::open(path).ok()?;
     file.take(256).read_to_end(&mut first_bytes).ok()?;
     Some(first_bytes)
 }

@@ -24,6 +24,7 @@ mod get_command;
 mod help;
 mod identity_sources;
 mod imds;
+mod input;
 mod install;
 mod leaks;
 mod log_format;

@@ -4,8 +4,6 @@
 //! file's content authorizes the second request. Another process in the agent's place could name any file, so its
 //! directory, extension and size are checked first.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -13,6 +11,7 @@ use serde_json::Value;
 use super::token::is_header_value;
 use crate::error::{Error, RequestFailure};
 use crate::http::Response;
+use crate::input;
 use crate::secret::Secret;
 
 /// The path of the agent's program.
@@ -36,20 +35,14 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
             "mount {KEY_DIRECTORY} into the container, and run the container with the group himds, which may read it"
         ))
     };
-    let mut key = String::new();
-    File::open(&path)
-        .and_then(|file| file.take(MAX_KEY_SIZE + 1).read_to_string(&mut key))
-        .map_err(|error| key_error(error.to_string()))?;
-    if key.len() as u64 > MAX_KEY_SIZE {
-        return Err(key_error(format!(
-            "the file has more than {MAX_KEY_SIZE} bytes"
-        )));
+    let key = input::read(&path, MAX_KEY_SIZE).map_err(|error| key_error(error.to_string()))?;
+    match String::from_utf8(key) {
+        Ok(key) if is_header_value(&key) => Ok(Secret::new(key)),
+        _ => {
+            let why = "the file is empty, or has characters that are not valid in a header";
+            Err(key_error(why.to_owned()))
+        }
     }
-    if !is_header_value(&key) {
-        let why = "the file is empty, or has characters that are not valid in a header";
-        return Err(key_error(why.to_owned()));
-    }
-    Ok(Secret::new(key))
 }
 
 /// The path in `Basic realm=PATH`.

@@ -3,7 +3,6 @@
 //! A credential is read for each attempt, since its file can be replaced between two attempts. A relative path is a file
 //! in `$CREDENTIALS_DIRECTORY`, if it exists there (<https://systemd.io/CREDENTIALS/>).
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use serde_json::Value;
 use super::assertion;
 use super::token::jwt_payload;
 use crate::error::{Error, RequestFailure};
+use crate::input;
 use crate::log;
 use crate::request::environment::Environment;
 use crate::secret::Secret;
@@ -97,7 +97,7 @@ impl Credential {
             Credential::Certificate { path, .. } => (CERTIFICATE_VARIABLE, path),
             Credential::TokenFile(path) => (TOKEN_FILE_VARIABLE, path),
         };
-        let bytes = fs::read(path);
+        let bytes = input::read(path, input::MAX_SIZE);
         let hint = match bytes.as_ref().map_err(io::Error::kind) {
             Err(io::ErrorKind::NotFound) => {
                 "label the pod azure.workload.identity/use: \"true\"; does its annotation \

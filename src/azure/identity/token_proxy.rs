@@ -3,11 +3,11 @@
 //! (<https://learn.microsoft.com/azure/aks/identity-bindings-concepts>).
 
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 
 use crate::error::{Error, RequestFailure};
 use crate::http::{HttpClient, Service, split_url};
+use crate::input;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
 
@@ -85,7 +85,8 @@ impl TokenProxy {
         };
         let ca_error =
             |failure: RequestFailure, why: &str| failure.error(format!("{setting}: {why}"));
-        let file = self.ca_file.as_ref().map(fs::read).transpose();
+        let read = |path: &PathBuf| input::read(path, input::MAX_SIZE);
+        let file = self.ca_file.as_ref().map(read).transpose();
         let file =
             file.map_err(|error| ca_error(RequestFailure::InvalidSettings, &error.to_string()))?;
         // It may be empty for a moment while it is replaced, so this is retried like an error of the proxy.

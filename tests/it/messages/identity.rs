@@ -1,5 +1,7 @@
 //! The choice of the identity, and managed identity endpoints.
 
+use std::fs;
+
 use serde_json::json;
 
 use super::book::Page;
@@ -54,11 +56,14 @@ pub fn choice(page: &mut Page) {
     // Errors on use.
     page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/absent"));
     page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/"));
-    page.run(workload("AZURE_FEDERATED_TOKEN_FILE", "/dev/null"));
+    let empty = azure.dir().join("empty");
+    fs::write(&empty, "").expect("it is new");
+    let empty = empty.to_str().expect("it is UTF-8");
+    page.run(workload("AZURE_FEDERATED_TOKEN_FILE", empty));
     page.run(proxied("AZURE_KUBERNETES_CA_FILE", "/absent"));
     page.run(proxied("AZURE_KUBERNETES_CA_FILE", "/proc/self/cmdline"));
-    let empty = Source::TokenProxy.token(&azure, &["--timeout=0"]);
-    page.run(empty.env("AZURE_KUBERNETES_CA_FILE", "/dev/null"));
+    let once = Source::TokenProxy.token(&azure, &["--timeout=0"]);
+    page.run(once.env("AZURE_KUBERNETES_CA_FILE", empty));
 }
 
 /// The name of each identity.

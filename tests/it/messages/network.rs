@@ -1,21 +1,23 @@
 //! Connections, certificates and proxies.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
+use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::book::Page;
 use super::vault::prod_kv;
 use crate::azure::{Azure, Certificate, Endpoint, Response};
-use crate::support::{Outcome, Run};
+use crate::support::Run;
 use crate::support_full_queue::FullQueue;
 use crate::support_identities::Source;
+use crate::support_inherited as inherited;
 use crate::support_requests::one_secret;
 
 /// Failed connections.
@@ -50,37 +52,14 @@ pub fn connections(page: &mut Page) {
         azure.next(Endpoint::Imds, answer);
         page.run(one_try(Source::Imds));
     }
-    page.record(&with_too_few_descriptors(&azure));
+    // Besides the standard ones, what the main thread waits for.
+    let few = |command: &mut _| inherited::limit(command, Resource::RLIMIT_NOFILE, 5, 5);
+    page.run(one_try(Source::Imds).without("SSL_CERT_FILE").with(few));
     azure.mute(Endpoint::Imds);
     page.run(imds(&azure.imds(), 2));
     for running in longest {
         page.record(&running.outcome());
     }
-}
-
-/// A run that cannot open any file after its token file.
-fn with_too_few_descriptors(azure: &Azure) -> Outcome {
-    let pipe = azure.dir().join("pipe");
-    mkfifo(&pipe, Mode::S_IRWXU).expect("it is new");
-    let authority = azure.login().replace("localhost", "127.0.0.1");
-    let running = Source::Workload
-        .token(azure, &["--timeout=0"])
-        .env("AZURE_AUTHORITY_HOST", authority)
-        .env("AZURE_FEDERATED_TOKEN_FILE", &pipe)
-        .spawn();
-    // Opened as soon as the other end is.
-    let token = OpenOptions::new().write(true).open(pipe);
-    let pid = running.pid().to_string();
-    let prlimit = Command::new("prlimit")
-        .args(["--pid", &pid, "--nofile=3"])
-        .status();
-    assert!(
-        prlimit.is_ok_and(|status| status.success()),
-        "prlimit (util-linux) is here"
-    );
-    let written = token.and_then(|mut token| token.write_all(b"a token"));
-    written.expect("the server reads it");
-    running.outcome()
 }
 
 pub fn certificates(page: &mut Page) {
@@ -123,10 +102,22 @@ pub fn certificates(page: &mut Page) {
     }
     let empty = azure.dir().join("empty");
     fs::create_dir(&empty).expect("it is new");
-    let trust = |name: &str, path: &Path| one_secret(&azure, &[]).env(name, path);
+    let trust = |name: &str, path: &Path| one_secret(&azure, &["--verbose"]).env(name, path);
     page.run(trust("AKV_INIT_CA_FILE", Path::new("/absent")));
-    page.run(trust("SSL_CERT_FILE", Path::new("/dev/null")));
+    let pipe = azure.dir().join("pipe");
+    mkfifo(&pipe, Mode::S_IRUSR).expect("it is new");
+    let socket = azure.dir().join("socket");
+    let _listener = UnixListener::bind(&socket).expect("it is new");
+    for path in [Path::new("/dev/null"), &pipe, &socket, &empty] {
+        page.run(trust("SSL_CERT_FILE", path));
+    }
+    let large = empty.join("large.log");
+    let file = File::create(&large).expect("it is new");
+    file.set_len(700 << 20).expect("it takes no space");
+    page.run(trust("SSL_CERT_FILE", &large));
     page.run(trust("SSL_CERT_DIR", &empty));
+    file.set_len(0).expect("it is ours");
+    page.run(trust("SSL_CERT_FILE", &large));
 }
 
 /// A run that reads a secret of a vault at this address.

@@ -1,0 +1,63 @@
+//! Reads files whose paths come from outside: from settings, from an agent's response, or from the command line.
+//!
+//! Such a path may lead to anything. A named pipe without a writer would block the process beyond its deadline,
+//! /dev/zero never ends, and a directory of certificates may contain a log of any size.
+
+use std::fs::{File, Metadata, OpenOptions, metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+
+/// The size of the largest file that a setting may name, in bytes. The largest bundles of CAs have a quarter of it.
+pub const MAX_SIZE: u64 = 1 << 20;
+
+/// Reads a regular file of at most `max_size` bytes.
+pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut content = Vec::new();
+    // Another process can append to the file, and files in /proc have no size.
+    if file.metadata()?.len() <= max_size {
+        (&file).take(max_size + 1).read_to_end(&mut content)?;
+        if content.len() as u64 <= max_size {
+            return Ok(content);
+        }
+    }
+    let reason = format!("it is larger than {max_size} bytes");
+    Err(io::Error::other(reason))
+}
+
+/// Opens a regular file, without waiting.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Before it is opened, since that alone can have an effect: the writer of a pipe continues, a watchdog starts.
+    check_type(&metadata(path)?)?;
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(O_NONBLOCK | O_NOCTTY)
+        .open(path)?;
+    // Another process may have replaced it since.
+    check_type(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn check_type(metadata: &Metadata) -> io::Result<()> {
+    type_error(metadata).map_or(Ok(()), |reason| Err(io::Error::other(reason)))
+}
+
+/// Why this is not a regular file; `None` if it is one.
+pub fn type_error(metadata: &Metadata) -> Option<&'static str> {
+    let file_type = metadata.file_type();
+    if file_type.is_file() {
+        None
+    } else if file_type.is_dir() {
+        Some("it is a directory")
+    } else if file_type.is_fifo() {
+        Some("it is a named pipe, not a regular file")
+    } else if file_type.is_socket() {
+        Some("it is a socket, not a regular file")
+    } else {
+        Some("it is a device, not a regular file")
+    }
+}
