@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -145,7 +145,18 @@ impl Connections {
             .map_err(|error| Error::Other(Box::new(error)))?;
         let mut stream = TransportAdapter::new(stream, details.current_time.clone());
         stream.set_timeout(details.timeout);
-        connection.complete_io(&mut stream)?;
+        // A firewall that filters by name closes the connection at this moment.
+        connection
+            .complete_io(&mut stream)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof => {
+                    Error::Other(Box::new(rustls::Error::HandshakeNotComplete))
+                }
+                _ => error.into(),
+            })?;
         let handshake = Handshake {
             tls_version: match connection.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",

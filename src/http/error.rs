@@ -160,8 +160,14 @@ fn from_tls(error: &TlsError) -> Error {
             "the server supports none of the TLS versions and cipher suites of akv-init",
         )
         .hint("it must support TLS 1.2 or 1.3 with AES-GCM and ECDHE"),
-        TlsError::AlertReceived(InternalError | UserCanceled) => RequestFailure::ConnectionLost
-            .error("the server closed the connection during the TLS handshake"),
+        TlsError::HandshakeNotComplete | TlsError::AlertReceived(InternalError | UserCanceled) => {
+            RequestFailure::ConnectionLost
+                .error("the connection was closed during the TLS handshake")
+                .hint(
+                    "a firewall or proxy on the way may close it: allow the host's name on port 443 there, or check \
+                     HTTPS_PROXY and NO_PROXY",
+                )
+        }
         TlsError::AlertReceived(alert) => {
             let alert = u8::from(*alert);
             unexpected_response_error(&format!(

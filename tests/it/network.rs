@@ -3,8 +3,13 @@
 mod proxies;
 mod trust;
 
+use std::io::Read;
+use std::net::TcpListener;
+use std::thread;
+
 use crate::azure::{Azure, Endpoint, Response, Versions};
-use crate::support::exec;
+use crate::support::{akv_init, exec};
+use crate::support_identities::{Source, with};
 use crate::support_listen::Listened;
 use crate::support_requests::{
     NAME, VALUE, assert_got_it, counts, one_secret, one_secret_federated,
@@ -55,6 +60,57 @@ fn refused_early_connection_costs_no_attempt() {
     let outcome = run.outcome();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert_eq!(counts(&azure), [1, 0, 1]);
+}
+
+/// The address of a server that ends each connection after the client's first bytes: a firewall that filters by name. A
+/// connection whose bytes were not read is reset.
+fn ends_handshakes(reset: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It waits until the test's process ends.
+    thread::spawn(move || {
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            let mut bytes = [0; 4_096];
+            // The client may have closed the connection.
+            let _ = match reset {
+                true => stream.peek(&mut bytes),
+                false => stream.read(&mut bytes),
+            };
+        }
+    });
+    address.to_string()
+}
+
+#[test]
+fn connection_that_ends_during_the_handshake_is_the_firewalls_or_the_proxys() {
+    let azure = Azure::start();
+    for reset in [false, true] {
+        let address = ends_handshakes(reset);
+        let secret = format!("DB_PASSWORD=akv://{address}/sql-sa");
+        let vault = exec(&azure, ["--timeout=0", "--secret", &secret, "true"])
+            .env("AKV_INIT_ALLOW_VAULT", &address);
+        let entra = one_secret_federated(&azure, &["--timeout=0"])
+            .env("AZURE_AUTHORITY_HOST", format!("https://{address}"));
+        for run in [vault, entra] {
+            let failure = run.failure(69, "unavailable");
+            failure.hint_names("firewall").hint_names("HTTPS_PROXY");
+        }
+        let check = with(
+            akv_init(["check", "--format=json"]),
+            &Source::Imds.environment(&azure),
+        )
+        .args(["--secret", &secret])
+        .env("AKV_INIT_ALLOW_VAULT", &address)
+        .outcome();
+        let mut lines = check.stdout.lines();
+        let connection =
+            lines.find(|line| line.contains(r#""link":"connection""#) && line.contains(&address));
+        assert!(
+            connection.is_some_and(|line| line.contains("firewall")),
+            "{}",
+            check.stdout
+        );
+    }
 }
 
 #[test]

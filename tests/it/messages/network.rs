@@ -88,9 +88,10 @@ pub fn certificates(page: &mut Page) {
     page.run(secret_of(&azure, &address));
     for bytes in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
-        // Fatal alerts: handshake_failure, internal_error.
+        // The end of the connection.
+        b"",
+        // A fatal alert: handshake_failure.
         b"\x15\x03\x03\x00\x02\x02\x28",
-        b"\x15\x03\x03\x00\x02\x02\x50",
         // certificate_required.
         b"\x15\x03\x03\x00\x02\x02\x74",
         // A handshake message of an unknown type.
