@@ -413,13 +413,14 @@ fn assert_token(response: &Response) {
 /// What the endpoints of managed identities answer. The input: see [`response`].
 pub fn managed_responses(data: &[u8]) {
     let text = text(data);
+    let request = TokenRequest::new("https://resource");
     MANAGED.with(|identities| {
         for (identity, secret) in identities {
             // IMDS gets no secret, so that a response cannot repeat one.
             let replacement = if secret.is_empty() { "?" } else { secret };
             let response = response(&text.replace("{secret}", replacement));
             let body = response.json();
-            let error = identity.response_error(&response, &body, secret, "https://resource");
+            let error = identity.response_error(&response, &body, secret, &request);
             if !secret.is_empty() {
                 assert_hides(&error, secret);
             }

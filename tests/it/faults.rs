@@ -66,16 +66,12 @@ fn statuses_of(source: Source) -> Vec<Row> {
         }
     };
     let moment = || rows! { "500": Response::status(500) => 69 retried; };
-    // A temporary failure, or a resource that does not exist.
-    let resource = || rows! { "500": Response::status(500) => 69 counted 3; };
+    // With a hint, since a firewall may be the cause.
+    let platform = || rows! { "500": Response::status(500) => 69 retried, hint; };
     let rows = match source {
-        Source::AppService => {
-            let mut rows = [updating(), resource()].concat();
-            rows[2].hint = Some(true);
-            return rows;
-        }
+        Source::AppService => return [updating(), platform()].concat(),
         Source::Imds | Source::Arc => [updating(), moment()],
-        Source::CloudShell | Source::MachineLearning => [foreign(), resource()],
+        Source::MachineLearning => return [foreign(), platform()].concat(),
         _ => [foreign(), moment()],
     };
     rows.concat()

@@ -6,6 +6,7 @@ use crate::azure::{Azure, Endpoint, Identity, Response};
 use crate::support::akv_init;
 use crate::support_identities::{Source, assert_token};
 use crate::support_requests::connections;
+use crate::support_scratch::Scratch;
 
 const ONE: &str = "11111111-2222-4333-8444-555555555555";
 const TWO: &str = "66666666-7777-4888-9999-aaaaaaaaaaaa";
@@ -46,6 +47,32 @@ fn selector_of_higher_rank_replaces_the_others() {
         assert_eq!(request.query(name).as_deref(), Some(value));
         assert_eq!(request.query_pairs().len(), 3);
     }
+}
+
+/// On a laptop there is no IMDS, or Docker Desktop in its place.
+#[test]
+fn azure_cli_is_named_if_it_is_on_the_path() {
+    let azure = Azure::start();
+    let scratch = Scratch::new();
+    let directory = scratch.directory("with-az");
+    scratch.file("with-az/az", b"#!/bin/sh\n", 0o755);
+    let run = |path: &str| {
+        Source::Imds
+            .token(&azure, &["--timeout", "0"])
+            .env("PATH", path)
+    };
+    azure.always(Endpoint::Imds, Response::docker_desktop());
+    run(&directory)
+        .failure(69, "unavailable")
+        .hint_names("--identity cli");
+    azure.close(Endpoint::Imds);
+    run(&directory)
+        .failure(69, "unavailable")
+        .hint_names("--identity cli");
+    let without = run("/absent").failure(69, "unavailable");
+    without
+        .hint_names("--enable-imds-restriction")
+        .omits("--identity cli");
 }
 
 #[test]

@@ -25,6 +25,12 @@ use crate::signals;
 /// secrets takes.
 const ASSUMED_LIFETIME_SECONDS: i64 = 300;
 
+/// Whether `az` is on the PATH.
+pub fn is_on_path(env: &Environment) -> bool {
+    let path = env.get("PATH").unwrap_or_default();
+    std::env::split_paths(path).any(|directory| directory.join("az").is_file())
+}
+
 /// Gets access tokens from the Azure CLI.
 pub struct AzureCli {
     tenant: Option<String>,

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::azure_arc;
 use super::source::TokenSource;
-use super::token::{AccessToken, TokenRequest, is_header_value};
+use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE_HINT, is_header_value};
+use super::{azure_cli, entra_codes};
 use crate::error::{Error, RequestFailure};
 use crate::http::{
     HttpClient, Request, Response, Service, Timeouts, encode, random_uuid, split_url, with_query,
@@ -39,9 +40,9 @@ pub struct Endpoint {
     /// The timeouts of one attempt.
     pub timeouts: Timeouts,
     /// What a response without a token means: the kind of failure, and a hint, which may be empty. `{resource}` in the
-    /// hint stands for the request's resource.
+    /// hint stands for the request's resource, `{cli}` for the advice to use the Azure CLI, if it is there.
     pub classify: fn(&ErrorResponse<'_>) -> (RequestFailure, &'static str),
-    /// The hint for a failed connection. `{origin}` stands for the endpoint's origin.
+    /// The hint for a failed connection. `{origin}` stands for the endpoint's origin, `{cli}` as in `classify`.
     pub unreachable_hint: Option<&'static str>,
     /// The hint if it does not respond in time.
     pub slow_hint: Option<&'static str>,
@@ -70,6 +71,10 @@ pub struct ErrorResponse<'a> {
     pub description: &'a str,
     /// Whether the body is JSON.
     pub is_json: bool,
+    /// Whether there is no body.
+    pub is_empty: bool,
+    /// [`TokenRequest::is_known_resource`] of the request.
+    pub is_known_resource: bool,
 }
 
 /// A managed identity and its endpoint.
@@ -83,6 +88,8 @@ pub struct ManagedIdentity {
     header_secret: Option<Secret>,
     /// The identity to get tokens for; `None` leaves the choice to the endpoint.
     selected: Option<IdentityId>,
+    /// Replaces `{cli}` in hints.
+    cli_hint: &'static str,
 }
 
 impl ManagedIdentity {
@@ -119,6 +126,12 @@ impl ManagedIdentity {
                 Some(suffix) => format!("{}{suffix}", path.trim_end_matches('/')),
             },
             header_secret,
+            cli_hint: match azure_cli::is_on_path(env) {
+                true => {
+                    "; on a laptop, --identity cli uses the sign-in of az, which is on the PATH"
+                }
+                false => "",
+            },
             selected: selected.or_else(|| Some(IdentityId::Client(default_client_id?.to_owned()))),
         };
         if identity.selected.is_none() || identity.id_parameter().is_some() {
@@ -166,7 +179,7 @@ impl ManagedIdentity {
         response: &Response,
         body: &Value,
         sent_secret: &str,
-        resource: &str,
+        token_request: &TokenRequest,
     ) -> Error {
         let excerpt = |text: &str| {
             let text = log::excerpt(text, &[sent_secret]);
@@ -174,31 +187,44 @@ impl ManagedIdentity {
         };
         let inner = &body["error"];
         let error = if inner.is_object() { inner } else { body };
-        let field = |names: [&str; 2]| {
+        let field = |names: [&str; 3]| {
             let text = names.iter().find_map(|name| error[*name].as_str());
             text.map(excerpt)
         };
-        let code = field(["error", "code"]).unwrap_or_default();
-        let description = match field(["message", "error_description"]) {
+        let code = field(["error", "code", "ErrorCode"]).unwrap_or_default();
+        let description = match field(["message", "Message", "error_description"]) {
             Some(description) => description,
-            // NMI sends plain text. It is left out if the request had a secret, which the text may repeat, encoded.
-            None if body.is_null() && sent_secret.is_empty() => excerpt(&response.text()),
+            // NMI and Azure ML send plain text.
+            None if body.is_null() => excerpt(&response.text()),
             None => String::new(),
         };
-        let (failure, hint) = (self.endpoint.classify)(&ErrorResponse {
+        let (mut failure, mut hint) = (self.endpoint.classify)(&ErrorResponse {
             status: response.status.as_u16(),
             code: &code,
             description: &description,
             is_json: !body.is_null(),
+            is_empty: response.text().is_empty(),
+            is_known_resource: token_request.is_known_resource,
         });
-        let correlation_id = error["correlationId"]
-            .as_str()
-            .or(response.header("x-correlation-id"))
-            .map(excerpt);
+        // Some endpoints pass on what Entra said, with a status of their own. Hints for other credentials do not apply.
+        if let Some((entra_failure, entra_hint)) =
+            entra_codes::code_in(&description).and_then(entra_codes::row)
+            && entra_failure != failure
+        {
+            failure = entra_failure;
+            hint = Some(entra_hint)
+                .filter(|hint| *hint == UNKNOWN_RESOURCE_HINT)
+                .unwrap_or_default();
+        }
+        let hint = hint
+            .replace("{cli}", self.cli_hint)
+            .replace("{resource}", &token_request.resource);
+        let correlation_id = field(["correlationId", "CorrelationId", "correlation_id"])
+            .or(response.header("x-correlation-id").map(excerpt));
         response
             .error(failure, &code, &description)
             .fact_and_note("correlation_id", correlation_id.as_deref())
-            .set_hint((!hint.is_empty()).then(|| hint.replace("{resource}", resource)))
+            .set_hint(Some(hint).filter(|hint| !hint.is_empty()))
     }
 }
 
@@ -221,8 +247,7 @@ impl TokenSource for ManagedIdentity {
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error> {
         let service = service.get_or_init(|| http.local_service(&self.origin));
-        let resource = &token_request.resource;
-        let (target, form) = self.target_and_form(resource);
+        let (target, form) = self.target_and_form(&token_request.resource);
         let send = |headers: &[(&str, &str)]| {
             let request = Request {
                 target: &target,
@@ -253,7 +278,7 @@ impl TokenSource for ManagedIdentity {
         }
         let body = response.json();
         if !response.status.is_success() {
-            let error = self.response_error(&response, &body, sent_secret, resource);
+            let error = self.response_error(&response, &body, sent_secret, token_request);
             return Err(match self.endpoint.takes_request_id {
                 true => error.request_ids(response.request_id(), &client_request_id),
                 false => error,
@@ -278,6 +303,7 @@ impl TokenSource for ManagedIdentity {
             | RequestFailure::ConnectionRefused
             | RequestFailure::NoRoute => {
                 let hint = self.endpoint.unreachable_hint?;
+                let hint = hint.replace("{cli}", self.cli_hint);
                 Some(hint.replace("{origin}", &self.origin))
             }
             RequestFailure::NameNotFound => Some(format!(

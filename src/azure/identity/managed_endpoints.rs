@@ -75,6 +75,7 @@ pub const CLOUD_SHELL: Endpoint = Endpoint {
     authentication: Authentication::Metadata,
     id_parameters: [None, None, None],
     default_client_id_variable: None,
+    classify: cloud_shell_error,
     ..MSI
 };
 
@@ -98,14 +99,18 @@ pub const IMDS: Endpoint = Endpoint {
     timeouts: timeouts(3, 15),
     classify: imds_error,
     unreachable_hint: Some(
-        "is this container on Azure? Check that no network policy blocks {origin}. Init containers have no identity in \
-         Container Instances, nor in Container Apps outside the Consumption workload profile",
+        "is this container on Azure? Check that no network policy (in AKS: --enable-imds-restriction) blocks {origin}. Init \
+         containers have no identity in Container Instances, nor in Container Apps outside the Consumption workload \
+         profile{cli}",
     ),
     slow_hint: Some(
         "IMDS accepts connections but does not respond: it is slow, or a firewall holds its responses back; \
          aad-pod-identity, if it is in use, can take up to 100 s to assign the identity",
     ),
 };
+
+const GUEST_PROXY_AGENT_HINT: &str = "the machine's Metadata Security Protocol does not allow this container to use IMDS: check its access control profile \
+     (InVMAccessControlProfile), or try the host's network";
 
 const fn timeouts(connect: u64, response: u64) -> Timeouts {
     Timeouts {
@@ -137,10 +142,7 @@ fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static 
             "IDENTITY_HEADER is not the platform's current value: restart the app, and do not set it or \
              IDENTITY_ENDPOINT yourself",
         ),
-        500 => (
-            RequestFailure::PossiblyPermanent,
-            "does the tenant have the resource `{resource}`? Check its spelling, --vault-resource and --cloud",
-        ),
+        500 => possible_resource_error(response),
         status => common_error(status),
     }
 }
@@ -154,11 +156,54 @@ fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     }
 }
 
+/// 500 of App Service and Azure ML: a temporary error, a firewall between the endpoint and Entra, or a resource that does
+/// not exist. The last is possible only for one that the user named.
+fn possible_resource_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
+    match response.is_known_resource {
+        true => (
+            RequestFailure::ServerError,
+            "does a firewall on the virtual network allow Entra's regional host (REGION.login.microsoft.com)?",
+        ),
+        false => (
+            RequestFailure::PossiblyPermanent,
+            "does the tenant have the resource `{resource}`? Check its spelling, --vault-resource and --cloud",
+        ),
+    }
+}
+
 fn msi_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
-        400 => (RequestFailure::IdentityNotFound, ""),
+        // The platform's token service, in plain text.
+        404 if !response.is_json && response.description.to_lowercase().contains("token") => (
+            RequestFailure::PossiblyTemporary,
+            "assign an identity to the compute, or restart it so that its owner's sign-in is renewed",
+        ),
+        400 => (
+            RequestFailure::IdentityNotFound,
+            "is the identity assigned to the compute? DEFAULT_IDENTITY_CLIENT_ID must be its client id",
+        ),
+        401 | 403 => (
+            RequestFailure::CredentialRefused,
+            "MSI_SECRET is not the platform's current value: restart, and do not set it yourself",
+        ),
         404 | 410 => (RequestFailure::UnexpectedResponse, ""),
-        500 => (RequestFailure::PossiblyPermanent, ""),
+        500 => possible_resource_error(response),
+        status => common_error(status),
+    }
+}
+
+fn cloud_shell_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
+    match response.status {
+        400 if response.code == "AudienceNotSupported" => (
+            RequestFailure::InvalidSettings,
+            "Cloud Shell has no tokens for `{resource}`: use --identity cli after `az login`",
+        ),
+        400 => (RequestFailure::IdentityNotFound, ""),
+        401 | 403 => (
+            RequestFailure::CredentialRefused,
+            "the sign-in of Cloud Shell may have expired: reload it",
+        ),
+        404 | 410 => (RequestFailure::UnexpectedResponse, ""),
         status => common_error(status),
     }
 }
@@ -171,13 +216,16 @@ fn imds_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         403 if has("unreachable") || response.code.contains("unreachable") => (
             RequestFailure::NoManagedIdentity,
-            "Docker Desktop responds in place of IMDS: this machine has no managed identity",
+            "Docker Desktop responds in place of IMDS: this machine has no managed identity{cli}",
         ),
         403 | 404 if is_nmi && (has("pod") || has("token") || has("identit")) => (
             RequestFailure::IdentityNotYetAssigned,
             "the response is from aad-pod-identity: check the aadpodidbinding label, the AzureIdentityBinding and \
              NMI's logs; a client id must match the AzureIdentity's, case included",
         ),
+        // The Guest Proxy Agent of Metadata Security Protocol sends no body; 421, if it cannot attribute the connection.
+        403 if response.is_empty => (RequestFailure::CredentialRefused, GUEST_PROXY_AGENT_HINT),
+        421 if response.is_empty => (RequestFailure::PossiblyTemporary, GUEST_PROXY_AGENT_HINT),
         403 if is_nmi => (RequestFailure::IdentityNotYetAssigned, ""),
         400 if has("Multiple user assigned identities") => (
             RequestFailure::IdentityNotFound,
@@ -192,15 +240,21 @@ fn imds_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
             RequestFailure::IdentityNotFound,
             "the response is from the workload identity proxy: set --client-id or AZURE_CLIENT_ID",
         ),
-        400 | 401 if ["invalid_resource", "unknown_source"].contains(&response.code) => {
+        400 | 401 if ["invalid_resource", "invalid_scope"].contains(&response.code) => {
             (RequestFailure::InvalidSettings, UNKNOWN_RESOURCE_HINT)
         }
+        // The URL has another form than IMDS's.
+        401 if response.code == "unknown_source" => (RequestFailure::UnexpectedResponse, ""),
+        401 if response.is_json => (
+            RequestFailure::IdentityNotFound,
+            "the machine's identity is not set up completely: detach the identity and attach it again",
+        ),
         400 if has("metadata header") => (
             RequestFailure::UnexpectedResponse,
             "check proxies and service meshes between this container and IMDS: one of them removes headers",
         ),
         400 if has("api-version") => (RequestFailure::UnexpectedResponse, ""),
-        400 | 401 if response.is_json => (RequestFailure::IdentityNotFound, ""),
+        400 if response.is_json => (RequestFailure::IdentityNotFound, ""),
         401 | 403 => (RequestFailure::UnexpectedResponse, ""),
         status => common_error(status),
     }

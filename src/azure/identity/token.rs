@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::http::MAX_HEADER_VALUE_LEN;
+use crate::request::cloud::Cloud;
 use crate::secret::Secret;
 
 /// A request for an access token.
@@ -20,6 +21,8 @@ pub struct TokenRequest {
     pub resource: String,
     /// The tenant that a vault named, if it is not the configured one. A managed identity has only one.
     pub tenant: Option<String>,
+    /// Whether the resource is certain to exist: it is that of a cloud's vaults, or a vault named it.
+    pub is_known_resource: bool,
 }
 
 impl TokenRequest {
@@ -28,6 +31,9 @@ impl TokenRequest {
         TokenRequest {
             resource: resource.to_owned(),
             tenant: None,
+            is_known_resource: Cloud::ALL
+                .iter()
+                .any(|cloud| cloud.vault_resource() == resource),
         }
     }
 }

@@ -27,6 +27,7 @@ pub fn parse(header: &str) -> Option<TokenRequest> {
     let audience = audience.unwrap_or_default();
     Some(TokenRequest {
         tenant: authority.and_then(parse_tenant),
+        is_known_resource: true,
         ..TokenRequest::new(audience.strip_suffix("/.default").unwrap_or(audience))
     })
 }

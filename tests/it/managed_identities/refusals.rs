@@ -1,9 +1,13 @@
 //! Refusals in the words of each managed identity endpoint. What every source of identity has in common is in
 //! `faults.rs`.
 
+use serde_json::json;
+
 use crate::azure::{Azure, CORRELATION, Identity, Response};
 use crate::rows;
-use crate::support_identities::{CLIENT, Source};
+use crate::support::akv_init;
+use crate::support_identities::{CLIENT, Source, assert_token, with};
+use crate::support_requests::{NAME, VALUE};
 use crate::support_tables::{Row, check_sources};
 
 fn check(source: Source, rows: Vec<Row>) {
@@ -22,10 +26,16 @@ fn responses_of_imds_and_nmi() {
             "several identities": Response::imds_multiple() => 77 once, hint;
             "no such resource": imds(400, "invalid_resource", "AADSTS50001: No.") => 78 once, hint, names "AADSTS50001";
             "principal not found": imds(400, "invalid_resource", "AADSTS500011: No.") => 78 once, hint, names "AADSTS500011";
-            "unknown source": imds(401, "unknown_source", "Unknown Source https://vault.example") => 78 once, hint;
-            "invalid scope": imds(400, "invalid_scope", "The scope is not valid.") => 77 once;
-            "unauthorized client": imds(401, "unauthorized_client", "not enabled") => 77 once;
-            "access denied": imds(401, "access_denied", "not allowed") => 77 once;
+            "unknown source": imds(401, "unknown_source", "Unknown Source https://vault.example") => 76 once, hint;
+            "invalid scope": imds(400, "invalid_scope", "The scope is not valid.") => 78 once, hint;
+            "unauthorized client": imds(401, "unauthorized_client", "not enabled") => 77 once, hint;
+            "access denied": imds(401, "access_denied", "not allowed") => 77 once, hint;
+            "Guest Proxy Agent": Response::status(403) => 77 once, hint;
+            "Guest Proxy Agent, of whom": Response::status(421) => 77 counted 3, hint;
+            "Entra's refusal, passed on":
+                nmi(403, "failed to refresh token, error: adal: Response body: AADSTS7000112: disabled") => 77 once;
+            "Entra's failure, passed on": Response::text(400, "AADSTS90033: A transient error.") => 69 retried;
+            "Entra's refusal, with 500": Response::text(500, "AADSTS500011: No.") => 78 once, hint;
             "405": imds(405, "invalid_request", "only GET is allowed") => 76 once, hint;
             "empty JSON": Response::text(400, "{}") => 77 once;
             "text": Response::text(400, "something went wrong") => 76 once, hint;
@@ -79,17 +89,36 @@ fn responses_of_app_service() {
             "408": Response::status(408) => 69 retried;
             "502": Response::status(502) => 69 retried;
             "504": Response::html(504, "<h1>Gateway Timeout</h1>") => 69 retried;
-            "500, perhaps the resource": Response::app_service_failed() => 69 counted 3, hint, names CORRELATION;
+            "500": Response::app_service_failed() => 69 retried, hint, names CORRELATION;
+            "capitals": Response::json(400, &json!({
+                "StatusCode": 400, "Message": "No Managed Identity found.", "CorrelationId": CORRELATION,
+            })) => 77 once, hint, names CORRELATION, names "No Managed Identity found";
         },
     );
 }
 
 #[test]
 fn responses_of_azure_ml_and_cloud_shell() {
+    let text = "SSO failure: unable to retrieve a token. Error Token service x. Token not found";
+    check(
+        Source::MachineLearning,
+        rows! {
+            "no token of the owner": Response::text(404, text) => 77 counted 3, hint, names "SSO failure";
+            "404": Response::status(404) => 76 once, hint;
+            "500, text": Response::text(500, "InternalError") => 69 retried, hint, names "InternalError";
+        },
+    );
+    let audience = "Audience x is not a supported MSI token audience.";
+    check(
+        Source::CloudShell,
+        rows! {
+            "no such audience":
+                Response::cloud_shell_error(400, "AudienceNotSupported", audience) => 78 once, hint, names "not a supported MSI token audience";
+            "500": Response::status(500) => 69 retried;
+        },
+    );
     for source in [Source::CloudShell, Source::MachineLearning] {
-        check(
-            source,
-            rows! {
+        let mut table = rows! {
                 "App Service's shape": Response::app_service_no_identity() => 77 once;
                 "Cloud Shell's shape":
                     Response::cloud_shell_error(400, "invalid_request", "The resource is not valid.") => 77 once;
@@ -98,9 +127,47 @@ fn responses_of_azure_ml_and_cloud_shell() {
                 "403": Response::text(403, "no") => 77 once;
                 "405": Response::status(405) => 76 once, hint;
                 "408": Response::status(408) => 69 retried;
-                "500, perhaps the resource": Response::app_service_failed() => 69 counted 3;
-            },
-        );
+        };
+        // Their hints differ.
+        table.iter_mut().for_each(|row| row.hint = None);
+        check(source, table);
+    }
+}
+
+/// Only a resource that the user named can be the cause of a 500.
+#[test]
+fn resource_that_the_user_named_has_three_attempts_for_a_500() {
+    for source in [Source::AppService, Source::MachineLearning] {
+        let azure = Azure::start();
+        azure.always(source.endpoint(), Response::app_service_failed());
+        let named = "https://vault.example";
+        azure.secret(NAME, VALUE);
+        let secret = format!("S=akv://{}/{NAME}", azure.vault());
+        let options = [
+            "--allow-vault",
+            &azure.vault(),
+            "--vault-resource",
+            named,
+            "--secret",
+            &secret,
+            "true",
+        ];
+        let vault = with(
+            akv_init(["exec"]).args(options),
+            &source.environment(&azure),
+        )
+        .env("SSL_CERT_FILE", azure.ca_file());
+        for run in [source.token(&azure, &[named]), vault] {
+            let before = azure.requests_at(source.endpoint()).len();
+            run.failure(69, "unavailable")
+                .hint_names("--vault-resource");
+            assert_eq!(azure.requests_at(source.endpoint()).len() - before, 3);
+        }
+        azure.clear(source.endpoint());
+        for _ in 0..4 {
+            azure.next(source.endpoint(), Response::app_service_failed());
+        }
+        assert_token(&azure, &source.token(&azure, &[]).outcome());
     }
 }
 
@@ -121,18 +188,11 @@ fn identity_that_is_not_assigned_is_denied_with_a_hint() {
         azure.identities(&[Identity::user("66666666-7777-4888-9999-aaaaaaaaaaaa")]);
         let run = source.token(&azure, &["--client-id", CLIENT]);
         let named = run.failure(77, "denied");
-        assert_eq!(
-            named.line["hint"].is_null(),
-            source == Source::MachineLearning
-        );
+        named.hinted();
         if source == Source::Imds {
             named.hint_names("azure.workload.identity/use");
         }
         azure.identities(&[]);
-        let none = source.token(&azure, &[]).failure(77, "denied");
-        assert_eq!(
-            none.line["hint"].is_null(),
-            source == Source::MachineLearning
-        );
+        source.token(&azure, &[]).failure(77, "denied").hinted();
     }
 }

@@ -9,6 +9,7 @@ use crate::arc::machine::{MACHINE, Machine, environment};
 use crate::azure::{ARC_KEY_FILE, Azure, Endpoint, Identity, Response};
 use crate::support::{Outcome, Run, akv_init};
 use crate::support_identities::{CLIENT, Source, with};
+use crate::support_scratch::Scratch;
 
 /// Errors before any request.
 pub fn choice(page: &mut Page) {
@@ -104,12 +105,17 @@ pub fn imds(page: &mut Page) {
         Response::nmi_unassigned(),
         Response::nmi(403, "no"),
         Response::docker_desktop(),
+        Response::status(403),
     ] {
         azure.next(Endpoint::Imds, answer);
         page.run(token(&[]));
     }
     azure.identities(&[Identity::system()]);
     page.run(token(&["--client-id", CLIENT]));
+    let scratch = Scratch::new();
+    scratch.file("az", b"", 0o755);
+    azure.close(Endpoint::Imds);
+    page.run(token(&[]).env("PATH", scratch.path("")));
 }
 
 /// App Service, Azure ML, Cloud Shell, Azure Arc.
@@ -128,7 +134,13 @@ pub fn platforms(page: &mut Page) {
         &["--client-id", CLIENT],
     ));
     page.run(token(here, Response::status(401), &[]));
-    page.run(token(here, Response::app_service_failed(), &[]));
+    page.run(token(
+        here,
+        Response::app_service_failed(),
+        &["--timeout=0"],
+    ));
+    let named = "https://vault.example.com";
+    page.run(token(here, Response::app_service_failed(), &[named]));
     page.run(token(here, Response::status(429), &["--timeout=0"]));
     for source in [Source::MachineLearning, Source::CloudShell] {
         let text = "The resource is not valid.";
@@ -136,6 +148,15 @@ pub fn platforms(page: &mut Page) {
         page.run(token(source, answer, &[]));
         page.run(token(source, Response::status(401), &[]));
     }
+    let text = "SSO failure: unable to retrieve a token";
+    page.run(token(
+        Source::MachineLearning,
+        Response::text(404, text),
+        &["--timeout=0"],
+    ));
+    let answer =
+        Response::cloud_shell_error(400, "AudienceNotSupported", "Audience x is not supported.");
+    page.run(token(Source::CloudShell, answer, &[]));
     let inside = |name: &str| {
         let header = format!("Basic realm=/var/opt/azcmagent/tokens/{name}");
         token(Source::Arc, Response::arc_challenge(&header), &[])
