@@ -5,6 +5,7 @@ use crate::azure::identity;
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log;
+use crate::os;
 use crate::request::environment::Environment;
 use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::value::TargetValue;
@@ -22,6 +23,7 @@ pub fn enable_verbose_and_warn(plan: &Plan) {
 
 /// Selects the identity and fetches every item of the plan. From here on a signal ends the process.
 pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
+    os::forbid_memory_access();
     signals::start_reading()?;
     let source = identity::select(env, &plan.settings)?.source;
     let http = HttpClient::build(env, &plan.settings)?;

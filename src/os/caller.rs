@@ -1,8 +1,11 @@
 //! What this process has inherited and its start-up code has changed: standard descriptors, SIGPIPE, the signal mask.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use nix::libc;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigmaskHow, Signal};
 
 use super::signal::{is_ignored, set_ignored, sigprocmask};
@@ -13,6 +16,9 @@ static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED_DESCRIPTORS: AtomicU8 = AtomicU8::new(0);
 /// The signals that were blocked when the process started, before musl unblocked the ones that it reserves.
 static CALLER_MASK: AtomicU64 = AtomicU64::new(0);
+
+/// The soft and the hard limit on the size of a core, before [`forbid_memory_access`] has lowered the soft one.
+static CORE_LIMIT: OnceLock<(u64, u64)> = OnceLock::new();
 
 /// Runs before std's start-up code, the last moment at which the caller's SIGPIPE and closed descriptors are visible.
 /// `#![no_main]` would also be early enough, but then std has no argv on musl.
@@ -45,7 +51,27 @@ pub fn was_closed_at_start(fd: u8) -> bool {
     CLOSED_DESCRIPTORS.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
-/// Restores, for the next program, SIGPIPE's disposition, the signal mask, and standard descriptors that were closed.
+/// Keeps what is in memory from every other process without CAP_SYS_PTRACE, also of the same user, and from a core.
+/// The execve of another program makes the process dumpable again (PR_SET_DUMPABLE(2const)).
+pub fn forbid_memory_access() {
+    let _ = set_dumpable(false);
+    // Where a sandbox refuses the call above, at least no core is written.
+    if let Ok(limit) = getrlimit(Resource::RLIMIT_CORE) {
+        let (_, hard) = *CORE_LIMIT.get_or_init(|| limit);
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+}
+
+/// Restores, for a program that this process or its child is about to execute, the signal mask and the limit on cores.
+pub fn restore_mask_and_core_limit() -> nix::Result<()> {
+    if let Some((soft, hard)) = CORE_LIMIT.get() {
+        setrlimit(Resource::RLIMIT_CORE, *soft, *hard)?;
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask()).map(drop)
+}
+
+/// Restores, for the next program, SIGPIPE's disposition, the signal mask, the limit on cores, and standard descriptors
+/// that were closed.
 pub fn restore_for_exec() {
     set_ignored(Signal::SIGPIPE, SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed));
     for fd in (0..3).filter(|fd| was_closed_at_start(*fd)) {
@@ -53,5 +79,5 @@ pub fn restore_for_exec() {
         // SAFETY: it sets a flag of a descriptor, and fails for an invalid one.
         unsafe { libc::fcntl(i32::from(fd), libc::F_SETFD, libc::FD_CLOEXEC) };
     }
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask());
+    let _ = restore_mask_and_core_limit();
 }

@@ -8,11 +8,9 @@ use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::SigmaskHow;
 use nix::unistd::{ForkResult, close, dup2_stdin, dup2_stdout};
 
-use super::caller::caller_mask;
-use super::signal::sigprocmask;
+use super::caller::restore_mask_and_core_limit;
 
 /// Forks. The process must have only one thread, so that the child is not restricted to async-signal-safe calls.
 pub fn fork() -> nix::Result<ForkResult> {
@@ -33,13 +31,10 @@ pub fn wait_for_any_child() -> nix::Result<Option<(i32, ExitStatus)>> {
     Ok((pid != 0).then(|| (pid, ExitStatus::from_raw(status))))
 }
 
-/// Gives a child the caller's signal mask before its execve; std would give it an empty one.
-pub fn with_caller_mask(command: &mut Command) -> &mut Command {
-    let restore = || {
-        sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask())?;
-        Ok(())
-    };
-    // SAFETY: it runs between fork and execve, and makes one system call.
+/// Gives a child the caller's limit on cores and signal mask before its execve; std would give it an empty mask.
+pub fn with_caller_state(command: &mut Command) -> &mut Command {
+    let restore = || Ok(restore_mask_and_core_limit()?);
+    // SAFETY: it runs between fork and execve, and makes system calls only.
     unsafe { command.pre_exec(restore) }
 }
 

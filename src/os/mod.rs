@@ -19,8 +19,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::write;
 
-pub use caller::{caller_mask, restore_for_exec, was_closed_at_start};
-pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_mask};
+pub use caller::{caller_mask, forbid_memory_access, restore_for_exec, was_closed_at_start};
+pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_state};
 pub use libc::{EMFILE, ENFILE};
 pub use limits::{file_capabilities, is_in_bounding_set, stack_limit};
 pub use signal::{

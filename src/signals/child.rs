@@ -19,7 +19,7 @@ fn lock_groups() -> MutexGuard<'static, Vec<u32>> {
 /// Starts a child with the caller's signal mask, in a new process group, which [`kill_child_groups`] ends.
 pub fn spawn_child_group(command: &mut Command) -> io::Result<Child> {
     let mut groups = lock_groups();
-    let child = os::with_caller_mask(command).process_group(0).spawn()?;
+    let child = os::with_caller_state(command).process_group(0).spawn()?;
     groups.push(child.id());
     Ok(child)
 }

@@ -5,6 +5,7 @@
 
 mod carriers;
 mod files;
+mod memory;
 mod values;
 mod watch;
 

@@ -14,6 +14,7 @@ use crate::azure::identity::{self, Selection};
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log::{self, LineFormat};
+use crate::os;
 use crate::output::process;
 use crate::request::arguments::Arguments;
 use crate::request::plan::{Plan, PlanItem, Target};
@@ -32,6 +33,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     if arguments.flag("--verbose").unwrap_or(false) {
         log::set_verbose();
     }
+    os::forbid_memory_access();
     signals::start_reading()?;
     let mut report = Report::new(format.unwrap_or_default(), arguments.env);
     let plan = build_plan(arguments, &mut report)?;
