@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 
-use super::shared::{enable_verbose_and_warn, fetch, warn_of_newline};
+use super::shared::{enable_verbose_and_warn, fetch, warn_of_value};
 use crate::error::Error;
 use crate::os;
 use crate::output::memfd;
@@ -63,7 +63,7 @@ fn replace_with_command(
             Some(path) => TargetValue::from_path(path),
             None => fetched.value(target),
         };
-        warn_of_newline(plan, target, &value);
+        warn_of_value(plan, target, &fetched.value(target), target.in_memfd);
         (target.name.as_os_str(), value)
     });
     let assignments: Vec<(&OsStr, TargetValue<'_>)> = assignments.collect();

@@ -44,15 +44,40 @@ pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<()
     })
 }
 
-/// Warns of a newline at the end of a secret: it is rarely meant to be part of a password.
-pub fn warn_of_newline(plan: &Plan, target: &Target, value: &TargetValue<'_>) {
-    if value.ends_in_newline()
-        && let PlanItem::Secret(secret) = &plan.items[target.item_index]
-    {
+/// What in the value for a target is rarely meant, such as a newline at the end of a password, and how to change it. A
+/// file may end in a newline: programs that read it remove that.
+pub fn value_warnings(
+    plan: &Plan,
+    target: &Target,
+    value: &TargetValue<'_>,
+    is_file: bool,
+) -> Vec<String> {
+    let PlanItem::Secret(secret) = &plan.items[target.item_index] else {
+        return Vec::new();
+    };
+    let removable = |problem: &str| {
         let reference = secret.reference(true);
-        log::warning(format!(
-            "{}: the secret ends in a newline, which becomes part of the value; to remove it, write {reference}",
-            target.name.display()
-        ));
+        format!(
+            "the secret {problem}, which becomes part of the value; to remove it, write {reference}"
+        )
+    };
+    let mut warnings = Vec::new();
+    if value.has_byte_order_mark() {
+        warnings.push(removable("begins with a byte order mark"));
+    }
+    if value.ends_in_newline() && !is_file {
+        warnings.push(removable("ends in a newline"));
+    }
+    if value.is_escaped_pem() {
+        let problem = "the secret is a PEM text that has the two characters `\\n` in place of newlines: store it anew";
+        warnings.push(problem.to_owned());
+    }
+    warnings
+}
+
+/// Writes the warnings of [`value_warnings`].
+pub fn warn_of_value(plan: &Plan, target: &Target, value: &TargetValue<'_>, is_file: bool) {
+    for warning in value_warnings(plan, target, value, is_file) {
+        log::warning(format!("{}: {warning}", target.name.display()));
     }
 }

@@ -1,6 +1,6 @@
 //! `akv-init write`: writes secrets to files in a directory.
 
-use super::shared::{enable_verbose_and_warn, fetch, warn_of_newline};
+use super::shared::{enable_verbose_and_warn, fetch, warn_of_value};
 use crate::azure::fetch::FetchedPlan;
 use crate::date;
 use crate::error::Error;
@@ -64,12 +64,10 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
                 .map_err(|error| error.context(format!("`{}`", file.path)))?,
         });
     }
-    // After rendering, so that a refused value gets no warning. A file that holds only the secret gets none either:
-    // programs that read such a file remove a newline.
-    if files.iter().any(|file| file.format.is_some()) {
-        for target in &plan.targets {
-            warn_of_newline(plan, target, &fetched.value(target));
-        }
+    // After rendering, so that a refused value gets no warning.
+    let are_plain = files.iter().all(|file| file.format.is_none());
+    for target in &plan.targets {
+        warn_of_value(plan, target, &fetched.value(target), are_plain);
     }
     Ok(contents)
 }

@@ -57,7 +57,7 @@ pub struct Target {
     pub name: OsString,
     /// Index into [`Plan::items`].
     pub item_index: usize,
-    /// Whether trailing newlines of the value are removed.
+    /// Whether newlines at the end of the value and a byte order mark at its start are removed.
     pub trim: bool,
     /// Whether an option names it, rather than the environment.
     pub is_from_option: bool,
@@ -424,7 +424,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
             }
             if target.trim {
-                writeln!(f, "trim      {name} (trailing newlines removed)")?;
+                writeln!(f, "trim      {name} (without newlines at its end and a byte order mark)")?;
             }
         }
         for name in &self.unset {

@@ -29,7 +29,7 @@ pub struct SecretRef {
     pub name: String,
     /// The version of the secret; `None` is the current one.
     pub version: Option<String>,
-    /// `?trim`: whether trailing newlines of the value are removed.
+    /// `?trim`: whether newlines at the end of the value and a byte order mark at its start are removed.
     pub trim: bool,
 }
 

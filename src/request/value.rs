@@ -2,16 +2,21 @@
 
 use crate::secret::Secret;
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The secret, or the path of a file in memory that holds it. It cannot be displayed.
 pub struct TargetValue<'a>(&'a str);
 
 impl<'a> TargetValue<'a> {
-    /// The secret; with `trim`, without its trailing newlines: a secret that was uploaded from a file often ends in one.
+    /// The secret; with `trim`, without a byte order mark at its start and newlines at its end: a secret that was
+    /// uploaded from a file often has them.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
-        match trim {
-            true => TargetValue(secret.expose().trim_end_matches(['\r', '\n'])),
-            false => TargetValue(secret.expose()),
+        let text = secret.expose();
+        if !trim {
+            return TargetValue(text);
         }
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        TargetValue(text.trim_end_matches(['\r', '\n']))
     }
 
     /// The path of a file in memory that holds the secret.
@@ -27,5 +32,17 @@ impl<'a> TargetValue<'a> {
     /// Whether the value ends in a newline.
     pub fn ends_in_newline(&self) -> bool {
         self.0.ends_with(['\r', '\n'])
+    }
+
+    /// Whether the value begins with a byte order mark, as a file that was written on Windows does.
+    pub fn has_byte_order_mark(&self) -> bool {
+        self.0.starts_with(BYTE_ORDER_MARK)
+    }
+
+    /// Whether the value is a PEM text with the two characters `\n` for a newline. No PEM text has a backslash
+    /// otherwise (RFC 7468).
+    pub fn is_escaped_pem(&self) -> bool {
+        let text = self.0.trim_start_matches(BYTE_ORDER_MARK);
+        text.starts_with("-----BEGIN ") && text.contains("\\n")
     }
 }

@@ -119,7 +119,7 @@ fn every_form_of_a_reference_is_accepted() {
 }
 
 #[test]
-fn trim_removes_only_line_ends() {
+fn trim_removes_only_line_ends_and_a_byte_order_mark() {
     let azure = Azure::start();
     for (index, (value, trimmed)) in [
         ("line\n", "line"),
@@ -127,6 +127,8 @@ fn trim_removes_only_line_ends() {
         ("line \n", "line "),
         ("a\nb", "a\nb"),
         ("\n", ""),
+        ("\u{feff}line\r\n", "line"),
+        ("\u{feff}\u{feff}a\u{feff}", "\u{feff}a\u{feff}"),
     ]
     .into_iter()
     .enumerate()

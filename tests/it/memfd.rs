@@ -84,7 +84,7 @@ fn content_is_exactly_the_secret() {
         "",
         "two\nlines",
         "NUL \0, which no variable holds",
-        "\u{feff}pässwörd🔑\u{2028}",
+        "pässwörd🔑\u{2028}",
         "akv://kv1/other",
         &large,
     ];

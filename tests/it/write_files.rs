@@ -36,7 +36,7 @@ fn file_holds_exactly_the_bytes_of_its_secret() {
         " ",
         "two\nlines",
         "a NUL \0 in it",
-        "\u{feff}pässwörd🔑\u{2028}",
+        "pässwörd🔑\u{2028}",
         "akv://kv1/other",
         "$(HOME) `id` \"quotes\" 'and' \\n %s",
         &large,
