@@ -12,7 +12,7 @@ use std::time::Duration;
 pub enum Cause {
     /// The command line is wrong.
     Usage = 64,
-    /// No such secret or secret version, or it is disabled.
+    /// No such secret or secret version, or it is disabled or expired.
     NotFound = 66,
     /// A restart may help: the deadline, no identity endpoint yet, DNS, 429, 5xx.
     Unavailable = 69,
@@ -119,11 +119,13 @@ pub enum RequestFailure {
     MissingPermission,
     /// 401: by the vault's clock the access token is not valid yet.
     TokenNotYetValid,
+    /// 401: the vault takes the access token for expired, revoked or forged. A new one may be accepted.
+    TokenRejected,
     /// 401 AKV10046: the vault could not fetch Entra's signing keys.
     SigningKeysUnavailable,
     /// Any other 401 or 403, as from the firewall: waiting does not help.
     AccessRefused,
-    /// No such secret or version, or it is disabled.
+    /// No such secret or version, or it is disabled, has expired or is not valid yet.
     SecretNotFound,
 }
 

@@ -37,6 +37,7 @@ use crate::request::help;
 use crate::request::host::{Host, VaultName};
 use crate::request::plan::{Plan, PlanItem};
 use crate::request::reference::{Reference, SecretRef, check_resource};
+use crate::request::secret_id::SecretId;
 use crate::request::settings::{IdentityId, Settings};
 use crate::request::supervision::Supervision;
 use crate::request::value::TargetValue;
@@ -121,10 +122,11 @@ thread_local! {
         let env = env(&[]);
         HttpClient::build(&env, &settings(&env)).unwrap_or_else(|error| panic!("{error}"))
     };
-    static VAULT: (Host, VaultClient) = {
+    static VAULT: (SecretId, VaultClient) = {
         let host = Host::parse("prod.vault.azure.net").unwrap_or_else(|error| panic!("{error}"));
         let vault = HTTP.with(|http| VaultClient::new(http, &host));
-        (host, vault)
+        let (name, version) = ("db".to_owned(), None);
+        (SecretId { host, resource: None, name, version }, vault)
     };
     static ENTRA: entra::EntraClient = {
         let secret = format!("AZURE_CLIENT_SECRET={CLIENT_SECRET}");
@@ -238,7 +240,10 @@ pub fn environment(data: &[u8]) {
     let secret = Secret::new(value.to_owned());
     for trim in [false, true] {
         let expected = match trim {
-            true => value.trim_end_matches(['\r', '\n']),
+            true => value
+                .strip_prefix('\u{feff}')
+                .unwrap_or(value)
+                .trim_end_matches(['\r', '\n']),
             false => value,
         };
         let made = TargetValue::new(&secret, trim);
@@ -359,7 +364,7 @@ pub fn challenge(data: &[u8]) {
     let Ok(host) = Host::parse(host) else {
         return;
     };
-    if challenge::is_parent_domain(&request.resource, &host) {
+    if challenge::parse_for(&host, header).is_ok() {
         let rest = request
             .resource
             .strip_prefix("https://")
@@ -375,12 +380,16 @@ pub fn vault_responses(data: &[u8]) {
     let text = text(data).replace("{token}", ACCESS_TOKEN);
     let response = response(&text);
     HTTP.with(|http| {
-        VAULT.with(|(host, vault)| {
+        VAULT.with(|(secret, vault)| {
             assert_retry_after(&response);
-            let error = response_error(&response, ACCESS_TOKEN, host, http, "id");
+            let token = Secret::new(ACCESS_TOKEN.to_owned());
+            let error = response_error(&response, Some(&token), &secret.host, http, "id");
             assert_hides(&error, ACCESS_TOKEN);
-            match vault.parse_bundle(&response) {
-                Ok(bundle) => assert!(response.text().len() >= bundle.value.expose().len()),
+            match vault.parse_bundle(&response, secret) {
+                Ok(bundle) => {
+                    assert!(response.text().len() >= bundle.value.expose().len());
+                    assert!(response.text().to_ascii_lowercase().contains("db"));
+                }
                 Err(error) => assert_hides(&error, CANARY),
             }
         });

@@ -69,6 +69,8 @@ impl RequestFailure {
             RequestFailure::InvalidSettings => (Never, Config, None),
             RequestFailure::MissingPermission => (IfWaitingForAccess, Denied, None),
             RequestFailure::TokenNotYetValid => (UntilDeadline, Unavailable, None),
+            // A new token is requested, once.
+            RequestFailure::TokenRejected => (Never, Denied, None),
             RequestFailure::SigningKeysUnavailable => (Attempts(5), Unavailable, None),
             RequestFailure::AccessRefused => (Never, Denied, None),
             RequestFailure::SecretNotFound => (Never, NotFound, None),
@@ -110,7 +112,7 @@ pub struct Deadline {
     /// Notified when `is_given_up` is set.
     gave_up: Condvar,
     /// Whether nothing is retried, whatever the table says.
-    is_single_attempt: bool,
+    pub is_single_attempt: bool,
 }
 
 impl Deadline {

@@ -4,7 +4,7 @@
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::error::Error;
 use crate::request::cloud::Cloud;
@@ -43,6 +43,14 @@ impl VaultName {
         }
         let host = strip_prefix_ignore_case(text, "https://").unwrap_or(text);
         VaultName::parse(host.strip_suffix('/').unwrap_or(host))
+    }
+}
+
+/// Whether an address is of a private network (RFC 1918, RFC 4193) or of the shared address space (RFC 6598).
+pub fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
+        IpAddr::V6(v6) => v6.is_unique_local(),
     }
 }
 

@@ -424,7 +424,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
             }
             if target.trim {
-                writeln!(f, "trim      {name} (without newlines at its end and a byte order mark)")?;
+                writeln!(f, "trim      {name} (byte order mark, newlines removed)")?;
             }
         }
         for name in &self.unset {

@@ -152,6 +152,9 @@ fn resource_that_is_not_a_parent_domain_of_the_host_is_rejected() {
         (HOST, "http://vault.emulator.test"),
         (HOST, "https://vault.emulator.test@vault.azure.net"),
         (HOST, "https://vault.emulator.test."),
+        // What no other resource may contain.
+        (HOST, "https://vault.emulator.test/?x=1"),
+        (HOST, "https://vault.emulator.test/--debug --query x"),
     ] {
         let azure = emulator().name(host).start();
         for parameter in ["resource=\"{}\"", "scope=\"{}/.default\""] {
@@ -212,15 +215,28 @@ fn unknown_host_without_a_challenge_is_rejected() {
     let challenge = |header: &str| Response::status(401).header("WWW-Authenticate", header);
     for response in [
         Response::status(401),
-        challenge("Basic realm=\"x\""),
-        challenge("Bearer"),
-        challenge("Bearer realm=\"\""),
-        challenge("PoP resource=\"https://vault.emulator.test\""),
         Response::redirect("https://vault.azure.net"),
     ] {
         azure.next(Endpoint::Vault, response);
         let failure = read_from(&azure, Source::Secret, HOST, &[]).failure(76, "protocol");
         failure.fact("vault", HOST).fact("for", "S");
+    }
+    // It is quoted.
+    for header in [
+        "Basic realm=\"x\"",
+        "Bearer",
+        "Bearer ...",
+        "Bearer realm=\"\"",
+        "PoP resource=\"https://vault.emulator.test\"",
+        "Bearer resource=\"https://vault.emulator.test:8443\"",
+    ] {
+        azure.next(Endpoint::Vault, challenge(header));
+        let failure = read_from(&azure, Source::Secret, HOST, &[]).failure(76, "protocol");
+        failure
+            .fact("vault", HOST)
+            .fact("for", "S")
+            .names(&format!("`{header}`"));
+        failure.hint_names("--vault-resource");
     }
     // A secret without authentication is not used.
     azure.next(

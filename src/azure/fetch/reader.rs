@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
+use crate::azure::identity::{AccessToken, EXPIRED_TOKEN_HINT, TokenRequest, TokenSource};
 use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Error, RequestFailure};
@@ -79,6 +79,13 @@ impl SecretReader {
                 .fact("resource", resource)
                 .fact("identity", identity.as_str())
         })?;
+        // `check` reports it itself.
+        if token.has_expired() && !http.deadline.is_single_attempt {
+            let until = date::format(token.expires_on);
+            log::warning(format!(
+                "the access token from {identity} expired at {until}, before it arrived; {EXPIRED_TOKEN_HINT}"
+            ));
+        }
         log::debug(|| {
             let until = date::format(token.expires_on);
             let text =
@@ -91,10 +98,20 @@ impl SecretReader {
         Ok(Arc::new(token))
     }
 
+    /// Makes the next caller of [`SecretReader::token`] request a new token in place of this one.
+    fn forget(&self, token: &Arc<AccessToken>) {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|(_, cell)| {
+            let known = cell.get().and_then(|known| known.as_ref().ok());
+            known.is_none_or(|known| !Arc::ptr_eq(known, token))
+        });
+    }
+
     /// Reads a secret. `targets` names the variables or files that get it, for messages.
     ///
     /// The token is for the resource of the vault's cloud, or, if the cloud is unknown, for the resource and tenant in the
-    /// vault's challenge. A vault that refuses the token and names another tenant gets a token of that tenant.
+    /// vault's challenge. A vault that refuses the token and names another tenant gets a token of that tenant. One that
+    /// rejects the token as expired, revoked or forged gets a new one, once.
     pub fn read(
         &self,
         http: &HttpClient,
@@ -109,6 +126,17 @@ impl SecretReader {
         };
         token_request.tenant = token_request.tenant.filter(can_switch_to);
         let read_with = |token_request: &TokenRequest| {
+            let token = self.token(http, token_request)?;
+            let result = vault.read(http, secret, &token, targets);
+            let failure = result
+                .as_ref()
+                .err()
+                .and_then(|error| error.request_failure);
+            if failure != Some(RequestFailure::TokenRejected) {
+                return result;
+            }
+            log::debug(|| Event::new("the vault rejects the token: requesting a new one"));
+            self.forget(&token);
             let token = self.token(http, token_request)?;
             vault.read(http, secret, &token, targets)
         };

@@ -46,7 +46,16 @@ pub struct AccessToken {
     pub expires_on: i64,
 }
 
+/// The hint for a token that the vault, or this machine's clock, takes for expired.
+pub const EXPIRED_TOKEN_HINT: &str =
+    "check this machine's clock, and whether the token endpoint returns old tokens from a cache";
+
 impl AccessToken {
+    /// Whether it has expired by this machine's clock.
+    pub fn has_expired(&self) -> bool {
+        self.expires_on <= date::unix_now()
+    }
+
     /// Parses a successful response. No error holds any part of it.
     pub fn from_body(body: Value) -> Result<AccessToken, Error> {
         let response_error = |why: &str| RequestFailure::UnexpectedResponse.error(why);

@@ -8,11 +8,13 @@
 use crate::azure::identity::TokenRequest;
 use crate::azure::tenant::is_tenant;
 use crate::request::host::Host;
+use crate::request::reference::check_resource;
 
 /// Parses a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs, separated by commas or spaces, in any order. The
 /// quotes may be missing; unknown keys are ignored. Without a resource, the returned one is empty.
 pub fn parse(header: &str) -> Option<TokenRequest> {
-    let (scheme, rest) = header.trim().split_once(' ')?;
+    let header = header.trim();
+    let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
@@ -32,16 +34,29 @@ pub fn parse(header: &str) -> Option<TokenRequest> {
     })
 }
 
-/// Whether the resource's host is a parent domain of `host`, on the same port.
-pub fn is_parent_domain(resource: &str, host: &Host) -> bool {
-    let parent = resource.strip_prefix("https://").and_then(|rest| {
-        let parent = rest.split('/').next()?;
-        Host::parse(parent).ok()
-    });
-    parent.is_some_and(|parent| {
+/// Parses a challenge whose resource is a parent domain of `host`, on the same port. The error says why it cannot be used.
+pub fn parse_for(host: &Host, header: &str) -> Result<TokenRequest, &'static str> {
+    let challenge = parse(header).ok_or("its scheme is not Bearer")?;
+    if challenge.resource.is_empty() {
+        return Err("it names no resource");
+    }
+    check_resource(&challenge.resource).map_err(|_| "its resource is malformed")?;
+    let parent = challenge
+        .resource
+        .strip_prefix("https://")
+        .and_then(|rest| {
+            let parent = rest.split('/').next()?;
+            Host::parse(parent).ok()
+        });
+    let parent = parent.filter(|parent| {
         let rest = host.name.strip_suffix(&parent.name);
-        rest.is_some_and(|rest| rest.ends_with('.')) && parent.port == host.port
-    })
+        rest.is_some_and(|rest| rest.ends_with('.'))
+    });
+    match parent {
+        None => Err("its resource is not a parent domain of the host"),
+        Some(parent) if parent.port != host.port => Err("its resource has another port"),
+        Some(_) => Ok(challenge),
+    }
 }
 
 /// The tenant in an authority, as in `https://login.microsoftonline.com/TENANT`. `adfs` in its place is not a tenant.

@@ -110,24 +110,17 @@ impl VaultClient {
 
     /// Parses a challenge, and checks that a token for its resource may be sent to this vault.
     fn parse_challenge(&self, header: Option<&str>) -> Result<TokenRequest, Error> {
-        let challenge = header
-            .and_then(challenge::parse)
-            .filter(|challenge| !challenge.resource.is_empty());
-        let Some(challenge) = challenge else {
-            let reason = "401 Unauthorized without a Bearer challenge that names a resource";
-            return Err(self.unexpected_response(reason));
-        };
-        if challenge::is_parent_domain(&challenge.resource, &self.host) {
-            return Ok(challenge);
-        }
-        let resource = log::excerpt(&challenge.resource, &[]);
-        let reason = format!(
-            "the challenge requires a token for `{resource}`, which is not a parent domain of the host"
-        );
-        Err(self.unexpected_response(&reason).hint(format!(
-            "if you trust this host, set the resource that its tokens are for: --allow-vault {} --vault-resource URL",
-            self.host
-        )))
+        let header = header.ok_or_else(|| {
+            self.unexpected_response("401 Unauthorized without a challenge (WWW-Authenticate)")
+        })?;
+        challenge::parse_for(&self.host, header).map_err(|problem| {
+            let quoted = log::excerpt(header, &[]);
+            let reason = format!("the challenge `{quoted}` cannot be used: {problem}");
+            self.unexpected_response(&reason).hint(format!(
+                "if you trust this host, set the resource that its tokens are for: --allow-vault {} --vault-resource URL",
+                self.host
+            ))
+        })
     }
 
     /// Reads one secret. `targets` names the variables or files that get it, for messages. If the vault refuses the token
@@ -144,7 +137,7 @@ impl VaultClient {
         let token = Some(&token.value);
         self.request(http, secret, token, &operation, targets, |response| {
             let is_secret = response.status.as_u16() == 200;
-            is_secret.then(|| self.parse_bundle(response))
+            is_secret.then(|| self.parse_bundle(response, secret))
         })
         .map_err(|error| error.fact("secret", shown))
     }
@@ -160,12 +153,13 @@ impl VaultClient {
         parse: impl Fn(&Response) -> Option<Result<T, Error>>,
     ) -> Result<T, Error> {
         let client_request_id = random_uuid();
-        let token = token.map_or("", Secret::expose);
-        let bearer = Secret::new(format!("Bearer {token}"));
+        let bearer = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
         let mut headers = vec![("x-ms-client-request-id", client_request_id.as_str())];
-        if !token.is_empty() {
-            headers.push(("Authorization", bearer.expose()));
-        }
+        headers.extend(
+            bearer
+                .iter()
+                .map(|bearer| ("Authorization", bearer.expose())),
+        );
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
         retry(&http.deadline, WaitGuard::begin(operation, hint), || {
             let response = self.get(http, secret, &headers)?;
@@ -216,19 +210,36 @@ impl VaultClient {
         }
     }
 
-    /// Parses a secret bundle. Nothing of the body is ever part of an error.
-    pub fn parse_bundle(&self, response: &Response) -> Result<SecretBundle, Error> {
+    /// Parses a secret bundle, and checks that it is the requested one: a gateway may mix responses up. Nothing of the
+    /// body is ever part of an error.
+    pub fn parse_bundle(
+        &self,
+        response: &Response,
+        secret: &SecretId,
+    ) -> Result<SecretBundle, Error> {
         let mut bundle = response.json();
         let value = bundle.get_mut("value").map(Value::take);
         let (Some(id), Some(Value::String(value))) = (bundle["id"].as_str(), value) else {
             let reason = "200 OK: the response is not JSON with an `id` and a `value`";
             return Err(self.unexpected_response(reason));
         };
+        // https://HOST/secrets/NAME/VERSION. The host may be another one behind a custom domain, or an emulator's.
+        let mut parts = id.split('/').skip(3);
+        let [collection, name, version] = [parts.next(), parts.next(), parts.next()];
+        let is_requested = collection == Some("secrets")
+            && name.is_some_and(|name| name.eq_ignore_ascii_case(&secret.name))
+            && (secret.version.is_none() || version == secret.version.as_deref());
+        if !is_requested {
+            let reason = "200 OK: by its `id`, the response is another secret or version";
+            return Err(self.unexpected_response(reason).hint(format!(
+                "does a proxy, cache or gateway mix up the responses of {}?",
+                self.host
+            )));
+        }
         let attributes = &bundle["attributes"];
         Ok(SecretBundle {
             value: Secret::new(value),
-            // https://HOST/secrets/NAME/VERSION
-            version: id.split('/').nth(5).map(str::to_owned),
+            version: version.map(str::to_owned),
             content_type: bundle["contentType"].as_str().map(str::to_owned),
             not_before: attributes["nbf"].as_i64(),
             expires: attributes["exp"].as_i64(),

@@ -6,17 +6,19 @@
 use std::net::IpAddr;
 
 use super::challenge;
-use crate::error::{Error, RequestFailure};
+use crate::azure::identity::{EXPIRED_TOKEN_HINT, jwt_payload};
+use crate::error::{Cause, Error, RequestFailure};
 use crate::http::{HttpClient, Response};
 use crate::log;
 use crate::request::cloud::Cloud;
-use crate::request::host::Host;
+use crate::request::host::{Host, is_private};
+use crate::secret::Secret;
 
-/// The error of a response that is not the expected one. `token` is the request's access token, or empty. If the vault
-/// refuses the token and its challenge names a tenant, the error has that tenant as the fact `tenant`.
+/// The error of a response that is not the expected one. `token` is the request's access token. If the vault refuses the
+/// token and its challenge names a tenant, the error has that tenant as the fact `tenant`.
 pub fn response_error(
     response: &Response,
-    token: &str,
+    token: Option<&Secret>,
     host: &Host,
     http: &HttpClient,
     client_request_id: &str,
@@ -24,37 +26,73 @@ pub fn response_error(
     let body = response.json();
     let mut inner = &body["error"];
     // Some servers repeat the token.
-    let message = log::redact(inner["message"].as_str().unwrap_or_default(), &[token]);
-    let code_from_message = inner_code_from_message(&message);
-    let mut code = code_from_message
+    let secrets = [token.map_or("", Secret::expose)];
+    let message = log::redact(inner["message"].as_str().unwrap_or_default(), &secrets);
+    let mut code = inner_code_from_message(&message)
         .or(inner["code"].as_str())
         .unwrap_or_default();
     while inner["innererror"].is_object() {
         inner = &inner["innererror"];
         code = inner["code"].as_str().unwrap_or(code);
     }
+    let header = |name| response.header(name).unwrap_or_default();
+    let challenge = log::redact(header("www-authenticate"), &secrets);
     let error = ErrorBody {
         status: response.status.as_u16(),
-        code: log::excerpt(code, &[token]),
+        code: log::excerpt(code, &secrets),
         message,
     };
-    let reason = error.reason();
-    let (failure, hint) = error.classify(&reason, host, http);
-    let address = error.client_address(response);
-    let challenge = response
-        .header("www-authenticate")
-        .and_then(|header| challenge::parse(&log::redact(header, &[token])));
-    let tenant = challenge
-        .filter(|_| error.status == 401 && failure == RequestFailure::AccessRefused)
-        .and_then(|challenge| challenge.tenant);
-    response
-        .error(failure, &error.code, &reason)
+    let claims = token.and_then(jwt_payload).unwrap_or_default();
+    let claim = |name: &str| Some(log::excerpt(claims[name].as_str()?, &secrets));
+    let ids = claim("appid").or_else(|| claim("azp")).zip(claim("oid"));
+    let caller = ids.map(|(client_id, object_id)| format!("appid={client_id};oid={object_id}"));
+    let (caller, audience) = match error.caller() {
+        None => (caller, claim("aud")),
+        caller => (caller, None),
+    };
+    let address = error.client_address(header("x-ms-keyvault-network-info"));
+    let (failure, hint) = error.classify(&challenge, address);
+    let mut hint = match unreachable_hint(host, failure) {
+        Some(hint) if error.status != 400 || error.code.is_empty() => hint,
+        _ => hint.to_owned(),
+    };
+    let scope = error.text_after("Resource:");
+    let scope = scope.unwrap_or_else(|| format!("of the vault {host}"));
+    let address = address.map(|address| address.to_string());
+    for (placeholder, value) in [
+        ("{host}", &*host.to_string()),
+        ("{vault}", host.name.split('.').next().unwrap_or_default()),
+        ("{zone}", &private_dns_zone(host)),
+        ("{scope}", &scope),
+        ("{object_id}", object_id(caller.as_deref())),
+        ("{address}", address.as_deref().unwrap_or_default()),
+    ] {
+        hint = hint.replace(placeholder, value);
+    }
+    if failure == RequestFailure::MissingPermission && !http.deadline.waits_for_access() {
+        hint.push_str("; if granted in the last 10 minutes, use --wait-for-access 10m");
+    }
+    let is_token_refused = error.status == 401 && failure == RequestFailure::AccessRefused;
+    let tenant = challenge::parse(&challenge).and_then(|challenge| challenge.tenant);
+    let parts = response.error(failure, &error.code, &error.reason());
+    let is_denied = parts.cause == Cause::Denied;
+    parts
         .set_hint(Some(hint).filter(|hint| !hint.is_empty()))
-        .fact_and_note("caller", error.caller().as_deref())
+        .fact_and_note("caller", caller.as_deref().filter(|_| is_denied))
+        .fact_and_note("audience", audience.as_deref().filter(|_| is_denied))
         .fact_and_note("client_address", address.as_deref())
         .request_ids(response.request_id(), client_request_id)
         .maybe_fact("refusal", Some(&error.code).filter(|code| !code.is_empty()))
-        .maybe_fact("tenant", tenant)
+        .maybe_fact("tenant", tenant.filter(|_| is_token_refused))
+}
+
+/// The object id of a caller, `appid=…;oid=…`, or `OID` if there is none that can be a part of a command.
+fn object_id(caller: Option<&str>) -> &str {
+    let mut parts = caller.unwrap_or_default().split(';');
+    let object_id = parts.find_map(|part| part.strip_prefix("oid="));
+    let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    let object_id = object_id.filter(|id| !id.is_empty() && id.bytes().all(is_id));
+    object_id.unwrap_or("OID")
 }
 
 /// The parts of an error response.
@@ -90,87 +128,117 @@ impl ErrorBody {
         Some(log::excerpt(&kept.join(";"), &[]))
     }
 
-    /// The client's address that the vault refuses, as the vault sees it.
-    fn client_address(&self, response: &Response) -> Option<String> {
+    /// The client's address that the vault refuses, as the vault sees it: from the message, which may have `ADDRESS from
+    /// unknown subnet`, or from a header like `conn_type=Ipv4;addr=ADDRESS;act_addr_fam=InterNetwork;`.
+    fn client_address(&self, network_info: &str) -> Option<IpAddr> {
         if !["ForbiddenByFirewall", "ForbiddenByConnection"].contains(&self.code.as_str()) {
             return None;
         }
-        let info = response.header("x-ms-keyvault-network-info");
-        let mut parts = info.unwrap_or_default().split(';');
-        let in_header =
-            || parts.find_map(|part| part.trim().strip_prefix("addr=").map(str::to_owned));
-        let address = self.text_after("Client address:").or_else(in_header)?;
-        address.parse::<IpAddr>().is_ok().then_some(address)
+        let mut parts = network_info.split(';');
+        let in_header = || parts.find_map(|part| part.trim().strip_prefix("addr="));
+        let in_message = self.text_after("Client address:");
+        let address = in_message.as_deref().or_else(in_header)?;
+        address.split(' ').next()?.parse().ok()
     }
 
-    /// The kind of failure, and a hint, which may be empty.
-    fn classify(&self, reason: &str, host: &Host, http: &HttpClient) -> (RequestFailure, String) {
-        use RequestFailure::{
-            AccessRefused, MissingPermission, SecretNotFound, UnexpectedResponse,
-        };
-        let no_hint = String::new();
-        let wait_hint = |change: &str| match http.deadline.waits_for_access() {
-            true => String::new(),
-            false => format!("; if {change} in the last 10 minutes, use --wait-for-access 10m"),
-        };
+    /// The kind of failure, and a hint, which may be empty. The names in braces are those that [`response_error`] replaces.
+    fn classify(&self, challenge: &str, client: Option<IpAddr>) -> (RequestFailure, &'static str) {
+        use RequestFailure::{MissingPermission, SecretNotFound, TokenRejected};
+        let refused = |hint| (RequestFailure::AccessRefused, hint);
+        let message = self.message.as_str();
+        let has_code = !self.code.is_empty();
+        let mentions = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
+        let is_private = client.map(is_private);
+        let is_subnet = is_private == Some(true) || message.contains("from unknown subnet");
+        let deny_assignment = self.text_after("DenyAssignmentId:");
         match (self.status, self.code.as_str()) {
-            (_, "ForbiddenByRbac") => {
-                let scope = match self.text_after("Resource:") {
-                    Some(scope) => format!("at the scope {scope}"),
-                    None => format!("on the vault {host}"),
-                };
-                let role = "grant the caller the role \"Key Vault Secrets User\"";
-                (MissingPermission, format!("{role} {scope}{}", wait_hint("assigned")))
-            }
-            (_, "AccessDenied") if !reason.contains("first party") => {
-                let caller = self.caller().unwrap_or_default();
-                let object_id = caller.split(';').find_map(|part| part.strip_prefix("oid="));
-                let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-                let object_id = object_id.filter(|id| !id.is_empty() && id.bytes().all(is_id));
-                (MissingPermission, format!(
-                    "this vault uses access policies; run `az keyvault set-policy --name {} --secret-permissions get \
-                     --object-id {}`{}",
-                    host.name.split('.').next().unwrap_or_default(),
-                    object_id.unwrap_or("OID"),
-                    wait_hint("set")
-                ))
-            }
-            (_, "ForbiddenByFirewall") => (
-                AccessRefused,
-                "allow the client address in the vault's firewall, or allow its subnet through a service endpoint".to_owned(),
+            (_, "ForbiddenByRbac") if deny_assignment.is_some_and(|id| id != "null") => refused(
+                "a deny assignment refuses this, which no role overrides: exclude the caller from it",
             ),
-            (_, "ForbiddenByConnection") => (AccessRefused, format!(
-                "the vault only answers through its private endpoint, and {host} resolved to its public address: link \
-                 the private DNS zone {} to this network",
-                private_dns_zone(host)
-            )),
+            (_, "ForbiddenByRbac") => (
+                MissingPermission,
+                "grant the caller the role \"Key Vault Secrets User\" at the scope {scope}",
+            ),
+            (_, "AccessDenied") if message.contains("first party") => refused(
+                "the caller is a personal Microsoft account or a service of Microsoft: use another identity",
+            ),
+            (_, "ForbiddenByPolicy") if !message.contains("does not have secrets") => refused(
+                "an access policy with an authorized application is only for users of that application: add one \
+                 without, by `az keyvault set-policy --name {vault} --secret-permissions get --object-id {object_id}`",
+            ),
+            (_, "AccessDenied" | "ForbiddenByPolicy") => (
+                MissingPermission,
+                "this vault uses access policies; run `az keyvault set-policy --name {vault} --secret-permissions get \
+                 --object-id {object_id}`",
+            ),
+            (_, "ForbiddenByFirewall") if is_subnet => refused(
+                "the vault's firewall cannot allow an address in a virtual network: allow its subnet through a service \
+                 endpoint (`az keyvault network-rule add --name {vault} --subnet ID`), or use a private endpoint",
+            ),
+            (_, "ForbiddenByFirewall") => refused(
+                "allow the client address in the vault's firewall, or allow its subnet through a service endpoint",
+            ),
+            (_, "ForbiddenByConnection") if is_private == Some(true) => refused(
+                "the vault only answers through an approved private endpoint, and the request came from the private \
+                 address {address}: have the endpoint's connection approved; is it this vault's?",
+            ),
+            (_, "ForbiddenByConnection") if is_private.is_some() => refused(
+                "the vault only answers through its private endpoint, and the request came from the public address \
+                 {address}: link the private DNS zone {zone} to this network, so that {host} resolves to the endpoint",
+            ),
+            (_, "ForbiddenByConnection") => refused(
+                "the vault only answers through an approved private endpoint: if {host} resolves to a public address, \
+                 link the private DNS zone {zone} to this network; if not, have the endpoint's connection approved",
+            ),
+            (_, "ForbiddenByNsp") => refused(
+                "add an inbound access rule to the vault's network security perimeter, or use a private endpoint",
+            ),
             (_, "SecretDisabled") => (
                 SecretNotFound,
-                "enable the secret or its current version; a pending certificate's secret is disabled too".to_owned(),
+                "enable the secret or its current version; a pending certificate's secret is disabled too",
             ),
+            (_, "SecretExpired") => (SecretNotFound, "set a new version, or a later expiry date"),
+            (_, "SecretNotYetValid") => (SecretNotFound, "set an earlier activation date"),
             (404, "SecretNotFound") => (
                 SecretNotFound,
-                "check the name, the version and the vault; a deleted secret can be recovered".to_owned(),
+                "check the name, the version and the vault; a deleted secret can be recovered",
             ),
-            (401, _) if reason.contains("AKV10046") => (RequestFailure::SigningKeysUnavailable, no_hint),
-            (401, _) if reason.contains("not yet valid") => (RequestFailure::TokenNotYetValid, no_hint),
-            (401, _) if reason.contains("AKV10022") => (
-                AccessRefused,
-                "the token is for another resource than the vault expects: check --vault-resource and --cloud".to_owned(),
+            (401, _) if mentions(&["AKV10000"]) => refused(
+                "the request has a token: does a proxy or gateway for {host} remove its Authorization header?",
             ),
-            (401, _) if reason.contains("AKV10032") => (
-                AccessRefused,
-                "the vault does not trust the tenant of the token: check AZURE_TENANT_ID, or, if the vault's subscription \
-                 was moved, change the vault's tenant id".to_owned(),
-            ),
-            (401 | 403, _) if !self.code.is_empty() => (AccessRefused, no_hint),
-            (400, _) if !self.code.is_empty() => (UnexpectedResponse, no_hint),
-            (429, _) => (RequestFailure::Throttled, no_hint),
-            (408 | 500..=599, _) => (RequestFailure::ServerError, no_hint),
-            _ => {
-                let hint = unreachable_hint(host, UnexpectedResponse);
-                (UnexpectedResponse, hint.unwrap_or_default())
+            (401, _) if mentions(&["AKV10046"]) => (RequestFailure::SigningKeysUnavailable, ""),
+            (401, _) if mentions(&["not yet valid", "IDX10222"]) => {
+                (RequestFailure::TokenNotYetValid, "")
             }
+            (401, _) if mentions(&["AKV10022", "IDX10208", "IDX10214"]) => refused(
+                "the token is for another resource than the vault expects: check --vault-resource and --cloud",
+            ),
+            (401, _) if mentions(&["AKV10032", "IDX10205"]) => refused(
+                "the vault does not trust the tenant of the token: check AZURE_TENANT_ID and the vault's name, or, if \
+                 the vault's subscription was moved, change the vault's tenant id",
+            ),
+            (401, _) if mentions(&["IDX10501", "IDX10503", "IDX10511"]) => (
+                TokenRejected,
+                "the vault does not know the key that signed the token: check --cloud and AZURE_AUTHORITY_HOST",
+            ),
+            (401, _) if challenge.contains("insufficient_claims") => (
+                TokenRejected,
+                "the tenant's Conditional Access demands a new sign-in: `az logout`, then `az login`",
+            ),
+            (401, _) if mentions(&["TokenExpired", "S2S12086", "IDX10223"]) => {
+                (TokenRejected, EXPIRED_TOKEN_HINT)
+            }
+            (401, _) if challenge.contains("invalid_token") => (TokenRejected, EXPIRED_TOKEN_HINT),
+            (401, _) if has_code => refused(
+                "the vault does not accept the token: check AZURE_TENANT_ID, --cloud and --vault-resource",
+            ),
+            (403, _) if has_code => refused(
+                "grant the caller the role \"Key Vault Secrets User\", or an access policy if the vault uses these; if it \
+                 has one, check the vault's firewall",
+            ),
+            (429, _) => (RequestFailure::Throttled, ""),
+            (408 | 500..=599, _) => (RequestFailure::ServerError, ""),
+            _ => (RequestFailure::UnexpectedResponse, ""),
         }
     }
 }
@@ -180,9 +248,15 @@ fn inner_code_from_message(message: &str) -> Option<&'static str> {
     [
         ("is not authorized to perform action", "ForbiddenByRbac"),
         ("does not have secrets get permission", "AccessDenied"),
-        ("Client address is not authorized", "ForbiddenByFirewall"),
+        ("denied to first party service", "AccessDenied"),
+        ("on-behalf-of (OBO) flow", "ForbiddenByPolicy"),
+        ("lient address is not authorized", "ForbiddenByFirewall"),
         ("Public network access is disabled", "ForbiddenByConnection"),
+        ("not an approved private link", "ForbiddenByConnection"),
+        ("forbidden by NSP policy", "ForbiddenByNsp"),
         ("on a disabled secret", "SecretDisabled"),
+        ("on an expired secret", "SecretExpired"),
+        ("on a not yet valid secret", "SecretNotYetValid"),
     ]
     .into_iter()
     .find_map(|(text, code)| message.contains(text).then_some(code))

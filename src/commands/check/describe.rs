@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::report::Check;
 use crate::azure::fetch::resource_without_token;
-use crate::azure::identity::{AccessToken, jwt_payload};
+use crate::azure::identity::{AccessToken, EXPIRED_TOKEN_HINT, jwt_payload};
 use crate::azure::key_vault::SecretBundle;
 use crate::date;
 use crate::error::{Cause, Error, RequestFailure};
@@ -13,7 +13,7 @@ use crate::http::Service;
 use crate::http::probe::{NameSource, Peer, ResolvedName, name_servers, search_list};
 use crate::http::retry::CHECK_PROXY_HINT;
 use crate::request::cloud::Cloud;
-use crate::request::host::Host;
+use crate::request::host::{Host, is_private};
 use crate::request::secret_id::SecretId;
 
 /// How long one attempt may take.
@@ -73,15 +73,11 @@ pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
 
 /// From where an address can be reached.
 fn address_scope(address: IpAddr) -> &'static str {
-    let (is_private, is_link_local) = match address {
-        IpAddr::V4(v4) => {
-            // Shared address space (RFC 6598).
-            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            (v4.is_private() || is_shared, v4.is_link_local())
-        }
-        IpAddr::V6(v6) => (v6.is_unique_local(), v6.is_unicast_link_local()),
+    let is_link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    match (is_private, is_link_local) {
+    match (is_private(address), is_link_local) {
         (true, _) => "private",
         (_, true) => "link-local",
         _ if address.is_loopback() => "this machine",
@@ -159,14 +155,18 @@ pub fn token_check(resource: &str, token: &AccessToken) -> Check {
     let claims = jwt_payload(&token.value).unwrap_or_default();
     let claim_names = ["tid", "appid", "azp", "oid", "aud", "iss"].into_iter();
     let claims = claim_names.filter_map(|name| Some((name, claims[name].as_str()?.to_owned())));
-    claims.fold(check, |check, (name, value)| match name {
+    let check = claims.fold(check, |check, (name, value)| match name {
         "tid" => check.labeled(name, "tenant ", Some(value)),
         "appid" | "azp" => check.labeled(name, "client id ", Some(value)),
         "oid" => check.labeled(name, "object id ", Some(value)),
         // The audience is mostly the resource itself.
         "aud" if value != resource => check.labeled(name, "audience ", Some(value)),
         _ => check.fact(name, value),
-    })
+    });
+    match token.has_expired() {
+        true => check.warn("it expired before it arrived", Some(EXPIRED_TOKEN_HINT)),
+        false => check,
+    }
 }
 
 /// The check of an access token that was not issued. `token_service` is the service that was asked, if it is known.
@@ -222,8 +222,13 @@ fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> 
     Check::failed(kind, subject, &error)
 }
 
-/// The check of a secret that was read: its version and its attributes.
-pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
+/// The check of a secret that was read: its version, its attributes, and the warnings about its value.
+pub fn secret_check(
+    target_names: &str,
+    secret: &SecretId,
+    bundle: &SecretBundle,
+    value_warnings: &[String],
+) -> Check {
     let (not_before, expires) = (bundle.not_before, bundle.expires);
     let mut check = Check::passed("secret", target_names, format!("`{}`", secret.name))
         .fact("secret", secret.name.as_str())
@@ -236,6 +241,8 @@ pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle
         "valid until ",
         until_text,
     );
+    let warnings = value_warnings.iter();
+    let check = warnings.fold(check, |check, warning| check.warn(warning, None));
     let now = date::unix_now();
     if not_before.is_some_and(|not_before| not_before > now) {
         return check.warn("it is not valid yet; exec uses it anyway", None);

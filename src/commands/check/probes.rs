@@ -14,11 +14,14 @@ use super::report::{Check, Phase, Report, State};
 use crate::azure::fetch::{SecretReader, resource_without_token};
 use crate::azure::identity::{TokenRequest, TokenSource};
 use crate::azure::key_vault::VaultClient;
+use crate::commands::shared::value_warnings;
 use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
 use crate::http::{HttpClient, Service, Timeouts};
 use crate::request::plan::{Plan, PlanItem};
+use crate::request::value::TargetValue;
+use crate::secret::Secret;
 use crate::signals::{self, Inbox, WaitGuard, spawn_thread};
 
 /// At most this many threads read secrets.
@@ -226,7 +229,7 @@ impl Prober {
                     "there is no connection to the service that issues it",
                 );
             }
-            if check.state == State::Passed {
+            if matches!(check.state, State::Passed | State::Warning) {
                 resources_with_token.push(resource.clone());
             }
             self.send(check, 0);
@@ -315,6 +318,21 @@ impl Prober {
         (!has_token).then_some("there is no access token")
     }
 
+    /// The warnings that `exec` writes for a secret's targets, without their names.
+    fn value_warnings(&self, item_index: usize, secret: &Secret) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let targets = self.plan.targets.iter();
+        for target in targets.filter(|target| target.item_index == item_index) {
+            let value = TargetValue::new(secret, target.trim);
+            for warning in value_warnings(&self.plan, target, &value, target.in_memfd) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        warnings
+    }
+
     /// Reads a secret, if its vault can be reached, and sends its check.
     fn read_secret(&self, vault: &Vault, item_index: usize) {
         let PlanItem::Secret(secret) = &self.plan.items[item_index] else {
@@ -331,7 +349,10 @@ impl Prober {
                     .secret_reader
                     .read(&http, &vault.client, secret, &target_names);
                 let check = match read {
-                    Ok(bundle) => describe::secret_check(&target_names, secret, &bundle),
+                    Ok(bundle) => {
+                        let warnings = self.value_warnings(item_index, &bundle.value);
+                        describe::secret_check(&target_names, secret, &bundle, &warnings)
+                    }
                     // The check of the vault's first secret has this error, which is the same for each.
                     Err(error)
                         if item_index != vault.item_indices[0]

@@ -287,6 +287,7 @@ impl Report {
                 RequestFailure::AssertionExpired
                     | RequestFailure::CertificateExpired
                     | RequestFailure::TokenNotYetValid
+                    | RequestFailure::TokenRejected
             )
         );
         if let Some(clock) = self.checks.iter().find(|check| check.kind == "clock")

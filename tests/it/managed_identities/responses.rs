@@ -22,7 +22,7 @@ fn every_form_of_a_token_response_is_accepted() {
                 })),
                 // As recorded from a virtual machine.
                 Response::token(json!({
-                    "client_id": CLIENT, "expires_in": "86311", "expires_on": "1643312761",
+                    "client_id": CLIENT, "expires_in": "86311", "expires_on": "4102444800",
                     "ext_expires_in": "86399", "not_before": "1643226061", "resource": VAULT,
                     "token_type": "Bearer",
                 })),

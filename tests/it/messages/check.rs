@@ -2,6 +2,8 @@
 
 use std::time::UNIX_EPOCH;
 
+use serde_json::json;
+
 use super::book::Page;
 use crate::arc::machine::{MACHINE, Machine};
 use crate::azure::{Azure, Certificate, Endpoint, Response, Stored, Versions};
@@ -54,6 +56,19 @@ pub fn links(page: &mut Page) {
         });
         page.show(check(&azure, Source::Imds, &[]));
     }
+    // Every warning about a value, and a token that has expired.
+    for value in [
+        "\u{feff}hunter2\n",
+        r"-----BEGIN KEY-----\nAA==\n-----END KEY-----",
+    ] {
+        azure.secret(NAME, value);
+        page.show(check(&azure, Source::Imds, &[]));
+    }
+    azure.next(
+        Endpoint::Imds,
+        Response::token(json!({"expires_on": "1643312761"})),
+    );
+    page.show(check(&azure, Source::Imds, &[]));
     let machine = Machine {
         agent: true,
         ..MACHINE

@@ -100,6 +100,8 @@ pub fn values(page: &mut Page) {
         exec(&azure, ["/bin/true"]).env("DB_PASSWORD", reference)
     };
     page.run(run("hunter2\n"));
+    page.run(run("\u{feff}hunter2"));
+    page.run(run(r"-----BEGIN KEY-----\nAA==\n-----END KEY-----"));
     page.run(run("hunter\0"));
     page.run(run(&"x".repeat(131_072)));
     let large = run(&"x".repeat(100_000)).env("OTHER", "x".repeat(40_000));

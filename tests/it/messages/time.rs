@@ -1,6 +1,7 @@
 //! Progress, the deadline, and the steps of --verbose.
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::book::Page;
 use super::vault::prod_kv;
@@ -78,6 +79,12 @@ pub fn steps(page: &mut Page) {
     page.record(&listen(&azure, run, Endpoint::Imds, "connected to "));
     let token = "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net";
     page.run(exec(&azure, ["--verbose", token, "--", "/bin/true"]));
+    let expired = Response::vault_error(401, "Unauthorized", None, "[TokenExpired] 'S2S12086'.");
+    azure.next(Endpoint::Vault, expired);
+    let token = Response::token(json!({"expires_on": "1643312761"}));
+    azure.next(Endpoint::Imds, token.hold());
+    let run = prod_kv(&azure, &["--verbose"]);
+    page.record(&listen(&azure, run, Endpoint::Imds, "connected to "));
     azure.trust(OTHER_TENANT);
     azure.next(Endpoint::Login, Response::usual().hold());
     let run = Source::Workload.exec(&azure, &["--verbose"]);
