@@ -127,7 +127,7 @@ fn from_proxy_connect(reason: &str) -> Error {
                 .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT")
         }
         Ok(status @ 300..500) => refused_error(format!("refuses the tunnel: {status}"))
-            .hint("allow the host in the proxy, or name it in NO_PROXY"),
+            .hint("allow the host in the proxy, or add it to NO_PROXY"),
         Ok(status @ 500..) => failed_error(format!("cannot reach the host: {status}")),
         Ok(status) => failed_error(format!("answered CONNECT with {status} instead of 200"))
             .hint("is it an HTTP proxy? Check HTTPS_PROXY"),

@@ -92,7 +92,7 @@ const SLOW_HINT: &str = "the service accepts connections but does not respond: i
 const THROTTLED_HINT: &str =
     "requests are being throttled; wait, or start fewer containers at once";
 /// The hint for a proxy that cannot be reached, or cannot reach the host.
-pub const CHECK_PROXY_HINT: &str = "check HTTPS_PROXY, or name the host in NO_PROXY";
+pub const CHECK_PROXY_HINT: &str = "check HTTPS_PROXY, or add the destination host to NO_PROXY";
 
 /// Adds the table's hint for the error's failure, if the error has no hint.
 pub fn with_default_hint(error: Error) -> Error {

@@ -180,7 +180,9 @@ pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
             match inner.strip_prefix(outer) {
                 Some("") => return Err(name_error(outer, "given twice")),
                 Some(rest) if rest.starts_with('/') => {
-                    let reason = format!("is also the directory of `{inner}`");
+                    let reason = format!(
+                        "conflicts with `{inner}`, which needs `{outer}` to be a directory"
+                    );
                     return Err(name_error(outer, &reason));
                 }
                 _ => {}

@@ -91,7 +91,7 @@ def compare_text(text):
     *links, (state, kind, verdict, _) = links_of(text.stdout) or [["", "", "", ""]]
     holds(kind == "verdict", "the last line is the verdict", text.stdout, text.stderr)
     holds((state == "FAILED") == (code != "0"), "the verdict is FAILED where the exit code is not 0", verdict)
-    holds(code == "0" or f"exec would fail with exit code {code} at: " in verdict, "the verdict has the exit code", verdict)
+    holds(code == "0" or f"exec would fail with exit code {code}; failed check: " in verdict, "the verdict has the exit code", verdict)
     named = [link for link in links if is_named(verdict, *link)]
     found = "\n".join([verdict, *(f"{kind} {text}" for _, kind, text, _ in named)])
     hints = "\n".join(link[3] for link in named if link[3])

@@ -66,7 +66,7 @@ fn healthy_setup_reports_one_line_per_link() {
 ok      reference   S: akv://VAULT/sql-sa, from an option
 ok      command     printenv: PRINTENV
 ok      identity    IMDS (http://IMDS, managed identity), since no variable selects another identity
-ok      name        127.0.0.1: this machine (N ms)
+ok      name        127.0.0.1: an IP address (this machine) (N ms)
 ok      connection  IMDS: open (N ms)
 ok      token       https://vault.azure.net: valid until DATE TIME UTC, tenant 72f9a1b0-86f1-41af-91ab-2d7cd011db47, \
          client id 0b7d6c5a-1e2f-4d3c-9b8a-f0e1d2c3b4a5, object id 5ff5ff44-0000-4000-8000-ff4456698002 (N ms)
@@ -127,7 +127,7 @@ fn json_report_has_one_object_per_link() {
             "source": source, "because": "no variable selects another identity",
         }),
         json!({
-            "link": "name", "state": "ok", "subject": "127.0.0.1", "message": "this machine", "ms": 0,
+            "link": "name", "state": "ok", "subject": "127.0.0.1", "message": "an IP address (this machine)", "ms": 0,
             "addresses": "127.0.0.1 (this machine)",
         }),
         json!({"link": "connection", "state": "ok", "subject": host, "message": "open", "ms": 0}),
@@ -212,7 +212,7 @@ fn malformed_reference_is_reported_and_the_others_are_checked() {
         "ok      reference   C: akv://VAULT/missing, from the environment\n",
         "ok      secret      S: `sql-sa`, version ",
         "FAILED  secret      C: `missing` in VAULT: 404 ",
-        "FAILED  verdict     exec would fail with exit code 78 at: reference A; 2 more checks failed\n",
+        "FAILED  verdict     exec would fail with exit code 78; failed check: reference A; 2 more checks failed\n",
     ] {
         assert!(report.contains(line), "{line}{report}");
     }
@@ -508,7 +508,9 @@ fn exit_code_is_that_of_exec() {
         let verdict = verdict(&check.stdout);
         let expected = match code {
             0 => "ok      verdict     all checks passed".to_owned(),
-            _ => format!("FAILED  verdict     exec would fail with exit code {code} at: {broken}"),
+            _ => format!(
+                "FAILED  verdict     exec would fail with exit code {code}; failed check: {broken}"
+            ),
         };
         assert!(
             verdict.starts_with(&expected),
@@ -596,7 +598,7 @@ fn failed_link_does_not_stop_independent_checks() {
         "FAILED secret MISSING",
         "ok secret S",
         "ok clock agrees with IMDS and VAULT",
-        "FAILED verdict exec would fail with exit code 127 at",
+        "FAILED verdict exec would fail with exit code 127; failed check",
     ];
     assert_eq!(states, expected, "{report}");
     assert!(
@@ -856,7 +858,8 @@ fn timeout_is_not_that_of_exec() {
     let missing = format!("M=akv://{}/missing", azure.vault());
     let run = check(&azure, &["--timeout", "3", "--secret", &target]).args(["--secret", &missing]);
     let report = run.outcome();
-    let expected = "exec would fail with exit code 66 at: secret M; 1 more check failed\n";
+    let expected =
+        "exec would fail with exit code 66; failed check: secret M; 1 more check failed\n";
     assert!(report.stdout.contains(expected), "{}", report.stdout);
     azure.clear(Endpoint::Vault);
     // One try each is what is made anyway.

@@ -28,19 +28,21 @@ const MAX_KEY_SIZE: u64 = 4096;
 /// Reads the key file that a challenge names.
 pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
     let path = key_path(challenge)?;
-    let key_error = |why: String| {
-        RequestFailure::InvalidSettings.error(format!("reading the agent's key `{}`: {why}", path.display()),
-        )
-        .hint(format!(
-            "mount {KEY_DIRECTORY} into the container, and run the container with the group himds, which may read it"
-        ))
+    let key_error = |why: &str| {
+        let reason = format!("reading the agent's key `{}`: {why}", path.display());
+        RequestFailure::InvalidSettings.error(reason)
     };
-    let key = input::read(&path, MAX_KEY_SIZE).map_err(|error| key_error(error.to_string()))?;
+    let key = input::read(&path, MAX_KEY_SIZE).map_err(|error| {
+        key_error(&error.to_string()).hint(format!(
+            "mount the host's {KEY_DIRECTORY} into the container, and run the container with the group id of the \
+             host's group himds"
+        ))
+    })?;
     match String::from_utf8(key) {
         Ok(key) if is_header_value(&key) => Ok(Secret::new(key)),
         _ => {
             let why = "the file is empty, or has characters that are not valid in a header";
-            Err(key_error(why.to_owned()))
+            Err(key_error(why).hint(format!("is the host's {KEY_DIRECTORY} mounted there?")))
         }
     }
 }

@@ -28,7 +28,9 @@ pub fn name_check(service: &Service, resolved: &ResolvedName) -> Check {
     let addresses = addresses.map(|address| format!("{address} ({})", address_scope(*address)));
     let addresses = addresses.collect::<Vec<_>>().join(", ");
     let (mut text, found_in) = match (resolved.source, &*resolved.addresses) {
-        (NameSource::Literal, [address]) => (address_scope(*address).to_owned(), None),
+        (NameSource::Literal, [address]) => {
+            (format!("an IP address ({})", address_scope(*address)), None)
+        }
         // Named in the text, since an entry of /etc/hosts may be out of date.
         (NameSource::HostsFile, _) => (format!("{addresses}, from /etc/hosts"), Some("/etc/hosts")),
         (NameSource::SearchList, _) => (addresses.clone(), Some("search list")),

@@ -279,7 +279,7 @@ impl Report {
                 let (reason, unfinished) = (&failed.text, failed_titles.join(", "));
                 format!("{reason}; not finished: {unfinished}; all others passed")
             }
-            false => format!("exec would fail with exit code {code} at: {title}"),
+            false => format!("exec would fail with exit code {code}; failed check: {title}"),
         };
         let is_clock_related = matches!(
             failed.request_failure,

@@ -31,7 +31,7 @@ fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
         (login, "login.microsoftonline.com"),
         (format!("{}/", azure.dir().display()), "/opt/mssql/bin/"),
         (
-            "127.0.0.1: this machine".to_owned(),
+            "127.0.0.1: an IP address (this machine)".to_owned(),
             "login.microsoftonline.com: 20.190.160.14 (public)",
         ),
         (

@@ -97,7 +97,7 @@ fn first_word_is_coloured_on_a_terminal_without_no_color() {
             "\x1b[32mok\x1b[0m      reference   S: ",
             "\n\x1b[33mwarning\x1b[0m setting     AKV_INIT_TIMOUT: ",
             "\n\x1b[31mFAILED\x1b[0m  secret      MISSING: ",
-            "\n\x1b[31mFAILED\x1b[0m  verdict     exec would fail with exit code 66 at: secret MISSING\n",
+            "\n\x1b[31mFAILED\x1b[0m  verdict     exec would fail with exit code 66; failed check: secret\n",
         ] {
             assert!(report.contains(start), "{start:?}{report:?}");
         }
