@@ -137,5 +137,5 @@ pub fn azure_cli(page: &mut Page) {
     }
     let directory = scratch.directory("hangs");
     scratch.file("hangs/az", b"#!/bin/sh\n/bin/sleep 60\n", 0o755);
-    page.run(token(&directory).args(["--timeout=1"]));
+    page.run(token(&directory).args(["--timeout=3"]));
 }
