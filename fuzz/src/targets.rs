@@ -15,7 +15,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::azure::identity::managed::{Endpoint, ManagedIdentity};
 use crate::azure::identity::{
-    AccessToken, TokenRequest, assertion, azure_arc, entra, jwt_payload, managed_endpoints,
+    self, AccessToken, TokenRequest, assertion, azure_arc, entra, jwt_payload, managed_endpoints,
 };
 use crate::azure::key_vault::error::response_error;
 use crate::azure::key_vault::{VaultClient, challenge};
@@ -277,7 +277,7 @@ pub fn environment(data: &[u8]) {
     }
 }
 
-/// The command line and the settings. The input: a word of it a line; a line that starts with `$` is a variable.
+/// The command line, the settings and the identity. The input: a word of it a line; a line that starts with `$` is a variable.
 pub fn command_line(data: &[u8]) {
     let mut words = Vec::new();
     let mut entries = Vec::new();
@@ -296,15 +296,35 @@ pub fn command_line(data: &[u8]) {
     };
     // COMMAND and its arguments are passed on as they are.
     assert!(words.ends_with(&arguments.operands));
-    if let Err(error) = plan(&arguments) {
-        assert_is_users(&error);
+    let plan = match plan(&arguments) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => return,
+        Err(error) => return assert_is_users(&error),
+    };
+    let shown = match identity::select(&env, &plan.settings) {
+        Ok(selection) => format!("{} {}", selection.source.describe(), selection.reason),
+        Err(error) => {
+            assert_is_users(&error);
+            printed(&error)
+        }
+    };
+    let has_canary = |text: &str| text.contains(CANARY);
+    let is_in_a_secret = ["AZURE_CLIENT_SECRET", "IDENTITY_HEADER", "MSI_SECRET"]
+        .iter()
+        .any(|name| {
+            env.get(name)
+                .and_then(OsStr::to_str)
+                .is_some_and(has_canary)
+        });
+    if is_in_a_secret && text(data).matches(CANARY).count() == 1 {
+        assert!(!has_canary(&shown), "{shown}");
     }
 }
 
-/// All that is parsed before the first request.
-fn plan(arguments: &Arguments<'_>) -> Result<(), Error> {
+/// All of the command that is parsed before the first request.
+fn plan(arguments: &Arguments<'_>) -> Result<Option<Plan>, Error> {
     let plan = match arguments.command {
-        "install" => return Ok(()),
+        "install" => return Ok(None),
         "write" => {
             let options = WriteOptions::parse(arguments)?;
             assert!(options.mode <= 0o777);
@@ -344,7 +364,7 @@ fn plan(arguments: &Arguments<'_>) -> Result<(), Error> {
     for target in &plan.targets {
         assert!(target.item_index < plan.items.len());
     }
-    Ok(())
+    Ok(Some(plan))
 }
 
 /// A vault's `WWW-Authenticate`. The input: the vault's host, the header.
