@@ -134,9 +134,10 @@ thread_local! {
         entra::EntraClient::build(&env, &settings(&env), false)
             .unwrap_or_else(|error| panic!("{error}"))
     };
-    static MANAGED: [(ManagedIdentity, &'static str); 3] = [
+    static MANAGED: [(ManagedIdentity, &'static str); 4] = [
         managed(&managed_endpoints::IMDS, ""),
         managed(&managed_endpoints::APP_SERVICE, CLIENT_SECRET_IN_HEADER),
+        managed(&managed_endpoints::MSI, CLIENT_SECRET_IN_HEADER),
         managed(&managed_endpoints::ARC, CLIENT_SECRET_IN_HEADER),
     ];
 }
@@ -145,8 +146,16 @@ thread_local! {
 const CLIENT_SECRET_IN_HEADER: &str = "c4n4ry~/+ %&=\"\\.";
 
 fn managed(endpoint: &'static Endpoint, secret: &'static str) -> (ManagedIdentity, &'static str) {
-    let header = format!("IDENTITY_HEADER={secret}");
-    let env = env(&["IDENTITY_ENDPOINT=http://127.0.0.1:1/token", &header]);
+    let secrets = [
+        format!("IDENTITY_HEADER={secret}"),
+        format!("MSI_SECRET={secret}"),
+    ];
+    let env = env(&[
+        "IDENTITY_ENDPOINT=http://127.0.0.1:1/token",
+        "MSI_ENDPOINT=http://127.0.0.1:1/token",
+        &secrets[0],
+        &secrets[1],
+    ]);
     let id = Some(IdentityId::Client("app".to_owned()));
     let identity = ManagedIdentity::build(endpoint, &env, id);
     (identity.unwrap_or_else(|error| panic!("{error}")), secret)
@@ -570,6 +579,14 @@ fn assert_is_host(host: &Host, http: &HttpClient) {
 /// A certificate in DER, or a file in PEM.
 pub fn certificates(data: &[u8]) {
     if let Some(certificate) = Certificate::parse(data) {
+        // The names that count for TLS are named.
+        if let Ok(verified) = webpki::EndEntityCert::try_from(&CertificateDer::from(data)) {
+            let names = &certificate.names;
+            for name in verified.valid_dns_names() {
+                let is_shown = |shown: &String| shown.split(" (").next() == Some(name);
+                assert!(names.iter().any(is_shown), "{name}: {names:?}");
+            }
+        }
         certificate.names_summary();
         let name = certificate.names.first();
         // A name that starts with `*.` is for hosts below it.
