@@ -127,13 +127,9 @@ impl SecretReader {
         token_request.tenant = token_request.tenant.filter(can_switch_to);
         let read_with = |token_request: &TokenRequest| {
             let token = self.token(http, token_request)?;
-            let result = vault.read(http, secret, &token, targets);
-            let failure = result
-                .as_ref()
-                .err()
-                .and_then(|error| error.request_failure);
-            if failure != Some(RequestFailure::TokenRejected) {
-                return result;
+            match vault.read(http, secret, &token, targets) {
+                Err(error) if error.request_failure == Some(RequestFailure::TokenRejected) => {}
+                result => return result,
             }
             log::debug(|| Event::new("the vault rejects the token: requesting a new one"));
             self.forget(&token);

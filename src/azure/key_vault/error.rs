@@ -152,7 +152,7 @@ impl ErrorBody {
         let is_subnet = is_private == Some(true) || message.contains("from unknown subnet");
         let deny_assignment = self.text_after("DenyAssignmentId:");
         match (self.status, self.code.as_str()) {
-            (_, "ForbiddenByRbac") if deny_assignment.is_some_and(|id| id != "null") => refused(
+            (_, "ForbiddenByRbac") if deny_assignment.is_some_and(|id| id.len() == 36) => refused(
                 "a deny assignment refuses this, which no role overrides: exclude the caller from it",
             ),
             (_, "ForbiddenByRbac") => (

@@ -224,13 +224,8 @@ fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> 
     Check::failed(kind, subject, &error)
 }
 
-/// The check of a secret that was read: its version, its attributes, and the warnings about its value.
-pub fn secret_check(
-    target_names: &str,
-    secret: &SecretId,
-    bundle: &SecretBundle,
-    value_warnings: &[String],
-) -> Check {
+/// The check of a secret that was read: its version and its attributes.
+pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
     let (not_before, expires) = (bundle.not_before, bundle.expires);
     let mut check = Check::passed("secret", target_names, format!("`{}`", secret.name))
         .fact("secret", secret.name.as_str())
@@ -243,8 +238,6 @@ pub fn secret_check(
         "valid until ",
         until_text,
     );
-    let warnings = value_warnings.iter();
-    let check = warnings.fold(check, |check, warning| check.warn(warning, None));
     let now = date::unix_now();
     if not_before.is_some_and(|not_before| not_before > now) {
         return check.warn("it is not valid yet; exec uses it anyway", None);

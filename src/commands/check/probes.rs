@@ -21,7 +21,6 @@ use crate::http::retry::with_default_hint;
 use crate::http::{HttpClient, Service, Timeouts};
 use crate::request::plan::{Plan, PlanItem};
 use crate::request::value::TargetValue;
-use crate::secret::Secret;
 use crate::signals::{self, Inbox, WaitGuard, spawn_thread};
 
 /// At most this many threads read secrets.
@@ -318,21 +317,6 @@ impl Prober {
         (!has_token).then_some("there is no access token")
     }
 
-    /// The warnings that `exec` writes for a secret's targets, without their names.
-    fn value_warnings(&self, item_index: usize, secret: &Secret) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let targets = self.plan.targets.iter();
-        for target in targets.filter(|target| target.item_index == item_index) {
-            let value = TargetValue::new(secret, target.trim);
-            for warning in value_warnings(&self.plan, target, &value, target.in_memfd) {
-                if !warnings.contains(&warning) {
-                    warnings.push(warning);
-                }
-            }
-        }
-        warnings
-    }
-
     /// Reads a secret, if its vault can be reached, and sends its check.
     fn read_secret(&self, vault: &Vault, item_index: usize) {
         let PlanItem::Secret(secret) = &self.plan.items[item_index] else {
@@ -350,8 +334,20 @@ impl Prober {
                     .read(&http, &vault.client, secret, &target_names);
                 let check = match read {
                     Ok(bundle) => {
-                        let warnings = self.value_warnings(item_index, &bundle.value);
-                        describe::secret_check(&target_names, secret, &bundle, &warnings)
+                        let check = describe::secret_check(&target_names, secret, &bundle);
+                        // Two targets of a secret mostly have the same warnings.
+                        let targets = self.plan.targets.iter();
+                        let targets = targets.filter(|target| target.item_index == item_index);
+                        let warnings = targets.flat_map(|target| {
+                            let value = TargetValue::new(&bundle.value, target.trim);
+                            value_warnings(&self.plan, target, &value, target.in_memfd)
+                        });
+                        warnings.fold(check, |check, warning| {
+                            match check.text.contains(&warning) {
+                                true => check,
+                                false => check.warn(&warning, None),
+                            }
+                        })
                     }
                     // The check of the vault's first secret has this error, which is the same for each.
                     Err(error)

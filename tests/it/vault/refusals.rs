@@ -37,7 +37,7 @@ fn refusals_with_403_and_404() {
             => 77 once, hint, refusal "AccessDenied", names caller;
         "first party, by its text": error(403, "Forbidden", None, first_party)
             => 77 once, hint, refusal "AccessDenied", names caller;
-        "deny assignment": error(403, "Forbidden", Some("ForbiddenByRbac"), &format!("{rbac}\r\nDenyAssignmentId: '{NAME}'"))
+        "deny assignment": error(403, "Forbidden", Some("ForbiddenByRbac"), &format!("{rbac}\r\nDenyAssignmentId: '{TENANT}'"))
             => 77 once, hint, refusal "ForbiddenByRbac";
         "policy": Response::policy() => 77 once, hint, refusal "ForbiddenByPolicy", names caller;
         "policy, by its text": error(403, "Forbidden", None, "The policy requires the caller 'x' to use on-behalf-of (OBO) flow.")
