@@ -49,8 +49,8 @@ pub enum LineFormat {
 }
 
 impl LineFormat {
-    /// The names that `--log-format` and the `--format` of `check` take.
-    pub const NAMES: [(&str, LineFormat); 2] =
+    /// The values of `--log-format`, and of `--format` of `check`, each with the format that it selects.
+    pub const CHOICES: [(&str, LineFormat); 2] =
         [("text", LineFormat::Text), ("json", LineFormat::Json)];
 }
 

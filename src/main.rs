@@ -71,7 +71,7 @@ fn run() -> Result<u8, Error> {
 /// [`set_log_format`], which reports it unless `--log-format` is given.
 fn set_log_format_of_environment(env: &Environment) {
     let name = env.setting("AKV_INIT_LOG_FORMAT").ok().flatten();
-    let format = LineFormat::NAMES
+    let format = LineFormat::CHOICES
         .iter()
         .find(|(known, _)| Some(*known) == name);
     if let Some((_, format)) = format {
@@ -80,7 +80,7 @@ fn set_log_format_of_environment(env: &Environment) {
 }
 
 fn set_log_format(arguments: &Arguments<'_>) -> Result<(), Error> {
-    let format = arguments.choice("--log-format", &LineFormat::NAMES)?;
+    let format = arguments.choice("--log-format", &LineFormat::CHOICES)?;
     log::set_format(format.unwrap_or_default());
     Ok(())
 }

@@ -220,6 +220,7 @@ struct TlsTransport {
 }
 
 impl Transport for TlsTransport {
+    /// The buffers for decrypted input and output, which ureq reads and fills.
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }

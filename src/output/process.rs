@@ -26,7 +26,7 @@ use crate::signals;
 
 /// The first bytes of a program in the ELF format (elf(5)).
 const ELF_MAGIC: &[u8] = b"\x7fELF";
-/// The directories that are searched if `PATH` is not set, as by a shell.
+/// The directories that are searched if `PATH` is not set; shells search similar ones.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 /// The names of the capabilities in Kubernetes and Docker, in the order of their numbers from 0 (capabilities(7)).
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,DAC_READ_SEARCH,FOWNER,FSETID,KILL,SETGID,SETUID,SETPCAP,\
@@ -35,16 +35,16 @@ const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,DAC_READ_SEARCH,FOWNER,FSETID,KIL
     AUDIT_WRITE,AUDIT_CONTROL,SETFCAP,MAC_OVERRIDE,MAC_ADMIN,SYSLOG,WAKE_ALARM,BLOCK_SUSPEND,AUDIT_READ,PERFMON,BPF,\
     CHECKPOINT_RESTORE";
 
-/// The program of COMMAND, which was found.
+/// The program that COMMAND names.
 pub struct Program {
-    /// The path of the executable file.
+    /// The path of the program's executable file.
     pub path: PathBuf,
     /// COMMAND as typed, and its arguments.
     pub argv: Vec<CString>,
 }
 
-/// Finds the program of COMMAND. Called before any request, so that a typo costs none. Fails if it is not found or is
-/// not executable.
+/// Finds the program of COMMAND. Fails if there is none, or if it is not executable. Called before any request, so
+/// that a typo in COMMAND costs no request.
 pub fn find_program(command: &[OsString], env: &Environment) -> Result<Program, Error> {
     let name = &command[0];
     let path = match name.as_bytes().contains(&b'/') {
@@ -67,8 +67,8 @@ pub fn find_program(command: &[OsString], env: &Environment) -> Result<Program, 
 }
 
 impl Program {
-    /// Fails if execve would: for a program of another architecture, a missing loader or interpreter, or a capability
-    /// that cannot be granted (elf(5), execve(2)).
+    /// Fails if execve(2) would: for a program of another architecture, a missing loader or interpreter, or file
+    /// capabilities that cannot be granted (elf(5)).
     pub fn check_executable(&self) -> Result<(), Error> {
         let exec_failure = |errno| Err(exec_error(&self.path, errno));
         if missing_capabilities_hint(&self.path).is_some() {
@@ -110,6 +110,8 @@ impl Program {
     }
 }
 
+/// Searches the directories of `PATH` for an executable file. If there is none, returns the first file of this name
+/// that is not executable; without one, fails.
 fn find_on_path(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     let path = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut non_executable = None;
@@ -139,7 +141,7 @@ fn find_on_path(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     })
 }
 
-/// The error for a program that execve refuses with this error number.
+/// The error for a program that execve refused with this errno.
 fn exec_error(path: &Path, errno: Errno) -> Error {
     let not_executable = format!("it cannot be executed: {}", errno.desc());
     let irregular_type = irregular_type(path);
@@ -161,7 +163,7 @@ fn exec_error(path: &Path, errno: Errno) -> Error {
         ),
         _ => {
             let hint = match errno {
-                Errno::ENOEXEC => Some(wrong_format_hint(path)),
+                Errno::ENOEXEC => Some(exec_format_error_hint(path)),
                 Errno::EACCES => Some(no_access_hint(path)),
                 Errno::EPERM => missing_capabilities_hint(path),
                 Errno::E2BIG => Some(
@@ -178,12 +180,12 @@ fn exec_error(path: &Path, errno: Errno) -> Error {
         .set_hint(hint)
 }
 
-/// Why the file is not a regular one; `None` if it is one, or does not exist.
+/// What the file is instead of a regular one, as in "a directory"; `None` if it is a regular file, or does not exist.
 fn irregular_type(path: &Path) -> Option<&'static str> {
     input::type_error(&fs::metadata(path).ok()?)
 }
 
-/// The hint for a name with blanks. `None` if it has none.
+/// The hint for a COMMAND whose name contains blanks; `None` if it contains none.
 fn blanks_hint(name: &OsStr) -> Option<&'static str> {
     let is_blank = |byte: &u8| byte.is_ascii_whitespace();
     name.as_bytes().iter().any(is_blank).then_some(
@@ -191,6 +193,8 @@ fn blanks_hint(name: &OsStr) -> Option<&'static str> {
     )
 }
 
+/// The hint for ENOENT although the program exists: the interpreter of a script, or the loader of a program, is
+/// missing.
 fn missing_interpreter_hint(path: &Path) -> String {
     let first_bytes = read_first_bytes(path).unwrap_or_default();
     let Some(line) = first_bytes.strip_prefix(b"#!") else {
@@ -212,7 +216,8 @@ fn missing_interpreter_hint(path: &Path) -> String {
     }
 }
 
-fn wrong_format_hint(path: &Path) -> String {
+/// The hint for ENOEXEC, which strerror(3) calls "Exec format error".
+fn exec_format_error_hint(path: &Path) -> String {
     match read_first_bytes(path) {
         Some(bytes) if bytes.starts_with(ELF_MAGIC) => {
             "it was built for another architecture; build the image for the architecture of this node".to_owned()
@@ -225,6 +230,7 @@ fn wrong_format_hint(path: &Path) -> String {
     }
 }
 
+/// The hint for EACCES: the program has no execute permission, or not for this user.
 fn no_access_hint(path: &Path) -> String {
     match fs::metadata(path) {
         Ok(file) if file.permissions().mode() & 0o111 == 0 => {
@@ -236,9 +242,9 @@ fn no_access_hint(path: &Path) -> String {
     }
 }
 
-/// The hint for a file with capabilities that cannot be granted, which execve(2) refuses with EPERM. `None` if all of
-/// them can be granted. The attribute is a `struct vfs_cap_data` of little-endian 32-bit words: the revision and, in
-/// bit 0, "effective"; permitted 0–31; inheritable 0–31; permitted 32–63; inheritable 32–63.
+/// The hint for a file whose capabilities cannot all be granted, so that execve(2) fails with EPERM; `None` if they
+/// can. The attribute `security.capability` is a `struct vfs_cap_data` of little-endian 32-bit words: the revision
+/// and, in bit 0, "effective"; permitted 0–31; inheritable 0–31; permitted 32–63; inheritable 32–63.
 fn missing_capabilities_hint(path: &Path) -> Option<String> {
     let attribute = os::file_capabilities(path)?;
     let permitted_high = read_little_endian(&attribute, 12..16).unwrap_or(0);
@@ -256,7 +262,8 @@ fn missing_capabilities_hint(path: &Path) -> Option<String> {
     })
 }
 
-/// The other file that execve needs: the interpreter of a script, or the dynamic loader of a program.
+/// The other file that execve(2) needs: the interpreter of a script, or the dynamic loader of an ELF program. `None`
+/// if it needs no other file.
 fn find_interpreter(path: &Path, first_bytes: &[u8]) -> Option<PathBuf> {
     let to_path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     if let Some(line) = first_bytes.strip_prefix(b"#!") {
@@ -294,7 +301,8 @@ fn read_little_endian(bytes: &[u8], range: Range<usize>) -> Option<u64> {
     Some(bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// The first 256 bytes of a file, as many as the kernel checks (BINPRM_BUF_SIZE). `None` if it cannot be read.
+/// The first 256 bytes of a file, which is how many the kernel reads to find out its format (BINPRM_BUF_SIZE); `None`
+/// if the file cannot be read.
 fn read_first_bytes(path: &Path) -> Option<Vec<u8>> {
     let mut first_bytes = Vec::new();
     let file = input::open(path).ok()?;

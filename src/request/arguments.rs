@@ -229,7 +229,8 @@ impl<'a> Arguments<'a> {
         Ok(self.parse_values(name, parse)?.pop())
     }
 
-    /// The value of an option that takes one of a few names.
+    /// The value of an option that accepts only certain names, converted by means of `choices`; `None` if neither the
+    /// option nor its variable is set.
     pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
         self.parse_value(name, |text| {
             if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == text) {

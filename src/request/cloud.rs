@@ -18,8 +18,8 @@ impl Cloud {
     /// Every cloud.
     pub const ALL: [Cloud; 3] = [Cloud::China, Cloud::Public, Cloud::UsGov];
 
-    /// The names that `--cloud` takes.
-    pub const NAMES: [(&str, Cloud); 3] = [
+    /// The values of `--cloud`, each with the cloud that it selects.
+    pub const CHOICES: [(&str, Cloud); 3] = [
         ("public", Cloud::Public),
         ("usgov", Cloud::UsGov),
         ("china", Cloud::China),

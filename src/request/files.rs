@@ -96,8 +96,8 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The names that `--layout` takes.
-    pub const NAMES: [(&str, Layout); 2] = [("plain", Layout::Plain), ("atomic", Layout::Atomic)];
+    /// The values of `--layout`, each with the layout that it selects.
+    pub const CHOICES: [(&str, Layout); 2] = [("plain", Layout::Plain), ("atomic", Layout::Atomic)];
 }
 
 /// Parses a file's permissions, in octal, without setuid, setgid and sticky bits.
@@ -129,7 +129,7 @@ pub struct WriteOptions {
 impl WriteOptions {
     /// Parses the options and DIR of `write`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<WriteOptions, Error> {
-        let layout = arguments.choice("--layout", &Layout::NAMES)?;
+        let layout = arguments.choice("--layout", &Layout::CHOICES)?;
         let mode = arguments.parse_value("--mode", parse_mode)?;
         let max_age = arguments.parse_value("--keep-existing", parse_duration)?;
         let keep_existing = arguments.has("--keep-existing").then_some(max_age);

@@ -111,8 +111,9 @@ pub fn help(command: Option<&str>) -> String {
     blocks.join("\n")
 }
 
-/// A heading with the options of one command, or of all. In the help of all commands, an option that fewer than four of
-/// them have names those. If all options under a heading would name the same commands, the heading names them instead.
+/// The help of the options under one heading, for one command, or for all (`None`). `None` is returned if that command
+/// has none of the options. In the help of all commands, an option of fewer than four commands is followed by their
+/// names; if this would add the same names to every option, they follow the heading instead.
 fn section(heading: &str, options: &'static [CliOption], command: Option<&str>) -> Option<String> {
     let concerns =
         |option: &&CliOption| command.is_none_or(|command| option.commands.contains(&command));
@@ -137,7 +138,8 @@ fn section(heading: &str, options: &'static [CliOption], command: Option<&str>) 
     Some(block)
 }
 
-/// One option: its name, what it takes, its text and its choices. `command_note` is empty or names commands.
+/// The help of one option: name, value, description, default, variable, choices. `command` is the command whose help
+/// this is; `None` in the help of all commands. `command_note` lists the commands that have the option, or is empty.
 fn entry(option: &CliOption, command: Option<&str>, command_note: &str) -> String {
     let short = option.short.map(|short| format!("{short}, "));
     let short = short.unwrap_or_default();

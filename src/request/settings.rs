@@ -67,12 +67,12 @@ impl Settings {
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
         let duration = |name| arguments.parse_value(name, parse_duration);
         let ca_file = arguments.values("--ca-file").pop();
-        let cloud = arguments.choice("--cloud", &Cloud::NAMES)?;
+        let cloud = arguments.choice("--cloud", &Cloud::CHOICES)?;
         let allowed_hosts = arguments.parse_values("--allow-vault", parse_hosts)?;
         Ok(Settings {
             timeout: duration("--timeout")?.unwrap_or_default(),
             wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
-            identity: arguments.choice("--identity", &IdentityKind::NAMES)?,
+            identity: arguments.choice("--identity", &IdentityKind::CHOICES)?,
             identity_id: parse_identity_id(arguments)?,
             cloud: cloud.unwrap_or_else(|| cloud_from_environment(arguments.env)),
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
@@ -159,8 +159,8 @@ fn parse_hosts(text: &str) -> Result<Vec<Host>, Error> {
 }
 
 impl IdentityKind {
-    /// The names that `--identity` takes.
-    pub const NAMES: [(&str, IdentityKind); 4] = [
+    /// The values of `--identity`, each with the kind of identity that it selects.
+    pub const CHOICES: [(&str, IdentityKind); 4] = [
         ("workload", IdentityKind::Workload),
         ("managed", IdentityKind::Managed),
         ("service-principal", IdentityKind::ServicePrincipal),

@@ -22,7 +22,7 @@ pub struct Supervision {
 impl Supervision {
     /// Parses `--init` and `--drain`; `None` means that COMMAND replaces this process.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Option<Supervision>, Error> {
-        let recipient = arguments.choice("--init", &SignalRecipient::NAMES)?;
+        let recipient = arguments.choice("--init", &SignalRecipient::CHOICES)?;
         let drain = arguments.parse_value("--drain", parse_duration)?;
         if !arguments.has("--init") {
             return match drain {
@@ -32,7 +32,7 @@ impl Supervision {
         }
         // In `--init child -- COMMAND`, `child` is parsed as COMMAND.
         if let [first, dashes, ..] = arguments.operands.as_slice()
-            && let Some((name, _)) = SignalRecipient::NAMES
+            && let Some((name, _)) = SignalRecipient::CHOICES
                 .iter()
                 .find(|(name, _)| first == name)
             && dashes == "--"
@@ -75,8 +75,8 @@ pub enum SignalRecipient {
 }
 
 impl SignalRecipient {
-    /// The names that `--init` takes.
-    pub const NAMES: [(&str, SignalRecipient); 2] = [
+    /// The values of `--init`, each with the recipient that it selects.
+    pub const CHOICES: [(&str, SignalRecipient); 2] = [
         ("group", SignalRecipient::Group),
         ("child", SignalRecipient::Child),
     ];

@@ -24,8 +24,8 @@ impl<T> Inbox<T> {
         wake_main_thread();
     }
 
-    /// Waits in the main thread for the next message. `None` if there is none until the deadline. A signal ends the
-    /// process.
+    /// Waits in the main thread for the next message. Returns `None` if none arrives before the deadline. A signal
+    /// ends the process.
     pub fn receive(&self, deadline: Option<Instant>) -> Option<T> {
         loop {
             let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -112,10 +112,11 @@ pub const IMDS: Endpoint = Endpoint {
 const GUEST_PROXY_AGENT_HINT: &str = "the machine's Metadata Security Protocol does not allow this container to use IMDS: check its access control profile \
      (InVMAccessControlProfile), or try the host's network";
 
-const fn timeouts(connect: u64, response: u64) -> Timeouts {
+/// The timeouts of one attempt, in seconds.
+const fn timeouts(connect_seconds: u64, response_seconds: u64) -> Timeouts {
     Timeouts {
-        connect: Duration::from_secs(connect),
-        response: Duration::from_secs(response),
+        connect: Duration::from_secs(connect_seconds),
+        response: Duration::from_secs(response_seconds),
     }
 }
 

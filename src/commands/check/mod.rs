@@ -27,7 +27,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes every check and prints the report. Returns the exit code that `exec` would have.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
-    let format = arguments.choice("--format", &LineFormat::NAMES)?;
+    let format = arguments.choice("--format", &LineFormat::CHOICES)?;
     Supervision::parse(arguments)?;
     // A malformed value fails the plan below, which is reported.
     if arguments.flag("--verbose").unwrap_or(false) {

@@ -163,7 +163,7 @@ impl Check {
         self
     }
 
-    /// Sets when `exec` needs what was checked.
+    /// Sets the phase in which `exec` needs what was checked, and the position of this check within that phase.
     pub fn needed_in(self, phase: Phase, order: usize) -> Check {
         Check {
             phase,

@@ -303,7 +303,8 @@ impl Dir {
         Ok(temporary)
     }
 
-    /// Makes a directory for files of this mode. An error names `subject`.
+    /// Creates a directory. `mode` is the mode of the files in it: if all users may read those, they may enter the
+    /// directory too; otherwise only its owner and group may. Errors show `subject` as the path.
     pub fn create_directory(&self, name: &str, mode: u32, subject: &Path) -> Result<Dir, Error> {
         let to_error = |errno| self.call_error_for(subject, errno);
         mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(to_error)?;

@@ -8,8 +8,9 @@ use crate::error::{Cause, Error};
 use crate::log;
 use crate::request::files::{Layout, WriteOptions, first_component, split_path};
 
-/// Keeps the files that an earlier run wrote from the same references. Returns the error of the fetch if that is not
-/// possible.
+/// The fallback of `--keep-existing` after a failed fetch: succeeds if DIR has all files from the same references,
+/// none of them too old. Otherwise returns `error`, the error of the fetch, with a note that says why the files cannot
+/// be kept.
 pub fn keep_existing(
     options: &WriteOptions,
     expected: Option<&Manifest>,
