@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds in a day.
-const SECONDS_PER_DAY: i64 = 86_400;
+const DAY: i64 = 86_400;
 
 /// The current time in Unix seconds.
 pub fn unix_now() -> i64 {
@@ -15,13 +15,10 @@ pub fn unix_now() -> i64 {
 /// Formats Unix seconds as `2026-01-31 23:59:59 UTC`. A time outside the years 1 to 9999 is shown as their first
 /// or last second.
 pub fn format(unix_seconds: i64) -> String {
-    let first = days_since_epoch(1, 1, 1) * SECONDS_PER_DAY;
-    let last = days_since_epoch(10_000, 1, 1) * SECONDS_PER_DAY - 1;
+    let first = days_since_epoch(1, 1, 1) * DAY;
+    let last = days_since_epoch(10_000, 1, 1) * DAY - 1;
     let unix_seconds = unix_seconds.clamp(first, last);
-    let (days, second) = (
-        unix_seconds.div_euclid(SECONDS_PER_DAY),
-        unix_seconds.rem_euclid(SECONDS_PER_DAY),
-    );
+    let (days, second) = (unix_seconds.div_euclid(DAY), unix_seconds.rem_euclid(DAY));
     let has_begun = |year, month| days_since_epoch(year, month, 1) <= days;
     let mut years = (1..=9_999).rev();
     let year = years.find(|year| has_begun(*year, 1)).unwrap_or(1);
@@ -84,9 +81,8 @@ fn parse_numbers<const COUNT: usize>(text: &str, separator: char) -> Option<[i64
 pub fn unix_seconds([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 3]) -> Option<i64> {
     let is_date =
         (1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    (is_date && hour < 24 && minute < 60 && second < 61).then(|| {
-        days_since_epoch(year, month, day) * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second
-    })
+    (is_date && hour < 24 && minute < 60 && second < 61)
+        .then(|| days_since_epoch(year, month, day) * DAY + hour * 3_600 + minute * 60 + second)
 }
 
 /// Days from 1970-01-01 to a date (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).

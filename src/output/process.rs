@@ -180,7 +180,8 @@ fn exec_error(path: &Path, errno: Errno) -> Error {
         .set_hint(hint)
 }
 
-/// What the file is instead of a regular one, as in "a directory"; `None` if it is a regular file, or does not exist.
+/// Why a path cannot be executed, if it leads to something other than a regular file, as in "it is a directory";
+/// `None` for a regular file, or if nothing is there.
 fn irregular_type(path: &Path) -> Option<&'static str> {
     input::type_error(&fs::metadata(path).ok()?)
 }

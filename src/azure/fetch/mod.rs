@@ -24,37 +24,38 @@ use crate::signals::{self, Inbox};
 
 pub use reader::{SecretReader, resource_without_token};
 
-/// The most connections to one vault, each of one thread.
+/// The maximum number of connections to one vault. Each connection has its own thread.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
-/// After this time since the start, one line says what is being waited for.
+/// How long after the start of the process a line says what it is still waiting for.
 const SLOW_NOTE_DELAY: Duration = Duration::from_secs(5);
-/// After the first failure, the time in which the other items can fail too, so that one run names them all.
+/// How long after the first failure to wait for failures of other items, so that one run reports them all.
 const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
-/// After the deadline, the time in which a thread can report its last response.
+/// How long after the deadline to wait for the results of threads that are about to report one.
 const LATE_RESULT_WINDOW: Duration = Duration::from_millis(400);
 
 /// The index of an item in the plan, and its value or error.
 type ItemResult = (usize, Result<Secret, Error>);
 
-/// One fetch of a plan, as its threads share it.
+/// The fetch of one plan: the state that its threads share.
 struct FetchRun {
     plan: Plan,
     http: HttpClient,
     secret_reader: SecretReader,
-    /// For each item of the plan, the thread that reads it, once one does.
+    /// For each item of the plan: the thread that reads it; empty until a thread does.
     reader_threads: Vec<OnceLock<ThreadId>>,
     tasks: Vec<Task>,
-    /// The index of the next task.
+    /// The index in `tasks` of the next task to do.
     next_task: AtomicUsize,
     results: Inbox<ItemResult>,
 }
 
-/// The secrets of one vault. Several threads read them, each taking the next one that is left.
+/// The secrets of one vault. Several threads read them; each repeatedly takes the next secret that no thread has
+/// taken.
 struct VaultQueue {
     client: VaultClient,
     /// The secrets of the vault: indices into the plan's items.
     items: Vec<usize>,
-    /// The position in `items` of the next one to read.
+    /// The position in `items` of the next secret to read.
     next_item: AtomicUsize,
 }
 
@@ -66,7 +67,7 @@ enum Task {
     Secrets(Arc<VaultQueue>),
 }
 
-/// A plan whose every item was fetched.
+/// A plan with the fetched value of every item.
 pub struct FetchedPlan {
     run: Arc<FetchRun>,
     /// The value of each item, in the order of [`Plan::items`].
@@ -85,7 +86,7 @@ impl FetchedPlan {
     }
 }
 
-/// Fetches every item of a plan. One failure fails them all.
+/// Fetches every item of a plan. Fails if any item cannot be fetched.
 pub fn fetch(
     plan: Plan,
     http: HttpClient,
@@ -119,7 +120,8 @@ pub fn fetch(
     Ok(FetchedPlan { run, values })
 }
 
-/// Starts a thread for each task. Where a limit on processes allows fewer, these do all the tasks.
+/// Starts a thread for each task. If a limit on processes allows fewer threads, those that were started do all the
+/// tasks. Fails if not even one thread can be started.
 fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
     for thread in 0..run.tasks.len() {
         let run = run.clone();
@@ -150,8 +152,8 @@ impl FetchRun {
         }
     }
 
-    /// Requests the tokens whose resources are known before any vault has responded. Reports every failure, and each
-    /// token that a target gets, rather than only a request to a vault.
+    /// Requests the tokens whose resources are known before any vault has responded. Reports every failure. Reports a
+    /// token only if it is an item of the plan, and not if it only serves to read secrets.
     fn request_tokens(&self) {
         for (index, item) in self.plan.items.iter().enumerate() {
             let Some(resource) = item.resource() else {
@@ -172,7 +174,8 @@ impl FetchRun {
         }
     }
 
-    /// Logs when an item's token expires, unless it has no target: the command `token` prints its token and ends.
+    /// Logs when the access token of an item expires. An item of the command `token`, which has no target, is not
+    /// logged: that command prints its token and ends.
     fn log_expiry(&self, index: usize, token: &AccessToken) {
         let targets = self.plan.target_names(index);
         if !targets.is_empty() {
@@ -187,6 +190,7 @@ impl FetchRun {
         }
     }
 
+    /// Reads secrets of a vault over one connection until none is left, and sends each result to the main thread.
     fn read_secrets(&self, vault: &VaultQueue) {
         if vault.next_item.load(Ordering::Relaxed) < vault.items.len() {
             vault.client.open_early();
@@ -212,7 +216,7 @@ impl FetchRun {
     }
 }
 
-/// Warns of a secret that is expired or not valid yet. It may still be the right one, so it is used.
+/// Warns of a secret that has expired or is not valid yet. Such a secret is used all the same: it may still work.
 fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
     let now = date::unix_now();
     let expired_at = bundle.expires.filter(|expires| *expires <= now);
@@ -231,7 +235,8 @@ fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
     }
 }
 
-/// Waits until every item has a value. After the first failure, waits only for [`FAILURE_COLLECTION_WINDOW`] more.
+/// Waits for the value of every item. Fails if an item fails, after another [`FAILURE_COLLECTION_WINDOW`] for failures
+/// of others; or if a value is missing at the deadline.
 fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
     let deadline = &run.http.deadline;
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
@@ -284,8 +289,9 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
     Ok(values)
 }
 
-/// The first error in the order of the plan, but errors that a restart does not fix come before those that it may fix. A
-/// note names the other items that failed, or whose last attempt did, except those that lack the same token.
+/// The error of the fetch, `None` if no item has failed: the first error in the order of the plan, but errors that a
+/// retry cannot fix come before [`Cause::Unavailable`]. A note lists the other items that failed, or whose last
+/// attempt failed, unless they failed for lack of the same token.
 fn combined_error(run: &FetchRun, results: &[Option<Result<Secret, Error>>]) -> Option<Error> {
     let failed = results.iter().enumerate().filter_map(|(index, result)| {
         let error = result.as_ref()?.as_ref().err()?;

@@ -13,7 +13,8 @@ use crate::log::{self, Event};
 use crate::request::secret_id::SecretId;
 use crate::signals::WaitGuard;
 
-/// If an error is about an access token that could not be got, its resource: no other error has this fact.
+/// The resource of the access token that could not be got, if that is what the error is about. Only such an error has
+/// the fact `resource`.
 pub fn resource_without_token(error: &Error) -> Option<&str> {
     error.get_fact("resource")
 }
@@ -21,11 +22,11 @@ pub fn resource_without_token(error: &Error) -> Option<&str> {
 /// A token, or the error of its request. Empty while it is being requested.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 
-/// Reads secrets. Several threads share it, and with it the access tokens.
+/// Reads secrets and requests access tokens for that. Several threads share one reader, and so share its tokens.
 pub struct SecretReader {
     /// Where access tokens come from.
     pub source: Box<dyn TokenSource>,
-    /// Each token that was requested, so that it is requested once.
+    /// The result of each token request, so that no token is requested twice.
     tokens: Mutex<Vec<(TokenRequest, Arc<TokenCell>)>>,
 }
 
@@ -59,6 +60,7 @@ impl SecretReader {
         token.clone()
     }
 
+    /// Requests an access token, repeatedly until the deadline.
     fn request_token(
         &self,
         http: &HttpClient,

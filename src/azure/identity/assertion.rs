@@ -17,14 +17,16 @@ use crate::error::Error;
 use crate::http::random_uuid;
 use crate::secret::Secret;
 
-/// How long an assertion is valid: the documentation recommends five to ten minutes.
+/// How long an assertion is valid. Entra's documentation recommends five to ten minutes.
 const LIFETIME_SECONDS: i64 = 600;
-/// How far Entra's clock may be behind ours.
+/// How many seconds Entra's clock may be behind this machine's.
 const CLOCK_SKEW_SECONDS: i64 = 120;
 
-/// Makes a JWT that identifies the client by its certificate, signed with PS256. `pem` is the content of the file at `path`,
-/// with the certificate, those of its issuers if `send_chain`, and the key. `audience` is the URL of the token endpoint.
-/// `file_error` makes an error about the file.
+/// Makes a JWT that identifies the client by its certificate, signed with PS256.
+///
+/// `pem` is the content of the file at `path`: the private key, the certificate, and, if `send_chain` is set, the
+/// certificates of its issuers. `audience` is the URL of the token endpoint. `file_error` makes an error about the
+/// file.
 pub fn signed_assertion(
     pem: &[u8],
     path: &Path,

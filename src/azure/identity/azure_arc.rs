@@ -14,15 +14,15 @@ use crate::http::Response;
 use crate::input;
 use crate::secret::Secret;
 
-/// The path of the agent's program.
+/// The path of the Arc agent's program.
 pub const AGENT_PATH: &str = "/opt/azcmagent/bin/himds";
-/// The hint for an identity that the agent does not have.
+/// The hint for an identity that the Arc agent does not have.
 pub const OMIT_ID_HINT: &str =
     "leave out the client, object or resource id to use the machine's own identity";
 
-/// The only directory with key files.
+/// The only directory in which a key file is accepted.
 const KEY_DIRECTORY: &str = "/var/opt/azcmagent/tokens";
-/// The size of the largest key file, in bytes.
+/// The maximum size of a key file, in bytes.
 const MAX_KEY_SIZE: u64 = 4096;
 
 /// Reads the key file that a challenge names.
@@ -47,7 +47,7 @@ pub fn read_key_file(challenge: &Response) -> Result<Secret, Error> {
     }
 }
 
-/// The path in `Basic realm=PATH`.
+/// The path in the challenge `Basic realm=PATH`. Fails unless it is a key file of the agent.
 pub fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
     let challenge_error =
         |reason: &str| challenge.error(RequestFailure::UnexpectedResponse, "", reason);

@@ -21,11 +21,11 @@ use crate::log;
 use crate::request::environment::Environment;
 use crate::signals;
 
-/// The lifetime to assume for a token whose expiry `az` does not print: less than its real one, and more than reading
-/// secrets takes.
+/// The assumed lifetime of a token whose expiry `az` does not print. It is shorter than the real one, and long enough
+/// to read secrets.
 const ASSUMED_LIFETIME_SECONDS: i64 = 300;
 
-/// Whether `az` is on the PATH.
+/// Whether the program `az` is on the PATH.
 pub fn is_on_path(env: &Environment) -> bool {
     let path = env.get("PATH").unwrap_or_default();
     std::env::split_paths(path).any(|directory| directory.join("az").is_file())
@@ -37,7 +37,7 @@ pub struct AzureCli {
 }
 
 impl AzureCli {
-    /// Reads `AZURE_TENANT_ID`.
+    /// Builds the source; reads `AZURE_TENANT_ID`.
     pub fn build(env: &Environment) -> Result<AzureCli, Error> {
         let tenant = configured_tenant(env)?;
         Ok(AzureCli { tenant })
@@ -110,7 +110,7 @@ impl TokenSource for AzureCli {
     }
 }
 
-/// Waits for the output and the end of `az`; at the deadline kills its process group.
+/// Waits until `az` ends, and returns its output. At the deadline, kills the process group of `az`.
 fn wait_or_kill(child: Child, deadline: &Deadline) -> io::Result<Output> {
     let group_id = child.id();
     let (_ended_sender, ended) = mpsc::channel::<()>();

@@ -16,33 +16,34 @@ use crate::log;
 use crate::request::environment::Environment;
 use crate::secret::Secret;
 
-/// The variable with the path of the service account token.
+/// The variable that holds the path of the file with the service account token.
 pub const TOKEN_FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-/// The variable with a service principal's secret.
+/// The variable that holds a service principal's secret.
 pub const SECRET_VARIABLE: &str = "AZURE_CLIENT_SECRET";
-/// The variable with the path of a file that holds the secret.
+/// The variable that holds the path of a file with a service principal's secret.
 pub const SECRET_FILE_VARIABLE: &str = "AZURE_CLIENT_SECRET_FILE";
-/// The variable with the path of a PEM file that holds a certificate and its key.
+/// The variable that holds the path of a PEM file with a service principal's certificate and private key.
 pub const CERTIFICATE_VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
-/// A credential, or the file that it is read from.
+/// What an application authenticates with at Entra, or the file that holds it.
 pub enum Credential {
     /// A service principal's certificate.
     Certificate {
         path: PathBuf,
-        /// Whether the assertion includes the chain, for applications that trust an issuer and a subject name.
+        /// Whether the assertion includes the certificates of the issuers. Entra needs them if the application is
+        /// registered with a subject name and issuer instead of a certificate.
         send_chain: bool,
     },
     /// A service principal's secret.
     Secret(Secret),
-    /// A file with such a secret.
+    /// A file with a service principal's secret.
     SecretFile(PathBuf),
-    /// A file with the service account token of a pod.
+    /// A file with a pod's service account token.
     TokenFile(PathBuf),
 }
 
 impl Credential {
-    /// The service account token, if the environment has its path.
+    /// The credential of workload identity; `None` if the environment does not have the path of its token.
     pub fn workload_identity(env: &Environment) -> Option<Credential> {
         let path = env
             .get(TOKEN_FILE_VARIABLE)
@@ -50,7 +51,7 @@ impl Credential {
         Some(Credential::TokenFile(PathBuf::from(path)))
     }
 
-    /// The first credential of a service principal that the environment has.
+    /// The first credential of a service principal that is in the environment; `None` if there is none.
     pub fn service_principal(env: &Environment) -> Result<Option<Credential>, Error> {
         if let Some(secret) = env.setting(SECRET_VARIABLE)? {
             let secret = Secret::new(secret.to_owned());
@@ -69,7 +70,7 @@ impl Credential {
         Ok(Some(Credential::Certificate { path, send_chain }))
     }
 
-    /// For messages; the client id follows it.
+    /// The credential's name for messages, which the client id follows.
     pub fn describe(&self) -> &'static str {
         match self {
             Credential::Certificate { .. } => "service principal with a certificate,",
@@ -78,7 +79,8 @@ impl Credential {
         }
     }
 
-    /// The part of the form body, percent-encoded, that goes before `=` and [`Credential::form_value`].
+    /// The percent-encoded start of the form body for this credential: everything before `=` and
+    /// [`Credential::form_value`].
     pub fn form_prefix(&self) -> &'static str {
         match self {
             Credential::Secret(_) | Credential::SecretFile(_) => "client_secret",
@@ -89,7 +91,7 @@ impl Credential {
         }
     }
 
-    /// The secret or the assertion for one request. `audience` is the URL of the token endpoint.
+    /// The secret or assertion that one token request sends. `audience` is the URL of the token endpoint.
     pub fn form_value(&self, client_id: &str, audience: &str) -> Result<Secret, Error> {
         let (variable, path) = match self {
             Credential::Secret(secret) => return Ok(Secret::new(secret.expose().to_owned())),
@@ -137,7 +139,7 @@ impl Credential {
     }
 }
 
-/// The path of a file in `$CREDENTIALS_DIRECTORY`, if it is there, or else the path as it is.
+/// The path of the file in `$CREDENTIALS_DIRECTORY` if the file is there; otherwise `path` itself.
 fn credential_path(env: &Environment, path: &str) -> PathBuf {
     let directory = env.get("CREDENTIALS_DIRECTORY");
     directory
@@ -147,7 +149,8 @@ fn credential_path(env: &Environment, path: &str) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(path))
 }
 
-/// The claims that Entra compares with a federated credential, none of them secret.
+/// The claims of an assertion that Entra compares with a federated credential, as text for a message. None of them is
+/// secret.
 pub fn federated_claims(assertion: &Secret) -> String {
     let Some(claims) = jwt_payload(assertion) else {
         return "no claims, since it is not a JWT".to_owned();

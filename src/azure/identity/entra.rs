@@ -31,18 +31,18 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// Requests tokens from Entra, for an application or for a managed identity with a federated credential.
 pub struct EntraClient {
-    /// Entra's host, as in `login.microsoftonline.com`.
+    /// The host of Entra, such as `login.microsoftonline.com`.
     authority_host: Host,
-    /// The tenant's id or one of its domains.
+    /// The configured tenant: an id, or one of its domains.
     tenant: String,
     client_id: String,
     credential: Credential,
-    /// Receives the requests in place of Entra's host.
+    /// The proxy that gets the requests instead of Entra; `None` if there is no such proxy.
     token_proxy: Option<TokenProxy>,
 }
 
 impl EntraClient {
-    /// Reads the settings of workload identity, or of a service principal.
+    /// Builds the source from the settings of workload identity, or of a service principal.
     pub fn build(
         env: &Environment,
         settings: &Settings,
@@ -100,11 +100,13 @@ impl EntraClient {
         })
     }
 
+    /// The tenant to request a token from: the one that the request names, or else the configured one.
     fn tenant_for<'a>(&'a self, token_request: &'a TokenRequest) -> &'a str {
         token_request.tenant.as_ref().unwrap_or(&self.tenant)
     }
 
-    /// The error of a response without a token. `sent_secret` is the secret or the assertion in the request.
+    /// The error for a response without a token. `sent_secret` is the secret or assertion that the request sent; the
+    /// error does not show it.
     pub fn response_error(
         &self,
         response: &Response,
@@ -126,7 +128,7 @@ impl EntraClient {
             .filter_map(Value::as_i64)
             .chain(entra_codes::code_in(description))
             .collect();
-        let known = aadsts_codes.iter().find_map(|code| entra_codes::row(*code));
+        let known = aadsts_codes.iter().find_map(|code| entra_codes::find(*code));
         let (failure, hint) = known.unwrap_or_else(|| {
             let failure = classify(response.status.as_u16(), oauth_error, &aadsts_codes);
             let is_refused = failure == RequestFailure::CredentialRefused;
@@ -226,7 +228,8 @@ impl TokenSource for EntraClient {
         })
     }
 
-    /// For failures without a valid response of Entra. Connections to the token proxy do not use HTTPS_PROXY.
+    /// The hint for a failure without a valid response from Entra. Connections to the token proxy do not use
+    /// HTTPS_PROXY.
     fn hint(&self, failure: RequestFailure) -> Option<String> {
         let (host, settings) = match &self.token_proxy {
             None => (&self.authority_host, "AZURE_AUTHORITY_HOST and HTTPS_PROXY"),
@@ -262,7 +265,7 @@ impl TokenSource for EntraClient {
     }
 }
 
-/// `AZURE_TENANT_ID`: an id or a domain.
+/// The value of `AZURE_TENANT_ID`, an id or a domain; `None` if it is not set.
 pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
     match env.setting(TENANT_VARIABLE)? {
         Some(tenant) if !is_tenant(tenant) => Err(Error::config(format!(
@@ -272,7 +275,8 @@ pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
     }
 }
 
-/// The kind of failure of a response without a token and without a known code: by `error`, then by the status.
+/// The kind of failure, for a response without a token and without a known AADSTS code. Decided by `oauth_error`, and
+/// otherwise by the status.
 fn classify(status: u16, oauth_error: &str, aadsts_codes: &[i64]) -> RequestFailure {
     match (oauth_error, status) {
         ("temporarily_unavailable" | "server_error", _) => RequestFailure::ServerError,

@@ -6,13 +6,13 @@
 use super::token::UNKNOWN_RESOURCE_HINT;
 use crate::error::RequestFailure;
 
-/// The hint for a code without a row.
+/// The hint for a code that is not in [`find`].
 pub const UNKNOWN_CODE_HINT: &str =
     "akv-init does not know AADSTS{code}: see https://login.microsoftonline.com/error?code={code}";
 
-/// The row of a code: the kind of failure, and a hint, which may be empty. The names in braces are those that
-/// `EntraClient` replaces.
-pub fn row(code: i64) -> Option<(RequestFailure, &'static str)> {
+/// The kind of failure and the hint, which may be empty, for an AADSTS code; `None` if the code is not known.
+/// `EntraClient` replaces the names in braces in a hint.
+pub fn find(code: i64) -> Option<(RequestFailure, &'static str)> {
     use RequestFailure::{
         AssertionExpired, CredentialRefused, FederationMismatch, InvalidSettings,
         PossiblyPermanent, PossiblyTemporary, ServerError,
@@ -176,7 +176,8 @@ pub fn row(code: i64) -> Option<(RequestFailure, &'static str)> {
     })
 }
 
-/// The first code in a text, as in `AADSTS700016: …`: not every service has it in a field of its own.
+/// The first AADSTS code in a text such as `AADSTS700016: …`; `None` if there is none. Not every service has a
+/// separate field for the code.
 pub fn code_in(text: &str) -> Option<i64> {
     let (_, rest) = text.split_once("AADSTS")?;
     let end = rest.find(|c: char| !c.is_ascii_digit());

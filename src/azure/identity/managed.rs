@@ -17,47 +17,52 @@ use crate::request::environment::Environment;
 use crate::request::settings::IdentityId;
 use crate::secret::Secret;
 
-/// A kind of managed identity endpoint: addresses, headers, parameters and errors.
+/// The properties of one kind of managed identity endpoint: addresses, headers, parameters and errors.
 pub struct Endpoint {
-    /// For messages.
+    /// The name for messages.
     pub name: &'static str,
-    /// The variable that holds its URL.
+    /// The variable that holds the URL of the endpoint.
     pub url_variable: &'static str,
     /// The URL of the endpoint if the variable is not set.
     pub default_url: &'static str,
-    /// What to append to the URL's path; `None` if the URL is complete.
+    /// What is appended to the path of the URL; `None` if the URL is complete.
     pub path_suffix: Option<&'static str>,
-    /// The `api-version` of a GET; `None` if the request is a POST with a form.
+    /// The parameter `api-version` of a GET; `None` if requests are POSTs with a form instead.
     pub api_version: Option<&'static str>,
     /// How a request proves that it comes from this machine.
     pub authentication: Authentication,
-    /// Whether a request has an `x-ms-client-request-id`.
+    /// Whether requests have the header `x-ms-client-request-id`.
     pub takes_request_id: bool,
-    /// The query parameters for a client id, an object id and a resource id, each `None` if it cannot select by that.
+    /// The query parameters that select an identity by client id, by object id and by resource id, in this order.
+    /// `None` where the endpoint has no such parameter.
     pub id_parameters: [Option<&'static str>; 3],
-    /// The variable with the client id to use if the user selects no identity.
+    /// The variable that holds the client id to use if the user selects no identity; `None` if there is no such
+    /// variable.
     pub default_client_id_variable: Option<&'static str>,
     /// The timeouts of one attempt.
     pub timeouts: Timeouts,
-    /// What a response without a token means: the kind of failure, and a hint, which may be empty. `{resource}` in the
-    /// hint stands for the request's resource, `{cli}` for the advice to use the Azure CLI, if it is there.
+    /// Interprets a response without a token: returns the kind of failure and a hint, which may be empty. In the hint,
+    /// `{resource}` stands for the request's resource, and `{cli}` for the advice to use the Azure CLI, which is empty
+    /// if `az` is not there.
     pub classify: fn(&ErrorResponse<'_>) -> (RequestFailure, &'static str),
-    /// The hint for a failed connection. `{origin}` stands for the endpoint's origin, `{cli}` as in `classify`.
+    /// The hint for a failed connection. In it, `{origin}` stands for the endpoint's origin, and `{cli}` is as in
+    /// `classify`.
     pub unreachable_hint: Option<&'static str>,
-    /// The hint if it does not respond in time.
+    /// The hint for an endpoint that does not respond in time.
     pub slow_hint: Option<&'static str>,
 }
 
 /// How a request proves that it comes from this machine.
 pub enum Authentication {
-    /// The header `Metadata: true`: a request that another program was tricked into sending lacks it.
+    /// The header `Metadata: true`. A request that another program was tricked into sending lacks it.
     Metadata,
-    /// A header with the value of a variable.
+    /// A header whose value is in a variable.
     Header {
         name: &'static str,
         variable: &'static str,
     },
-    /// `Metadata: true`, and in a second request also the content of the key file that the first response names.
+    /// The header `Metadata: true`; and in a second request, also the content of the key file that the first response
+    /// names.
     KeyFile,
 }
 
@@ -65,35 +70,36 @@ pub enum Authentication {
 pub struct ErrorResponse<'a> {
     /// The status of the response.
     pub status: u16,
-    /// The error code, or empty.
+    /// The error code; empty if there is none.
     pub code: &'a str,
-    /// The description, or empty.
+    /// The error's description; empty if there is none.
     pub description: &'a str,
     /// Whether the body is JSON.
     pub is_json: bool,
     /// Whether there is no body.
     pub is_empty: bool,
-    /// [`TokenRequest::is_known_resource`] of the request.
+    /// Whether the request's resource certainly exists, as in [`TokenRequest::is_known_resource`].
     pub is_known_resource: bool,
 }
 
-/// A managed identity and its endpoint.
+/// Gets tokens for a managed identity from its endpoint.
 pub struct ManagedIdentity {
     endpoint: &'static Endpoint,
-    /// The origin of its URL.
+    /// The origin of the endpoint's URL.
     origin: String,
-    /// The path of its URL, with the URL's query if it has one.
+    /// The path of the endpoint's URL, with the query if the URL has one.
     path: String,
-    /// The value of [`Authentication::Header`].
+    /// The value of the header of [`Authentication::Header`]; `None` with any other authentication.
     header_secret: Option<Secret>,
-    /// The identity to get tokens for; `None` leaves the choice to the endpoint.
+    /// The identity to get tokens for; `None` lets the endpoint choose.
     selected: Option<IdentityId>,
-    /// Replaces `{cli}` in hints.
+    /// The text that replaces `{cli}` in hints.
     cli_hint: &'static str,
 }
 
 impl ManagedIdentity {
-    /// Reads the endpoint's variables. An id that the endpoint would ignore is an error.
+    /// Reads the variables of the endpoint. Selecting an identity by a kind of id that the endpoint would ignore is an
+    /// error.
     pub fn build(
         endpoint: &'static Endpoint,
         env: &Environment,
@@ -147,8 +153,8 @@ impl ManagedIdentity {
         })
     }
 
-    /// The parameter that selects the identity, and its value; `None` if no identity is selected, or if the endpoint has no
-    /// parameter for such an id.
+    /// The parameter that selects the identity, as name and value; `None` if no identity is selected, or if the
+    /// endpoint has no parameter for this kind of id.
     fn id_parameter(&self) -> Option<(&'static str, &str)> {
         let [client, object, resource] = self.endpoint.id_parameters;
         let (name, id) = match self.selected.as_ref()? {
@@ -159,7 +165,7 @@ impl ManagedIdentity {
         Some((name?, id))
     }
 
-    /// The path and query of a request for a token, and the form if it is a POST.
+    /// The path and query of a token request, and its form; the form is `None` for a GET.
     fn target_and_form(&self, resource: &str) -> (String, Option<String>) {
         let resource = format!("resource={}", encode(resource));
         let Some(version) = self.endpoint.api_version else {
@@ -173,7 +179,8 @@ impl ManagedIdentity {
         (target, None)
     }
 
-    /// The error of a response without a token. `sent_secret` is the secret in the request, or empty.
+    /// The error for a response without a token. `sent_secret` is the secret that the request sent, or empty; the
+    /// error does not show it.
     pub fn response_error(
         &self,
         response: &Response,
@@ -208,7 +215,7 @@ impl ManagedIdentity {
         });
         // Some endpoints pass on what Entra said, with a status of their own. Hints for other credentials do not apply.
         if let Some((entra_failure, entra_hint)) =
-            entra_codes::code_in(&description).and_then(entra_codes::row)
+            entra_codes::code_in(&description).and_then(entra_codes::find)
             && entra_failure != failure
         {
             failure = entra_failure;
@@ -292,7 +299,7 @@ impl TokenSource for ManagedIdentity {
         AccessToken::from_body(body)
     }
 
-    /// For failures without a valid response of the endpoint.
+    /// The hint for a failure without a valid response from the endpoint.
     fn hint(&self, failure: RequestFailure) -> Option<String> {
         let Endpoint {
             name, url_variable, ..

@@ -8,9 +8,9 @@ use super::token::UNKNOWN_RESOURCE_HINT;
 use crate::error::RequestFailure;
 use crate::http::Timeouts;
 
-/// App Service, Functions and Container Apps
-/// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>). In Container Apps
-/// it is a sidecar, which is often not up yet when the container starts.
+/// The endpoint of App Service, Functions and Container Apps
+/// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>). In Container
+/// Apps it is a sidecar, which is often not up yet when the container starts.
 pub const APP_SERVICE: Endpoint = Endpoint {
     name: "the platform's identity endpoint",
     url_variable: "IDENTITY_ENDPOINT",
@@ -34,7 +34,7 @@ pub const APP_SERVICE: Endpoint = Endpoint {
     slow_hint: None,
 };
 
-/// Azure Arc: a machine outside Azure whose agent has a managed identity
+/// The endpoint of Azure Arc, whose agent has a managed identity for a machine outside Azure
 /// (<https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>).
 pub const ARC: Endpoint = Endpoint {
     name: "Azure Arc",
@@ -51,7 +51,7 @@ pub const ARC: Endpoint = Endpoint {
     ..APP_SERVICE
 };
 
-/// Azure Machine Learning, and the 2017 API of App Service
+/// The endpoint of Azure Machine Learning; also the 2017 API of App Service
 /// (<https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>).
 pub const MSI: Endpoint = Endpoint {
     name: "the MSI endpoint",
@@ -68,7 +68,7 @@ pub const MSI: Endpoint = Endpoint {
     ..APP_SERVICE
 };
 
-/// Cloud Shell, whose tokens are the signed-in user's.
+/// The endpoint of Cloud Shell. It issues tokens of the signed-in user.
 pub const CLOUD_SHELL: Endpoint = Endpoint {
     name: "Cloud Shell",
     api_version: None,
@@ -79,9 +79,10 @@ pub const CLOUD_SHELL: Endpoint = Endpoint {
     ..MSI
 };
 
-/// IMDS, of virtual machines, scale sets, nodes and Container Instances; and NMI, which replaces it in clusters with
-/// aad-pod-identity (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
-/// It is not probed first: that would only delay containers that start before their endpoint.
+/// The endpoint of virtual machines, scale sets, nodes and Container Instances: IMDS; in clusters with
+/// aad-pod-identity, NMI in its place
+/// (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>). No probe
+/// comes before the first request: a probe would only delay containers that start before their endpoint.
 pub const IMDS: Endpoint = Endpoint {
     name: "IMDS",
     url_variable: "AZURE_POD_IDENTITY_AUTHORITY_HOST",
@@ -109,6 +110,7 @@ pub const IMDS: Endpoint = Endpoint {
     ),
 };
 
+/// The hint for a refusal by the Guest Proxy Agent, which enforces the Metadata Security Protocol.
 const GUEST_PROXY_AGENT_HINT: &str = "the machine's Metadata Security Protocol does not allow this container to use IMDS: check its access control profile \
      (InVMAccessControlProfile), or try the host's network";
 
@@ -120,7 +122,7 @@ const fn timeouts(connect_seconds: u64, response_seconds: u64) -> Timeouts {
     }
 }
 
-/// What a status means at most endpoints.
+/// The kind of failure and the hint for a status that means the same at most endpoints.
 fn common_error(status: u16) -> (RequestFailure, &'static str) {
     let failure = match status {
         401 | 403 => RequestFailure::CredentialRefused,
@@ -157,8 +159,8 @@ fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     }
 }
 
-/// 500 of App Service and Azure ML: a temporary error, a firewall between the endpoint and Entra, or a resource that does
-/// not exist. The last is possible only for one that the user named.
+/// For a 500 of App Service and Azure ML. It can mean a temporary error, a firewall between the endpoint and Entra, or
+/// a resource that does not exist. Only a resource that the user named may not exist.
 fn possible_resource_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.is_known_resource {
         true => (

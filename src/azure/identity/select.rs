@@ -15,7 +15,7 @@ use crate::request::settings::{IdentityKind, Settings};
 
 const TOKEN_CREDENTIALS_VARIABLE: &str = "AZURE_TOKEN_CREDENTIALS";
 
-/// The variables that select a source.
+/// The variables that select a source of tokens if they are set.
 type Variables = &'static [&'static str];
 const WORKLOAD_IDENTITY_VARIABLES: Variables = &[credential::TOKEN_FILE_VARIABLE];
 const SERVICE_PRINCIPAL_VARIABLES: Variables = &[
@@ -30,11 +30,11 @@ const IMDS_VARIABLES: Variables = &["AZURE_POD_IDENTITY_AUTHORITY_HOST"];
 
 /// The selected source of access tokens.
 pub struct Selection {
-    /// The source.
+    /// The source to get access tokens from.
     pub source: Box<dyn TokenSource>,
-    /// Why it was selected: "IDENTITY_ENDPOINT and IDENTITY_HEADER are set".
+    /// Why this source was selected, as in "IDENTITY_ENDPOINT and IDENTITY_HEADER are set".
     pub reason: String,
-    /// Variables that are set and select another source.
+    /// Variables that are set and would select another source.
     pub ignored: Vec<&'static str>,
 }
 
@@ -108,7 +108,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
     })
 }
 
-/// The endpoint of the managed identity, and the variables that select that endpoint.
+/// The managed identity endpoint of this platform, and the variables that select that endpoint.
 fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables), Error> {
     let is_set = |name: &'static str| !which_are_set(env, &[name]).is_empty();
     let has_endpoint = is_set("IDENTITY_ENDPOINT");
@@ -134,8 +134,8 @@ fn managed_endpoint(env: &Environment) -> Result<(&'static Endpoint, Variables),
     Ok((&IMDS, IMDS_VARIABLES))
 }
 
-/// The error in a pod without an identity of its own whose user selected none: the node's identities are shared by all
-/// its pods, so none of them is used unasked.
+/// The error in a pod that has no identity, if the user selected none. The node's identities are never used unless the
+/// user asks for one: all pods of the node share them.
 fn no_pod_identity_error() -> Error {
     Error::config(
         "workload identity is not set up for this pod, and no other identity is selected",
@@ -147,7 +147,7 @@ fn no_pod_identity_error() -> Error {
     )
 }
 
-/// The variables that are set and not empty.
+/// Those of the variables that are set and not empty.
 fn which_are_set(env: &Environment, variables: &[&'static str]) -> Vec<&'static str> {
     let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
     let mut variables = variables.to_vec();
@@ -155,8 +155,9 @@ fn which_are_set(env: &Environment, variables: &[&'static str]) -> Vec<&'static 
     variables
 }
 
-/// The identity that `AZURE_TOKEN_CREDENTIALS` selects, as in the SDKs: `prod`, `dev` or the type of one credential
-/// (<https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains>).
+/// The kind of identity that `AZURE_TOKEN_CREDENTIALS` selects, as in the SDKs: the value is `prod`, `dev` or a type
+/// of credential (<https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains>). `None` if
+/// the variable is not set, or is `prod`, which leaves the choice open.
 fn identity_from_token_credentials(env: &Environment) -> Result<Option<IdentityKind>, Error> {
     let Some(text) = env.setting(TOKEN_CREDENTIALS_VARIABLE)? else {
         return Ok(None);

@@ -8,10 +8,11 @@ use crate::http::{HttpClient, Service};
 
 /// A source of access tokens.
 pub trait TokenSource: Send + Sync {
-    /// The name, endpoint and identity of the source, for messages: "IMDS (http://169.254.169.254, managed identity)".
+    /// The source's name, endpoint and identity, for messages: "IMDS (http://169.254.169.254, managed identity)".
     fn describe(&self) -> String;
 
-    /// Makes one attempt to get an access token. `service` keeps the connection for the next attempt.
+    /// Makes one attempt to get an access token. `service` is empty in the first attempt; it keeps the connection for
+    /// later ones.
     fn attempt(
         &self,
         http: &HttpClient,
@@ -19,18 +20,19 @@ pub trait TokenSource: Send + Sync {
         token_request: &TokenRequest,
     ) -> Result<AccessToken, Error>;
 
-    /// The hint for a failed request whose error has none, as where there was no response.
+    /// The hint for a failed request if its error has none, as when there was no response.
     fn hint(&self, _failure: RequestFailure) -> Option<String> {
         None
     }
 
-    /// Whether this is another tenant than the configured one, and the source can get a token of it. A managed identity
-    /// cannot.
+    /// Whether the source can get a token from this tenant, and the tenant is not the configured one. A managed
+    /// identity has only one tenant.
     fn can_switch_to_tenant(&self, _tenant: &str) -> bool {
         false
     }
 
-    /// The service that issues the tokens; `None` if it cannot be connected to without running or reading something first.
+    /// The service that issues the tokens; `None` if connecting to it requires that a program is run or a file is read
+    /// first.
     fn service(&self, _http: &HttpClient) -> Option<Service> {
         None
     }

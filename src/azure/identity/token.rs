@@ -17,16 +17,17 @@ use crate::secret::Secret;
 /// A request for an access token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenRequest {
-    /// The resource that the token is for; Entra takes it as the scope `RESOURCE/.default`.
+    /// The resource that the token is for. Entra expects it as the scope `RESOURCE/.default`.
     pub resource: String,
-    /// The tenant that a vault named, if it is not the configured one. A managed identity has only one.
+    /// The tenant to request the token from, which a vault named; `None` is the configured one, or the only one of a
+    /// managed identity.
     pub tenant: Option<String>,
-    /// Whether the resource is certain to exist: it is that of a cloud's vaults, or a vault named it.
+    /// Whether the resource certainly exists: it is the resource of a cloud's vaults, or a vault named it.
     pub is_known_resource: bool,
 }
 
 impl TokenRequest {
-    /// A request for a token of the configured tenant.
+    /// A request for a token from the configured tenant.
     pub fn new(resource: &str) -> TokenRequest {
         TokenRequest {
             resource: resource.to_owned(),
@@ -42,21 +43,21 @@ impl TokenRequest {
 pub struct AccessToken {
     /// The token itself, as in `Authorization: Bearer TOKEN`.
     pub value: Secret,
-    /// When it expires, in Unix seconds.
+    /// When the token expires, in Unix seconds.
     pub expires_on: i64,
 }
 
-/// The hint for a token that the vault, or this machine's clock, takes for expired.
+/// The hint for a token that has expired by the vault's clock, or by this machine's.
 pub const EXPIRED_TOKEN_HINT: &str =
     "check this machine's clock, and whether the token endpoint returns old tokens from a cache";
 
 impl AccessToken {
-    /// Whether it has expired by this machine's clock.
+    /// Whether the token has expired, by this machine's clock.
     pub fn has_expired(&self) -> bool {
         self.expires_on <= date::unix_now()
     }
 
-    /// Parses a successful response. No error holds any part of it.
+    /// Parses the body of a successful response. Errors show no part of the body.
     pub fn from_body(body: Value) -> Result<AccessToken, Error> {
         let response_error = |why: &str| RequestFailure::UnexpectedResponse.error(why);
         // For a service principal with several tenants NMI sends a list, each entry of which is a token response.
@@ -82,11 +83,11 @@ impl AccessToken {
     }
 }
 
-/// The hint for a resource that the identity's tenant does not have.
+/// The hint for a resource that does not exist in the identity's tenant.
 pub const UNKNOWN_RESOURCE_HINT: &str =
     "the tenant has no resource `{resource}`: check its spelling, --vault-resource and --cloud";
 
-/// The claims of a JWT, never its signature; `None` if the text is not a JWT
+/// The claims of a JWT, without its signature; `None` if the text is not a JWT
 /// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
 pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     let payload = jwt.expose().split('.').nth(1)?;
@@ -94,14 +95,15 @@ pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     serde_json::from_slice(&json.ok()?).ok()
 }
 
-/// Whether a text is valid in a header: a newline would start a second header.
+/// Whether a text can be the value of a header. It must have no newline, for example: that would start a second
+/// header.
 pub fn is_header_value(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     !text.is_empty() && text.bytes().all(is_valid)
 }
 
-/// When the token of a response expires, in Unix seconds. An invalid `expires_on` gives `None`: `expires_in` does not
-/// replace it.
+/// When the token in a response expires, in Unix seconds; `None` if the response does not say so. `expires_in` is used
+/// only if there is no `expires_on`, not if that is invalid.
 fn parse_expiry(body: &Value) -> Option<i64> {
     let parse_number = |value: &Value| match value {
         Value::String(text) => text.trim().parse().ok(),

@@ -11,28 +11,32 @@ use crate::input;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
 
-/// The variable with its URL.
+/// The variable that holds the URL of the token proxy.
 pub const URL_VARIABLE: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+/// The variable that holds the DNS name in the token proxy's certificate.
 const SERVER_NAME_VARIABLE: &str = "AZURE_KUBERNETES_SNI_NAME";
+/// The variable that holds the path of a file with the token proxy's CAs.
 const CA_FILE_VARIABLE: &str = "AZURE_KUBERNETES_CA_FILE";
+/// The variable that holds the token proxy's CAs themselves, as PEM.
 const CA_DATA_VARIABLE: &str = "AZURE_KUBERNETES_CA_DATA";
 
 /// The token proxy.
 pub struct TokenProxy {
-    /// The host to connect to.
+    /// The host of the token proxy.
     pub host: Host,
-    /// The path before that of Entra's token endpoint, without a slash at its end.
+    /// The path that goes before the path of Entra's token endpoint, without a slash at its end.
     pub path: String,
-    /// The name in the certificate, if it is not the host's.
+    /// The DNS name in the proxy's certificate; `None` if it is the name of `host`.
     server_name: Option<String>,
-    /// The trusted CAs, as PEM. Without this and `ca_file`, those of all other connections are trusted.
+    /// The trusted CAs as PEM. If `ca_data` and `ca_file` are both `None`, the CAs of all other connections are
+    /// trusted.
     ca_data: Option<String>,
-    /// A file with the trusted CAs, as PEM.
+    /// The path of a file with the trusted CAs, as PEM.
     ca_file: Option<PathBuf>,
 }
 
 impl TokenProxy {
-    /// Reads its variables; `None` if its URL is not set.
+    /// Reads the variables of the token proxy; `None` if its URL is not set.
     pub fn build(env: &Environment) -> Result<Option<TokenProxy>, Error> {
         let setting_error = |name: &str, why: &str| Error::config(format!("{name}: {why}"));
         let (server_name, ca_file, ca_data) = (
@@ -77,7 +81,7 @@ impl TokenProxy {
         }))
     }
 
-    /// The proxy as a service. Its CA is read again each time, since a cluster rotates it.
+    /// The proxy as a service. Each call reads the CA file again, since a cluster rotates its CA.
     pub fn service(&self, http: &HttpClient) -> Result<Service, Error> {
         let setting = match &self.ca_file {
             Some(path) => format!("{CA_FILE_VARIABLE}: `{}`", path.display()),

@@ -34,7 +34,8 @@ pub fn parse(header: &str) -> Option<TokenRequest> {
     })
 }
 
-/// Parses a challenge whose resource is a parent domain of `host`, on the same port. The error says why it cannot be used.
+/// Parses the challenge of `host`. Fails, with the reason as text, if no token for the challenge may be sent to
+/// `host`: the resource must be a parent domain of `host`, on the same port.
 pub fn parse_for(host: &Host, header: &str) -> Result<TokenRequest, &'static str> {
     let challenge = parse(header).ok_or("its scheme is not Bearer")?;
     if challenge.resource.is_empty() {
@@ -59,7 +60,8 @@ pub fn parse_for(host: &Host, header: &str) -> Result<TokenRequest, &'static str
     }
 }
 
-/// The tenant in an authority, as in `https://login.microsoftonline.com/TENANT`. `adfs` in its place is not a tenant.
+/// The tenant in the URL of an authority, as in `https://login.microsoftonline.com/TENANT`; `None` if there is none,
+/// or `adfs` in its place.
 fn parse_tenant(authority: &str) -> Option<String> {
     let (_, rest) = authority.split_once("://")?;
     let tenant = rest.split('/').nth(1)?;
@@ -67,6 +69,7 @@ fn parse_tenant(authority: &str) -> Option<String> {
     is_usable.then(|| tenant.to_owned())
 }
 
+/// The keys and values of a challenge, without quotes.
 fn parse_pairs(mut rest: &str) -> Vec<(&str, &str)> {
     let mut pairs = Vec::new();
     loop {

@@ -20,7 +20,8 @@ use crate::request::secret_id::SecretId;
 use crate::secret::Secret;
 use crate::signals::WaitGuard;
 
-/// A stable version that the vaults of every cloud know. Later versions read secrets in the same way.
+/// The api-version of requests: a stable one that the vaults of every cloud know. Later versions read secrets in the
+/// same way.
 const API_VERSION: &str = "7.4";
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
@@ -31,13 +32,13 @@ const TIMEOUTS: Timeouts = Timeouts {
 pub struct SecretBundle {
     /// The value of the secret.
     pub value: Secret,
-    /// The version that was read.
+    /// The version of the secret that was read.
     pub version: Option<String>,
-    /// The content type: a free text, set with the secret.
+    /// The content type of the secret: any text that was set with it.
     pub content_type: Option<String>,
-    /// The start of its validity, in Unix seconds.
+    /// When the secret begins to be valid, in Unix seconds.
     pub not_before: Option<i64>,
-    /// The end of its validity, in Unix seconds.
+    /// When the secret expires, in Unix seconds.
     pub expires: Option<i64>,
 }
 
@@ -46,14 +47,14 @@ pub struct VaultClient {
     host: Host,
     /// The origin of the vault, and the connections to it.
     pub service: Service,
-    /// The api-version to use instead of [`API_VERSION`], if the service named one.
+    /// The api-version to use instead of [`API_VERSION`]; empty unless the service has named one.
     older_version: OnceLock<String>,
     /// The request for the token that the challenge of the vault requires; `None` until the vault has sent the challenge.
     required_token: Mutex<Option<TokenRequest>>,
 }
 
 impl VaultClient {
-    /// A client of the vault at a host that access tokens may be sent to.
+    /// A client for the vault at `host`, which must be a host that access tokens may be sent to.
     pub fn new(http: &HttpClient, host: &Host) -> VaultClient {
         VaultClient {
             host: host.clone(),
@@ -63,12 +64,12 @@ impl VaultClient {
         }
     }
 
-    /// Adds this vault's hint to an error that has none.
+    /// Adds the hint for a request to this vault to an error that has no hint.
     pub fn with_hint(&self, error: Error) -> Error {
         error.hint_if_none(|failure| unreachable_hint(&self.host, failure))
     }
 
-    /// Opens a connection before there is a token for a request.
+    /// Opens a connection while there is no access token to send yet.
     pub fn open_early(&self) {
         let operation = format!("connecting to {}", self.host);
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
@@ -76,8 +77,8 @@ impl VaultClient {
         self.service.open_early(TIMEOUTS);
     }
 
-    /// The token that the vault's challenge requires: one request, whose result all threads share. `targets` names the
-    /// variables or files that get the secret, for messages.
+    /// The token request that the vault's challenge requires. The first caller requests the challenge; all threads
+    /// share the result. `targets` names the variables or files that get the secret, for messages.
     pub fn challenge(
         &self,
         http: &HttpClient,
@@ -108,7 +109,8 @@ impl VaultClient {
         Ok(cached.insert(challenge).clone())
     }
 
-    /// Parses a challenge, and checks that a token for its resource may be sent to this vault.
+    /// Parses a challenge, and checks that a token for its resource may be sent to this vault. `header` is
+    /// `WWW-Authenticate`.
     fn parse_challenge(&self, header: Option<&str>) -> Result<TokenRequest, Error> {
         let header = header.ok_or_else(|| {
             self.unexpected_response("401 Unauthorized without a challenge (WWW-Authenticate)")
@@ -123,8 +125,8 @@ impl VaultClient {
         })
     }
 
-    /// Reads one secret. `targets` names the variables or files that get it, for messages. If the vault refuses the token
-    /// and requires one of another tenant, the error has the fact `tenant`.
+    /// Reads one secret. `targets` names the variables or files that get it, for messages. If the vault refuses the
+    /// token and requires one from another tenant, the error has that tenant as the fact `tenant`.
     pub fn read(
         &self,
         http: &HttpClient,
@@ -142,7 +144,8 @@ impl VaultClient {
         .map_err(|error| error.fact("secret", shown))
     }
 
-    /// Requests a secret, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected status.
+    /// Requests a secret, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected
+    /// status.
     fn request<T>(
         &self,
         http: &HttpClient,
@@ -181,7 +184,7 @@ impl VaultClient {
         })
     }
 
-    /// One request, and a second one if the service does not know our api-version and names another.
+    /// Makes one request; and a second one if the service does not know its api-version and names another.
     fn get(
         &self,
         http: &HttpClient,
@@ -210,8 +213,8 @@ impl VaultClient {
         }
     }
 
-    /// Parses a secret bundle, and checks that it is the requested one: a gateway may mix responses up. Nothing of the
-    /// body is ever part of an error.
+    /// Parses a secret bundle, and checks that it is the one of the requested secret: a gateway may mix responses up.
+    /// Errors show no part of the body.
     pub fn parse_bundle(
         &self,
         response: &Response,
@@ -251,8 +254,8 @@ impl VaultClient {
     }
 }
 
-/// The api-version that the service names when it does not know ours: "The specified version (7.4) is not recognized.
-/// Consider using the latest supported version (7.1)."
+/// The api-version that the service offers if it does not know the requested one: "The specified version (7.4) is not
+/// recognized. Consider using the latest supported version (7.1)." `None` for any other response.
 fn supported_version(response: &Response) -> Option<String> {
     let body = (response.status.as_u16() == 400).then(|| response.json())?;
     let message = body["error"]["message"].as_str()?;

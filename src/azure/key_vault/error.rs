@@ -14,8 +14,9 @@ use crate::request::cloud::Cloud;
 use crate::request::host::{Host, is_private};
 use crate::secret::Secret;
 
-/// The error of a response that is not the expected one. `token` is the request's access token. If the vault refuses the
-/// token and its challenge names a tenant, the error has that tenant as the fact `tenant`.
+/// The error for an unexpected response. `token` is the access token that the request sent; the error does not show
+/// it. If the vault refuses the token and its challenge names a tenant, the error has that tenant as the fact
+/// `tenant`.
 pub fn response_error(
     response: &Response,
     token: Option<&Secret>,
@@ -86,7 +87,7 @@ pub fn response_error(
         .maybe_fact("tenant", tenant.filter(|_| is_token_refused))
 }
 
-/// The object id of a caller, `appid=…;oid=…`, or `OID` if there is none that can be a part of a command.
+/// The object id of a caller given as `appid=…;oid=…`. If there is none, or it is unsafe in a command line, `OID`.
 fn object_id(caller: Option<&str>) -> &str {
     let mut parts = caller.unwrap_or_default().split(';');
     let object_id = parts.find_map(|part| part.strip_prefix("oid="));
@@ -95,12 +96,12 @@ fn object_id(caller: Option<&str>) -> &str {
     object_id.unwrap_or("OID")
 }
 
-/// The parts of an error response.
+/// The body of an error response.
 struct ErrorBody {
     status: u16,
-    /// The innermost error code, or empty.
+    /// The innermost error code; empty if there is none.
     code: String,
-    /// The message, which may have several lines.
+    /// The error message, which may have several lines.
     message: String,
 }
 
@@ -112,14 +113,15 @@ impl ErrorBody {
         reason.trim_end_matches('.').to_owned()
     }
 
-    /// What follows a label in its line of the message.
+    /// The text that follows a label in the message, up to the end of the line; `None` if there is no such label.
     fn text_after(&self, label: &str) -> Option<String> {
         let rest = &self.message[self.message.find(label)? + label.len()..];
         let text = rest.lines().next()?.trim().trim_matches('\'');
         (!text.is_empty()).then(|| log::excerpt(text, &[]))
     }
 
-    /// The caller's ids in the message, `appid=…;oid=…`, without the issuer.
+    /// The ids of the caller in the message, as in `appid=…;oid=…`, without the issuer; `None` if the message has
+    /// none.
     fn caller(&self) -> Option<String> {
         let rest = &self.message[self.message.find("appid=")?..];
         let caller = rest.split([' ', '\'', '"', '\r', '\n']).next()?;
@@ -128,8 +130,9 @@ impl ErrorBody {
         Some(log::excerpt(&kept.join(";"), &[]))
     }
 
-    /// The client's address that the vault refuses, as the vault sees it: from the message, which may have `ADDRESS from
-    /// unknown subnet`, or from a header like `conn_type=Ipv4;addr=ADDRESS;act_addr_fam=InterNetwork;`.
+    /// The IP address of this client as the vault sees it; `None` unless the vault refuses that address. It is in the
+    /// message, as in `ADDRESS from unknown subnet`, or in `network_info`, a header such as
+    /// `conn_type=Ipv4;addr=ADDRESS;act_addr_fam=InterNetwork;`.
     fn client_address(&self, network_info: &str) -> Option<IpAddr> {
         if !["ForbiddenByFirewall", "ForbiddenByConnection"].contains(&self.code.as_str()) {
             return None;
@@ -243,7 +246,7 @@ impl ErrorBody {
     }
 }
 
-/// The inner error code that the message implies, since `innererror` is optional.
+/// The inner error code that the message implies; `None` if it implies none. Some vaults leave `innererror` out.
 fn inner_code_from_message(message: &str) -> Option<&'static str> {
     [
         ("is not authorized to perform action", "ForbiddenByRbac"),
