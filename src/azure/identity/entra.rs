@@ -128,7 +128,7 @@ impl EntraClient {
             .filter_map(Value::as_i64)
             .chain(entra_codes::code_in(description))
             .collect();
-        let known = aadsts_codes.iter().find_map(|code| entra_codes::find(*code));
+        let known = aadsts_codes.iter().find_map(|code| entra_codes::get(*code));
         let (failure, hint) = known.unwrap_or_else(|| {
             let failure = classify(response.status.as_u16(), oauth_error, &aadsts_codes);
             let is_refused = failure == RequestFailure::CredentialRefused;

@@ -6,13 +6,13 @@
 use super::token::UNKNOWN_RESOURCE_HINT;
 use crate::error::RequestFailure;
 
-/// The hint for a code that is not in [`find`].
+/// The hint for a code that is not in [`get`].
 pub const UNKNOWN_CODE_HINT: &str =
     "akv-init does not know AADSTS{code}: see https://login.microsoftonline.com/error?code={code}";
 
 /// The kind of failure and the hint, which may be empty, for an AADSTS code; `None` if the code is not known.
 /// `EntraClient` replaces the names in braces in a hint.
-pub fn find(code: i64) -> Option<(RequestFailure, &'static str)> {
+pub fn get(code: i64) -> Option<(RequestFailure, &'static str)> {
     use RequestFailure::{
         AssertionExpired, CredentialRefused, FederationMismatch, InvalidSettings,
         PossiblyPermanent, PossiblyTemporary, ServerError,

@@ -215,7 +215,7 @@ impl ManagedIdentity {
         });
         // Some endpoints pass on what Entra said, with a status of their own. Hints for other credentials do not apply.
         if let Some((entra_failure, entra_hint)) =
-            entra_codes::code_in(&description).and_then(entra_codes::find)
+            entra_codes::code_in(&description).and_then(entra_codes::get)
             && entra_failure != failure
         {
             failure = entra_failure;
