@@ -15,8 +15,8 @@ use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 use crate::request::value::TargetValue;
 
-/// Replaces this process with COMMAND; with `--init`, supervises COMMAND until its last process has ended. The exit
-/// code is COMMAND's.
+/// Replaces this process with COMMAND; with `--init`, supervises COMMAND until its last process has ended, and returns
+/// the exit code of COMMAND.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let supervision = Supervision::parse(arguments)?;
     let plan = Plan::for_exec(arguments, &mut Err)?;

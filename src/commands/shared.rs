@@ -11,7 +11,7 @@ use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::value::TargetValue;
 use crate::signals;
 
-/// Applies `--verbose`, and warns of settings without effect.
+/// Turns debug lines on if `--verbose` is set, and warns of settings that have no effect.
 pub fn enable_verbose_and_warn(plan: &Plan) {
     if plan.settings.verbose {
         log::set_verbose();
@@ -21,7 +21,7 @@ pub fn enable_verbose_and_warn(plan: &Plan) {
     }
 }
 
-/// Selects the identity and fetches every item of the plan. From here on a signal ends the process.
+/// Selects the identity and fetches every item of the plan. From now on a signal ends the process.
 pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
     os::forbid_memory_access();
     signals::start_reading()?;
@@ -30,7 +30,7 @@ pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
     fetch::fetch(plan, http, source)
 }
 
-/// `get` and `token`: prints the one value of a plan on standard output. An error calls it `value_noun`.
+/// Prints the only value of a plan on standard output, for `get` and `token`. Errors call the value `value_noun`.
 pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<(), Error> {
     enable_verbose_and_warn(&plan);
     let fetched = fetch(plan, env)?;

@@ -11,7 +11,7 @@ use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::Plan;
 use crate::secret::Secret;
 
-/// Fetches the secrets and writes the files. With `--keep-existing`, the files of an earlier run stay as they are while
+/// Fetches the secrets and writes the files. With `--keep-existing`, leaves the files of an earlier run as they are if
 /// Azure cannot be reached.
 pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
@@ -72,7 +72,8 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
     Ok(contents)
 }
 
-/// What a later run has to know to keep these files; `None` if one of them holds an access token, since that expires.
+/// What a later run needs to know to keep these files if Azure cannot be reached; `None` if one of them contains an
+/// access token: tokens expire, so such files are not kept.
 fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
     let mut manifest = Manifest::default();
     for file in files {

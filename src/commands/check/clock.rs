@@ -2,13 +2,13 @@
 
 use super::report::Check;
 
-/// The largest skew without a warning: Entra allows 5 minutes.
+/// The largest clock skew that causes no warning. Entra itself allows 5 minutes.
 const TOLERATED_SKEW_SECONDS: i64 = 120;
-/// The largest skew that a slow response may explain.
+/// The largest clock skew that a slow response alone can explain.
 const MAX_DELAY_SECONDS: i64 = 5;
 
-/// The check of the clock; `None` without any response. `skews` holds, for each response, the server and how many
-/// seconds its clock is ahead.
+/// The check of this machine's clock; `None` if there was no response. `skews` holds, for each response, the server
+/// and by how many seconds its clock is ahead of this machine's.
 pub fn clock_check(mut skews: Vec<(String, i64)>) -> Option<Check> {
     // For each server the smallest skew, which is probably that of the fastest response.
     skews.sort_by_key(|(server, skew)| (server.clone(), skew.abs()));
@@ -47,7 +47,8 @@ fn describe_skews(skews: &[&(String, i64)]) -> String {
     groups.join(", ")
 }
 
-/// This machine's clock against a server's. Rounded, so that it does not change from one second to the next.
+/// Describes this machine's clock relative to a server's, which is `skew` seconds ahead. The text is rounded, so that
+/// it stays the same from one second to the next.
 fn describe_skew(skew: i64) -> String {
     let (number, unit) = match skew.abs() {
         seconds if seconds <= MAX_DELAY_SECONDS => return "agrees with".to_owned(),

@@ -16,13 +16,13 @@ use crate::request::cloud::Cloud;
 use crate::request::host::{Host, is_private};
 use crate::request::secret_id::SecretId;
 
-/// How long one attempt may take.
+/// The timeout of one attempt.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const SECONDS_PER_DAY: i64 = 86_400;
-/// A certificate or secret that expires sooner than this gets a warning.
+/// A certificate or secret that expires within this many days gets a warning.
 const EXPIRY_WARNING_DAYS: i64 = 30;
 
-/// The check of the name of the next host: its addresses, and where they were found.
+/// The check of the host name that connections go to, the proxy's if there is one: its addresses, and their source.
 pub fn name_check(service: &Service, resolved: &ResolvedName) -> Check {
     let addresses = resolved.addresses.iter();
     let addresses = addresses.map(|address| format!("{address} ({})", address_scope(*address)));
@@ -58,7 +58,7 @@ pub fn name_check(service: &Service, resolved: &ResolvedName) -> Check {
     )
 }
 
-/// Adds to the error of a failed lookup the name servers that were asked, and for a proxy what it is needed for.
+/// Adds notes to the error of a failed lookup: the name servers, and if the host is a proxy, for which service.
 pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
     let servers = name_servers();
     if !servers.is_empty() {
@@ -73,7 +73,7 @@ pub fn with_lookup_notes(service: &Service, mut error: Error) -> Error {
     })
 }
 
-/// From where an address can be reached.
+/// Where an address is: "private", "link-local", "this machine" or "public".
 fn address_scope(address: IpAddr) -> &'static str {
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -87,7 +87,7 @@ fn address_scope(address: IpAddr) -> &'static str {
     }
 }
 
-/// The check of a connection that was opened, and of the server's certificate if it has TLS.
+/// The check of a connection that was opened. With TLS, also of the server's certificate (`peer`).
 pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
     let proxy_note = match service.proxy() {
         Some(proxy) => format!(" through the proxy {proxy}"),
@@ -133,7 +133,7 @@ pub fn connection_check(service: &Service, peer: Option<&Peer>) -> Check {
     }
 }
 
-/// The check of a connection that failed. `name_check` is that of the host's name.
+/// The check of a connection that could not be opened. `name_check` is the check of the host's name.
 pub fn failed_connection_check(service: &Service, name_check: Check, error: &Error) -> Check {
     let mut check = Check::failed("connection", service.authority(), error);
     match service.proxy() {
@@ -149,7 +149,7 @@ pub fn failed_connection_check(service: &Service, name_check: Check, error: &Err
     check
 }
 
-/// The check of an access token that was issued: its claims and its expiry.
+/// The check of an access token that was issued: claims and expiry.
 pub fn token_check(resource: &str, token: &AccessToken) -> Check {
     let until = date::format(token.expires_on);
     let check =
@@ -171,7 +171,8 @@ pub fn token_check(resource: &str, token: &AccessToken) -> Check {
     }
 }
 
-/// The check of an access token that was not issued. `token_service` is the service that was asked, if it is known.
+/// The check of an access token that could not be got. `token_service` is the service that was asked; `None` if it is
+/// not known.
 pub fn failed_token_check(
     resource: &str,
     token_service: Option<&Service>,
@@ -189,7 +190,7 @@ pub fn failed_token_check(
     failed_request_check("token", resource, error)
 }
 
-/// The check of a secret that was not read.
+/// The check of a secret that could not be read.
 pub fn failed_secret_check(target_names: &str, secret: &SecretId, mut error: Error) -> Check {
     let name_and_version = secret.name_and_version();
     // An access token is missing only for a vault that names its resource itself, or another tenant.
@@ -203,7 +204,8 @@ pub fn failed_secret_check(target_names: &str, secret: &SecretId, mut error: Err
     )
 }
 
-/// The check of a request whose only attempt failed. Where `exec` would retry it, or wait longer, the hint says so.
+/// The check of a request whose only attempt failed. The hint says if `exec` would retry the request or wait longer
+/// for it.
 fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> Check {
     let missing = match error.request_failure {
         Some(RequestFailure::DeadlineExceeded) => Some("response"),

@@ -22,7 +22,7 @@ use crate::request::supervision::Supervision;
 use crate::signals;
 use report::{Check, Phase, Report};
 
-/// The deadline without `--timeout` or with 0: each request has only one attempt anyway.
+/// The time for all checks if `--timeout` is 0 or missing. Each request has only one attempt anyway.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes every check and prints the report. Returns the exit code that `exec` would have.
@@ -55,8 +55,8 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     Ok(report.finish())
 }
 
-/// Builds the plan, and adds a failed check to the report for each variable with a malformed reference, which the plan
-/// leaves out. `None` if the settings allow no plan, which is reported too. The error is one of the command line.
+/// Builds the plan without the variables whose reference is malformed, and reports each of those as a failed check.
+/// `Ok(None)` if the settings allow no plan, which is reported as a failed check too. `Err` is for a usage error.
 fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<Plan>, Error> {
     let mut on_error = |mut error: Error| {
         let variable = error.context.remove(0);
@@ -73,7 +73,7 @@ fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<P
     }
 }
 
-/// The check of a reference: what it resolves to, and where it comes from.
+/// The check of a reference: what it resolves to, and whether an option or the environment has it.
 fn reference_check(plan: &Plan, target: &Target) -> Check {
     let origin = match target.is_from_option {
         true => "an option",
@@ -89,7 +89,7 @@ fn reference_check(plan: &Plan, target: &Target) -> Check {
         .fact("place", origin)
 }
 
-/// The check of COMMAND: it is found and can be executed.
+/// The check that COMMAND can be found and executed.
 fn command_check(arguments: &Arguments<'_>) -> Check {
     let command_name = arguments.operands[0].to_string_lossy();
     let failed_check = |mut error: Error, phase| {
@@ -111,7 +111,7 @@ fn command_check(arguments: &Arguments<'_>) -> Check {
     Check::passed("command", command_name, text).fact("path", path)
 }
 
-/// Adds the checks of the settings and the identity, and those that need the network.
+/// Adds the checks of the settings and the identity, and all checks that use the network.
 fn add_network_checks(arguments: &Arguments<'_>, plan: Plan, report: &mut Report) {
     for (setting, reason) in &plan.ignored {
         let check = Check::passed("setting", setting.as_str(), "");
@@ -141,7 +141,7 @@ fn add_network_checks(arguments: &Arguments<'_>, plan: Plan, report: &mut Report
     }
 }
 
-/// The check of the identity: what was selected, and why.
+/// The check of the identity: which one is selected, and why.
 fn identity_check(selection: &Selection) -> Check {
     let source = selection.source.describe();
     let ignored = Some(selection.ignored.join(", ")).filter(|ignored| !ignored.is_empty());

@@ -23,47 +23,47 @@ use crate::request::plan::{Plan, PlanItem};
 use crate::request::value::TargetValue;
 use crate::signals::{self, Inbox, WaitGuard, spawn_thread};
 
-/// At most this many threads read secrets.
+/// The maximum number of threads that read secrets.
 const MAX_READERS: usize = 32;
-/// The timeouts of a connection that is probed.
+/// The timeouts of a probe of a connection.
 const ATTEMPT_TIMEOUTS: Timeouts = Timeouts {
     connect: ATTEMPT_TIMEOUT,
     response: ATTEMPT_TIMEOUT,
 };
 
-/// Makes the checks, in several threads that share it.
+/// Makes the checks that use the network. Several threads share one prober.
 struct Prober {
     plan: Plan,
     http: HttpClient,
     secret_reader: SecretReader,
     results: Inbox<Check>,
     deadline: Instant,
-    /// The service that issues the tokens, if a connection to it can be probed.
+    /// The service that issues the tokens; `None` if a connection to it cannot be probed.
     token_service: Option<Service>,
-    /// The resources that are known before the first request to need a token.
+    /// The resources that are known, before any request, to need a token.
     resources: Vec<String>,
-    /// The resources for which a token was issued. Empty until the identity was probed.
+    /// The resources for which a token was issued; not set until the identity has been probed.
     resources_with_token: OnceLock<Vec<String>>,
     vaults: Vec<Vault>,
-    /// The number of the next task: 0 is to probe the identity, each other one to read a secret.
+    /// The number of the next task. Task 0 probes the identity; each later task reads one secret.
     next_task: AtomicUsize,
 }
 
 /// A vault and its secrets.
 struct Vault {
     client: VaultClient,
-    /// The resource of the token for it, if it is known before the first request.
+    /// The resource of the vault's access token; `None` if only the vault's challenge names it.
     resource: Option<String>,
-    /// Why its secrets cannot be read; `None` if they can. Empty until the vault was probed.
+    /// Why the vault's secrets cannot be read, `None` if they can; not set until the vault has been probed.
     skip_reason: OnceLock<Option<&'static str>>,
-    /// The secrets of the vault, as indices into the plan's items.
+    /// The vault's secrets, as indices into the plan's items.
     item_indices: Vec<usize>,
-    /// The order of its checks in the report: that of its first secret. Checks of the identity have 0, the check of a
-    /// secret has its index plus 1.
+    /// The position of the vault's checks in the report: that of its first secret. The position is 0 for checks of the
+    /// identity, and the item's index plus 1 for a secret.
     order: usize,
 }
 
-/// Makes these checks, until the time is up, and adds them to the report.
+/// Makes the checks that use the network and adds them to the report, until the time is up.
 pub fn run(
     plan: Plan,
     http: HttpClient,
@@ -115,7 +115,8 @@ pub fn run(
     }
 }
 
-/// Every check in the order of the report, as it is printed if its result does not come in time: as timed out.
+/// All checks in the order of the report, each marked as timed out. The result of a check replaces it if it arrives in
+/// time.
 fn planned_checks(prober: &Prober, timeout: Duration) -> Vec<Check> {
     let reason = format!("timed out after {} s", timeout.as_secs());
     let error = Error::new(Cause::Unavailable, reason);
@@ -149,7 +150,8 @@ fn planned_checks(prober: &Prober, timeout: Duration) -> Vec<Check> {
     checks
 }
 
-/// Adds each result as soon as it and those before it are known; at the deadline, the others as timed out.
+/// Adds the checks to the report in their order, each as soon as its result has arrived. At the deadline, adds those
+/// without a result as timed out.
 fn add_in_order(prober: &Prober, mut checks: Vec<Check>, report: &mut Report) {
     for next in 0..checks.len() {
         while checks[next].phase == Phase::TimedOut
@@ -164,13 +166,13 @@ fn add_in_order(prober: &Prober, mut checks: Vec<Check>, report: &mut Report) {
 }
 
 impl Prober {
-    /// Each secret as its vault and its index in the plan, in the order of the vaults.
+    /// Each secret, as its vault and its index in the plan's items, ordered by vault.
     fn secrets(&self) -> impl Iterator<Item = (&Vault, usize)> {
         let vaults = self.vaults.iter();
         vaults.flat_map(|vault| vault.item_indices.iter().map(move |index| (vault, *index)))
     }
 
-    /// Does tasks until none is left or the time is up. `before_each` is called before each.
+    /// Does tasks until none is left or the time is up. Calls `before_each` before each task.
     fn do_tasks(&self, before_each: impl Fn()) {
         while Instant::now() < self.deadline {
             before_each();
@@ -184,19 +186,20 @@ impl Prober {
         }
     }
 
-    /// Sends a result to the main thread.
+    /// Sends the result of a check to the main thread.
     fn send(&self, check: Check, order: usize) {
         self.results.send(check.needed_in(Phase::Requests, order));
     }
 
-    /// The resources for which a token was issued. The first caller probes the identity; the others wait.
+    /// The resources for which a token was issued. The first caller probes the identity; other callers wait for the
+    /// result.
     fn resources_with_token(&self) -> &[String] {
         self.resources_with_token
             .get_or_init(|| self.probe_identity())
     }
 
-    /// Probes the connection to the service that issues the tokens, and requests them. Returns the resources for which
-    /// one was issued.
+    /// Probes the connection to the service that issues tokens, and requests the tokens. Returns the resources for
+    /// which a token was issued.
     fn probe_identity(&self) -> Vec<String> {
         let hint = |failure| self.secret_reader.source.hint(failure);
         let with_hint = |error: Error| error.hint_if_none(hint);
@@ -244,7 +247,7 @@ impl Prober {
         resources_with_token
     }
 
-    /// Requests a token.
+    /// Requests a token, and returns the check of it.
     fn probe_token(&self, resource: &str) -> Check {
         let started = Instant::now();
         let token_request = TokenRequest::new(resource);
@@ -258,8 +261,8 @@ impl Prober {
         check.with_duration_since(started)
     }
 
-    /// Looks up the host of a service and connects to it. Sends the result of each step that passed to the report, and
-    /// returns the one that failed.
+    /// Looks up the host of a service and connects to it. Sends the check of each step that passes to the main thread;
+    /// returns the check of the step that fails, or `None`.
     fn probe_connection(
         &self,
         service: &Service,
@@ -298,7 +301,7 @@ impl Prober {
         }
     }
 
-    /// Probes the connection to a vault. Returns why its secrets cannot be read; `None` if they can.
+    /// Probes the connection to a vault. Returns why the vault's secrets cannot be read, or `None` if they can.
     fn probe_vault(&self, vault: &Vault) -> Option<&'static str> {
         let with_hint = |error| vault.client.with_hint(error);
         let failed_check = self.probe_connection(&vault.client.service, vault.order, &with_hint);

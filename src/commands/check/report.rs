@@ -27,16 +27,17 @@ const VERDICT: &str = "verdict";
 pub enum State {
     /// `exec` would fail.
     Failed,
-    /// `exec` would not fail here.
+    /// `exec` would get past this check.
     Passed,
-    /// Not checked, since something before it failed.
+    /// Not checked, because a check that it depends on failed.
     Skipped,
     /// Passed, but may fail later.
     Warning,
 }
 
 impl State {
-    /// The first word of a line, and its colour: a parameter of SGR (ECMA-48); `None` for the terminal's default.
+    /// The first word of the line, and the parameter of SGR for its colour (ECMA-48); `None` is the terminal's default
+    /// colour.
     fn label_and_color(self) -> (&'static str, Option<u8>) {
         match self {
             State::Failed => ("FAILED", Some(31)),
@@ -47,45 +48,46 @@ impl State {
     }
 }
 
-/// When `exec` needs what was checked.
+/// The phase of `exec` that needs what was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Before any request.
     BeforeRequests,
-    /// During the requests, which run in parallel: for tokens, and to the vaults that there is a token for.
+    /// During the requests, which run in parallel: requests for tokens, and to those vaults for which a token was
+    /// issued.
     Requests,
-    /// After a token, which is missing: the vault that it is for.
+    /// Never reached: requests to a vault for which no token was issued.
     WithoutToken,
     /// At execve(2).
     Execve,
-    /// Unknown: there was no result when the time was up.
+    /// Not known: the time was up before there was a result.
     TimedOut,
 }
 
-/// Something that `exec` needs on the way from a reference to its value, and whether it works.
+/// One step of `exec` on the way from a reference to its value, and whether it works.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// What was checked: `token`.
+    /// The kind of check, such as `token`.
     pub kind: &'static str,
-    /// Which one of its kind: a host, a variable; empty where there is only one.
+    /// What was checked: a host or a variable, for example; empty if the kind has only one check.
     pub subject: String,
-    /// The result.
+    /// Whether the check passed.
     pub state: State,
-    /// The result in words, one line.
+    /// The result in words, on one line.
     pub text: String,
-    /// What the user can do.
+    /// What the user can do about the result.
     pub hint: Option<String>,
-    /// The values in the text, for programs: fields of the JSON object.
+    /// The values in the text, as fields of the JSON object for programs.
     pub facts: Map<String, Value>,
-    /// How long it took; `None` for a check without the network.
+    /// How long the check took; `None` if it did not use the network.
     pub duration: Option<Duration>,
-    /// The cause of the error that `exec` would fail with.
+    /// The cause of the error that `exec` would fail with; `None` unless the check failed.
     pub cause: Option<Cause>,
-    /// What went wrong with a request, if that is the error.
+    /// What went wrong with the request; `None` if the check did not fail by a request.
     pub request_failure: Option<RequestFailure>,
-    /// When `exec` needs what was checked.
+    /// The phase of `exec` that needs what was checked.
     pub phase: Phase,
-    /// Orders the checks of one phase.
+    /// The position of the check within its phase.
     pub order: usize,
 }
 
@@ -111,7 +113,7 @@ impl Check {
         }
     }
 
-    /// A check that failed with this error, as `exec` would.
+    /// A check that failed with this error; `exec` would fail with it too.
     pub fn failed(kind: &'static str, subject: impl Into<String>, error: &Error) -> Check {
         let check = Check {
             state: State::Failed,
@@ -134,7 +136,8 @@ impl Check {
         }
     }
 
-    /// Makes it a warning, which is added to the text. Without a hint it keeps the one that it has.
+    /// Turns the check into a warning and adds `warning` to its text. If `hint` is `None`, the check keeps the hint
+    /// that it has.
     pub fn warn(mut self, warning: &str, hint: Option<&str>) -> Check {
         self.state = State::Warning;
         self.text = join_nonempty(&self.text, "; ", warning);
@@ -142,13 +145,13 @@ impl Check {
         self
     }
 
-    /// Adds a value for programs.
+    /// Adds a value as a field of the JSON object.
     pub fn fact(mut self, name: &'static str, value: impl Into<Value>) -> Check {
         self.facts.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Adds a value, if there is one, as a fact and, after the label, to the text.
+    /// Adds a value to the text, after `label`, and as a fact. `None` adds nothing.
     pub fn labeled(mut self, fact: &'static str, label: &str, value: Option<String>) -> Check {
         let Some(value) = value else {
             return self;
@@ -157,7 +160,7 @@ impl Check {
         self.fact(fact, value)
     }
 
-    /// Sets its duration: the time since this instant.
+    /// Sets the duration of the check to the time since `started`.
     pub fn with_duration_since(mut self, started: Instant) -> Check {
         self.duration = Some(started.elapsed());
         self
@@ -172,19 +175,20 @@ impl Check {
         }
     }
 
-    /// Whether both are results of the same check.
+    /// Whether both are the same check, whatever their results.
     pub fn is_same_check(&self, other: &Check) -> bool {
         (self.kind, &self.subject, self.order) == (other.kind, &other.subject, other.order)
     }
 
-    /// Whether both failed for the same reason: with one kind of error, or since something was unavailable.
+    /// Whether both checks failed for the same reason: the same kind of request failure, or something unavailable in
+    /// both.
     pub fn has_same_reason(&self, other: &Check) -> bool {
         let unavailable = Some(Cause::Unavailable);
         self.request_failure == other.request_failure
             || [self.cause, other.cause] == [unavailable; 2]
     }
 
-    /// The kind and subject of the check, as the verdict names it.
+    /// The kind and the subject of the check, as the verdict shows them.
     fn title(&self) -> String {
         join_nonempty(self.kind, " ", &self.subject)
     }
@@ -219,7 +223,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report without checks, for standard output.
+    /// A report without checks, to standard output.
     pub fn new(format: log::LineFormat, env: &Environment) -> Report {
         let is_terminal = os::standard_descriptor(1).is_terminal();
         let width = os::terminal_width(1).unwrap_or(DEFAULT_WIDTH);
@@ -233,7 +237,7 @@ impl Report {
         }
     }
 
-    /// Prints a check, and keeps it for the verdict.
+    /// Prints a check, and records it for the verdict.
     pub fn add(&mut self, check: Check) {
         self.print(&check);
         self.checks.push(check);
@@ -251,7 +255,8 @@ impl Report {
         verdict.cause.map_or(0, Cause::exit_code)
     }
 
-    /// The first check at which `exec` would fail, if there is one, and a summary of the others.
+    /// The verdict, in the form of a check: the check at which `exec` would fail first, if any failed, and a summary
+    /// of the others.
     fn verdict(&self) -> Check {
         let failures = self.checks.iter();
         let failures = failures.filter_map(|check| Some((check, check.cause?)));
@@ -311,7 +316,7 @@ impl Report {
         .fact("broken", title)
     }
 
-    /// The titles of the checks with this result.
+    /// The titles of the checks with this state.
     fn titles(&self, state: State) -> Vec<String> {
         let checks = self.checks.iter().filter(|check| check.state == state);
         checks.map(Check::title).collect()
@@ -324,7 +329,7 @@ impl Report {
         });
     }
 
-    /// The check as text: one line, or several that are wrapped to the width, and its hint.
+    /// A check as text: one line, or several if it is longer than the width, and then its hint.
     fn render(&self, check: &Check) -> String {
         let text = log::to_single_line(&join_nonempty(&check.subject, ": ", &check.text));
         let duration = check.duration;
@@ -347,7 +352,7 @@ impl Report {
         format!("{}\n", text.trim_end_matches(' '))
     }
 
-    /// Wraps the words into lines that fit to the right of [`TEXT_COLUMN`].
+    /// Wraps words into lines that fit to the right of [`TEXT_COLUMN`].
     fn wrap<'a>(&self, check: &Check, words: impl Iterator<Item = &'a str>) -> Vec<String> {
         let is_single_line =
             !self.is_terminal && (check.state == State::Failed || check.kind == VERDICT);
@@ -365,7 +370,7 @@ impl Report {
     }
 }
 
-/// Both texts with the separator between them, or only the one that is not empty.
+/// Joins two texts with the separator. If one is empty, returns the other alone.
 fn join_nonempty(first: &str, separator: &str, second: &str) -> String {
     match (first, second) {
         ("", only) | (only, "") => only.to_owned(),
