@@ -7,16 +7,16 @@ use std::net::IpAddr;
 
 use crate::date;
 
-/// The parts of a certificate that messages name.
+/// The parts of a certificate that messages show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
-    /// The issuer as `ORGANIZATION, COMMON NAME`, or the one of the two that it has.
+    /// The issuer as `ORGANIZATION, COMMON NAME`, or only one of the two if the other is missing.
     pub issuer: String,
     /// The subject alternative names: DNS names and IP addresses.
     pub names: Vec<String>,
-    /// Start of its validity, in Unix seconds.
+    /// When the certificate begins to be valid, in Unix seconds.
     pub not_before: i64,
-    /// End of its validity, in Unix seconds.
+    /// When the certificate expires, in Unix seconds.
     pub not_after: i64,
 }
 
@@ -26,18 +26,18 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-/// `[3]` of TBSCertificate.
+/// The tag of the extensions in a certificate: `[3]` of TBSCertificate.
 const EXTENSIONS: u8 = 0xa3;
-/// `[2]` of GeneralName.
+/// The tag of a DNS name: `[2]` of GeneralName.
 const DNS_NAME: u8 = 0x82;
-/// `[7]` of GeneralName, 4 or 16 bytes.
+/// The tag of an IP address, of 4 or 16 bytes: `[7]` of GeneralName.
 const IP_ADDRESS: u8 = 0x87;
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 29, 17];
 
 impl Certificate {
-    /// The first of its names that matches a host.
+    /// The first name of the certificate that matches a host; `None` if no name does.
     pub fn name_matching(&self, host: &str) -> Option<&str> {
         let matches_host = |name: &&String| match name.strip_prefix("*.") {
             Some(domain) => host
@@ -48,7 +48,7 @@ impl Certificate {
         self.names.iter().find(matches_host).map(String::as_str)
     }
 
-    /// All its names, or the first two and the number of the others, as text for a message.
+    /// The names as text for a message: all of them, or the first two and the number of the others.
     pub fn names_summary(&self) -> String {
         match self.names.as_slice() {
             [] => "no name".to_owned(),
@@ -59,7 +59,7 @@ impl Certificate {
         }
     }
 
-    /// Parses DER; `None` if it is malformed.
+    /// Parses a certificate in DER; `None` if it is malformed.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
         let mut tbs =
             DerReader(DerReader(DerReader(der).next_content(SEQUENCE)?).next_content(SEQUENCE)?);
@@ -79,7 +79,7 @@ impl Certificate {
     }
 }
 
-/// Reads the elements of DER, each as its tag and its content.
+/// Iterates over DER elements; yields the tag and the content of each.
 struct DerReader<'a>(&'a [u8]);
 
 impl<'a> Iterator for DerReader<'a> {
@@ -104,14 +104,14 @@ impl<'a> Iterator for DerReader<'a> {
 }
 
 impl<'a> DerReader<'a> {
-    /// The content of the next element, if it has this tag.
+    /// The content of the next element; `None` if that element has another tag.
     fn next_content(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (next_tag, content) = self.next()?;
         (next_tag == tag).then_some(content)
     }
 }
 
-/// The text for a distinguished name: `ORGANIZATION, COMMON NAME`, or the one of the two that it has.
+/// A distinguished name as text: `ORGANIZATION, COMMON NAME`, or only one of the two if the other is missing.
 fn issuer_name(name: &[u8]) -> String {
     let (mut organization, mut common_name) = (None, None);
     let mut sets = DerReader(name);
@@ -131,7 +131,7 @@ fn issuer_name(name: &[u8]) -> String {
     }
 }
 
-/// The subject alternative names among the extensions; `None` if that extension is absent or malformed.
+/// The subject alternative names, from the extensions; `None` if their extension is missing or malformed.
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     let mut extensions = DerReader(DerReader(extensions).next_content(SEQUENCE)?);
     let (_, value) = loop {
@@ -150,7 +150,8 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
-/// The text for a DNS name. One that is an IP address matches no host: IP addresses have their own type of name.
+/// A DNS name as text. If it is in fact an IP address, the text says so, since it then matches no host: IP addresses
+/// have their own type of name.
 fn dns_name(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     match name.parse::<IpAddr>() {
@@ -159,14 +160,14 @@ fn dns_name(name: &[u8]) -> String {
     }
 }
 
-/// The text for an IP address of 4 or 16 bytes.
+/// An IP address of 4 or 16 bytes as text; `None` for any other length.
 fn ip_address(bytes: &[u8]) -> Option<String> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
     Some(address.ok()?.to_string())
 }
 
-/// Parses UTCTime `YYMMDDhhmmssZ` or GeneralizedTime `YYYYMMDDhhmmssZ` to Unix seconds.
+/// Parses a UTCTime `YYMMDDhhmmssZ` or a GeneralizedTime `YYYYMMDDhhmmssZ` to Unix seconds; `None` if it is malformed.
 fn parse_time((tag, text): (u8, &[u8])) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let century = match tag {

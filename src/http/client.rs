@@ -25,26 +25,26 @@ use crate::request::environment::Environment;
 use crate::request::host::Host;
 use crate::request::settings::Settings;
 
-/// The largest response body that is read, in bytes. A secret has at most 25 KB, a token a few.
+/// The maximum size of a response body, in bytes. A secret has at most 25 KB, a token a few KB.
 const MAX_RESPONSE_SIZE: u64 = 256 * 1024;
 
 const USER_AGENT: &str = concat!("akv-init/", env!("CARGO_PKG_VERSION"), " (linux)");
 
-/// The HTTP client: the trusted certificates, the proxy settings and the deadline of all requests.
+/// The settings that all requests share: the trusted certificates, the proxy and the deadline.
 #[derive(Clone)]
 pub struct HttpClient {
     tls_config: Arc<ClientConfig>,
     proxy_settings: ProxySettings,
-    /// Shared by all requests.
+    /// The deadline that all requests share.
     pub deadline: Arc<Deadline>,
     clock_skews: Arc<Mutex<ClockSkews>>,
 }
 
-/// For each response: the service's host and port, and how many seconds its clock is ahead of this machine's.
+/// For each response: the service as `HOST:PORT`, and by how many seconds its clock is ahead of this machine's.
 type ClockSkews = Vec<(String, i64)>;
 
 impl HttpClient {
-    /// Reads the trust store and the proxy settings.
+    /// Builds the client; reads the trust store and the proxy settings.
     pub fn build(env: &Environment, settings: &Settings) -> Result<HttpClient, Error> {
         Ok(HttpClient {
             tls_config: tls::client_config(env, settings.ca_file.as_deref())?,
@@ -54,7 +54,7 @@ impl HttpClient {
         })
     }
 
-    /// A client with a deadline this long from now, which makes one attempt of each request.
+    /// A client that makes only one attempt of each request. Its deadline is `timeout` from now.
     pub fn for_one_attempt(&self, timeout: Duration) -> HttpClient {
         HttpClient {
             deadline: Arc::new(Deadline::for_one_attempt(timeout)),
@@ -62,14 +62,14 @@ impl HttpClient {
         }
     }
 
-    /// The clock skews of all responses so far that had a `Date`.
+    /// The clock skews of all responses so far that had a header `Date`.
     pub fn clock_skews(&self) -> ClockSkews {
         let skews = self.clock_skews.lock();
         skews.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A service outside this machine and its cluster, such as a vault: over https, through a proxy if one is
-    /// configured for its host.
+    /// A service outside this machine and its cluster, such as a vault: over https, and through a proxy if one is
+    /// configured for the host.
     pub fn remote_service(&self, host: &Host) -> Service {
         let base_url = format!("https://{host}");
         let proxy = self.proxy_settings.proxy_for(host);
@@ -81,8 +81,8 @@ impl HttpClient {
         )
     }
 
-    /// An identity endpoint of this machine. Never through a proxy, which would connect to the endpoint of its own
-    /// machine.
+    /// An identity endpoint of this machine. No proxy is used: it would connect to the endpoint of the proxy's machine
+    /// instead.
     pub fn local_service(&self, base_url: &str) -> Service {
         self.new_service(
             base_url,
@@ -92,9 +92,9 @@ impl HttpClient {
         )
     }
 
-    /// A service inside a cluster, without a proxy. Connections go to `host`; its certificate is for `server_name`, or
-    /// for `host` if that is `None`. `ca_pem` holds the only CAs that are trusted for it (PEM); with `None`, they are
-    /// those of all services.
+    /// A service inside a cluster, without a proxy. `host` is where connections go to. `server_name` is the name in
+    /// the certificate, `None` if that is the name of `host`. `ca_pem` holds the only CAs to trust, as PEM; with
+    /// `None`, the CAs of all other services are trusted.
     pub fn cluster_service(
         &self,
         host: &Host,
@@ -168,20 +168,20 @@ impl HttpClient {
     }
 }
 
-/// A service at one origin, and the connections to it.
+/// A service at one origin, and its connections.
 pub struct Service {
     pub(super) agent: Agent,
     pub(super) connections: Arc<Connections>,
-    /// Scheme, host and port.
+    /// The scheme, host and port of the service.
     pub(super) base_url: String,
-    /// The proxy as host and port, without its credentials.
+    /// The proxy as `HOST:PORT`; `None` for direct connections.
     pub(super) proxy: Option<String>,
     clock_skews: Arc<Mutex<ClockSkews>>,
 }
 
 impl Service {
-    /// Opens one connection and keeps it for the first request that needs one. An error is only logged, since the
-    /// request will fail with it again.
+    /// Opens a connection, for the first request that needs one. An error is only logged: the request will report it
+    /// again.
     pub fn open_early(&self, timeouts: Timeouts) {
         let started = Instant::now();
         let opened = self.connections.open_early(&self.agent, timeouts.connect);
@@ -198,7 +198,7 @@ impl Service {
         });
     }
 
-    /// Makes one attempt. A response of any status from 200 is `Ok`, except for a redirect.
+    /// Makes one attempt. A response is `Ok` whatever its status, except for a redirect.
     pub fn send(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         loop {
             let started = Instant::now();
@@ -303,7 +303,7 @@ fn millis_since(started: Instant) -> u64 {
     started.elapsed().as_millis() as u64
 }
 
-/// Adds a request's headers and timeouts.
+/// Adds the headers and the timeouts of a request.
 fn configure<B>(
     mut builder: RequestBuilder<B>,
     request: &Request<'_>,

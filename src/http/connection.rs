@@ -23,20 +23,20 @@ use ureq::{Agent, Error, Timeout};
 use super::dns::ServiceResolver;
 use crate::request::host::without_brackets;
 
-/// The longest header value in a request, in bytes: Azure's front ends accept tokens of about this length.
+/// The maximum length of a header value in a request, in bytes. Azure's front ends accept tokens of about this length.
 pub const MAX_HEADER_VALUE_LEN: usize = 16 * 1024;
-/// ureq's buffer must hold all headers of a response; Entra's have about 3 KiB.
+/// The size of ureq's input buffer, in bytes. All headers of a response must fit into it; Entra's have about 3 KiB.
 pub const INPUT_BUFFER_SIZE: usize = 16 * 1024;
-/// The longest headers of a response, in bytes. Less than the buffer: a full buffer would look like the end of the
-/// stream, and not like headers that are too long.
+/// The maximum length of all headers of a response, in bytes. It is less than the buffer: if the buffer were full,
+/// ureq would report the end of the stream instead of headers that are too long.
 pub const MAX_RESPONSE_HEADERS_LEN: usize = INPUT_BUFFER_SIZE - 1024;
-/// ureq's buffer must hold each header of a request as a whole.
+/// The size of ureq's output buffer, in bytes. Each header of a request must fit into it.
 pub const OUTPUT_BUFFER_SIZE: usize = MAX_HEADER_VALUE_LEN + 512;
-/// The buffers under TLS, which must only hold a proxy's response. Small, since every buffer is zeroed and so uses
-/// memory.
+/// The size of the buffers under TLS, in bytes. Only a proxy's response to CONNECT must fit into them. They are small
+/// because every buffer is zeroed, and so takes memory.
 pub const STREAM_BUFFER_SIZE: usize = 4 * 1024;
 
-/// How a request gets its connection.
+/// Where the connection of a request comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RequestConnection {
     /// The connection was opened early, or for an earlier request.
@@ -48,34 +48,34 @@ pub enum RequestConnection {
 }
 
 thread_local! {
-    /// The connection of this thread's last request. ureq does not call the connector if its pool has a connection, so
-    /// `Service::send` sets this to `Reused` before each request.
+    /// Where the connection of this thread's last request came from. ureq calls the connector only if its pool has no
+    /// connection, so `Service::send` sets this to `Reused` before each request.
     pub static LAST_CONNECTION: Cell<RequestConnection> = const { Cell::new(RequestConnection::Reused) };
 }
 
-/// A TLS handshake that succeeded.
+/// The result of a TLS handshake.
 pub struct Handshake {
     /// `TLS 1.2` or `TLS 1.3`.
     pub tls_version: &'static str,
-    /// The server's certificate, then the intermediate ones.
+    /// The server's certificate, and then the intermediate ones.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
-/// The connections to one origin that are idle, and what is needed to open others.
+/// The idle connections to one origin, and what is needed to open more of them.
 pub struct Connections {
-    /// Scheme, host and port.
+    /// The scheme, host and port that connections are for.
     pub origin: Uri,
     tls_config: Arc<ClientConfig>,
-    /// The handshake of the connection opened last; `None` without TLS.
+    /// The handshake of the connection that was opened last; `None` without TLS.
     pub latest_handshake: Mutex<Option<Handshake>>,
-    /// Shared by connections opened early and those that ureq opens.
+    /// The resolver, which connections opened early and those opened by ureq share.
     pub resolver: ServiceResolver,
-    /// Connections that were opened early and are not used yet.
+    /// The connections that were opened early and that no request has used yet.
     idle: Mutex<Vec<Box<dyn Transport>>>,
 }
 
 impl Connections {
-    /// Opens no connection yet. `origin` must have a scheme and a host.
+    /// Connections to `origin`, which must have a scheme and a host. None is opened yet.
     pub fn new(origin: Uri, tls_config: Arc<ClientConfig>, resolver: ServiceResolver) -> Self {
         Connections {
             origin,
@@ -86,7 +86,7 @@ impl Connections {
         }
     }
 
-    /// Opens a connection as a request does, and keeps it for a request.
+    /// Opens a connection in the same way as a request does, and keeps it for a request.
     pub fn open_early(
         self: &Arc<Self>,
         agent: &Agent,
@@ -132,7 +132,8 @@ impl Connections {
         }
     }
 
-    /// Like ureq's own TLS connector, but with our configuration: see Cargo.toml.
+    /// Does the TLS handshake. Like ureq's TLS connector, but with the TLS configuration of this program: see
+    /// Cargo.toml.
     fn start_tls(
         &self,
         details: &ConnectionDetails,
@@ -180,7 +181,7 @@ impl Connections {
     }
 }
 
-/// ureq's connector.
+/// The connector for ureq: hands out an idle connection if there is one, or else opens one.
 pub struct PooledConnector(pub Arc<Connections>);
 
 impl Connector for PooledConnector {

@@ -12,8 +12,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use webpki::ring as webpki;
 
-/// The algorithms that Azure's services need: AES-GCM, which TLS 1.3 requires. No ChaCha20, which would add 3 % to the
-/// binary; no private keys, since no client certificate is presented.
+/// The algorithms that Azure's services need: AES-GCM, which TLS 1.3 requires. Without ChaCha20, which would add 3 %
+/// to the binary, and without private keys, since no client certificate is presented.
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -31,8 +31,8 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-/// The signature algorithms of certificates, and those of each TLS signature scheme. In TLS 1.2 an ECDSA scheme does
-/// not determine the curve, so each scheme allows both curves.
+/// The signature algorithms of certificates, and which of them each TLS signature scheme allows. In TLS 1.2 an ECDSA
+/// scheme does not determine the curve, so each ECDSA scheme allows both curves.
 pub const SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         webpki::ECDSA_P256_SHA256,
@@ -84,7 +84,7 @@ pub const SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgor
     ],
 };
 
-/// ring's random numbers.
+/// The source of random numbers: ring's.
 #[derive(Debug)]
 struct Ring;
 

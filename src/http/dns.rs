@@ -20,28 +20,29 @@ use crate::input;
 use crate::os::{AddressFamily, LookupError, look_up_addresses};
 use crate::request::host::without_brackets;
 
-/// How many addresses of a name are tried.
+/// The maximum number of addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
-/// /etc/hosts may hold a list of blocked names, which has megabytes.
+/// The maximum size of /etc/hosts, in bytes. It may contain a list of blocked names, which has megabytes.
 const MAX_HOSTS_FILE_SIZE: u64 = 16 << 20;
-/// Connections that are opened together share one lookup; a later attempt repeats it.
+/// How long the result of a lookup is reused: long enough for connections that are opened together, and not for a
+/// later attempt.
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// The addresses of a host name.
 #[derive(Clone)]
 pub struct ResolvedName {
-    /// In the order in which they are tried.
+    /// The addresses in the order in which they are tried.
     pub addresses: Vec<IpAddr>,
-    /// Where they come from.
+    /// The source of the addresses.
     pub source: NameSource,
 }
 
 /// Where the addresses of a host name come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameSource {
-    /// The host name is an IP address itself.
+    /// The host name itself, which is an IP address.
     Literal,
-    /// /etc/hosts.
+    /// The file /etc/hosts.
     HostsFile,
     /// DNS, without the search list.
     Dns,
@@ -49,13 +50,13 @@ pub enum NameSource {
     SearchList,
 }
 
-/// When a lookup ended, the host name, and the result.
+/// The time at which a lookup ended, the host name, and the result.
 type FinishedLookup = (Instant, String, Result<ResolvedName, LookupError>);
 
-/// The resolver of one service. The lock is held during a lookup, so that other threads wait for its result.
+/// The resolver of one service. A lookup holds the lock, so that other threads wait for its result.
 #[derive(Clone, Default)]
 pub struct ServiceResolver {
-    /// The host to look up instead of the URL's.
+    /// The host to look up instead of the host in the URL; `None` for the latter.
     fixed_host: Option<Arc<str>>,
     latest: Arc<Mutex<Option<FinishedLookup>>>,
 }
@@ -80,7 +81,7 @@ impl Resolver for ServiceResolver {
 }
 
 impl ServiceResolver {
-    /// A resolver that returns the addresses of this host for every URL.
+    /// A resolver that looks up `host`, whatever the URL is.
     pub fn with_fixed_host(host: &str) -> Self {
         ServiceResolver {
             fixed_host: Some(host.into()),
@@ -88,6 +89,8 @@ impl ServiceResolver {
         }
     }
 
+    /// Looks up a host, or returns its last result if that is less than [`CACHE_LIFETIME`] old. An error is returned
+    /// again only to threads that waited for it.
     fn look_up_cached(&self, host: &str) -> Result<ResolvedName, LookupError> {
         let started = Instant::now();
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +113,7 @@ impl fmt::Debug for ServiceResolver {
     }
 }
 
-/// Looks up a host name, or parses it if it is an IP address.
+/// The addresses of a host name; or, if it is an IP address itself, only that.
 pub fn look_up(host: &str) -> Result<ResolvedName, LookupError> {
     let (addresses, source) = if let Ok(address) = without_brackets(host).parse() {
         (vec![address], NameSource::Literal)
@@ -127,14 +130,14 @@ pub fn look_up(host: &str) -> Result<ResolvedName, LookupError> {
     Ok(ResolvedName { addresses, source })
 }
 
-/// The addresses of a host name in /etc/hosts (hosts(5)).
+/// The addresses of a host name in /etc/hosts (hosts(5)); empty if the name is not there.
 fn addresses_in_hosts_file(host: &str) -> Vec<IpAddr> {
     let text = input::read(Path::new("/etc/hosts"), MAX_HOSTS_FILE_SIZE).unwrap_or_default();
     // Lossy: a byte that is not UTF-8 in a comment must not hide the file.
     parse_hosts_file(&String::from_utf8_lossy(&text), host)
 }
 
-/// The addresses of a host name in the text of such a file.
+/// The addresses of a host name in the text of a hosts file.
 pub fn parse_hosts_file(text: &str, host: &str) -> Vec<IpAddr> {
     let address_in = |line: &str| {
         let mut words = line.split('#').next()?.split_whitespace();
@@ -146,7 +149,8 @@ pub fn parse_hosts_file(text: &str, host: &str) -> Vec<IpAddr> {
     text.lines().filter_map(address_in).collect()
 }
 
-/// The IPv4 addresses if this machine has a route to one of them; otherwise the IPv6 addresses, then the IPv4 ones.
+/// Queries DNS. Returns the IPv4 addresses if this machine has a route to one of them; otherwise the IPv6 addresses,
+/// then the IPv4 addresses.
 fn query_dns(name: &str) -> Result<Vec<IpAddr>, LookupError> {
     let v4 = look_up_addresses(name, AddressFamily::V4);
     if let Ok(addresses) = &v4
@@ -162,7 +166,7 @@ fn query_dns(name: &str) -> Result<Vec<IpAddr>, LookupError> {
     }
 }
 
-/// Whether this machine has a route to an address. Connecting a UDP socket looks up the route and sends nothing.
+/// Whether this machine has a route to an address. To connect a UDP socket looks up the route, and sends nothing.
 fn has_route(address: IpAddr) -> bool {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .is_ok_and(|socket| socket.connect((address, 443)).is_ok())

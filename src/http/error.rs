@@ -13,8 +13,8 @@ use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::os::{self, LookupError};
 
-/// Converts an error of ureq, or of our connector or resolver inside it. `proxy` is the connection's proxy as
-/// `HOST:PORT`.
+/// Converts an error of ureq, which may contain one of our connector or resolver. `proxy` is the proxy as `HOST:PORT`;
+/// `None` for a direct connection.
 pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&str>) -> Error {
     let inner = match error {
         ureq::Error::Io(error) => error.get_ref(),
@@ -71,7 +71,7 @@ pub(super) fn from_ureq(error: &ureq::Error, timeouts: Timeouts, proxy: Option<&
     })
 }
 
-/// Converts an error of a lookup.
+/// Converts the error of a lookup.
 pub(super) fn from_lookup(error: LookupError) -> Error {
     let failure = match error {
         LookupError::NoAddress => RequestFailure::NameNotFound,
@@ -116,7 +116,7 @@ fn from_io(error: &io::Error) -> Error {
     failure.error(reason)
 }
 
-/// Converts ureq's text for a tunnel that the proxy did not open. It ends in `/STATUS` if the proxy responded.
+/// Converts ureq's text about a tunnel that the proxy did not open. The text ends in `/STATUS` if the proxy responded.
 fn from_proxy_connect(reason: &str) -> Error {
     let (_, status) = reason.rsplit_once('/').unwrap_or_default();
     let refused_error = |reason: String| RequestFailure::ProxyRefused.error(reason);
@@ -178,7 +178,7 @@ fn from_tls(error: &TlsError) -> Error {
     }
 }
 
-/// Converts the error of a rejected certificate; the issuer, the names and the expiry become facts.
+/// Converts the error about a rejected certificate. Its issuer, names and expiry become facts.
 fn from_rejected_certificate(rejected: &RejectedCertificate) -> Error {
     let certificate = &rejected.certificate;
     let (issuer, names) = (&certificate.issuer, certificate.names_summary());

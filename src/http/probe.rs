@@ -16,29 +16,29 @@ use crate::error::Error;
 use crate::input;
 use crate::request::host::without_brackets;
 
-/// The server of a TLS connection.
+/// The server at the other end of a TLS connection.
 #[derive(Debug)]
 pub struct Peer {
     /// `TLS 1.2` or `TLS 1.3`.
     pub tls_version: &'static str,
     /// The server's certificate, without the intermediate ones.
     pub certificate: Certificate,
-    /// Whether the built-in roots alone trust it.
+    /// Whether the built-in roots alone suffice to trust the certificate.
     pub is_publicly_trusted: bool,
 }
 
 impl Service {
-    /// The host, with the port if the URL has one.
+    /// The service's host, with the port if the URL has one.
     pub fn authority(&self) -> &str {
         self.base_url.split_once("://").map_or("", |(_, rest)| rest)
     }
 
-    /// The host, without the port.
+    /// The service's host, without the port.
     pub fn host(&self) -> &str {
         self.connections.origin.host().unwrap_or_default()
     }
 
-    /// The host that connections go to: the proxy's if there is one, or the service's.
+    /// The host that connections go to: the proxy's if there is a proxy, otherwise the service's.
     pub fn next_hop(&self) -> &str {
         let proxy = self.proxy().and_then(|proxy| proxy.rsplit_once(':'));
         proxy.map_or(self.host(), |(host, _port)| host)
@@ -49,8 +49,8 @@ impl Service {
         self.proxy.as_deref()
     }
 
-    /// Opens a connection and keeps it for the first request. Returns the server of a TLS connection, `None` without
-    /// TLS.
+    /// Opens a connection and keeps it for the first request. Returns the server if the connection has TLS, otherwise
+    /// `None`.
     pub fn probe(&self, timeouts: Timeouts) -> Result<Option<Peer>, Error> {
         self.connections
             .open_early(&self.agent, timeouts.connect)
@@ -58,6 +58,7 @@ impl Service {
         Ok(self.peer())
     }
 
+    /// The server of the last connection that was opened; `None` if that has no TLS.
     fn peer(&self) -> Option<Peer> {
         let handshake = &self.connections.latest_handshake;
         let handshake = handshake.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,18 +80,19 @@ impl Service {
     }
 }
 
-/// The addresses of the name servers, separated by spaces.
+/// The addresses of the name servers in /etc/resolv.conf, separated by spaces.
 pub fn name_servers() -> String {
     resolv_conf(&["nameserver"]).join(" ")
 }
 
-/// The domains that are appended to a name, separated by spaces. Only the last line with domains counts.
+/// The search list in /etc/resolv.conf: the domains that are appended to a name, separated by spaces. Only the last
+/// line with such domains counts.
 pub fn search_list() -> String {
     let mut lists = resolv_conf(&["search", "domain"]);
     lists.pop().unwrap_or_default()
 }
 
-/// The values of these keywords in /etc/resolv.conf (resolv.conf(5)), one for each line.
+/// The values of the lines with one of these keywords in /etc/resolv.conf (resolv.conf(5)).
 fn resolv_conf(keywords: &[&str]) -> Vec<String> {
     let text = input::read(Path::new("/etc/resolv.conf"), input::MAX_SIZE).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -102,7 +104,7 @@ fn resolv_conf(keywords: &[&str]) -> Vec<String> {
     text.lines().filter_map(value_of).collect()
 }
 
-/// Looks up a host as a connection does.
+/// Looks up a host in the same way as a connection does.
 pub fn resolve(host: &str) -> Result<ResolvedName, Error> {
     dns::look_up(host).map_err(from_lookup)
 }

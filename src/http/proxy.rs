@@ -12,14 +12,14 @@ use crate::request::host::{Host, without_brackets};
 /// The proxy, and the hosts that are reached without it.
 #[derive(Clone)]
 pub struct ProxySettings {
-    /// The value of `HTTPS_PROXY`.
+    /// The proxy that `HTTPS_PROXY` names; `None` if it is not set.
     proxy: Option<Proxy>,
     /// The value of `NO_PROXY` in lower case.
     no_proxy: String,
 }
 
 impl ProxySettings {
-    /// Reads the environment. The value of `HTTPS_PROXY` is never printed: it may contain a password.
+    /// Reads `HTTPS_PROXY` and `NO_PROXY`. Errors never show the value of `HTTPS_PROXY`: it may contain a password.
     pub fn from_env(env: &Environment) -> Result<ProxySettings, Error> {
         let first_set = |upper: &'static str, lower: &'static str| match env.setting(upper)? {
             Some(value) => Ok(Some((upper, value))),
@@ -46,7 +46,7 @@ impl ProxySettings {
         })
     }
 
-    /// The proxy for a host; `None` if it is reached without one.
+    /// The proxy for connections to a host; `None` if they are direct.
     pub fn proxy_for(&self, host: &Host) -> Option<Proxy> {
         let address: Option<IpAddr> = without_brackets(&host.name).parse().ok();
         let is_direct = host.name == "localhost"
@@ -59,9 +59,9 @@ impl ProxySettings {
     }
 }
 
-/// Whether an entry of `NO_PROXY` covers a host; `address` is the host if that is an IP address. `*` covers every host;
-/// `10.0.0.0/8` and `10.1.2.3[:PORT]` cover IP addresses; `example.com[:PORT]` covers the name and its subdomains;
-/// `.example.com` and `*.example.com` cover only the subdomains.
+/// Whether an entry of `NO_PROXY` covers a host. `address` is the host as an IP address, `None` if it is a name. `*`
+/// covers every host; `10.0.0.0/8` and `10.1.2.3[:PORT]` cover IP addresses; `example.com[:PORT]` covers the name and
+/// its subdomains; `.example.com` and `*.example.com` cover only the subdomains.
 fn covers(entry: &str, host: &Host, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;

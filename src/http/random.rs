@@ -12,7 +12,7 @@ pub fn random_uuid() -> String {
     groups.map(|group| &hex[group]).join("-")
 }
 
-/// Random bytes.
+/// `N` random bytes from the kernel.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // The kernel's generator does not fail once it is seeded; if it did, so would the TLS handshake.

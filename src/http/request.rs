@@ -10,15 +10,15 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// The body of a POST, `application/x-www-form-urlencoded`; `None` makes the request a GET.
     pub form: Option<&'a str>,
-    /// Apply to each attempt.
+    /// The timeouts of each attempt.
     pub timeouts: Timeouts,
 }
 
 /// The timeouts of one attempt.
 #[derive(Clone, Copy)]
 pub struct Timeouts {
-    /// For connecting: TCP, a proxy's tunnel and TLS.
+    /// The time to connect: for TCP, the tunnel of a proxy, and TLS.
     pub connect: Duration,
-    /// For the response: from the sent request to the end of the headers, and as long again to the end of the body.
+    /// The time from the sent request to the end of the response's headers; the body may then take as long again.
     pub response: Duration,
 }

@@ -8,7 +8,7 @@ use ureq::http::{HeaderMap, StatusCode};
 use crate::date;
 use crate::error::{Error, RequestFailure};
 
-/// A response and its body. No `Debug`: the body may be a secret.
+/// A response with its body. It has no `Debug`, since the body may be a secret.
 pub struct Response {
     /// The HTTP status.
     pub status: StatusCode,
@@ -17,7 +17,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response.
+    /// A response with this status, these headers and this body.
     pub fn new(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Response {
         Response {
             status,
@@ -26,17 +26,17 @@ impl Response {
         }
     }
 
-    /// The value of a header, if there is one and it is visible ASCII.
+    /// The value of a header; `None` if there is no such header, or if its value is not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON, or null if it is not JSON. The Content-Type is ignored: not every service sets it.
+    /// The body as JSON; null if it is not JSON. The Content-Type is ignored, since not every service sets it.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The body as text; invalid UTF-8 is replaced.
+    /// The body as text, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -49,7 +49,7 @@ impl Response {
         }
     }
 
-    /// An error for this response, as in `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
+    /// An error about this response, as in `400 Bad Request (invalid_request): text`. `code` and `text` may be empty.
     pub fn error(&self, failure: RequestFailure, code: &str, text: &str) -> Error {
         let mut reason = self.status_text();
         // The code of a vault's 401 or 403 may only repeat the status.
@@ -64,16 +64,16 @@ impl Response {
         error
     }
 
-    /// The service's id of the request. A header may hold anything, so a value that does not look like an id is
-    /// ignored.
+    /// The id that the service gave the request; `None` if there is none. A header can contain anything, so a value
+    /// that does not look like an id is ignored.
     pub fn request_id(&self) -> Option<&str> {
         self.header("x-ms-request-id")
             .filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
     }
 
-    /// How long the service asks to wait before the next request: the first of `retry-after-ms` and
-    /// `x-ms-retry-after-ms`, in milliseconds, and `Retry-After`, in seconds or as a date. A value that cannot be
-    /// parsed is ignored.
+    /// How long the service asks to wait before the next request; `None` if it does not ask. From the first of
+    /// `retry-after-ms` and `x-ms-retry-after-ms`, in milliseconds, and `Retry-After`, in seconds or as a date. A
+    /// malformed value is ignored.
     pub fn retry_after(&self) -> Option<Duration> {
         let number = |name| self.header(name)?.trim().parse::<u32>().ok();
         let millis = number("retry-after-ms").or_else(|| number("x-ms-retry-after-ms"));

@@ -14,27 +14,29 @@ use crate::error::{Cause, Error, RequestFailure};
 use crate::log::{self, Event};
 use crate::signals::WaitGuard;
 
+/// The maximum pause after the first attempt, which doubles after each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The maximum pause after any attempt, unless the service asks for a longer one.
 const MAX_PAUSE: Duration = Duration::from_secs(8);
-/// The time before the deadline that is kept for the last attempt.
+/// The time before the deadline that is reserved for the last attempt.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(300);
 
-/// Whether a failure is retried.
+/// How long a failed request is retried.
 enum Retry {
     /// Until the deadline.
     UntilDeadline,
-    /// For this long, but not past the deadline.
+    /// For this time, but not beyond the deadline.
     For(Duration),
-    /// Up to this number of attempts, the first included.
+    /// Up to this number of attempts, including the first one.
     Attempts(u32),
-    /// Only with `--wait-for-access`, until the deadline that it extends.
+    /// Only with `--wait-for-access`, and until the deadline that this option has extended.
     IfWaitingForAccess,
-    /// The failure does not go away by itself.
+    /// Not at all: the failure does not go away by itself.
     Never,
 }
 
 impl RequestFailure {
-    /// The table: whether the failure is retried; who can fix it; and the hint for an error that has none.
+    /// The table of failures: how long each is retried, its cause, and the hint for an error that has none.
     fn retry_cause_and_hint(self) -> (Retry, Cause, Option<&'static str>) {
         use Cause::{Config, Denied, NotFound, Protocol, Unavailable};
         use Retry::{Attempts, For, IfWaitingForAccess, Never, UntilDeadline};
@@ -77,7 +79,7 @@ impl RequestFailure {
         }
     }
 
-    /// An error for this failure, with nothing but a reason.
+    /// An error about this failure, with a reason only.
     pub fn error(self, reason: impl Into<String>) -> Error {
         let mut error = Error::new(self.retry_cause_and_hint().1, reason);
         error.request_failure = Some(self);
@@ -85,16 +87,18 @@ impl RequestFailure {
     }
 }
 
+/// The hint for name servers that do not answer.
 const CHECK_NAME_SERVERS_HINT: &str = "check the name servers in /etc/resolv.conf: does a network policy allow DNS \
                                        (port 53)? In a cluster: is CoreDNS running?";
+/// The hint for a service that accepts connections and does not respond.
 const SLOW_HINT: &str = "the service accepts connections but does not respond: it is slow, or a proxy or firewall \
                          holds its responses back";
 const THROTTLED_HINT: &str =
     "requests are being throttled; wait, or start fewer containers at once";
-/// The hint for a proxy that cannot be reached, or cannot reach the host.
+/// The hint for a proxy that cannot be reached, or that cannot reach the host.
 pub const CHECK_PROXY_HINT: &str = "check HTTPS_PROXY, or add the destination host to NO_PROXY";
 
-/// Adds the table's hint for the error's failure, if the error has no hint.
+/// Adds the hint of the table, unless the error already has a hint.
 pub fn with_default_hint(error: Error) -> Error {
     error.hint_if_none(|failure| failure.retry_cause_and_hint().2.map(str::to_owned))
 }
@@ -103,11 +107,11 @@ pub fn with_default_hint(error: Error) -> Error {
 pub struct Deadline {
     started: Instant,
     timeout: Duration,
-    /// The value of `--wait-for-access`: how long it extends the deadline. Zero without the option.
+    /// How long `--wait-for-access` extends the deadline; zero without that option.
     access_extension: Duration,
-    /// A vault refused access, so the deadline is extended.
+    /// Whether the deadline is extended, which it is as soon as a vault has refused access.
     is_extended: AtomicBool,
-    /// Another request failed permanently: no more attempts.
+    /// Whether no more attempts are to be made, because another request has failed permanently.
     is_given_up: Mutex<bool>,
     /// Notified when `is_given_up` is set.
     gave_up: Condvar,
@@ -116,7 +120,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline this long from now. A timeout of zero allows one attempt of each request.
+    /// A deadline at `timeout` from now. With a timeout of zero, each request has one attempt.
     pub fn start(timeout: Duration, access_extension: Duration) -> Self {
         Deadline {
             started: Instant::now(),
@@ -125,11 +129,12 @@ impl Deadline {
             is_extended: AtomicBool::new(false),
             is_given_up: Mutex::new(false),
             gave_up: Condvar::new(),
+            /// Whether nothing is retried, whatever the table of failures says.
             is_single_attempt: false,
         }
     }
 
-    /// A deadline this long from now, for one attempt of each request.
+    /// A deadline at `timeout` from now, with one attempt of each request.
     pub fn for_one_attempt(timeout: Duration) -> Self {
         Deadline {
             is_single_attempt: true,
@@ -137,7 +142,7 @@ impl Deadline {
         }
     }
 
-    /// The instant of the deadline. `None` with a timeout of zero: only the timeouts of one attempt apply.
+    /// When the deadline is; `None` with a timeout of zero, where only the timeouts of one attempt apply.
     pub fn end(&self) -> Option<Instant> {
         let extension = match self.is_extended.load(Ordering::Relaxed) {
             true => self.access_extension,
@@ -147,12 +152,12 @@ impl Deadline {
         Some(self.started + self.timeout + extension)
     }
 
-    /// The time until the deadline, zero after it; `None` if there is none.
+    /// The time until the deadline, zero after it; `None` with a timeout of zero.
     pub fn remaining(&self) -> Option<Duration> {
         Some(self.end()?.saturating_duration_since(Instant::now()))
     }
 
-    /// Makes the current attempts the last ones.
+    /// Makes the current attempts of all requests their last ones.
     pub fn give_up(&self) {
         *self.lock_is_given_up() = true;
         self.gave_up.notify_all();
@@ -164,7 +169,7 @@ impl Deadline {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pauses before the next attempt. Returns whether it is to be made: not after [`Deadline::give_up`].
+    /// Pauses before the next attempt. Returns whether to make that attempt: `false` after [`Deadline::give_up`].
     fn sleep(&self, pause: Duration) -> bool {
         let is_given_up = self.lock_is_given_up();
         let result = self
@@ -174,13 +179,13 @@ impl Deadline {
         !*is_given_up
     }
 
-    /// Whether a vault's 403 is retried: whether `--wait-for-access` is given.
+    /// Whether a 403 of a vault is retried, because `--wait-for-access` is given.
     pub fn waits_for_access(&self) -> bool {
         !self.access_extension.is_zero()
     }
 
-    /// The pause before the next attempt. `Err` means that there is none, with the delay that the service asks for if
-    /// that ends past the deadline.
+    /// The pause before the next attempt. `Err` if no attempt is to follow; it contains the delay that the service
+    /// asks for, if that would end past the deadline.
     fn next_pause(
         &self,
         error: &Error,
@@ -216,18 +221,18 @@ impl Deadline {
     }
 }
 
-/// Consecutive attempts with the same failure. A limit of the table applies to one streak: other failures before it do
-/// not count.
+/// Consecutive attempts with the same failure. The limits in the table of failures apply to one streak; earlier
+/// attempts with other failures do not count.
 struct Streak {
     attempts: u32,
     started: Instant,
 }
 
-/// Makes attempts until one succeeds, fails for good, or the deadline has passed. `wait` shows the user what is being
-/// done.
+/// Makes attempts until one succeeds or fails for good, or the deadline has passed. `wait` shows the user what is
+/// being done.
 ///
-/// The error returned is that of the last attempt. If the deadline cut that one off, it is that of the attempt before,
-/// which says more about the service.
+/// Returns the error of the last attempt; if the deadline cut that attempt off, the error of the attempt before, which
+/// says more about the service.
 pub fn retry<T>(
     deadline: &Deadline,
     mut wait: WaitGuard,
@@ -298,7 +303,7 @@ pub fn retry<T>(
     }
 }
 
-/// The final error, with the number of attempts and how long they took.
+/// Adds to the final error the number of attempts and the time they took.
 fn with_attempts(last: Error, attempts: u32, elapsed: Duration) -> Error {
     let error = with_default_hint(last);
     if attempts == 1 {

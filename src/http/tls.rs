@@ -24,10 +24,10 @@ use crate::log;
 use crate::request::environment::Environment;
 
 const NO_CERTIFICATE: &str = "it contains no certificate";
-/// The hint for a file without certificates.
+/// The hint for a file that contains no certificate.
 const PEM_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
-/// The TLS configuration for all services without CAs of their own.
+/// The TLS configuration for all services that have no CAs of their own.
 pub fn client_config(
     env: &Environment,
     ca_file: Option<&Path>,
@@ -48,12 +48,13 @@ pub fn client_config(
     Ok(config_with_roots(roots))
 }
 
-/// The built-in roots: Mozilla's.
+/// The built-in root certificates, which are Mozilla's.
 pub fn built_in_roots() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
-/// The TLS configuration for a service with its own CAs, which alone are trusted. `ca_pem` is their certificates.
+/// The TLS configuration for a service with its own CAs. `ca_pem` holds their certificates, as PEM; no others are
+/// trusted.
 pub fn client_config_for_cas(ca_pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     match add_certificates(&mut roots, ca_pem) {
@@ -75,12 +76,14 @@ fn config_with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// The error for a file or directory that a setting names.
+/// The error for a file or directory that a setting names and that cannot be used.
 fn unusable_path_error(setting: &str, path: &Path, reason: &str) -> Error {
     let path = path.display();
     Error::config(format!("{setting}: `{path}`: {reason}"))
 }
 
+/// Adds the certificates in a file to `roots`. Fails if it contains none. `setting` is the option or variable that
+/// names the file.
 fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Error> {
     let pem = input::read(path, input::MAX_SIZE).map_err(|error| {
         let is_missing = error.kind() == ErrorKind::NotFound;
@@ -94,7 +97,7 @@ fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(),
     }
 }
 
-/// Adds the certificates in a directory. It may hold other files too, but at least one certificate must be there.
+/// Adds the certificates in a directory to `roots`. Other files may be there too. Fails if there is no certificate.
 fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
     let directory_error = |reason: &str| unusable_path_error("SSL_CERT_DIR", path, reason);
     let entries = fs::read_dir(path).map_err(|error| directory_error(&error.to_string()))?;
@@ -114,7 +117,7 @@ fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Adds the certificates that can be parsed. Returns their number.
+/// Adds the certificates in `pem` that can be parsed. Returns how many were added.
 fn add_certificates(roots: &mut RootCertStore, pem: &[u8]) -> usize {
     let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
     let (added, _ignored) = roots.add_parsable_certificates(certificates);

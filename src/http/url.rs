@@ -3,20 +3,20 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
-/// All characters except for the unreserved ones (RFC 3986, 2.3).
+/// The characters to percent-encode: all except for the unreserved ones (RFC 3986, 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Percent-encodes a value of a query or a form.
+/// Percent-encodes a value in a query or a form.
 pub fn encode(value: &str) -> String {
     utf8_percent_encode(value, ENCODED).to_string()
 }
 
-/// Splits an `http://` or `https://` URL into its origin, and its path and query; `None` if no request can be sent to
-/// it.
+/// Splits an `http://` or `https://` URL into its origin, and its path with the query; `None` if the URL cannot be
+/// requested.
 pub fn split_url(url: &str) -> Option<(&str, &str)> {
     let host_start = url.find("://")? + "://".len();
     let host_len = url[host_start..].find(['/', '?']);

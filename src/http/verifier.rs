@@ -16,14 +16,14 @@ use rustls::{
 use super::certificate::Certificate;
 use super::crypto::SIGNATURE_ALGORITHMS;
 
-/// A verifier that trusts these roots.
+/// A certificate verifier that trusts these roots.
 #[derive(Debug)]
 pub struct Verifier(pub RootCertStore);
 
-/// A certificate that was rejected, as the source of a [`CertificateError::Other`].
+/// A rejected certificate, for messages. It is the source of a [`CertificateError::Other`].
 #[derive(Debug)]
 pub struct RejectedCertificate {
-    /// The error of rustls's own verifier.
+    /// The error from rustls's verifier.
     pub reason: CertificateError,
     /// The server's certificate.
     pub certificate: Certificate,
