@@ -10,12 +10,13 @@ use crate::error::Error;
 use crate::request::format::FileFormat;
 use crate::secret::Secret;
 
-/// The longest line that the kubelet reads, in bytes without its end. It reads with Go's `bufio.Scanner`, whose buffer
-/// of 64 KiB has to hold the line's end too (<https://pkg.go.dev/bufio#MaxScanTokenSize>).
+/// The maximum length of a line that the kubelet reads, in bytes without the end of the line. The kubelet reads with
+/// Go's `bufio.Scanner`, whose buffer of 64 KiB must hold the end of the line too
+/// (<https://pkg.go.dev/bufio#MaxScanTokenSize>).
 const MAX_K8S_LINE: usize = 64 * 1024 - 1;
 
-/// The content of a file with these entries (name and value), in this order. The error about a value that the format
-/// cannot hold names the entry.
+/// The content of a file with these entries, each a name and a value, in this order. Fails if the format cannot hold a
+/// value; the error names the entry.
 pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Error> {
     if format == FileFormat::Json {
         return Ok(Secret::new(json_object(entries)));
@@ -31,7 +32,8 @@ pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Er
     Ok(Secret::new(text))
 }
 
-/// The message is the same for every value: naming the rule that the value broke would reveal a part of the value.
+/// The error for a value that the format cannot hold. It is the same for every value: to say why would reveal a part
+/// of the value.
 fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
     let reason = match format {
         FileFormat::K8sEnv => "the kubelet would change it",
@@ -85,13 +87,15 @@ fn dotenv_entry(name: &str, value: &str) -> Option<String> {
     None
 }
 
-/// Whether it is one of the 66 noncharacters (<https://www.unicode.org/faq/private_use.html#noncharacters>).
+/// Whether a character is one of Unicode's 66 noncharacters
+/// (<https://www.unicode.org/faq/private_use.html#noncharacters>).
 fn is_noncharacter(c: char) -> bool {
     let code = u32::from(c);
     code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
 
-/// `NAME='value'`, the kubelet's only syntax. The kubelet reads CR LF as LF, and an empty value as a missing key
+/// `NAME='value'`, the kubelet's only syntax; `None` if it cannot hold the value. The kubelet reads CR LF as LF, and
+/// an empty value as a missing key
 /// (<https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-via-file/>).
 fn k8s_env_entry(name: &str, value: &str) -> Option<String> {
     if value.is_empty() || value.contains(['\'', '\0']) || value.contains("\r\n") {
@@ -102,7 +106,7 @@ fn k8s_env_entry(name: &str, value: &str) -> Option<String> {
     fits.then_some(text)
 }
 
-/// A JSON object with one entry a line, in the order given: a serde_json object would be sorted.
+/// A JSON object with one entry per line, in this order: serde_json would sort them.
 fn json_object(entries: &[(&str, &str)]) -> String {
     let lines: Vec<String> = entries
         .iter()

@@ -16,10 +16,11 @@ use nix::sys::stat::{Mode, fchmod};
 use crate::error::{Cause, Error};
 use crate::os;
 
-/// The lowest descriptor of a file in memory. Scripts use descriptors from 3 on: `exec 3>` must not close a secret.
+/// The lowest descriptor for a file in memory. Scripts use descriptors from 3 on, and `exec 3>` in a script must not
+/// close a secret.
 const FIRST_DESCRIPTOR: i32 = 100;
 
-/// Checks, before any request, that the limit on open files allows this number of files in memory.
+/// Fails if the limit on open files is too low for this number of files in memory. Called before any request.
 pub fn check_open_files_limit(count: usize) -> Result<(), Error> {
     // The limit is one more than the highest descriptor (getrlimit(2)).
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
@@ -37,8 +38,8 @@ pub fn check_open_files_limit(count: usize) -> Result<(), Error> {
     .hint(format!("raise the limit to {needed} or more (ulimit -n)")))
 }
 
-/// Makes a sealed file in memory for the target with this name. Its descriptor stays open, and COMMAND inherits it.
-/// Returns the path by which a process with the descriptor can open the file, any number of times.
+/// Creates a sealed file in memory for the target with this name. Its descriptor stays open, and COMMAND inherits it.
+/// Returns a path by which every process that has the descriptor can open the file, any number of times.
 pub fn create(target: &str, content: &[u8]) -> Result<String, Error> {
     let to_error = |errno: Errno| {
         let error = Error::new(Cause::CannotCreate, errno.desc());

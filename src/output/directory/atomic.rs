@@ -17,10 +17,11 @@ use crate::error::Error;
 use crate::log;
 use crate::request::files::{first_component, split_path};
 
-/// The name of the link to the current set of files.
+/// The name of the symbolic link in DIR that leads to the current set of files.
 pub const DATA_LINK: &str = "..data";
 
-/// Opens the directory that `..data` leads to. Returns its name too, or `None` if there is none.
+/// Opens the directory with the current set of files, to which `..data` leads. Returns its name and the directory, or
+/// `None` if there is no current set.
 pub fn open_current_set(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     let target = match dir.entry_kind(DATA_LINK)? {
         None => return Ok(None),
@@ -43,7 +44,7 @@ pub fn open_current_set(dir: &Dir) -> Result<Option<(String, Dir)>, Error> {
     Ok(set.map(|set| (set_name.to_owned(), set)))
 }
 
-/// Fails if a name in DIR that needs a link of this layout has something else.
+/// Fails if DIR has something other than a link of this layout at a name where such a link is needed.
 pub fn check_names(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     open_current_set(dir)?;
     for name in paths.iter().map(|path| first_component(path)) {
@@ -57,7 +58,7 @@ pub fn check_names(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a new set of files the current one, unless the current one is the same.
+/// Writes a new set of files and makes it the current one, unless the current set has the same files already.
 pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
     let dir = transaction.dir;
     let names = request.files.iter().map(|file| first_component(file.path));
@@ -126,7 +127,7 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
     Ok(())
 }
 
-/// Whether the current set consists of exactly these files.
+/// Whether a set consists of exactly the requested files.
 fn is_up_to_date(set: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
     let has_manifest = set.entry_kind(manifest::NAME)? == Some(EntryKind::File);
     if has_manifest != request.manifest.is_some()
@@ -146,8 +147,8 @@ fn is_up_to_date(set: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
     Ok(count == expected_count)
 }
 
-/// The names of this layout's links to files that are not requested any more. The links are recognized by their
-/// targets, since a killed run leaves no list of them.
+/// The names of this layout's links to files that are no longer requested. Links are recognized by their targets: a
+/// run that was killed left no list of them.
 fn find_obsolete_links(dir: &Dir, link_names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
     dir.entry_names(|name| {
         let kind = dir.entry_kind(name).ok().flatten();
@@ -155,12 +156,12 @@ fn find_obsolete_links(dir: &Dir, link_names: &BTreeSet<&str>) -> Result<Vec<Str
     })
 }
 
-/// The target of the link with this name.
+/// The target of the link in DIR that has this name.
 fn link_target(name: &str) -> String {
     format!("{DATA_LINK}/{name}")
 }
 
-/// Whether an entry of this kind is the link that this layout makes for the name.
+/// Whether an entry of this kind and name is a link that this layout makes.
 pub fn is_atomic_link(kind: &EntryKind, name: &str) -> bool {
     *kind == EntryKind::Link(link_target(name).into())
 }

@@ -26,12 +26,12 @@ use crate::request::files::{self_and_parents, split_path};
 
 /// The prefix of the names of temporary files, and of the sets of the atomic layout.
 pub const TEMPORARY_PREFIX: &str = "..akv-init-";
-/// How many levels of directories are removed under a temporary name. Each of them takes stack and a file descriptor,
-/// and another user of the volume may have made any number of them.
+/// How many levels of directories are removed below a temporary name. Each level takes stack and a file descriptor,
+/// and another user of the volume may have made any number of levels.
 const MAX_REMOVED_LEVELS: usize = 256;
-/// The type of a ramfs, which nix has no constant for (statfs(2)).
+/// The type number of ramfs, for which nix has no constant (statfs(2)).
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
-/// The hint about an entry that a file cannot replace.
+/// The hint for an entry that is where a file should be.
 const REMOVE_IT_HINT: &str = "remove it, or choose another name";
 
 const OPEN_DIRECTORY_FLAGS: OFlag = OFlag::O_RDONLY
@@ -48,11 +48,12 @@ pub enum EntryKind {
     Directory,
     /// A symbolic link with its target.
     Link(OsString),
-    /// A socket, a pipe, a device.
+    /// A socket, a pipe or a device.
     Other,
 }
 
 impl EntryKind {
+    /// What an entry of this kind is called in messages, with its article.
     fn noun(&self) -> &'static str {
         match self {
             EntryKind::File => "a file",
@@ -63,9 +64,9 @@ impl EntryKind {
     }
 }
 
-/// A file to write to a directory.
+/// A file to write to DIR.
 pub struct OutputFile<'a> {
-    /// The path of the file, relative to the directory.
+    /// The path of the file, relative to DIR.
     pub path: &'a str,
     /// The bytes of the file.
     pub content: &'a [u8],
@@ -73,7 +74,7 @@ pub struct OutputFile<'a> {
     pub mode: u32,
 }
 
-/// What identifies a directory, whatever path leads to it: the numbers of its device and its inode.
+/// What identifies a directory, whatever path leads to it: its device number and its inode number.
 pub type DirId = (u64, u64);
 
 /// An open directory.
@@ -85,7 +86,7 @@ pub struct Dir {
 }
 
 impl Dir {
-    /// Opens DIR, to write to it. Its parents may be symbolic links, as `/var/run` is; it may not be one.
+    /// Opens DIR to write to it. DIR itself must not be a symbolic link; its parents may be, as `/var/run` is.
     pub fn open(path: &Path) -> Result<Dir, Error> {
         // Without a slash or a dot at the end, both of which would follow a link in spite of O_NOFOLLOW.
         let path: PathBuf = path.components().collect();
@@ -116,18 +117,19 @@ impl Dir {
         Ok(dir)
     }
 
-    /// The path of an entry, for messages.
+    /// The path of an entry, for messages; for an empty name, of the directory itself.
     pub fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
         // For an empty name, join would leave a slash at the end.
         self.path.join(name).components().collect()
     }
 
-    /// The error for an entry that cannot be written.
+    /// The error for an entry that cannot be written, for this reason.
     pub fn write_error(&self, name: impl AsRef<Path>, reason: &str) -> Error {
         write_error(&self.path_of(name), reason)
     }
 
-    /// The error for a failed call on an entry; for an empty name, on the directory itself.
+    /// Makes the error for a system call on an entry that failed with an errno; for an empty name, on the directory
+    /// itself.
     pub fn call_error<'a>(
         &'a self,
         name: impl AsRef<Path> + 'a,
@@ -135,12 +137,13 @@ impl Dir {
         move |errno| self.call_error_for(&self.path_of(name), errno)
     }
 
+    /// The error for a system call that failed with this errno; `subject` is the path that it shows.
     fn call_error_for(&self, subject: &Path, errno: Errno) -> Error {
         call_error(errno, fstat(&self.fd).ok(), &self.path, subject)
     }
 
-    /// The error for an entry of this kind that a file cannot replace. `layout` is the other layout, if that is what
-    /// may have made the entry.
+    /// The error for an entry of this kind that a file cannot replace. `layout` is the layout that may have made the
+    /// entry, if it is another one.
     pub fn replace_error(&self, name: &str, kind: &EntryKind, layout: Option<&str>) -> Error {
         let error = self.write_error(name, &format!("it is {}", kind.noun()));
         error.hint(match layout {
@@ -151,13 +154,14 @@ impl Dir {
         })
     }
 
-    /// Fails if this process may not make files here (faccessat(2)). The error names `name`.
+    /// Fails if this process may not create files in the directory (faccessat(2)). The error is about the entry
+    /// `name`.
     pub fn check_writable(&self, name: &str) -> Result<(), Error> {
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
         faccessat(&self.fd, ".", access, AtFlags::empty()).map_err(self.call_error(name))
     }
 
-    /// Takes an exclusive lock (flock(2)), which is released when this is dropped.
+    /// Takes an exclusive lock on the directory (flock(2)). The lock is released when the `Dir` is dropped.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         self.fd.try_lock()
     }
@@ -168,8 +172,8 @@ impl Dir {
         Ok((status.st_dev, status.st_ino))
     }
 
-    /// Opens the directory at a relative path, or this one again for an empty path; `None` if it does not exist. No
-    /// component may be a symbolic link.
+    /// Opens the directory at a relative path; for an empty path, opens this directory again. `None` if there is none.
+    /// No component of the path may be a symbolic link.
     pub fn open_subdirectory(&self, path: &str) -> Result<Option<Dir>, Error> {
         let mut fd = open_directory(&self.fd, ".").map_err(self.call_error(path))?;
         for path in self_and_parents(path) {
@@ -190,6 +194,7 @@ impl Dir {
         }
     }
 
+    /// The error for a subdirectory that could not be opened.
     fn enter_error(&self, path: &str, errno: Errno) -> Error {
         match self.entry_kind(path) {
             Ok(Some(EntryKind::Directory)) | Ok(None) | Err(_) => {
@@ -205,13 +210,13 @@ impl Dir {
         }
     }
 
-    /// Like [`Dir::open_subdirectory`], for a directory that must exist.
+    /// Opens a subdirectory as [`Dir::open_subdirectory`] does, but fails if it does not exist.
     pub fn open_existing_subdirectory(&self, path: &str) -> Result<Dir, Error> {
         self.open_subdirectory(path)?
             .ok_or_else(|| self.write_error(path, Errno::ENOENT.desc()))
     }
 
-    /// The kind of the entry with this name, if there is one. A symbolic link is not followed.
+    /// The kind of the entry with this name; `None` if there is no such entry. A symbolic link is not followed.
     pub fn entry_kind(&self, name: &str) -> Result<Option<EntryKind>, Error> {
         let status = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(status) => status,
@@ -235,8 +240,8 @@ impl Dir {
         })
     }
 
-    /// Whether it already holds this file, with this content and mode and owned by this user. Anything else at its path
-    /// is no error: it may be about to be replaced.
+    /// Whether the directory already has this file, with this content and mode, and owned by this user. Anything else
+    /// at the path means `false` and is no error: it may be about to be replaced.
     pub fn holds(&self, file: &OutputFile<'_>) -> bool {
         let (parent, name) = split_path(file.path);
         let directory = self.open_subdirectory(parent).ok().flatten();
@@ -248,7 +253,7 @@ impl Dir {
         })
     }
 
-    /// The status and the content of a regular file; `None` if it cannot be read or has more than `limit` bytes.
+    /// The status and the content of a regular file; `None` if it cannot be read, or is larger than `limit` bytes.
     pub fn read(&self, name: &str, limit: usize) -> Option<(FileStat, Vec<u8>)> {
         // Without O_NONBLOCK it would wait for the other end of a pipe that another user has put there.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -272,8 +277,8 @@ impl Dir {
         )
     }
 
-    /// Makes a file with this name and with the content and mode of `file`. An error names `subject`, the path that the
-    /// file is to have in the end.
+    /// Creates a file named `name` with the content and mode of `file`. Errors show `subject`, the path that the file
+    /// will have in the end.
     pub fn create_file(
         &self,
         name: &str,
@@ -296,7 +301,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Makes a file under a temporary name, and returns that name.
+    /// Creates a file under a temporary name, and returns that name.
     pub fn stage(&self, file: &OutputFile<'_>) -> Result<String, Error> {
         let temporary = Dir::temporary_name();
         self.create_file(&temporary, file, &self.path_of(file.path))?;
@@ -319,17 +324,17 @@ impl Dir {
         Ok(self.subdirectory_from_fd(fd, name))
     }
 
-    /// Renames an entry, replacing what has that name in `to_dir`.
+    /// Renames an entry of this directory to `to` in `to_dir`, and replaces what is there.
     pub fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<(), Error> {
         renameat(&self.fd, from, &to_dir.fd, to).map_err(to_dir.call_error(to))
     }
 
-    /// Makes a hard link to a file.
+    /// Makes a hard link named `to` in `to_dir` to a file of this directory.
     pub fn hard_link(&self, from: &str, to_dir: &Dir, to: &str) -> nix::Result<()> {
         linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty())
     }
 
-    /// Makes a symbolic link. An error names `subject`, the name that the link is to have in the end.
+    /// Makes a symbolic link. Errors show `subject`, the name that the link will have in the end.
     pub fn symlink(&self, target: &str, name: &str, subject: &str) -> Result<(), Error> {
         symlinkat(target, &self.fd, name).map_err(|errno| {
             let error = self.call_error(subject)(errno);
@@ -355,13 +360,15 @@ impl Dir {
         fsync(&self.fd).map_err(self.call_error(""))
     }
 
-    /// Removes an entry with a temporary name: a file, or a directory of this user with all that it contains. A
-    /// directory of another user is left alone: a third user could have given this name to a directory that they may
-    /// not remove themselves.
+    /// Removes an entry with a temporary name: a file, or a directory of this user with all its contents. A directory
+    /// of another user is left alone: a third user may have given a temporary name to it who may not remove the
+    /// directory.
     pub fn remove_temporary(&self, name: &str) -> Result<(), Error> {
         self.remove_tree(name, MAX_REMOVED_LEVELS)
     }
 
+    /// Removes an entry: a file, or a directory of this user with up to `max_levels` levels of contents. Fails if
+    /// there are more.
     fn remove_tree(&self, name: &str, max_levels: usize) -> Result<(), Error> {
         let to_error = |errno| remove_error(&self.path_of(name), errno);
         let errno = match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
@@ -386,8 +393,8 @@ impl Dir {
         self.remove(name, UnlinkatFlags::RemoveDir)
     }
 
-    /// The names of the entries that pass the filter: another user of the volume may have made a million others. Names
-    /// that are not UTF-8 are left out.
+    /// The names of the entries that pass the filter. Only those are kept in memory: another user of the volume may
+    /// have made a million others. Names that are not UTF-8 are left out.
     pub fn entry_names(&self, filter: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
         let mut listing = Listing::openat(&self.fd, ".", OPEN_DIRECTORY_FLAGS, Mode::empty())
             .map_err(self.call_error(""))?;
@@ -404,6 +411,7 @@ impl Dir {
     }
 }
 
+/// Opens the directory at `path`, relative to `parent`.
 fn open_directory(parent: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<fs::File> {
     openat(parent, path, OPEN_DIRECTORY_FLAGS, Mode::empty()).map(fs::File::from)
 }

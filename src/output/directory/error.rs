@@ -8,10 +8,10 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Cause, Error};
 
-/// How many bytes of a path are shown, so that the reason behind it stays within the line.
+/// The maximum length of a path in a message, in bytes, so that the reason after it is not cut.
 const MAX_SHOWN_PATH: usize = 1_000;
 
-/// A path for a message. The middle of a very long one is left out.
+/// A path for a message, without its middle if it is too long.
 pub fn shorten_path(path: &Path) -> String {
     let shown = path.display().to_string();
     if shown.len() <= MAX_SHOWN_PATH {
@@ -22,7 +22,7 @@ pub fn shorten_path(path: &Path) -> String {
     format!("{}…{}", &shown[..start], &shown[end..])
 }
 
-/// The error for a path that cannot be written.
+/// The error for a path that cannot be written, for this reason.
 pub fn write_error(path: &Path, reason: &str) -> Error {
     Error::new(Cause::CannotCreate, reason)
         .context(format!("cannot write `{}`", shorten_path(path)))
@@ -34,7 +34,8 @@ pub fn remove_error(path: &Path, errno: Errno) -> Error {
     error.context(format!("cannot remove `{}`", shorten_path(path)))
 }
 
-/// The error for a failed call on `subject`, in a directory with this status and path.
+/// The error for a system call that failed with this errno. `subject` is the path to show; `directory` and `status`
+/// are the path and the status of the directory that it is in.
 pub fn call_error(
     errno: Errno,
     status: Option<FileStat>,
@@ -50,6 +51,7 @@ pub fn call_error(
     write_error(subject, errno.desc()).set_hint(hint)
 }
 
+/// The hint for an errno; `None` if there is nothing to advise. `status` is that of `directory`.
 fn hint_for(
     errno: Errno,
     status: Option<FileStat>,

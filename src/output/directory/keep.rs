@@ -39,8 +39,8 @@ pub fn keep_existing(
     Ok(())
 }
 
-/// The time, in Unix seconds, at which the oldest of the files that `expected` describes was written to DIR; `None` if
-/// one of them is missing or was written from another reference.
+/// When, in Unix seconds, the oldest of the `expected` files was written to DIR; `None` if a file is missing, or was
+/// written from another reference.
 fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
     let dir = Dir::open(&options.dir)?;
     let set = match options.layout {

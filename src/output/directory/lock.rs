@@ -9,12 +9,13 @@ use crate::error::Error;
 use crate::log;
 use crate::signals::{self, WaitGuard};
 
-/// How long another process may hold the lock, which it does only while it writes.
+/// How long to wait for the lock while another process holds it, which should only be while that process writes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often the lock is requested: flock(2) itself waits without a limit.
+/// How often to try to take the lock: flock(2) itself would wait without a limit.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Waits for the lock, which is released with `dir`. On a file system without locks there is only a warning.
+/// Waits for the lock on DIR, which is released when `dir` is dropped. If the file system has no locks, warns and goes
+/// on without one.
 pub fn lock(dir: &Dir) -> Result<(), Error> {
     let path = shorten_path(&dir.path_of(""));
     let mut wait = None;

@@ -5,23 +5,24 @@ use serde_json::{Map, Value, json};
 
 use super::dir::{Dir, OutputFile};
 
-/// The name of the manifest file: in DIR, or in the atomic layout in the current set.
+/// The name of the manifest file, which is in DIR or, with the atomic layout, in the current set.
 pub const NAME: &str = "..akv-init.json";
-/// The size of the largest manifest that is read, in bytes: enough for thousands of files.
+/// The maximum size of a manifest file, in bytes: enough for thousands of files.
 const MAX_SIZE: usize = 4 * 1024 * 1024;
-/// The version of its format.
+/// The version of the manifest's format.
 const VERSION: u64 = 1;
 
-/// Maps the name of each file to its `format`, its `references` (an object from names to references), and `written`,
-/// the time when both were last confirmed, in Unix seconds.
+/// What a later run needs to know about the written files. Maps the path of each file to an object: `format`;
+/// `references`, an object from names to references; and `written`, the Unix time at which format and references were
+/// last confirmed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// The entries.
+    /// The entry of each file, by its path.
     pub files: Map<String, Value>,
 }
 
 impl Manifest {
-    /// Reads the manifest in a directory. If it is missing or cannot be read, the result has no entries.
+    /// Reads the manifest in a directory. If the file is missing or malformed, the manifest has no entries.
     pub fn read(dir: &Dir) -> Manifest {
         let read = || {
             let (_, bytes) = dir.read(NAME, MAX_SIZE)?;
@@ -36,7 +37,8 @@ impl Manifest {
         }
     }
 
-    /// The manifest file with this text, beside files with this mode. The next run has to be able to read it.
+    /// The manifest file with this text, for a directory whose files have this mode. A later run must be able to read
+    /// the manifest.
     pub fn file(text: &str, mode: u32) -> OutputFile<'_> {
         OutputFile {
             path: NAME,
@@ -45,13 +47,14 @@ impl Manifest {
         }
     }
 
-    /// The text of the manifest file: JSON, with the version of the format.
+    /// The content of the manifest file: JSON, with the version of the format.
     pub fn to_text(&self) -> String {
         format!("{}\n", json!({"version": VERSION, "files": self.files}))
     }
 
-    /// Adds the entry of a file. `format` is `file` or the name of a format, `references` are the name and the
-    /// reference of each secret in the file, and `written` is a time in Unix seconds.
+    /// Adds the entry of a file. `format` is `file` or the name of a
+    /// [`FileFormat`](crate::request::format::FileFormat); `references` has the name and the reference of each secret
+    /// in the file; `written` is in Unix seconds.
     pub fn insert(
         &mut self,
         name: &str,
@@ -67,8 +70,8 @@ impl Manifest {
         self.files.insert(name.to_owned(), entry);
     }
 
-    /// The time, in Unix seconds, at which the oldest file of `expected` was written; `None` if one of them was not
-    /// written from the same references, or if there are none.
+    /// When, in Unix seconds, the oldest of the `expected` files was written; `None` if a file was written from other
+    /// references or in another format, or if no files are expected.
     pub fn oldest_written(&self, expected: &Manifest) -> Option<i64> {
         let mut oldest: Option<i64> = None;
         for (name, entry) in &expected.files {

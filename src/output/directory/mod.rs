@@ -36,12 +36,12 @@ pub use manifest::Manifest;
 pub use request::WriteRequest;
 use transaction::Transaction;
 
-/// The hint that tells how secrets stay off the disk.
+/// The hint that says how to keep secrets off the disk.
 const MOUNT_TMPFS_HINT: &str = "mount an emptyDir with `medium: Memory`, or another tmpfs, there";
 
-/// Checks what can be known before the fetch: that DIR exists and is writable, and that a file can be made at each
-/// path. Returns what identifies DIR. DIR is not kept open: if its volume was unmounted before the write, a descriptor
-/// opened now would still lead to that volume, and there would be no error.
+/// Checks all that can be checked before the fetch: DIR exists and is writable, and a file can be created at each
+/// path. Returns the identity of DIR for [`write`]. DIR is not kept open: if its volume were unmounted before the
+/// write, the open directory would still be that of the old volume, and nothing would fail.
 pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error> {
     let dir = Dir::open(&options.dir)?;
     if !dir.is_in_memory {
@@ -57,7 +57,7 @@ pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirI
     dir.id()
 }
 
-/// Writes the files to the directory that [`check_before_fetch`] has checked.
+/// Writes the files to DIR. Fails if DIR is not the directory that [`check_before_fetch`] has checked.
 pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<(), Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
     os::set_ignored(Signal::SIGXFSZ, true);
@@ -93,7 +93,7 @@ pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<(), E
     result
 }
 
-/// Copies the running program into DIR.
+/// Copies the executable of this process into DIR.
 pub fn install(dir: &Path) -> Result<(), Error> {
     // The path that this program was started by may lead to another file by now.
     let content = fs::read("/proc/self/exe").map_err(|error| {
@@ -120,7 +120,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
     write(&Dir::open(dir)?.id()?, &request)
 }
 
-/// Fails if an entry in DIR is in the way of one of these paths.
+/// Fails if an entry in DIR is in the way of a file at one of these paths.
 fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), Error> {
     match options.layout {
         Layout::Atomic => atomic::check_names(dir, paths),
@@ -128,8 +128,8 @@ fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), 
     }
 }
 
-/// Removes everything with a temporary name except the current set. What cannot be removed does no harm, and is passed
-/// to `report` as an error.
+/// Removes every entry with a temporary name except for the current set. An entry that cannot be removed does no harm;
+/// `report` gets the error.
 fn remove_leftovers(dir: &Dir, report: fn(Error)) -> Result<(), Error> {
     let current_set = match dir.entry_kind(atomic::DATA_LINK)? {
         Some(EntryKind::Link(target)) => Some(target),

@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::log;
 use crate::request::files::split_path;
 
-/// Fails if something other than a file has one of these paths, or if another volume is mounted on the way there.
+/// Fails if there is something other than a file at one of these paths, or if a directory in a path is on another
+/// volume.
 pub fn check_names(dir: &Dir, paths: &[&str], writes_manifest: bool) -> Result<(), Error> {
     let manifest = writes_manifest.then_some(&manifest::NAME);
     let (device, _) = dir.id()?;
@@ -37,7 +38,7 @@ pub fn check_names(dir: &Dir, paths: &[&str], writes_manifest: bool) -> Result<(
     Ok(())
 }
 
-/// Writes the files that differ.
+/// Writes those files whose content or mode has changed.
 pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
     let dir = transaction.dir;
     let mode = request.options.mode;

@@ -8,15 +8,15 @@ use crate::request::files::{WriteOptions, self_and_parents, split_path};
 
 /// What to write, where, and how.
 pub struct WriteRequest<'a> {
-    /// The directory, the layout and the mode.
+    /// The directory, the layout, and the mode of files.
     pub options: &'a WriteOptions,
-    /// The files.
+    /// All files to write.
     pub files: &'a [OutputFile<'a>],
-    /// What a later run has to know to use these files while Azure cannot be reached; `None` if it may not use them.
+    /// What a later run needs to know to keep these files if Azure cannot be reached; `None` if it must not keep them.
     pub manifest: Option<&'a Manifest>,
 }
 
-/// The paths of the directories that these files need, each after its parent.
+/// The paths of all directories that the files are in, each after its parent.
 pub fn parent_directories<'a>(
     files: impl IntoIterator<Item = &'a OutputFile<'a>>,
 ) -> BTreeSet<&'a str> {

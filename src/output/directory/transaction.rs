@@ -8,26 +8,27 @@ use super::manifest;
 use crate::error::Error;
 use crate::request::files::split_path;
 
-/// The changes so far.
+/// The changes of one run so far, which can be undone.
 pub struct Transaction<'a> {
-    /// The directory.
+    /// The directory DIR.
     pub dir: &'a Dir,
-    /// For each change: the path of what was changed, relative to the directory, and how to undo it.
+    /// The changes, the oldest first. For each: the path of what was changed, relative to DIR, and how to undo the
+    /// change.
     steps: Vec<(String, Undo)>,
 }
 
 /// How to undo a change.
 enum Undo {
-    /// Rename the old file or link back. It now has this name in the directory.
+    /// By renaming the old file or link back. It now has this name in DIR.
     Restore(String),
-    /// Remove the new entry, with these flags (unlinkat(2)).
+    /// By removing the new entry, with these flags (unlinkat(2)).
     Remove(UnlinkatFlags),
-    /// The old file is gone, since no hard link to it could be made.
+    /// Not at all: the old file is gone, because no hard link to it could be made.
     Impossible,
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins a transaction, without any changes.
+    /// A transaction without changes.
     pub fn begin(dir: &'a Dir) -> Self {
         Transaction {
             dir,
@@ -35,7 +36,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Renames a file or a link with a temporary name to its path.
+    /// Renames a file or link from its temporary name to its path.
     pub fn rename_into_place(&mut self, temporary: &str, path: &str) -> Result<(), Error> {
         let (parent, name) = split_path(path);
         let directory = self.dir.open_existing_subdirectory(parent)?;
@@ -56,7 +57,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Renames a file in the directory to a temporary name.
+    /// Renames a file in DIR to a temporary name.
     pub fn set_aside(&mut self, name: &str) -> Result<(), Error> {
         let backup = Dir::temporary_name();
         self.dir.rename(name, self.dir, &backup)?;
@@ -64,7 +65,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Makes a directory for files of this mode, unless it exists.
+    /// Creates a directory for files with this mode, unless it exists.
     pub fn ensure_directory(&mut self, path: &str, mode: u32) -> Result<(), Error> {
         if self.dir.open_subdirectory(path)?.is_some() {
             return Ok(());
@@ -89,9 +90,9 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Undoes the steps, the last one first. If one cannot be undone, those before it stay too: the manifest, which is
-    /// set aside first, must not come back beside new files, and a link to the current set must not disappear. Returns
-    /// the error with notes of what could not be undone.
+    /// Undoes the changes, the latest first, and returns `error`. If a change cannot be undone, the earlier ones stay
+    /// as well, and notes in the error say so. Otherwise the manifest, which is set aside first, could come back
+    /// beside new files, and the link to the current set could disappear.
     pub fn roll_back(mut self, mut error: Error) -> Error {
         while let Some((path, undo)) = self.steps.pop() {
             match self.undo(&path, &undo) {
@@ -113,7 +114,7 @@ impl<'a> Transaction<'a> {
         error
     }
 
-    /// Undoes a step. Returns whether that was possible.
+    /// Undoes one change. Returns `false` if that is impossible, and an error if it fails.
     fn undo(&self, path: &str, undo: &Undo) -> Result<bool, Error> {
         let (parent, name) = split_path(path);
         let Some(directory) = self.dir.open_subdirectory(parent)? else {

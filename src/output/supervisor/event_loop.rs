@@ -18,34 +18,34 @@ use crate::request::supervision::{SignalRecipient, Supervision};
 
 /// How long to wait after SIGKILL for a process that is in an uninterruptible system call.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time after which SIGKILL is sent again: processes may have started in the meantime.
+/// How often SIGKILL is sent: more processes may have started in the meantime.
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
-/// A termination signal this soon after another one is a repetition of it. timeout(1), for example, sends each one
+/// A termination signal this soon after the last one is a repetition. timeout(1), for example, sends each signal
 /// twice.
 const REPETITION_WINDOW: Duration = Duration::from_millis(100);
-/// The signals that ask a program to end. Some programs use SIGINT and SIGQUIT for other purposes.
+/// The signals that ask a program to end. Some programs use SIGINT and SIGQUIT for something else.
 const TERMINATION_SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
 /// The supervisor of one child.
 pub struct Supervisor {
     supervision: Supervision,
-    /// COMMAND; its process group has the same id.
+    /// The process that runs COMMAND. Its process group has the same id.
     child: Pid,
     signalfd: OwnedFd,
-    /// For each of the [`TERMINATION_SIGNALS`] that was forwarded: the signal, and the processes that received it.
+    /// Each termination signal that was forwarded, with the processes that received it.
     notified: Vec<(i32, Vec<ProcessKey>)>,
     /// When the last termination signal arrived, not counting repetitions.
     last_termination: Option<Instant>,
-    /// The exit status of COMMAND, after it has ended.
+    /// The exit status of COMMAND; `None` while COMMAND runs.
     exit_status: Option<ExitStatus>,
-    /// Whether the terminal has stopped COMMAND's group, and the SIGCONT for it has not been forwarded yet.
+    /// Whether the terminal has stopped COMMAND's process group, and no SIGCONT has been forwarded to it since.
     command_is_stopped: bool,
-    /// Whether no child is left.
+    /// Whether this process has no more children.
     has_no_children: bool,
 }
 
 impl Supervisor {
-    /// `signalfd` is for all signals, which were blocked before the fork.
+    /// A supervisor for `child`. `signalfd` reads all signals, which must have been blocked before the fork.
     pub fn new(supervision: Supervision, child: Pid, signalfd: OwnedFd) -> Supervisor {
         Supervisor {
             supervision,
@@ -59,7 +59,7 @@ impl Supervisor {
         }
     }
 
-    /// Supervises COMMAND, and drains the processes that it leaves behind. Returns COMMAND's exit code.
+    /// Supervises COMMAND and drains the processes that it leaves behind. Returns the exit code of COMMAND.
     pub fn run(mut self) -> u8 {
         let exit_status = loop {
             let signal = self.next_signal();
@@ -87,20 +87,21 @@ impl Supervisor {
         exit_code
     }
 
-    /// Reads the next pending signal. SIGCHLD is skipped: its only purpose is to end a wait.
+    /// The next pending signal; `None` if no signal is pending. SIGCHLD is skipped, since it only serves to end a
+    /// wait.
     fn next_signal(&self) -> Option<i32> {
         let mut signals = iter::from_fn(|| os::next_signal(&self.signalfd));
         signals.find(|signal| *signal != Signal::SIGCHLD as i32)
     }
 
-    /// Waits for a signal, or until the deadline if there is one.
+    /// Waits for a signal or until the deadline. `None` means no deadline.
     fn wait(&self, deadline: Option<Instant>) {
         let signals = PollFd::new(self.signalfd.as_fd(), PollFlags::POLLIN);
         os::poll_until(&mut [signals], deadline);
     }
 
-    /// Forwards a signal to COMMAND or to its group, and records which processes received it if it is a termination
-    /// signal.
+    /// Forwards a signal to COMMAND or to its process group. For a termination signal, records which processes
+    /// received it.
     fn forward(&mut self, signal: i32) {
         // The terminal has stopped the whole group, so the whole group is continued.
         let is_resuming =
@@ -134,16 +135,16 @@ impl Supervisor {
         }
     }
 
-    /// The forwarded signals that were requests to stop: SIGTERM, and the signal that COMMAND ended with. A SIGQUIT
-    /// from an hour ago may have been for a thread dump.
+    /// The forwarded signals that asked COMMAND to stop, with their recipients: SIGTERM, and the signal that ended
+    /// COMMAND. Any other may have had another purpose: SIGQUIT may have been for a thread dump an hour ago.
     fn stop_requests(&self, exit_code: u8) -> impl Iterator<Item = &(i32, Vec<ProcessKey>)> {
         self.notified.iter().filter(move |(signal, _)| {
             *signal == Signal::SIGTERM as i32 || i32::from(exit_code) == 128 + signal
         })
     }
 
-    /// Reaps every child that has ended: one SIGCHLD may be for several. If COMMAND was stopped, stops this process
-    /// too.
+    /// Reaps all children that have ended, since one SIGCHLD may be for several of them. If COMMAND was stopped, stops
+    /// this process too.
     fn reap(&mut self) {
         loop {
             match os::wait_for_any_child() {
@@ -163,13 +164,13 @@ impl Supervisor {
         }
     }
 
-    /// The descendants of this process. `None` if /proc does not show them.
+    /// The descendants of this process; `None` if /proc does not show them.
     fn descendants(&self) -> Option<Vec<Process>> {
         // If /proc is mounted with hidepid, it may show no process, although there are some.
         processes::descendants().filter(|processes| self.has_no_children || !processes.is_empty())
     }
 
-    /// The processes in COMMAND's process group.
+    /// The processes in the process group of COMMAND.
     fn group_members(&self) -> Vec<ProcessKey> {
         let descendants = self.descendants().unwrap_or_default();
         let members = descendants
@@ -178,7 +179,7 @@ impl Supervisor {
         members.map(Process::key).collect()
     }
 
-    /// Asks the processes that COMMAND has left behind to stop, waits for them, and kills those that do not.
+    /// Asks the processes that COMMAND has left behind to stop, waits for them, and kills those that are still there.
     fn drain(&mut self, exit_code: u8) {
         self.terminate_remaining(exit_code);
         let start = Instant::now();
@@ -212,7 +213,8 @@ impl Supervisor {
         }
     }
 
-    /// Sends SIGTERM to every process that has not received a request to stop, and continues those that are stopped.
+    /// Sends SIGTERM to each remaining process that no request to stop was sent to, and continues those that are
+    /// stopped.
     fn terminate_remaining(&self, exit_code: u8) {
         let Some(remaining) = self.descendants() else {
             // It is unknown which processes have received one.
@@ -235,7 +237,8 @@ impl Supervisor {
         }
     }
 
-    /// Sends SIGKILL to every process until none remains, for at most [`KILL_TIMEOUT`]. `drain_time` is for the log.
+    /// Sends SIGKILL to all remaining processes until there are none, for at most [`KILL_TIMEOUT`]. `drain_time` is
+    /// how long they had to stop, for the log.
     fn kill_remaining(&mut self, drain_time: Duration) {
         let deadline = Instant::now() + KILL_TIMEOUT;
         let mut is_reported = false;
@@ -261,8 +264,8 @@ impl Supervisor {
         }
     }
 
-    /// Without /proc: sends a signal to every process of the PID namespace if this is its first process, and otherwise
-    /// to COMMAND's group, even if that has ended: its number is not reused so soon.
+    /// Sends a signal if /proc does not show the processes: to every process of the PID namespace if this process is
+    /// its first, otherwise to COMMAND's process group. That group may have ended; its id is not reused so soon.
     fn signal_all(&self, signal: Signal) {
         let target = match getpid().as_raw() {
             1 => -1,
@@ -278,7 +281,7 @@ fn is_termination(signal: i32) -> bool {
         .any(|termination| *termination as i32 == signal)
 }
 
-/// Logs which processes were killed: this explains, for example, why a database was not shut down.
+/// Logs which processes were killed, so that an unclean shutdown, of a database for example, is explained.
 fn log_killed(killed: &[Process], drain_time: Duration) {
     let (seconds, tenths) = (drain_time.as_secs(), drain_time.subsec_millis() / 100);
     let message = format!("killed the processes that had not stopped after {seconds}.{tenths} s");

@@ -22,15 +22,15 @@ use crate::os;
 use crate::request::supervision::Supervision;
 use event_loop::Supervisor;
 
-/// Which of the two processes this is.
+/// The process that [`supervise`] has returned in.
 pub enum Role {
-    /// The child, which COMMAND will replace.
+    /// The child, which is to execute COMMAND.
     Child { parent_pid: i32 },
-    /// The supervisor, after the last process has ended. The exit code is COMMAND's.
+    /// The supervisor, after the last process has ended. `exit_code` is that of COMMAND.
     Supervisor { exit_code: u8 },
 }
 
-/// Forks. Returns at once in the child, and in the supervisor when the child and the processes that it has left behind
+/// Forks. Returns in the child at once, and in the supervisor when the child and all processes that it left behind
 /// have ended. Fails if a system call does.
 pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     let caller_mask = os::sigprocmask(SigmaskHow::SIG_SETMASK, os::ALL_SIGNALS)
@@ -75,7 +75,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     }
 }
 
-/// The error for a system call that failed.
+/// Makes the error for a system call that failed with an errno.
 fn call_error(activity: &'static str) -> impl FnOnce(Errno) -> Error {
     move |errno| {
         let hint = match errno {

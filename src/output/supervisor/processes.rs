@@ -7,43 +7,43 @@ use std::path::Path;
 
 use nix::unistd::getpid;
 
-/// A process.
+/// A process, as /proc shows it.
 pub struct Process {
     /// The process id.
     pub id: i32,
-    /// The id of its process group.
+    /// The id of the process group that the process is in.
     pub group_id: i32,
-    /// The name of its program, or the name that it has given itself.
+    /// The name of the program, or the name that the process has given itself.
     pub name: String,
-    /// The letter that `ps` shows, such as `T` for stopped.
+    /// The state as the letter that `ps` shows, such as `T` for stopped.
     state: char,
     parent_id: i32,
-    /// The start time, in clock ticks since boot.
+    /// When the process started, in clock ticks since boot.
     start_time: u64,
 }
 
-/// The id and the start time of a process: an id alone may be reused.
+/// What identifies a process: its id and its start time, since an id may be reused.
 pub type ProcessKey = (i32, u64);
 
 impl Process {
-    /// What tells this process from every other one.
+    /// What identifies this process.
     pub fn key(&self) -> ProcessKey {
         (self.id, self.start_time)
     }
 
-    /// Whether it is stopped. A stopped process handles signals only after SIGCONT.
+    /// Whether the process is stopped. A stopped process handles signals only after SIGCONT.
     pub fn is_stopped(&self) -> bool {
         self.state == 'T'
     }
 
-    /// Whether it has ended, but its parent has not reaped it.
+    /// Whether the process has ended, and its parent has not reaped it yet.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
 
-/// The descendants of this process. `None` if there is no /proc of this PID namespace. Zombies are included: a process
-/// whose main thread has ended looks like one while its other threads run.
+/// The descendants of this process; `None` if there is no /proc for this PID namespace. Zombies are included: a
+/// process whose main thread has ended looks like a zombie while its other threads run.
 pub fn descendants() -> Option<Vec<Process>> {
     let this_pid = getpid().as_raw();
     if fs::read_link("/proc/self").ok()? != Path::new(&this_pid.to_string()) {
@@ -59,8 +59,8 @@ pub fn descendants() -> Option<Vec<Process>> {
     Some(descendants_of(this_pid, processes))
 }
 
-/// The descendants of a process, parents first. The processes were not read all at the same moment, so there may be a
-/// cycle of parents among `others`, but no descendant is part of one.
+/// Those of the processes `others` that descend from `ancestor`, parents first. The processes were not all read at the
+/// same moment, so some may form a cycle of parents; but a descendant is never part of a cycle.
 fn descendants_of(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
     let mut found = Vec::new();
     let mut next_parent_index = 0;
@@ -75,8 +75,8 @@ fn descendants_of(ancestor: i32, mut others: Vec<Process>) -> Vec<Process> {
     }
 }
 
-/// Parses `ID (NAME) STATE PARENT GROUP …`, whose 22nd field is the start time. The name may contain parentheses and
-/// blanks.
+/// Parses /proc/ID/stat: `ID (NAME) STATE PARENT GROUP …`, where field 22 is the start time. The name may contain
+/// parentheses and blanks. `None` if the text is malformed.
 pub fn parse_stat(stat: &[u8]) -> Option<Process> {
     let stat = String::from_utf8_lossy(stat);
     let (id, rest) = stat.split_once(" (")?;

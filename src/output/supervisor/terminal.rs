@@ -12,12 +12,12 @@ use nix::unistd::{Pid, getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 use super::processes::{self, Process};
 use crate::os;
 
-/// The process group of this process, for kill(2). Its number is not used: in a container it may be 1, and -1 means
-/// every process.
+/// The process group of this process, as kill(2) takes it. Its id is not used: in a container that may be 1, and -1
+/// means every process.
 const THIS_GROUP: i32 = 0;
 
-/// Opens the controlling terminal. `None` if there is none. It is opened as /dev/tty, since the standard descriptors
-/// may be redirected; one of them is used if that fails.
+/// Opens the controlling terminal; `None` if there is none. It is opened as /dev/tty, because the standard descriptors
+/// may be redirected; if that fails, one of these is used.
 fn open_terminal() -> Option<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let tty = open("/dev/tty", flags, Mode::empty()).ok();
@@ -29,9 +29,9 @@ fn open_terminal() -> Option<OwnedFd> {
     })
 }
 
-/// Opens the terminal if COMMAND's group is to be in its foreground from the start, as this process's group is now.
-/// `None` in a pipeline: other programs of this group, such as `less`, would be stopped when they use the terminal.
-/// COMMAND then gets it when it first needs it, in [`stop_with_command`].
+/// Opens the terminal if COMMAND's process group is to be in the foreground from the start, in place of this process's
+/// group. `None` in a pipeline: other programs in this process's group, such as `less`, would be stopped when they use
+/// the terminal. COMMAND then gets the foreground when it first needs it, in [`stop_with_command`].
 pub fn open_for_command() -> Option<OwnedFd> {
     let terminal = open_terminal().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()));
     terminal.filter(|_| {
@@ -39,8 +39,9 @@ pub fn open_for_command() -> Option<OwnedFd> {
     })
 }
 
-/// Takes the terminal back when COMMAND has ended. Returns whether COMMAND had it. An interactive shell would take it
-/// back itself, but a script would be stopped when it next reads from the terminal.
+/// Puts this process's group into the foreground of the terminal again after COMMAND has ended. Returns whether
+/// COMMAND was in the foreground. An interactive shell would do this itself; a script would be stopped when it next
+/// reads from the terminal.
 pub fn take_back(child: Pid) -> bool {
     let Some(terminal) = open_terminal() else {
         return false;
@@ -52,7 +53,7 @@ pub fn take_back(child: Pid) -> bool {
     command_had_terminal
 }
 
-/// Whether a process group is that of COMMAND or of one of its descendants: an akv-init inside COMMAND makes such a
+/// Whether a process group is that of COMMAND or of a descendant of COMMAND: an akv-init inside COMMAND makes such a
 /// group.
 fn belongs_to_command(group: Pid, child: Pid) -> bool {
     let is_member = |process: &Process| process.group_id == group.as_raw();
@@ -60,7 +61,7 @@ fn belongs_to_command(group: Pid, child: Pid) -> bool {
         || processes::descendants().is_some_and(|processes| processes.iter().any(is_member))
 }
 
-/// Sends a signal to this process or to its whole group, and unblocks it so that it takes effect.
+/// Sends a signal to this process, or to its whole group, and unblocks the signal so that it takes effect.
 fn signal_self(signal: Signal, whole_group: bool) {
     let target = match whole_group {
         true => THIS_GROUP,
@@ -70,21 +71,21 @@ fn signal_self(signal: Signal, whole_group: bool) {
     let _ = os::sigprocmask(SigmaskHow::SIG_UNBLOCK, os::signal_bit(signal as i32));
 }
 
-/// After ctrl-C has killed COMMAND, ends this process by SIGINT too: otherwise, a script that waits for it would
-/// continue with its next line. If COMMAND had the terminal, the rest of this process's group has not received that
-/// signal yet.
+/// Ends this process by SIGINT, after ctrl-C has ended COMMAND: otherwise a script that waits for this process would
+/// continue with its next line. If COMMAND was in the foreground, the rest of this process's group gets the signal
+/// too, which the terminal has not sent to them.
 pub fn interrupt_with_command(command_had_terminal: bool) {
     if open_terminal().is_some() {
         signal_self(Signal::SIGINT, command_had_terminal);
     }
 }
 
-/// After the terminal has stopped COMMAND, stops this process too, until it is continued. Returns whether
-/// SIGCONT has arrived, which is then to be forwarded.
+/// Stops this process too, after the terminal has stopped COMMAND, until it is continued. Returns whether SIGCONT has
+/// arrived, which is then to be forwarded.
 ///
-/// It is stopped by a signal that the kernel ignores where no shell could continue this process: for process 1 and for
-/// an orphaned process group. Without akv-init, ctrl-Z would have no effect there, so COMMAND is continued, unless it
-/// has stopped itself by SIGSTOP.
+/// The signal that stops this process has no effect where no shell could continue it: for process 1, and in an
+/// orphaned process group. Without akv-init, ctrl-Z would have no effect there either, so COMMAND is continued, unless
+/// it has stopped itself by SIGSTOP.
 pub fn stop_with_command(child: Pid, signal: i32) -> bool {
     let Some(terminal) = open_terminal() else {
         return false;
