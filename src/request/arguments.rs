@@ -15,19 +15,19 @@ use crate::request::environment::{Environment, SETTINGS_PREFIX};
 use crate::request::option_table::{CliOption, Takes, all_options};
 use crate::request::suggestion::nearest;
 
-/// The options of a command, the variables with the same meaning, and the operands.
+/// The parsed command line of a command: its options, with the variables that can replace them, and its operands.
 pub struct Arguments<'a> {
-    /// The command.
+    /// The name of the command.
     pub command: &'static str,
     /// The caller's environment.
     pub env: &'a Environment,
-    /// The options that were given, each with its value; `None` if it takes none.
+    /// The options that were given, each with its value; `None` if the option takes no value.
     options: Vec<(&'static CliOption, Option<OsString>)>,
-    /// COMMAND and its arguments, DIR, REF or RESOURCE.
+    /// The operands: COMMAND and its arguments, DIR, REF or RESOURCE.
     pub operands: Vec<OsString>,
 }
 
-/// `--help` or `--version`, if one of them is among the options, even if others are wrong.
+/// `--help` or `--version` if one of them is among the options, even if other options are wrong; otherwise `None`.
 pub fn find_help_or_version(args: &[OsString]) -> Option<&'static str> {
     let mut args = args.iter().peekable();
     while let Some(arg) = args.next().filter(|arg| is_option(arg) && *arg != "--") {
@@ -43,11 +43,12 @@ pub fn find_help_or_version(args: &[OsString]) -> Option<&'static str> {
     None
 }
 
-/// A usage error, whose hint is the help to read.
+/// A usage error, with a hint that names the help to read: that of the command, or of all commands if it is `None`.
 pub fn usage_error(command: Option<&str>, message: impl Into<String>) -> Error {
     Error::new(Cause::Usage, message).hint(help_hint(command))
 }
 
+/// The hint that names the help of a command, or of all commands for `None`.
 fn help_hint(command: Option<&str>) -> String {
     match command {
         Some(command) => format!("see `akv-init {command} --help`"),
@@ -55,7 +56,7 @@ fn help_hint(command: Option<&str>) -> String {
     }
 }
 
-/// A usage error for a name that may be a typo of one of the known names.
+/// A usage error for a name that is not known. If it is similar to a known name, the hint suggests that one.
 pub fn unknown_name_error<'a>(
     command: Option<&str>,
     message: String,
@@ -72,10 +73,12 @@ pub fn unknown_name_error<'a>(
     }
 }
 
+/// Whether an argument is an option rather than an operand; `-` alone is an operand.
 fn is_option(arg: &OsStr) -> bool {
     arg.as_bytes().starts_with(b"-") && arg != "-"
 }
 
+/// Whether an option has this long or short name.
 fn is_named(option: &CliOption, name: &[u8]) -> bool {
     let mut names = [Some(option.name), option.short].into_iter().flatten();
     names.any(|known| known.as_bytes() == name)
@@ -127,12 +130,12 @@ impl<'a> Arguments<'a> {
         Ok(arguments)
     }
 
-    /// The options of this command.
+    /// The options that this command has.
     fn command_options(&self) -> impl Iterator<Item = &'static CliOption> {
         all_options().filter(|option| option.commands.contains(&self.command))
     }
 
-    /// The option of this command that has this name.
+    /// The option of this command with this name. Fails if there is none.
     fn find_option(&self, name: &[u8]) -> Result<&'static CliOption, Error> {
         if let Some(option) = self.command_options().find(|option| is_named(option, name)) {
             return Ok(option);
@@ -152,12 +155,13 @@ impl<'a> Arguments<'a> {
         ))
     }
 
-    /// A usage error of this command.
+    /// A usage error in the arguments of this command.
     pub fn usage_error(&self, message: impl Into<String>) -> Error {
         usage_error(Some(self.command), message)
     }
 
-    /// The error of a malformed value of the option or variable `name`. For an option it is a usage error.
+    /// The error for a malformed value of `name`, an option or a variable. It is a usage error in the case of an
+    /// option.
     pub fn malformed_value_error(&self, name: &str, error: Error) -> Error {
         let mut error = error.context(name);
         if !name.starts_with(SETTINGS_PREFIX) {
@@ -168,13 +172,13 @@ impl<'a> Arguments<'a> {
         error
     }
 
-    /// Whether an option was given.
+    /// Whether an option is on the command line.
     pub fn has(&self, name: &str) -> bool {
         self.options.iter().any(|(option, _)| option.name == name)
     }
 
-    /// The values of an option, which need not be UTF-8, each with the name of the option. If it was not given: the
-    /// value and the name of its variable, or else the default.
+    /// The values of an option, each with the name of what it was given by: the option, or else its variable. If
+    /// neither is set, the default. Values need not be UTF-8.
     pub fn values(&self, name: &str) -> Vec<(&'static str, &OsStr)> {
         let given_options = self
             .options
@@ -199,7 +203,7 @@ impl<'a> Arguments<'a> {
         values
     }
 
-    /// The values of an option, its variable or its default, parsed.
+    /// All values of an option, its variable or its default, parsed.
     pub fn parse_values<T>(
         &self,
         name: &str,
@@ -214,13 +218,13 @@ impl<'a> Arguments<'a> {
         values.collect()
     }
 
-    /// The values of an option that takes the names of variables.
+    /// The values of an option whose values are names of variables.
     pub fn variable_names(&self, option: &str) -> Vec<OsString> {
         let names = self.values(option).into_iter();
         names.map(|(_, name)| name.to_owned()).collect()
     }
 
-    /// The value of an option, its variable or its default, parsed.
+    /// The value of an option, its variable or its default, parsed; `None` if there is none of these.
     pub fn parse_value<T>(
         &self,
         name: &str,
@@ -253,7 +257,7 @@ impl<'a> Arguments<'a> {
         Ok(self.has(name) || variable_value()?.unwrap_or(false))
     }
 
-    /// The operand of a command that takes at most one. Errors call it `placeholder`.
+    /// The operand of a command that takes at most one; `None` if there is none. Errors call it `placeholder`.
     pub fn single_operand(&self, placeholder: &str) -> Result<Option<&OsStr>, Error> {
         let Some(unexpected) = self.operands.get(1) else {
             return Ok(self.operands.first().map(OsString::as_os_str));
@@ -265,7 +269,7 @@ impl<'a> Arguments<'a> {
         }))
     }
 
-    /// The operand of a command that takes at most one, as UTF-8.
+    /// The operand of a command that takes at most one, as text; `None` if there is none. Fails if it is not UTF-8.
     pub fn single_operand_text(&self, placeholder: &str) -> Result<Option<&str>, Error> {
         let operand = self.single_operand(placeholder)?;
         let text = operand.map(|operand| {
@@ -276,7 +280,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// `A, B or C`.
+/// Joins names for a message: `A, B or C`.
 fn alternatives(names: &[&str]) -> String {
     match names.split_last() {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
@@ -284,7 +288,7 @@ fn alternatives(names: &[&str]) -> String {
     }
 }
 
-/// The error of a value that is not what was expected.
+/// The error for a value that is none of the expected ones.
 pub fn unexpected_value_error(text: &str, expected: &str) -> Error {
     Error::config(format!("expected {expected}, not `{text}`"))
 }

@@ -11,13 +11,13 @@ use crate::request::option_table::ALL_COMMANDS;
 pub enum Invocation<'a> {
     /// A command.
     Command(Arguments<'a>),
-    /// The help, of one command or of all.
+    /// The help of one command, or of all commands (`None`).
     Help(Option<&'static str>),
     /// The version.
     Version,
 }
 
-/// Parses the arguments after the name of the program.
+/// Parses the command line, without the name of the program.
 pub fn parse(args: Vec<OsString>, env: &Environment) -> Result<Invocation<'_>, Error> {
     let mut args = args.into_iter();
     let Some(first) = args.next() else {
@@ -47,6 +47,7 @@ pub fn parse(args: Vec<OsString>, env: &Environment) -> Result<Invocation<'_>, E
     Ok(Invocation::Command(arguments))
 }
 
+/// Parses a command line whose first argument is not a subcommand: help, version, or an error.
 fn parse_without_subcommand(first: &str, args: &[OsString]) -> Result<Invocation<'static>, Error> {
     match first {
         "help" | "--help" | "-h" => {
@@ -72,7 +73,7 @@ fn parse_without_subcommand(first: &str, args: &[OsString]) -> Result<Invocation
     }
 }
 
-/// The error of `exec` or `check` without COMMAND.
+/// The usage error for `exec` or `check` without COMMAND.
 fn missing_command_error(subcommand: &str) -> Error {
     usage_error(Some(subcommand), "no COMMAND given").hint(format!(
         "write `akv-init {subcommand} [OPTIONS] -- COMMAND`; a new ENTRYPOINT or `command:` discards the image's CMD, \

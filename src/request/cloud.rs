@@ -3,7 +3,7 @@
 //! Source: <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#dns-suffixes-for-object-identifiers>
 //! and <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>.
 
-/// One cloud.
+/// An Azure cloud, which has its own hosts and tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cloud {
     /// China, operated by 21Vianet.
@@ -25,7 +25,7 @@ impl Cloud {
         ("china", Cloud::China),
     ];
 
-    /// The DNS suffix of its vaults, which follows the name of a vault and a dot.
+    /// The DNS suffix of the cloud's vaults, which follows the name of a vault and a dot.
     pub fn vault_suffix(self) -> &'static str {
         match self {
             Cloud::China => "vault.azure.cn",
@@ -34,12 +34,13 @@ impl Cloud {
         }
     }
 
-    /// The resource of access tokens for its vaults. With a slash at its end, a vault would answer AKV10022.
+    /// The resource of access tokens for the cloud's vaults. With a slash at its end, vaults would refuse the token
+    /// (AKV10022).
     pub fn vault_resource(self) -> String {
         format!("https://{}", self.vault_suffix())
     }
 
-    /// The host where Entra issues tokens.
+    /// The host of Entra, which issues the cloud's tokens.
     pub fn authority_host(self) -> &'static str {
         match self {
             Cloud::China => "login.chinacloudapi.cn",
@@ -48,7 +49,8 @@ impl Cloud {
         }
     }
 
-    /// The cloud whose Entra has this host name, which need not be the one in [`Cloud::authority_host`].
+    /// The cloud whose Entra has this host name; `None` if no cloud has. A cloud may have more such names than
+    /// [`Cloud::authority_host`].
     pub fn from_authority_host(host: &str) -> Option<Cloud> {
         match host {
             "login.chinacloudapi.cn" | "login.partner.microsoftonline.cn" => Some(Cloud::China),

@@ -11,16 +11,16 @@ use crate::error::Error;
 use crate::request::format::is_identifier;
 use crate::request::value::TargetValue;
 
-/// The prefix of the variables that are akv-init's settings, which COMMAND does not get.
+/// The prefix of the variables with settings of akv-init. COMMAND does not get these variables.
 pub const SETTINGS_PREFIX: &str = "AKV_INIT_";
 
-/// The kernel's limit for one `NAME=VALUE` in bytes, with its NUL: 32 pages (MAX_ARG_STRLEN, execve(2)).
+/// The maximum size of one `NAME=VALUE` in bytes, with its NUL: 32 pages (MAX_ARG_STRLEN, execve(2)).
 const MAX_STRING_SIZE: usize = 131_072;
 
-/// Variables that control which code runs; besides these, all that start with `LD_` do.
+/// Variables that decide which code runs. All that start with `LD_` do so too.
 const CODE_VARIABLES: [&str; 5] = ["PATH", "BASH_ENV", "ENV", "IFS", "GLIBC_TUNABLES"];
 
-/// Variables of systemd that hold the id of the process that they are meant for.
+/// Variables of systemd that name the process for which others are meant.
 const PID_VARIABLES: [&str; 3] = ["LISTEN_PID", "SYSTEMD_EXEC_PID", "WATCHDOG_PID"];
 
 /// The caller's environment.
@@ -29,14 +29,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes the entries of an `environ` block.
+    /// An environment with these entries, which are in the form of `environ`.
     pub fn new(entries: Vec<OsString>) -> Self {
         Environment { entries }
     }
 
-    /// The same environment, with the variables of systemd readdressed from one process id to another, so that COMMAND
-    /// as a child gets the sockets, the watchdog and the journal (sd_listen_fds(3), sd_watchdog_enabled(3)). If the
-    /// sockets are for `old_pid`, `LISTEN_PIDFDID` is removed: it identifies that process, too, by its pidfd.
+    /// A copy for COMMAND as a child: variables of systemd that name the process `old_pid` name `new_pid` instead, so
+    /// that COMMAND gets the sockets, the watchdog and the journal (sd_listen_fds(3), sd_watchdog_enabled(3)). If the
+    /// sockets are for `old_pid`, `LISTEN_PIDFDID` is removed, since it names that process by its pidfd.
     pub fn with_pid_replaced(&self, old_pid: i32, new_pid: u32) -> Self {
         let has_sockets = self
             .entries
@@ -54,19 +54,19 @@ impl Environment {
         Environment::new(entries.collect())
     }
 
-    /// The name and the value of each entry that has a name.
+    /// The name and the value of each entry; entries without a name are left out.
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.entries.iter().filter_map(|entry| split_entry(entry))
     }
 
-    /// The value of a variable; the first one counts, as with getenv(3).
+    /// The value of a variable; `None` if it is not set. Of several entries the first one counts, as in getenv(3).
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value)
     }
 
-    /// The value of a variable that akv-init itself uses: `None` if it is empty, an error if it is not UTF-8.
+    /// The value of a variable that configures akv-init; `None` if it is not set or empty. Fails if it is not UTF-8.
     pub fn setting(&self, name: &str) -> Result<Option<&str>, Error> {
         let value = self.get(name).filter(|value| !value.is_empty());
         let not_utf8_error = || Error::config("the value is not UTF-8").context(name);
@@ -107,7 +107,7 @@ impl Environment {
     }
 }
 
-/// Rejects the name of a variable that `--secret` and `--memfd` cannot set.
+/// Fails if `--secret` and `--memfd` cannot set a variable of this name.
 pub fn check_variable_name(name: &str) -> Result<(), Error> {
     if !is_identifier(name) {
         let reason = "a variable name may contain only letters, digits and `_`, and may not start with a digit";
@@ -116,7 +116,7 @@ pub fn check_variable_name(name: &str) -> Result<(), Error> {
     check_not_reserved(name)
 }
 
-/// Rejects a variable that a secret must never be put into.
+/// Fails if a secret must never be put into the variable of this name.
 pub fn check_not_reserved(name: &str) -> Result<(), Error> {
     let reason = if CODE_VARIABLES.contains(&name) || name.starts_with("LD_") {
         "cannot be set from a secret: the variable controls which code runs"
@@ -128,9 +128,9 @@ pub fn check_not_reserved(name: &str) -> Result<(), Error> {
     Err(Error::config(reason))
 }
 
-/// Fails where execve(2) would fail with E2BIG; the error names the targets. `stack_limit` is the soft limit of the
-/// stack in bytes. A quarter of it, and at most 6 MiB, holds argv, the environment, a pointer to each string, the path
-/// of the program (twice for a script) and the first line of a script.
+/// Fails if execve(2) would fail with E2BIG; the error names the targets. `stack_limit` is the soft limit on the
+/// stack's size in bytes. A quarter of it, but at most 6 MiB, must hold argv, the environment, a pointer to each
+/// string, the path of the program (twice for a script), and the first line of a script.
 pub fn check_exec_size(
     path: &Path,
     argv: &[CString],
@@ -139,7 +139,7 @@ pub fn check_exec_size(
     assignments: &[(&OsStr, TargetValue<'_>)],
 ) -> Result<(), Error> {
     const POINTER_SIZE: usize = size_of::<usize>();
-    /// The longest first line of a script, in bytes (BINPRM_BUF_SIZE).
+    /// The maximum length of the first line of a script, in bytes (BINPRM_BUF_SIZE).
     const MAX_INTERPRETER_LINE: usize = 256;
     let limit = (stack_limit / 4).clamp(MAX_STRING_SIZE as u64, 6 * 1024 * 1024);
     let strings = argv.iter().chain(environment);
@@ -161,6 +161,7 @@ pub fn check_exec_size(
         .hint("raise the stack limit (ulimit -s), or give the process fewer variables"))
 }
 
+/// Splits `NAME=VALUE`; `None` if there is no name.
 fn split_entry(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
     let bytes = entry.as_bytes();
     // Searched from the second byte on, as std does: a name can start with `=`, but it cannot be empty.
@@ -171,6 +172,7 @@ fn split_entry(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
     ))
 }
 
+/// Builds `NAME=VALUE` for a target. Fails if the value contains a NUL or is too long.
 fn build_entry(name: &OsStr, value: &TargetValue<'_>) -> Result<CString, Error> {
     let value = value.expose();
     let value_error = |reason: String| Error::config(reason).context(name.to_string_lossy());
@@ -188,7 +190,7 @@ fn build_entry(name: &OsStr, value: &TargetValue<'_>) -> Result<CString, Error> 
     Ok(to_c_string(&entry))
 }
 
-/// `bytes` have no NUL: they are from `environ`, or [`build_entry`] checked them.
+/// Converts bytes without NUL: those from `environ`, or those that [`build_entry`] has checked.
 fn to_c_string(bytes: &[u8]) -> CString {
     CString::new(bytes).expect("no NUL inside an environment entry")
 }

@@ -8,14 +8,14 @@ use crate::request::arguments::{Arguments, unexpected_value_error};
 use crate::request::format::FileFormat;
 use crate::request::settings::parse_duration;
 
-/// The longest component of a path, in bytes (NAME_MAX, limits.h(0p)).
+/// The maximum length of one component of a path, in bytes (NAME_MAX, limits.h(0p)).
 const MAX_NAME_LEN: usize = 255;
-/// The longest path, in bytes with its NUL (PATH_MAX, limits.h(0p)).
+/// The maximum length of a path, in bytes with its NUL (PATH_MAX, limits.h(0p)).
 const MAX_PATH_LEN: usize = 4_096;
-/// The permissions of files without `--mode`: the owner and the group may read them, nobody may write to them.
+/// The mode of files without `--mode`: the owner and the group may read them, nobody may write to them.
 const DEFAULT_MODE: u32 = 0o440;
 
-/// Rejects what cannot be the path of a file below DIR: it has to be relative, each of its components an ordinary name.
+/// Fails if a text cannot be the path of a file below DIR: it must be relative, and each component an ordinary name.
 pub fn check_file_name(text: &str) -> Result<(), Error> {
     let component_flaw = |component: &str| match component {
         "" => Some("a component is empty"),
@@ -42,29 +42,30 @@ pub fn check_file_name(text: &str) -> Result<(), Error> {
     Err(name_error(&shown, flaw))
 }
 
-/// Splits the path of a file below DIR into the path of its directory, which is empty for DIR itself, and its name.
+/// Splits the path of a file below DIR into the path of the directory that it is in, empty for DIR itself, and its
+/// name.
 pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// The outermost directory of a path, or the whole path.
+/// The first component of a path, which is the whole path if it has only one.
 pub fn first_component(path: &str) -> &str {
     path.split('/').next().unwrap_or_default()
 }
 
-/// A path and the directories above it, the outermost first: `a`, `a/b`, `a/b/c`. Nothing for an empty path.
+/// A path and all directories in it, the outermost first: `a`, `a/b`, `a/b/c`. Empty for an empty path.
 pub fn self_and_parents(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(index, _)| index);
     let ends = ends.chain([path.len()]).filter(|end| *end > 0);
     ends.map(|end| &path[..end])
 }
 
-/// One `--output`.
+/// The value of one `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A file for each secret.
     Files,
-    /// All secrets in one file: its format and its path below DIR.
+    /// One file with all secrets: its format, and its path below DIR.
     Combined(FileFormat, String),
 }
 
@@ -86,12 +87,12 @@ impl Output {
     }
 }
 
-/// How the files are laid out in DIR, and so how a run replaces those of an earlier one.
+/// How files are arranged in DIR, which decides how a run replaces the files of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// All of them at once, by one symbolic link, as the kubelet does it.
+    /// All files at once, by replacing one symbolic link, as the kubelet does it.
     Atomic,
-    /// One after the other.
+    /// One file after the other.
     Plain,
 }
 
@@ -100,7 +101,7 @@ impl Layout {
     pub const CHOICES: [(&str, Layout); 2] = [("plain", Layout::Plain), ("atomic", Layout::Atomic)];
 }
 
-/// Parses a file's permissions, in octal, without setuid, setgid and sticky bits.
+/// Parses the mode of files, in octal, without setuid, setgid and sticky bits.
 fn parse_mode(text: &str) -> Result<u32, Error> {
     let is_octal = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(text, 8) {
@@ -114,20 +115,21 @@ fn parse_mode(text: &str) -> Result<u32, Error> {
 
 /// The options of `write`.
 pub struct WriteOptions {
-    /// DIR.
+    /// The directory DIR.
     pub dir: PathBuf,
     /// How the files are laid out in DIR.
     pub layout: Layout,
-    /// The permissions of new files.
+    /// The permission bits of new files.
     pub mode: u32,
-    /// Whether it is an error if DIR is not in memory; otherwise it is a warning.
+    /// Whether DIR must be in memory. If not required, there is only a warning.
     pub require_tmpfs: bool,
-    /// Whether files of an earlier run are kept while Azure cannot be reached, and up to which age.
+    /// The maximum age of files of an earlier run that are kept if Azure cannot be reached; `None` if such files are
+    /// never kept.
     pub keep_existing: Option<MaxAge>,
 }
 
 impl WriteOptions {
-    /// Parses the options and DIR of `write`.
+    /// Parses the options of `write`, and DIR.
     pub fn parse(arguments: &Arguments<'_>) -> Result<WriteOptions, Error> {
         let layout = arguments.choice("--layout", &Layout::CHOICES)?;
         let mode = arguments.parse_value("--mode", parse_mode)?;
@@ -150,7 +152,7 @@ impl WriteOptions {
     }
 }
 
-/// DIR, the only operand.
+/// Parses DIR, the only operand. Fails if it is missing.
 pub fn parse_dir(arguments: &Arguments<'_>) -> Result<PathBuf, Error> {
     match arguments.single_operand("DIR")? {
         Some(dir) if !dir.is_empty() => Ok(dir.into()),
@@ -158,20 +160,20 @@ pub fn parse_dir(arguments: &Arguments<'_>) -> Result<PathBuf, Error> {
     }
 }
 
-/// The maximum age of files that are kept; `None` is no maximum.
+/// The maximum age of files that are kept; `None` if there is no maximum.
 pub type MaxAge = Option<Duration>;
 
-/// A file to write.
+/// A file to write, and the targets whose values it will contain.
 pub struct PlannedFile {
     /// The path of the file below DIR.
     pub path: String,
-    /// The format; `None` is the bytes of one secret.
+    /// The format of the file; `None` if it contains the bytes of one secret and nothing else.
     pub format: Option<FileFormat>,
-    /// Indices into the plan's targets.
+    /// The targets in the file, as indices into the plan's targets.
     pub target_indices: Vec<usize>,
 }
 
-/// Rejects a plan with two files of the same path, or with a file that is also the directory of another.
+/// Fails if two files have the same path, or if the path of one is a directory in the path of another.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
     for (index, file) in files.iter().enumerate() {
         for other in &files[..index] {

@@ -2,14 +2,14 @@
 
 use crate::error::Error;
 
-/// A format of a file that holds several secrets.
+/// The format of a file that contains several secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// `NAME=VALUE` lines, which have the same meaning for shells, systemd, python-dotenv and Compose.
+    /// Lines `NAME=VALUE`, which mean the same to shells, systemd, python-dotenv and Compose.
     Dotenv,
-    /// One JSON object: from each key to its value.
+    /// One JSON object, which maps each key to its value.
     Json,
-    /// `NAME=VALUE` lines for the kubelet, which reads them for a `fileKeyRef`.
+    /// Lines `NAME=VALUE` for the kubelet, which reads them for a `fileKeyRef`.
     K8sEnv,
 }
 
@@ -49,7 +49,7 @@ impl FileFormat {
         }
     }
 
-    /// Rejects a name that cannot be a key in a file of this format.
+    /// Fails if a name cannot be a key (the name before a value) in a file of this format.
     pub fn check_key(self, key: &str) -> Result<(), Error> {
         let reason = match self {
             FileFormat::Dotenv if !is_identifier(key) => {
@@ -74,12 +74,12 @@ impl FileFormat {
     }
 }
 
-/// Whether a name is not empty, has only letters, digits and `_`, and does not start with a digit.
+/// Whether a name has only letters, digits and `_`, at least one of these, and does not start with a digit.
 pub fn is_identifier(name: &str) -> bool {
     is_kubernetes_variable_name(name) && !name.contains(['-', '.'])
 }
 
-/// Whether every version of Kubernetes allows this name of a variable. Newer versions allow more:
+/// Whether all versions of Kubernetes allow a variable to have this name. Newer versions allow more names:
 /// <https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/>.
 fn is_kubernetes_variable_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);

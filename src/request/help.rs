@@ -4,9 +4,9 @@ use crate::request::option_table::{
     ALL_COMMANDS, AZURE_COMMANDS, CliOption, PROGRAM_COMMANDS, SECRET_COMMANDS, SECTIONS, Takes,
 };
 
-/// The longest line, in characters.
+/// The maximum length of a line, in characters.
 const MAX_WIDTH: usize = 80;
-/// The column where the text of an option begins, counted from 0.
+/// The column in which the text of an option begins, counted from 0.
 const TEXT_COLUMN: usize = 26;
 
 /// The help of one command: its arguments, its description and its examples.
@@ -58,7 +58,7 @@ const EXIT_CODES: [(&str, &[&str]); 12] = [
     ("  Any other code is that of COMMAND; with --init 128+N if signal N ended it.\n", &["exec"]),
 ];
 
-/// The commands that deliver something: to COMMAND, to DIR or to standard output. `check` only reports.
+/// The commands that deliver something, to COMMAND, DIR or standard output, unlike `check`, which only reports.
 const OUTPUT_COMMANDS: &[&str] = &["exec", "write", "get", "token", "install"];
 
 /// The settings that every command reads from the environment.
@@ -68,7 +68,7 @@ const SETTINGS_HELP: &str =
     variable counts as unset.
 ";
 
-/// The help of one command, or of all.
+/// The help of one command, or of all commands (`None`).
 pub fn help(command: Option<&str>) -> String {
     let concerns = |commands: &[&str]| command.is_none_or(|command| commands.contains(&command));
     let helps = COMMAND_HELPS.iter();
@@ -182,7 +182,8 @@ fn entry(option: &CliOption, command: Option<&str>, command_note: &str) -> Strin
     entry
 }
 
-/// Wraps text into lines that begin at `column`. The first one follows `start` if at least two spaces fit between them.
+/// Wraps text into lines that begin at `column`. The first line follows `start`, if there is room for two spaces
+/// between them.
 fn wrap(start: &str, column: usize, text: &str) -> String {
     let mut wrapped = match start.len() + 2 > column {
         true => format!("{start}\n{:column$}", ""),

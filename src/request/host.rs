@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::error::Error;
 use crate::request::cloud::Cloud;
 
-/// A vault, as the user names it.
+/// The name of a vault, in either of the forms that users may give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultName {
-    /// A short name in lower case, to which the suffix of the cloud is appended.
+    /// A name without a dot, in lower case. The host of the vault is this name and the suffix of the cloud.
     Short(String),
-    /// A whole host, as in `akv://vault.example.com/NAME`.
+    /// A full host name, as in `akv://vault.example.com/NAME`.
     Host(Host),
 }
 
@@ -54,12 +54,12 @@ pub fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// A host in lower case, and its port. Displayed without port 443.
+/// A host name in lower case and a port. Displayed without the port if that is 443.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// A DNS name or an IP address; IPv6 in brackets.
+    /// A DNS name or an IP address; an IPv6 address is in brackets.
     pub name: String,
-    /// TCP port.
+    /// The TCP port.
     pub port: u16,
 }
 
@@ -93,8 +93,8 @@ impl Host {
         Ok(Host { name, port })
     }
 
-    /// The cloud of this host, if it is that of a vault: the name of a vault, a dot and the suffix of the cloud; port
-    /// 443.
+    /// The cloud that this host is a vault of; `None` if it is not the name of a vault, a dot and the suffix of a
+    /// cloud, with port 443.
     pub fn cloud(&self) -> Option<Cloud> {
         let (label, domain) = self.name.split_once('.')?;
         let cloud = Cloud::ALL
@@ -114,7 +114,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Rejects hosts in Azure's domains from which akv-init cannot read secrets.
+/// Fails for a host in a domain of Azure from which akv-init cannot read secrets.
 fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
     let name = host.name.as_str();
     for cloud in Cloud::ALL {
@@ -147,6 +147,7 @@ fn reject_other_azure_hosts(host: &Host) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a text can be the short name of a vault.
 fn is_vault_name(name: &str) -> bool {
     (3..=24).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -154,7 +155,7 @@ fn is_vault_name(name: &str) -> bool {
         && is_label(name)
 }
 
-/// Whether a text can be a label: a part of a hostname between dots.
+/// Whether a text can be a label of a DNS name: the part between two dots.
 fn is_label(text: &str) -> bool {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (1..=63).contains(&text.len())
@@ -163,14 +164,14 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// An IPv6 address without its brackets; any other host unchanged.
+/// A host without the brackets of an IPv6 address; any other host is returned unchanged.
 pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host)
 }
 
-/// `str::strip_prefix`, but the case of ASCII letters does not matter.
+/// Like `str::strip_prefix`, but ignores the case of ASCII letters.
 pub fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let start = text.get(..prefix.len())?;
     start

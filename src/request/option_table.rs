@@ -10,42 +10,43 @@ pub const SECRET_COMMANDS: &[&str] = &["exec", "write", "check", "get"];
 /// The commands that take COMMAND, the program to start.
 pub const PROGRAM_COMMANDS: &[&str] = &["exec", "check"];
 
-/// What an option takes, with the placeholder that the help shows.
+/// Whether an option takes a value, and the placeholder for the value in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Nothing.
+    /// No value.
     Nothing,
-    /// Nothing, or a value after `=`: the next argument is never its value.
+    /// An optional value, only after `=`. The next argument is never the value.
     Optional(&'static str),
-    /// A value: the next argument, or the text after `=`.
+    /// One value: the text after `=`, or else the next argument.
     Value(&'static str),
-    /// A value, as in [`Takes::Value`], each time that the option is repeated.
+    /// Any number of values: the option can be repeated, each time with a value as in [`Takes::Value`].
     Values(&'static str),
 }
 
 use Takes::{Nothing, Optional, Value, Values};
 
-/// One option.
+/// An option of the command line.
 pub struct CliOption {
-    /// The name, with its hyphens.
+    /// The long name, with its hyphens.
     pub name: &'static str,
-    /// The short name: a hyphen and a letter.
+    /// The short name, a hyphen and a letter; `None` if there is none.
     pub short: Option<&'static str>,
-    /// What it takes.
+    /// Whether the option takes a value.
     pub takes: Takes,
-    /// The commands that have it.
+    /// The commands that have the option.
     pub commands: &'static [&'static str],
-    /// The variable with the same meaning; empty if there is none.
+    /// The variable that sets the option; empty if there is none.
     pub variable: &'static str,
     /// The help text, not yet wrapped into lines.
     pub help: &'static str,
-    /// The defaults, each with the commands that have it. A default that all commands share is in `help`.
+    /// The defaults, each preceded by the commands that have it. A default that is the same for all commands is in
+    /// `help` instead.
     pub defaults: &'static [(&'static [&'static str], &'static str)],
-    /// The values that it accepts, each with a help text; empty if `help` says what they are.
+    /// The accepted values, each with a help text; empty if `help` describes the values.
     pub choices: &'static [(&'static str, &'static str)],
 }
 
-/// An option without a short name, defaults and choices.
+/// An option without a short name, without defaults and without choices.
 const fn option(
     name: &'static str,
     takes: Takes,
@@ -65,7 +66,7 @@ const fn option(
     }
 }
 
-/// Every option, under the headings of the help.
+/// All options, by the headings under which the help shows them.
 #[rustfmt::skip] // It would put each field of an option on a line of its own.
 pub static SECTIONS: [(&str, &[CliOption]); 7] = [
     ("Which secrets", &[
@@ -184,12 +185,12 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
     ]),
 ];
 
-/// Every option. A name may be there more than once: with one text for some commands, and another for others.
+/// All options. A name that occurs twice has different help texts for different commands.
 pub fn all_options() -> impl Iterator<Item = &'static CliOption> {
     SECTIONS.iter().flat_map(|(_, options)| options.iter())
 }
 
-/// Every variable that sets an option.
+/// All variables that set an option.
 pub fn setting_variables() -> impl Iterator<Item = &'static str> {
     all_options()
         .map(|option| option.variable)

@@ -18,17 +18,18 @@ use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{Settings, unknown_settings};
 
-/// What to fetch, for which targets, and how.
+/// What to fetch, how, and which variables or files get it.
 pub struct Plan {
-    /// Each distinct secret or token, once.
+    /// The distinct secrets and tokens to fetch.
     pub items: Vec<PlanItem>,
-    /// Each variable or file that gets an item: first those of the environment in its order, then those of the options.
+    /// The variables or files that get an item: first those that the environment names, in its order, then those that
+    /// options name.
     pub targets: Vec<Target>,
-    /// Variables that COMMAND does not get.
+    /// The names of variables that COMMAND does not get.
     pub unset: Vec<OsString>,
-    /// Options and variables that are ignored and are probably typos, each with the reason.
+    /// Options and variables without effect, probably typos, each with the reason.
     pub ignored: Vec<(String, String)>,
-    /// How to reach Azure.
+    /// The settings for requests to Azure.
     pub settings: Settings,
 }
 
@@ -37,12 +38,13 @@ pub struct Plan {
 pub enum PlanItem {
     /// A secret.
     Secret(SecretId),
-    /// An access token, by its resource.
+    /// An access token for this resource.
     Token(String),
 }
 
 impl PlanItem {
-    /// The resource of the token that it is, or that reading it needs; `None` if only the vault's challenge names it.
+    /// The resource of the access token: of the item itself if it is a token, otherwise of the one that reading the
+    /// secret needs. `None` if only the vault's challenge names it.
     pub fn resource(&self) -> Option<&String> {
         match self {
             PlanItem::Token(resource) => Some(resource),
@@ -55,18 +57,18 @@ impl PlanItem {
 pub struct Target {
     /// The name of the variable, or the path of the file below DIR.
     pub name: OsString,
-    /// Index into [`Plan::items`].
+    /// The item that the target gets, as an index into [`Plan::items`].
     pub item_index: usize,
-    /// Whether newlines at the end of the value and a byte order mark at its start are removed.
+    /// Whether newlines at the end of the value are removed.
     pub trim: bool,
-    /// Whether an option names it, rather than the environment.
+    /// Whether an option names the target, and not the environment.
     pub is_from_option: bool,
-    /// Whether the value goes to a file in memory (memfd), and the variable gets the path of that file.
+    /// Whether the value is put into a file in memory (memfd), whose path the variable gets.
     pub in_memfd: bool,
 }
 
 impl Plan {
-    /// The plan of `token`, which has no target.
+    /// The plan for the command `token`. It has no target.
     pub fn for_token(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let scope =
@@ -89,7 +91,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan of `get`.
+    /// The plan for the command `get`.
     pub fn for_get(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let Some(text) = arguments.single_operand_text("REF")? else {
@@ -100,8 +102,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan of `exec` and `check`. `on_error` receives the error of each variable that cannot get its secret. If it
-    /// returns `Ok`, that variable is left out of the plan.
+    /// The plan for the commands `exec` and `check`. `on_error` is called with the error of each variable that cannot
+    /// get its secret: if it returns `Ok`, the plan leaves the variable out; if it returns an error, there is no plan.
     pub fn for_exec(
         arguments: &Arguments<'_>,
         on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
@@ -126,7 +128,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan of `write`, and the files to write.
+    /// The plan for the command `write`, and the files to write.
     pub fn for_write(arguments: &Arguments<'_>) -> Result<(Plan, Vec<PlannedFile>), Error> {
         let mut outputs = arguments.parse_values("--output", Output::parse)?;
         if outputs.is_empty() {
@@ -193,7 +195,8 @@ impl Plan {
         self.targets.iter().find(|target| target.name == name)
     }
 
-    /// Adds the variables whose whole value is a reference, except for those whose name is in `skipped`.
+    /// Adds the variables of the environment whose whole value is a reference. Leaves out those whose names are in
+    /// `skipped`.
     fn add_environment(
         &mut self,
         arguments: &Arguments<'_>,
@@ -218,7 +221,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Rejects a variable that an option names, if it cannot get the secret.
+    /// Fails if a variable that an option names cannot get the secret.
     fn check_option_target(
         &self,
         arguments: &Arguments<'_>,
@@ -252,7 +255,7 @@ impl Plan {
         }
     }
 
-    /// Adds a target, and its item unless the plan has it.
+    /// Adds a target; also its item, unless the plan has that already.
     fn add_target(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
         let (item, trim) = match reference {
             Reference::Secret(secret) => (
@@ -276,7 +279,7 @@ impl Plan {
         Ok(self.targets.last_mut().expect("just added"))
     }
 
-    /// The files to write for each `--output`.
+    /// Plans the files to write, for each `--output`.
     fn plan_files(&self, outputs: &[Output]) -> Result<Vec<PlannedFile>, Error> {
         let mut files = Vec::new();
         for output in outputs {
@@ -319,7 +322,7 @@ impl Plan {
         }
     }
 
-    /// The vaults in the order of the items, each with the indices of its items.
+    /// The vaults, in the order of their first secrets; each with its secrets, as indices into the plan's items.
     pub fn items_by_vault(&self) -> Vec<(&Host, Vec<usize>)> {
         let mut vaults: Vec<(&Host, Vec<usize>)> = Vec::new();
         for (index, item) in self.items.iter().enumerate() {
@@ -334,7 +337,7 @@ impl Plan {
         vaults
     }
 
-    /// The names of the targets of an item, separated by commas, for messages.
+    /// The names of the targets that get an item, separated by commas, for messages.
     pub fn target_names(&self, item_index: usize) -> String {
         let names = self
             .targets
@@ -347,7 +350,8 @@ impl Plan {
     }
 }
 
-/// The values of an option that takes `NAME=REF`: the name, the reference and `in_memfd` as in [`Target`].
+/// Parses the values of an option that takes `NAME=REF`. Returns for each the name, the reference, and
+/// [`Target::in_memfd`].
 fn parse_option_targets(
     arguments: &Arguments<'_>,
     option: &str,
@@ -371,7 +375,8 @@ fn parse_option_targets(
     targets.collect()
 }
 
-/// The reference in a variable; `None` if its value is not one. It is an error if this variable cannot be a target.
+/// The reference that a variable contains; `None` if its value is not a reference. Fails if the value is one, and the
+/// variable cannot be a target.
 fn detect_reference(
     arguments: &Arguments<'_>,
     name: &OsStr,

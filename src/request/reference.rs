@@ -11,30 +11,30 @@ const AKV_PREFIX: &str = "akv://";
 const TOKEN_PREFIX: &str = "entra-token:";
 const APP_SERVICE_PREFIX: &str = "@microsoft.keyvault(";
 
-/// What the value of a variable or a file comes from.
+/// What a variable or a file gets its value from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// A secret in a vault.
     Secret(SecretRef),
-    /// An access token, by its resource.
+    /// An access token for this resource.
     Token(String),
 }
 
-/// A secret, as the user refers to it.
+/// A secret, as a reference names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretRef {
-    /// The vault; `None` is the default one.
+    /// The vault; `None` means the default vault.
     pub vault: Option<VaultName>,
-    /// The secret name, as written.
+    /// The name of the secret, in the case in which it was written.
     pub name: String,
-    /// The version of the secret; `None` is the current one.
+    /// The version of the secret; `None` means the current one.
     pub version: Option<String>,
-    /// `?trim`: whether newlines at the end of the value and a byte order mark at its start are removed.
+    /// Whether newlines at the end of the value are removed (`?trim`).
     pub trim: bool,
 }
 
 impl Reference {
-    /// Parses every form that the command line takes.
+    /// Parses a reference on the command line, in any form.
     pub fn parse(text: &str) -> Result<Reference, Error> {
         let text = text.trim();
         let result =
@@ -42,8 +42,8 @@ impl Reference {
         result.map_err(|error| error.context(error_context(text)))
     }
 
-    /// The reference that is the whole value of a variable; `None` if the value is not one. A value that was probably
-    /// meant as a reference is an error: if it were passed on, its text would be used as the password.
+    /// The reference that is the whole value of the variable `name`; `None` if the value is not a reference. Fails if
+    /// the value was probably meant to be one: COMMAND would otherwise use the text as the password.
     pub fn detect(name: &str, value: &str) -> Result<Option<Reference>, Error> {
         let text = value.trim();
         if let Some(result) = parse_prefixed(text) {
@@ -119,7 +119,8 @@ impl SecretRef {
     }
 }
 
-/// The forms with a prefix, recognized in variables too: `akv://…`, `@Microsoft.KeyVault(…)`, `entra-token:…`.
+/// Parses the forms with a prefix, which variables can contain too: `akv://…`, `@Microsoft.KeyVault(…)`,
+/// `entra-token:…`. `None` if there is no such prefix.
 fn parse_prefixed(text: &str) -> Option<Result<Reference, Error>> {
     if let Some(rest) = strip_prefix_ignore_case(text, AKV_PREFIX) {
         return Some(parse_akv(rest).map(Reference::Secret));
@@ -133,7 +134,7 @@ fn parse_prefixed(text: &str) -> Option<Result<Reference, Error>> {
     })
 }
 
-/// The forms without a prefix, which only the command line takes: a URL, `NAME` and `NAME/VERSION`.
+/// Parses the forms without a prefix, which are accepted only on the command line: a URL, `NAME` and `NAME/VERSION`.
 fn parse_unprefixed(text: &str) -> Result<SecretRef, Error> {
     if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
         return parse_url(rest);
@@ -164,7 +165,7 @@ fn parse_unprefixed(text: &str) -> Result<SecretRef, Error> {
     }
 }
 
-/// Rejects what cannot be the resource of an access token, which becomes a part of a query, a form or a command line.
+/// Fails if a text cannot be the resource of an access token, which is used in queries, forms and command lines.
 pub fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.is_empty() || resource.starts_with('-') {
         return Err(Error::config("expected a resource")
@@ -183,7 +184,7 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// `VAULT/NAME[/VERSION][?trim]`, the part after `akv://`.
+/// Parses `VAULT/NAME[/VERSION][?trim]`, which follows `akv://`.
 fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     let (path, options) = match rest.split_once('?') {
         Some((path, options)) => (path, Some(options)),
@@ -216,7 +217,7 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     }
 }
 
-/// `HOST/secrets/NAME[/VERSION]`, the part after `https://`.
+/// Parses `HOST/secrets/NAME[/VERSION]`, which follows `https://`.
 fn parse_url(rest: &str) -> Result<SecretRef, Error> {
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let vault = VaultName::parse(host)?;
@@ -234,7 +235,7 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
     SecretRef::new(Some(vault), name, version)
 }
 
-/// The part between the parentheses of `@Microsoft.KeyVault(…)`
+/// Parses what is between the parentheses of `@Microsoft.KeyVault(…)`
 /// (<https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#source-app-settings-from-key-vault>).
 fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
     const KEYS: [&str; 4] = ["SecretUri", "VaultName", "SecretName", "SecretVersion"];
@@ -264,7 +265,7 @@ fn parse_app_service(inner: &str) -> Result<SecretRef, Error> {
     }
 }
 
-/// `NAME[/VERSION]`, optionally with a slash at the end.
+/// Parses `NAME[/VERSION]`, which may end in a slash.
 fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
     let path = path.strip_suffix('/').unwrap_or(path);
     match path.split_once('/') {
@@ -300,13 +301,13 @@ fn check_secret_name(name: &str) -> Result<(), Error> {
     Err(error.set_hint(hint))
 }
 
-/// Whether a text is a version as Key Vault generates them: 32 hexadecimal digits.
+/// Whether a text has the form of the versions that Key Vault generates: 32 hexadecimal digits.
 fn is_generated_version(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The context of an error. The text is shown only as far as it looks like a reference: a connection string that starts
-/// with one may hold a password further on, such as after a colon.
+/// The context of an error about a reference. It shows the text only as far as that looks like a reference: a
+/// connection string that starts like one may contain a password further on, after a colon for example.
 fn error_context(text: &str) -> String {
     let mut prefixes = [TOKEN_PREFIX, APP_SERVICE_PREFIX].into_iter();
     let prefix = prefixes.find(|prefix| strip_prefix_ignore_case(text, prefix).is_some());

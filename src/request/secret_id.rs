@@ -2,16 +2,16 @@
 
 use crate::request::host::Host;
 
-/// A reference whose vault and token resource are resolved.
+/// A secret with the vault and the resource that its reference resolves to.
 #[derive(Clone, Debug)]
 pub struct SecretId {
-    /// The vault.
+    /// The host of the vault.
     pub host: Host,
-    /// The resource of the access token; `None` if the vault has to name it in its challenge.
+    /// The resource of the access token to read the secret; `None` if only the vault's challenge names it.
     pub resource: Option<String>,
-    /// The name of the secret, as written.
+    /// The name of the secret, in the case in which it was written.
     pub name: String,
-    /// The version of the secret; `None` is the current one.
+    /// The version of the secret; `None` means the current one.
     pub version: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl SecretId {
         }
     }
 
-    /// The reference to it, with its vault.
+    /// The full reference to the secret, including the vault. With `trim`, it ends in `?trim`.
     pub fn reference(&self, trim: bool) -> String {
         let option = if trim { "?trim" } else { "" };
         // A host without a dot and a port would be parsed as a short name.

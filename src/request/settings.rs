@@ -20,50 +20,51 @@ pub enum IdentityKind {
     Cli,
     /// The managed identity of this platform.
     Managed,
-    /// A service principal with a secret or a certificate.
+    /// A service principal, with a secret or a certificate.
     ServicePrincipal,
-    /// Workload identity: a federated token.
+    /// Workload identity, with a federated token.
     Workload,
 }
 
-/// How to reach Azure.
+/// The settings for requests to Azure.
 pub struct Settings {
-    /// How much time fetching has, from the start of the process; zero means one attempt at each request.
+    /// How much time there is to fetch everything, from the start of the process. Zero means one attempt of each
+    /// request.
     pub timeout: Duration,
-    /// How long beyond `timeout` to wait while a vault denies access.
+    /// How much longer than `timeout` to wait while a vault refuses access.
     pub wait_for_access: Duration,
-    /// The kind of identity; `None` is the one that the environment names.
+    /// The kind of identity; `None` means the one that the environment selects.
     pub identity: Option<IdentityKind>,
-    /// Which of several identities; `None` if the user selects none.
+    /// The id of the identity, if there are several; `None` if the user selects none.
     pub identity_id: Option<IdentityId>,
-    /// Supplies the suffix of short vault names, and the default host of Entra.
+    /// The cloud, which decides the suffix of short vault names, and the default host of Entra.
     pub cloud: Cloud,
-    /// A file with the only certificates to trust; `None` means the built-in ones and those of `SSL_CERT_…`.
+    /// The file with the only CAs to trust; `None` means the built-in ones and those of `SSL_CERT_…`.
     pub ca_file: Option<PathBuf>,
-    /// Whether each step is logged.
+    /// Whether debug lines are written.
     pub verbose: bool,
-    /// The vault of references without one.
+    /// The vault for references that name none; `None` if there is no default.
     pub default_vault: Option<VaultName>,
-    /// Hosts outside Azure's domains that may get a token of the cloud.
+    /// The hosts outside Azure's domains that akv-init may send an access token for vaults to.
     pub allowed_hosts: Vec<Host>,
-    /// The resource of that token; `None` is the resource of the cloud.
+    /// The resource of the access token for `allowed_hosts`; `None` means that of the cloud's vaults.
     pub vault_resource: Option<String>,
 }
 
-/// The id that selects one of several identities.
+/// An id that selects one of several identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityId {
-    /// An application's or a user-assigned managed identity's client id.
+    /// The client id of an application or of a user-assigned managed identity.
     Client(String),
-    /// A managed identity's object (principal) id.
+    /// The object id (principal id) of a managed identity.
     Object(String),
-    /// A managed identity's ARM resource id.
+    /// The ARM resource id of a managed identity.
     Resource(String),
 }
 
 impl Settings {
-    /// Parses the options of the command and their variables. A setting that the command does not have is zero, false,
-    /// empty or `None`.
+    /// Parses the options and variables of a command. Settings that the command does not have are zero, false, empty
+    /// or `None`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
         let duration = |name| arguments.parse_value(name, parse_duration);
         let ca_file = arguments.values("--ca-file").pop();
@@ -84,7 +85,7 @@ impl Settings {
         })
     }
 
-    /// The host of Entra: that of `AZURE_AUTHORITY_HOST`, else that of the cloud.
+    /// The host of Entra: the one in `AZURE_AUTHORITY_HOST`, or else the cloud's.
     pub fn authority_host(&self, env: &Environment) -> Result<Host, Error> {
         let host = authority_host_from_environment(env)?;
         Ok(host.unwrap_or_else(|| Host {
@@ -93,7 +94,7 @@ impl Settings {
         }))
     }
 
-    /// Resolves a reference: its vault, or the default one, and the resource of the token.
+    /// Resolves a reference to a vault, the default one if it names none, and the resource of the access token.
     pub fn resolve(&self, reference: &SecretRef) -> Result<SecretId, Error> {
         let Some(vault) = reference.vault.as_ref().or(self.default_vault.as_ref()) else {
             let reason = format!(
@@ -151,7 +152,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, Error> {
     }
 }
 
-/// Parses hosts that are separated by commas.
+/// Parses a comma-separated list of hosts.
 fn parse_hosts(text: &str) -> Result<Vec<Host>, Error> {
     let hosts = text.split(',').map(str::trim);
     let hosts = hosts.filter(|host| !host.is_empty());
@@ -168,7 +169,8 @@ impl IdentityKind {
     ];
 }
 
-/// The id of the identity: that of an option, else of `AKV_INIT_…`, else of `AZURE_CLIENT_ID`.
+/// The id of the identity, from the first of these that is set: an option, its `AKV_INIT_…` variable,
+/// `AZURE_CLIENT_ID`. `None` if none is set.
 fn parse_identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
     let options = ["--client-id", "--object-id", "--resource-id"];
     let has_option = options.iter().any(|option| arguments.has(option));
@@ -194,7 +196,7 @@ fn parse_identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Er
     }
 }
 
-/// The host in `AZURE_AUTHORITY_HOST`, which is a host or an https URL without a path.
+/// The host in `AZURE_AUTHORITY_HOST`, which is a host or an https URL without a path; `None` if it is not set.
 fn authority_host_from_environment(env: &Environment) -> Result<Option<Host>, Error> {
     const VARIABLE: &str = "AZURE_AUTHORITY_HOST";
     let Some(text) = env.setting(VARIABLE)? else {
@@ -210,16 +212,17 @@ fn authority_host_from_environment(env: &Environment) -> Result<Option<Host>, Er
     host.map(Some).map_err(|_| malformed_error())
 }
 
-/// The cloud of `AZURE_AUTHORITY_HOST`, so that a cluster outside the public cloud needs no `--cloud`: the webhook of
-/// workload identity sets that variable. A malformed value counts as unset, as a managed identity does not use it.
+/// The cloud that `AZURE_AUTHORITY_HOST` belongs to. The webhook of workload identity sets this variable, so a cluster
+/// outside the public cloud needs no `--cloud`. A malformed value is ignored, because a managed identity does not use
+/// it.
 fn cloud_from_environment(env: &Environment) -> Cloud {
     let host = authority_host_from_environment(env).ok().flatten();
     host.and_then(|host| Cloud::from_authority_host(&host.name))
         .unwrap_or(Cloud::Public)
 }
 
-/// Variables that start with [`SETTINGS_PREFIX`] and are not settings, each with the text of a warning. Those that
-/// Kubernetes sets in every pod of a namespace with a Service named `akv-init` are left out.
+/// Variables that start with [`SETTINGS_PREFIX`] but are not settings, each with a warning. Leaves out those that
+/// Kubernetes sets in every pod of a namespace that has a Service named `akv-init`.
 pub fn unknown_settings(env: &Environment) -> Vec<(String, String)> {
     let names = env.variables().filter_map(|(name, _)| name.to_str());
     let unknown = names.filter(|name| {

@@ -1,6 +1,7 @@
 //! "Did you mean …?" for a name that is nearly a known one.
 
-/// The known name that is nearest to `name`, among those at most two edits away and those that begin with `name`.
+/// The known name that is most similar to `name`: at most two edits away, or beginning with `name`. `None` if there is
+/// none.
 pub fn nearest<'a>(name: &str, known_names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.trim_start_matches('-').len();
     let near_names = known_names.filter_map(|known| {
@@ -12,7 +13,7 @@ pub fn nearest<'a>(name: &str, known_names: impl Iterator<Item = &'a str>) -> Op
     near_names.min().map(|(_, known)| known)
 }
 
-/// The number of bytes to insert, remove or replace to make one name of the other (Levenshtein).
+/// The minimum number of bytes to insert, remove or replace to turn one name into the other (Levenshtein distance).
 fn edit_distance(one: &[u8], other: &[u8]) -> usize {
     let mut distances: Vec<usize> = (0..=other.len()).collect();
     for (index, byte) in one.iter().enumerate() {

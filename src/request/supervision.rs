@@ -7,15 +7,15 @@ use crate::error::Error;
 use crate::request::arguments::Arguments;
 use crate::request::settings::parse_duration;
 
-/// The default of `--drain`: half of the ten seconds after which Docker kills a container.
+/// The default of `--drain`: half of the ten seconds that Docker waits before it kills a container.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
-/// The options of `--init`.
+/// The values of `--init` and `--drain`.
 #[derive(Clone, Copy, Debug)]
 pub struct Supervision {
-    /// What gets the forwarded signals.
+    /// What gets the signals that are forwarded.
     pub recipient: SignalRecipient,
-    /// How long the remaining processes may take to stop when COMMAND has ended; zero means not waiting for them.
+    /// How long the remaining processes have to stop after COMMAND has ended; zero means not waiting for them.
     pub drain: Duration,
 }
 
@@ -65,12 +65,13 @@ impl fmt::Display for Supervision {
     }
 }
 
-/// What gets the forwarded signals.
+/// What gets the signals that are forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalRecipient {
-    /// COMMAND alone: for one that manages its own children, or a platform that signals every process itself.
+    /// Only COMMAND: for a COMMAND that manages its own children, or a platform that itself sends signals to every
+    /// process.
     Child,
-    /// COMMAND's process group.
+    /// The process group of COMMAND.
     Group,
 }
 

@@ -4,12 +4,12 @@ use crate::secret::Secret;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The secret, or the path of a file in memory that holds it. It cannot be displayed.
+/// The value for a target: a secret, or the path of a file in memory with the secret. It cannot be displayed.
 pub struct TargetValue<'a>(&'a str);
 
 impl<'a> TargetValue<'a> {
-    /// The secret; with `trim`, without a byte order mark at its start and newlines at its end: a secret that was
-    /// uploaded from a file often has them.
+    /// The secret itself. With `trim`, without newlines at its end, which secrets that were uploaded from a file often
+    /// have.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
         let text = secret.expose();
         if !trim {
@@ -19,12 +19,12 @@ impl<'a> TargetValue<'a> {
         TargetValue(text.trim_end_matches(['\r', '\n']))
     }
 
-    /// The path of a file in memory that holds the secret.
+    /// The path of a file in memory that contains the secret.
     pub fn from_path(path: &'a str) -> Self {
         TargetValue(path)
     }
 
-    /// The text, to hand it over to its target.
+    /// The value as text, for the target only.
     pub fn expose(&self) -> &'a str {
         self.0
     }
