@@ -12,8 +12,8 @@ pub fn unix_now() -> i64 {
         .map_or(0, |elapsed| elapsed.as_secs() as i64)
 }
 
-/// Formats Unix seconds as `2026-01-31 23:59:59 UTC`. A time outside the years 1 to 9999 is shown as their first
-/// or last second.
+/// Formats Unix seconds as `2026-01-31 23:59:59 UTC`. A time before the year 1 or after 9999 is shown as the first or
+/// last second of these years.
 pub fn format(unix_seconds: i64) -> String {
     let first = days_since_epoch(1, 1, 1) * DAY;
     let last = days_since_epoch(10_000, 1, 1) * DAY - 1;
@@ -29,7 +29,8 @@ pub fn format(unix_seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// Parses an HTTP date, `Thu, 31 Dec 2020 23:59:50 GMT` (RFC 9110, IMF-fixdate), to Unix seconds.
+/// Parses an HTTP date to Unix seconds: `Thu, 31 Dec 2020 23:59:50 GMT` (RFC 9110, IMF-fixdate). `None` if it is
+/// malformed.
 pub fn parse_http_date(text: &str) -> Option<i64> {
     let parts: Vec<&str> = text.split(' ').collect();
     let [_weekday, day, month, year, time, "GMT"] = parts[..] else {
@@ -39,9 +40,9 @@ pub fn parse_http_date(text: &str) -> Option<i64> {
     parse_date_time(&format!("{year}-{month}-{day} {time}"))
 }
 
-/// Parses a date with a time to Unix seconds, in any layout that token responses use for `expires_on`:
-/// `12/31/2024 23:59:59`, the same with ` +00:00`, `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, and RFC 3339.
-/// Without an offset it is UTC.
+/// Parses a date with a time to Unix seconds, in any layout in which token responses have `expires_on`: `12/31/2024
+/// 23:59:59`, `12/31/2024 23:59:59 +00:00`, `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, or RFC 3339. A time
+/// without an offset is in UTC. `None` if the text has no such layout.
 pub fn parse_date_time(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once([' ', 'T'])?;
     let date = match parse_numbers(date, '/') {
@@ -67,7 +68,7 @@ pub fn parse_date_time(text: &str) -> Option<i64> {
     Some(unix_seconds(date, [hour, minute, second])? - sign * offset)
 }
 
-/// Parses exactly `COUNT` numbers with a separator between each two.
+/// Parses exactly `COUNT` numbers, separated by `separator`; `None` if the text is anything else.
 fn parse_numbers<const COUNT: usize>(text: &str, separator: char) -> Option<[i64; COUNT]> {
     let mut parts = text.split(separator);
     let mut numbers = [0; COUNT];
@@ -77,7 +78,7 @@ fn parse_numbers<const COUNT: usize>(text: &str, separator: char) -> Option<[i64
     parts.next().is_none().then_some(numbers)
 }
 
-/// The Unix seconds of a UTC date and time; `None` if one of the numbers is out of range.
+/// Converts a UTC date and time to Unix seconds; `None` if one of the numbers is out of range.
 pub fn unix_seconds([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 3]) -> Option<i64> {
     let is_date =
         (1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
@@ -85,7 +86,8 @@ pub fn unix_seconds([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 
         .then(|| days_since_epoch(year, month, day) * DAY + hour * 3_600 + minute * 60 + second)
 }
 
-/// Days from 1970-01-01 to a date (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+/// The number of days from 1970-01-01 to a date
+/// (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     // Counted from March, so that the leap day is a year's last.
     let year = year - i64::from(month <= 2);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-/// Why the run failed, grouped by who can fix it. Its number is the exit code.
+/// Why the run failed, grouped by who can fix it. The number of each cause is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The command line is wrong.
@@ -38,7 +38,7 @@ impl Cause {
         self as u8
     }
 
-    /// The name in the README's table of exit codes, and in the `cause` of a JSON line.
+    /// The name of the cause in the README's table of exit codes and in the field `cause` of JSON lines.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Usage => "usage",
@@ -55,12 +55,12 @@ impl Cause {
     }
 }
 
-/// What went wrong with a request to a service. `http::retry` says for each whether the request is repeated, and which
-/// [`Cause`] it is.
+/// What went wrong with a request to a service. For each of these, `http::retry` decides whether the request is
+/// repeated, and which [`Cause`] the error has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFailure {
     // Connections.
-    /// DNS has no such name, or no address for it.
+    /// The host name does not exist in DNS, or has no address.
     NameNotFound,
     /// The name servers do not answer.
     NameServerTimeout,
@@ -72,7 +72,8 @@ pub enum RequestFailure {
     ConnectTimeout,
     /// The connection was established, but no response came in time.
     ResponseTimeout,
-    /// The deadline passed before a response came: this says nothing about the service.
+    /// The deadline passed before a response came. This says nothing about the service: it may have been about to
+    /// respond.
     DeadlineExceeded,
     /// The deadline passed before the connection was established.
     DeadlineExceededWhileConnecting,
@@ -89,47 +90,48 @@ pub enum RequestFailure {
     /// The response cannot be Azure's: not TLS, not HTTP, a redirect, too long, not JSON.
     UnexpectedResponse,
     // Any service.
-    /// 429.
+    /// Status 429.
     Throttled,
-    /// 408 and 5xx; from an identity endpoint that is being updated, 404 and 410.
+    /// Status 408 or 5xx; from an identity endpoint that is being updated, also 404 or 410.
     ServerError,
     // Identity endpoints.
-    /// 403 and 404 from NMI (aad-pod-identity), while it assigns the identity to the pod.
+    /// Status 403 or 404 from NMI (aad-pod-identity), while it assigns the identity to the pod.
     IdentityNotYetAssigned,
     /// A server error that may be permanent, such as App Service's 500 for a resource that the user named.
     PossiblyPermanent,
-    /// A refusal that may be temporary, as of an application that Entra does not know yet.
+    /// A refusal that may be temporary: Entra may not know a new application yet, for example.
     PossiblyTemporary,
-    /// The identity does not exist, or there are several and the user selected none.
+    /// The identity does not exist; or there are several, and the user selected none of them.
     IdentityNotFound,
     /// There is no managed identity on this machine.
     NoManagedIdentity,
     // Entra.
-    /// The assertion matches no federated credential. Entra sends this for minutes after the credential was created, and
-    /// intermittently later.
+    /// The assertion matches no federated credential. Entra reports this for minutes after a federated credential was
+    /// created, and sometimes later.
     FederationMismatch,
-    /// The assertion is outside its validity period: the file may have been replaced since it was read.
+    /// The assertion has expired or is not valid yet. Its file may have been replaced after it was read.
     AssertionExpired,
-    /// The service refuses the credential or the client.
+    /// The service refuses the credential or the client id.
     CredentialRefused,
     /// A setting is wrong: the tenant or the resource does not exist, or a file cannot be used.
     InvalidSettings,
     // Key Vault.
-    /// 403: the identity has no role or access policy for the secret, perhaps not yet.
+    /// Status 403: the identity has no role or access policy for the secret, or does not have it yet.
     MissingPermission,
-    /// 401: by the vault's clock the access token is not valid yet.
+    /// Status 401: the access token is not valid yet by the vault's clock.
     TokenNotYetValid,
     /// 401: the vault takes the access token for expired, revoked or forged. A new one may be accepted.
     TokenRejected,
-    /// 401 AKV10046: the vault could not fetch Entra's signing keys.
+    /// Status 401 with AKV10046: the vault could not fetch Entra's signing keys.
     SigningKeysUnavailable,
-    /// Any other 401 or 403, as from the firewall: waiting does not help.
+    /// Any other 401 or 403, such as from the vault's firewall. Waiting does not help.
     AccessRefused,
-    /// No such secret or version, or it is disabled, has expired or is not valid yet.
+    /// The secret or the version does not exist, or is disabled.
     SecretNotFound,
 }
 
-/// Why something failed. No part of it ever holds a secret. Boxed, so that a `Result` of a small value stays small.
+/// Why something failed. No part of an error ever contains a secret. Boxed, so that a `Result` with a small value
+/// stays small.
 #[derive(Clone, Debug)]
 pub struct Error(Box<ErrorParts>);
 
@@ -138,24 +140,24 @@ pub struct Error(Box<ErrorParts>);
 pub struct ErrorParts {
     /// Decides the exit code.
     pub cause: Cause,
-    /// What went wrong with the last attempt of a request.
+    /// What went wrong with the last attempt of a request; `None` if the error is not about a request.
     pub request_failure: Option<RequestFailure>,
     /// The operations that failed, the outermost first: "reading secret `db` from HOST for DB_PASSWORD".
     pub context: Vec<String>,
-    /// Why it failed.
+    /// Why the operation failed.
     pub reason: String,
-    /// More about the failure, printed after the reason.
+    /// More about the failure; printed after the reason.
     pub notes: Vec<String>,
-    /// What to do about it: an instruction or a question.
+    /// What the user can do about the error: an instruction or a question.
     pub hint: Option<String>,
-    /// The facts in the message, by name, for programs that read it.
+    /// The facts in the message, as names and values, for programs that read JSON lines.
     pub facts: Vec<(&'static str, String)>,
-    /// How long the service asks to wait before the next request.
+    /// How long the service asks to wait before the next request; `None` if it does not ask.
     pub retry_after: Option<Duration>,
 }
 
 impl Error {
-    /// An error with nothing but a reason.
+    /// An error with a cause and a reason only.
     pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
         Error(Box::new(ErrorParts {
             cause,
@@ -169,12 +171,12 @@ impl Error {
         }))
     }
 
-    /// An error of the configuration with nothing but a reason.
+    /// An error in the configuration, with a reason only.
     pub fn config(reason: impl Into<String>) -> Self {
         Error::new(Cause::Config, reason)
     }
 
-    /// Adds an operation around those of the context so far.
+    /// Adds an operation, outside those that the context has so far.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());
         self
@@ -197,7 +199,8 @@ impl Error {
         self
     }
 
-    /// Sets the hint for what went wrong with a request, unless the error has a hint.
+    /// Sets the hint that `hint` returns for the request failure, unless the error already has a hint or is not about
+    /// a request.
     pub fn hint_if_none(self, hint: impl Fn(RequestFailure) -> Option<String>) -> Self {
         match (self.request_failure, &self.hint) {
             (Some(failure), None) => self.set_hint(hint(failure)),
@@ -205,7 +208,7 @@ impl Error {
         }
     }
 
-    /// Adds a value as a fact, and also as a note unless the reason contains it. `None` adds nothing.
+    /// Adds a value as a fact; also as a note, unless the reason contains it. `None` adds nothing.
     pub fn fact_and_note(self, fact: &'static str, value: Option<&str>) -> Self {
         let error = self.maybe_fact(fact, value);
         match value {
@@ -216,7 +219,8 @@ impl Error {
         }
     }
 
-    /// Adds the ids that Azure's support asks for: the service's id of the request, and ours.
+    /// Adds the ids that Azure's support asks for: the id that the service gave the request, and the id that this
+    /// client gave it.
     pub fn request_ids(self, request_id: Option<&str>, client_request_id: &str) -> Self {
         self.fact_and_note("request_id", request_id)
             .fact_and_note("client_request_id", Some(client_request_id))
@@ -230,7 +234,7 @@ impl Error {
         }
     }
 
-    /// Adds a fact, unless there is one of this name.
+    /// Adds a fact, unless the error already has one of this name.
     pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
         if self.get_fact(name).is_none() {
             self.facts.push((name, value.into()));
@@ -238,13 +242,13 @@ impl Error {
         self
     }
 
-    /// The value of a fact.
+    /// The value of the fact with this name; `None` if there is no such fact.
     pub fn get_fact(&self, name: &str) -> Option<&str> {
         let fact = self.facts.iter().find(|(known, _)| *known == name);
         fact.map(|(_, value)| value.as_str())
     }
 
-    /// The service's error code, or the name of the cause.
+    /// The service's error code; without one, the name of the cause.
     pub fn code_or_cause(&self) -> &str {
         self.get_fact("refusal").unwrap_or(self.cause.name())
     }

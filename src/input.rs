@@ -10,10 +10,10 @@ use std::path::Path;
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
-/// The size of the largest file that a setting may name, in bytes. The largest bundles of CAs have a quarter of it.
+/// The maximum size of a file that a setting names, in bytes. The largest bundles of CAs have a quarter of it.
 pub const MAX_SIZE: u64 = 1 << 20;
 
-/// Reads a regular file of at most `max_size` bytes.
+/// Reads a regular file. Fails if the file is of another type, or larger than `max_size` bytes.
 pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let mut content = Vec::new();
@@ -28,7 +28,7 @@ pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
     Err(io::Error::other(reason))
 }
 
-/// Opens a regular file, without waiting.
+/// Opens a regular file; fails for any other type of file, and never waits.
 pub fn open(path: &Path) -> io::Result<File> {
     // Before it is opened, since that alone can have an effect: the writer of a pipe continues, a watchdog starts.
     check_type(&metadata(path)?)?;
@@ -46,7 +46,7 @@ fn check_type(metadata: &Metadata) -> io::Result<()> {
     type_error(metadata).map_or(Ok(()), |reason| Err(io::Error::other(reason)))
 }
 
-/// Why this is not a regular file; `None` if it is one.
+/// Why this is not a regular file, as in "it is a directory"; `None` if it is one.
 pub fn type_error(metadata: &Metadata) -> Option<&'static str> {
     let file_type = metadata.file_type();
     if file_type.is_file() {

@@ -23,28 +23,28 @@ use crate::os;
 
 /// The maximum length of a line in bytes, without its newline. A pipe takes PIPE_BUF bytes (4096) at once.
 const MAX_LINE_LEN: usize = 4095;
-/// A message or a hint is never cut to fewer bytes than this.
+/// A message or a hint that is cut keeps at least this many bytes.
 const MIN_TEXT_LEN: usize = 900;
-/// A fact is never cut to fewer bytes than this.
+/// A fact that is cut keeps at least this many bytes.
 const MIN_FACT_LEN: usize = 100;
-/// How long to wait for the reader of a full pipe.
+/// How many milliseconds to wait for the reader of standard error if it is a full pipe.
 const READER_TIMEOUT_MS: u16 = 500;
 
 static IS_VERBOSE: AtomicBool = AtomicBool::new(false);
 static IS_JSON: AtomicBool = AtomicBool::new(false);
-/// Whether a line is dropped at once if standard error is a full pipe: its reader took too long once, or a signal ends
-/// the process.
+/// Whether a line is dropped at once if standard error is a full pipe: the reader was too slow once, or a signal is
+/// ending the process.
 static DROPS_WHEN_FULL: AtomicBool = AtomicBool::new(false);
-/// What is called before each write to standard output.
+/// The function that is called before each write to standard output.
 static STDOUT_HOOK: OnceLock<fn(BorrowedFd<'_>)> = OnceLock::new();
 
-/// How lines are written.
+/// The format of the lines on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineFormat {
     /// Plain lines.
     #[default]
     Text,
-    /// One JSON object a line, for log collectors.
+    /// One JSON object per line, for log collectors.
     Json,
 }
 
@@ -54,14 +54,14 @@ impl LineFormat {
         [("text", LineFormat::Text), ("json", LineFormat::Json)];
 }
 
-/// A message and the facts in it.
+/// A message, and the facts in it for programs.
 pub struct Event {
     message: String,
     facts: Map<String, Value>,
 }
 
 impl Event {
-    /// An event without facts.
+    /// An event with a message only.
     pub fn new(message: impl Into<String>) -> Event {
         Event {
             message: message.into(),
@@ -69,7 +69,7 @@ impl Event {
         }
     }
 
-    /// Adds a fact, a field of the JSON object. It replaces an earlier fact of the same name.
+    /// Adds a fact, which becomes a field of the JSON object. A fact of the same name is replaced.
     pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Event {
         self.facts.insert(name.to_owned(), value.into());
         self
@@ -87,12 +87,12 @@ pub fn set_verbose() {
     IS_VERBOSE.store(true, Ordering::Relaxed);
 }
 
-/// Sets how lines are written.
+/// Sets the format of the lines on standard error.
 pub fn set_format(format: LineFormat) {
     IS_JSON.store(format == LineFormat::Json, Ordering::Relaxed);
 }
 
-/// How lines are written.
+/// The format of the lines on standard error.
 pub fn format() -> LineFormat {
     match IS_JSON.load(Ordering::Relaxed) {
         true => LineFormat::Json,
@@ -100,12 +100,12 @@ pub fn format() -> LineFormat {
     }
 }
 
-/// From now on, drops a line at once if standard error has no room for it.
+/// From now on, drops every line for which standard error has no room at once.
 pub fn drop_when_full() {
     DROPS_WHEN_FULL.store(true, Ordering::Relaxed);
 }
 
-/// Writes the error that ends the process, and its hint.
+/// Writes the error that ends the process, with its hint.
 pub fn error(event: Event, hint: Option<&str>) {
     let Some(hint) = hint else {
         return write_event("error", "error: ", event);
@@ -119,17 +119,17 @@ pub fn error(event: Event, hint: Option<&str>) {
     }
 }
 
-/// Writes a warning: something is suspicious, but the run continues.
+/// Writes a warning: something looks wrong, but the run continues.
 pub fn warning(event: impl Into<Event>) {
     write_event("warning", "warning: ", event.into());
 }
 
-/// Writes a line for information, such as about a long wait.
+/// Writes a line of information, such as about a long wait.
 pub fn info(event: impl Into<Event>) {
     write_event("info", "", event.into());
 }
 
-/// Writes one step for `--verbose`. `event` is called only if that is on.
+/// Writes what is being done, if `--verbose` is set; otherwise `event` is not called.
 pub fn debug<E: Into<Event>>(event: impl FnOnce() -> E) {
     if IS_VERBOSE.load(Ordering::Relaxed) {
         write_event("debug", "debug: ", event().into());
@@ -143,18 +143,20 @@ fn write_event(level: &str, prefix: &str, event: Event) {
     }
 }
 
-/// Sets what is called before each write to standard output, whose reader may be slow: it waits until there is room.
+/// Sets the function to call before each write to standard output. It waits until there is room, since the reader may
+/// be slow.
 pub fn set_stdout_hook(hook: fn(BorrowedFd<'_>)) {
     let _ = STDOUT_HOOK.set(hook);
 }
 
-/// Prints the output of a command that is no value: help, version, a plan. Errors are ignored: a reader that has closed
-/// the pipe needs no more.
+/// Prints output that contains no value, such as a help text or a plan. Errors are ignored: a reader that has closed
+/// the pipe wants no more.
 pub fn print(text: &str) {
     let _ = write_stdout(text);
 }
 
-/// Prints a value, with a newline only on a terminal. The caller must report an error: the value did not arrive.
+/// Prints a value, followed by a newline only on a terminal. The caller must report an error, since the value has not
+/// arrived.
 pub fn print_value(text: &str) -> io::Result<()> {
     // std has opened /dev/null in its place, so a write would succeed and the value would be lost.
     if os::was_closed_at_start(1) {
@@ -170,7 +172,7 @@ pub fn print_value(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes in parts of PIPE_BUF bytes: a pipe that polls as writable has room for one.
+/// Writes to standard output in parts of PIPE_BUF bytes. If a pipe polls as writable, it has room for one part.
 fn write_stdout(text: &str) -> io::Result<()> {
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     for part in text.as_bytes().chunks(MAX_LINE_LEN + 1) {
@@ -186,7 +188,7 @@ fn write_line(prefix: &str, text: &str) {
     write_to_stderr(text_line(prefix, text));
 }
 
-/// A line of text.
+/// A line in the text format, at most [`MAX_LINE_LEN`] bytes long.
 pub fn text_line(prefix: &str, text: &str) -> String {
     let mut line = format!("akv-init: {prefix}{}", to_single_line(text));
     line.truncate(line.floor_char_boundary(MAX_LINE_LEN));
@@ -197,7 +199,7 @@ fn write_json(level: &str, event: Event) {
     write_to_stderr(json_line(level, event));
 }
 
-/// A line of JSON.
+/// A line in the JSON format. Its strings are cut where it would be longer than [`MAX_LINE_LEN`] bytes.
 pub fn json_line(level: &str, event: Event) -> String {
     let mut object = event.facts;
     object.insert("level".to_owned(), level.into());
@@ -227,6 +229,7 @@ pub fn json_line(level: &str, event: Event) -> String {
     line
 }
 
+/// Writes a line to standard error, or drops it if there is no room for it in time.
 fn write_to_stderr(mut line: String) {
     line.push('\n');
     let timeout_ms = match DROPS_WHEN_FULL.load(Ordering::Relaxed) {
@@ -238,7 +241,8 @@ fn write_to_stderr(mut line: String) {
     }
 }
 
-/// Makes a text fit for one line: control characters, and those that change the direction of text, become blanks.
+/// Replaces every character that a line must not have by a blank: control characters, and those that change the
+/// direction of text.
 pub fn to_single_line(text: &str) -> String {
     let is_control = |c: char| {
         c.is_control()
@@ -258,14 +262,14 @@ pub fn make_single_line(object: &mut Map<String, Value>) {
     }
 }
 
-/// Replaces every string of `secrets`, and anything that is shaped like a JWT, by `[hidden]`: some servers repeat the
-/// request that they refuse.
+/// Replaces each of the `secrets` in a text, and everything that looks like a JWT, by `[hidden]`. Some servers repeat
+/// the request in an error.
 pub fn redact(text: &str, secrets: &[&str]) -> String {
     redacted_chars(text, secrets).collect()
 }
 
-/// The first line that is not blank, redacted and cut to 300 characters. The rest is not even redacted, since a response
-/// may be long.
+/// The first non-blank line of a text, redacted and cut to 300 characters. The rest of the text, which may be long, is
+/// dropped without being redacted.
 pub fn excerpt(text: &str, secrets: &[&str]) -> String {
     let line = redacted_chars(text, secrets).skip_while(|c| c.is_whitespace());
     let mut line = line.take_while(|c| *c != '\n');
@@ -278,6 +282,7 @@ pub fn excerpt(text: &str, secrets: &[&str]) -> String {
     excerpt
 }
 
+/// The characters of a text, redacted as by [`redact`].
 fn redacted_chars(text: &str, secrets: &[&str]) -> impl Iterator<Item = char> {
     let is_in_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let (mut hidden_end, mut jwt_end) = (0, 0);

@@ -36,7 +36,8 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs the command. Returns the exit code: `check` has several, `--init` passes on COMMAND's, and all others have 0.
+/// Runs the command. Returns the exit code: that of the report for `check`, that of COMMAND with `--init`, and
+/// otherwise 0.
 fn run() -> Result<u8, Error> {
     let env = Environment::new(os::environ());
     set_log_format_of_environment(&env);
@@ -67,8 +68,8 @@ fn run() -> Result<u8, Error> {
     Ok(0)
 }
 
-/// Sets the format that `AKV_INIT_LOG_FORMAT` names, for errors in the command line. A malformed value is left to
-/// [`set_log_format`], which reports it unless `--log-format` is given.
+/// Sets the log format that `AKV_INIT_LOG_FORMAT` names, for errors in the command line. A malformed value is ignored
+/// here: [`set_log_format`] reports it, unless `--log-format` is given.
 fn set_log_format_of_environment(env: &Environment) {
     let name = env.setting("AKV_INIT_LOG_FORMAT").ok().flatten();
     let format = LineFormat::CHOICES
@@ -95,8 +96,8 @@ fn report(error: &Error) {
     log::error(event, error.hint.as_deref());
 }
 
-/// Reports a panic, which is a bug, in any thread, and ends the process. Its message is not printed: it may hold a
-/// secret.
+/// Reports a panic of any thread, which is a bug, and ends the process. The panic's message is not printed: it may
+/// contain a secret.
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let location = panic.location().map_or_else(String::new, |location| {
         format!(" at {}:{}", location.file(), location.line())

@@ -6,7 +6,7 @@
 //! It is not wiped from memory: `execve` replaces the whole address space, and the value is then in COMMAND's
 //! environment.
 
-/// The value of a secret, an access token or an assertion.
+/// The value of a secret, an access token or an assertion. It has no `Display` and no `Debug`.
 pub struct Secret(String);
 
 impl Secret {

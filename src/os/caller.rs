@@ -12,9 +12,10 @@ use super::signal::{is_ignored, set_ignored, sigprocmask};
 
 /// Whether SIGPIPE was ignored when the process started, before std ignored it.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
-/// Bit N: descriptor N (0 to 2) was closed when the process started, before std opened /dev/null there.
+/// Which standard descriptors were closed when the process started, before std opened /dev/null there: bit N is for
+/// descriptor N (0 to 2).
 static CLOSED_DESCRIPTORS: AtomicU8 = AtomicU8::new(0);
-/// The signals that were blocked when the process started, before musl unblocked the ones that it reserves.
+/// The signals that were blocked when the process started, before musl unblocked those that it reserves for itself.
 static CALLER_MASK: AtomicU64 = AtomicU64::new(0);
 
 /// The soft and the hard limit on the size of a core, before [`forbid_memory_access`] has lowered the soft one.
@@ -45,8 +46,8 @@ pub fn caller_mask() -> u64 {
     CALLER_MASK.load(Ordering::Relaxed)
 }
 
-/// Whether a standard descriptor (0 to 2) was closed when the process started. It is /dev/null now, which std has
-/// opened.
+/// Whether a standard descriptor (0 to 2) was closed when the process started. Such a descriptor is now /dev/null,
+/// which std has opened.
 pub fn was_closed_at_start(fd: u8) -> bool {
     CLOSED_DESCRIPTORS.load(Ordering::Relaxed) & (1 << fd) != 0
 }

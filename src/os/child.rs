@@ -20,9 +20,9 @@ pub fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
-/// Reaps one child that has ended, or reports one that was stopped, without waiting. Returns its process id and status,
-/// `None` if no child has a new status, and the error ECHILD if there is no child. nix's waitpid is not used: it has no
-/// name for a real-time signal, and loses the status of a child that was ended by one.
+/// Reaps one child that has ended, or reports one that was stopped; does not wait. Returns the child's process id and
+/// status; `None` if no child has a new status; the error ECHILD if there are no children. nix's waitpid is not used:
+/// it has no name for a real-time signal, so it loses the status of a child that such a signal has ended.
 pub fn wait_for_any_child() -> nix::Result<Option<(i32, ExitStatus)>> {
     let mut status = 0;
     // SAFETY: writes `status`, which lives until the call returns.
@@ -31,7 +31,8 @@ pub fn wait_for_any_child() -> nix::Result<Option<(i32, ExitStatus)>> {
     Ok((pid != 0).then(|| (pid, ExitStatus::from_raw(status))))
 }
 
-/// Gives a child the caller's limit on cores and signal mask before its execve; std would give it an empty mask.
+/// Gives a child the signal mask and the limit on cores that this process's caller had. std would give it an empty
+/// mask.
 pub fn with_caller_state(command: &mut Command) -> &mut Command {
     let restore = || Ok(restore_mask_and_core_limit()?);
     // SAFETY: it runs between fork and execve, and makes system calls only.
@@ -59,7 +60,7 @@ pub fn keep_only_stderr_and(kept: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes a range of descriptors. Returns whether the kernel has this call.
+/// Closes all descriptors from `first` to `last`. Returns whether the kernel supports this call.
 fn close_range(first: i32, last: i32) -> bool {
     // SAFETY: the call takes numbers; the owners of these descriptors do not use them any more.
     first > last || unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0

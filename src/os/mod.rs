@@ -35,7 +35,7 @@ pub fn standard_descriptor(fd: i32) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// The columns of a terminal. `None` if the descriptor is not a terminal, or its width is unknown.
+/// The number of columns of a terminal; `None` if the descriptor is not a terminal, or if the number is not known.
 pub fn terminal_width(fd: i32) -> Option<usize> {
     // SAFETY: all-zero bytes are a valid winsize.
     let mut size: libc::winsize = unsafe { std::mem::zeroed() };
@@ -44,13 +44,13 @@ pub fn terminal_width(fd: i32) -> Option<usize> {
     (status == 0 && size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
-/// Ends the process with all its threads, without running destructors or atexit handlers and without taking any lock.
+/// Ends the process with all its threads. Runs no destructors and no atexit handlers, and takes no locks.
 pub fn exit_at_once(code: i32) -> ! {
     // SAFETY: `_exit` does not return.
     unsafe { libc::_exit(code) }
 }
 
-/// Polls until one of the descriptors is ready, or until the deadline if there is one.
+/// Polls until one of the descriptors is ready, or until the deadline. `None` means no deadline.
 pub fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) {
     let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -60,8 +60,8 @@ pub fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) {
     let _ = poll(descriptors, timeout);
 }
 
-/// Writes one line to standard error if it has room for the line within `timeout_ms`. Returns whether it had.
-/// O_NONBLOCK is not used: it is set on the open file description, which COMMAND shares.
+/// Writes one line to standard error, if there is room for it within `timeout_ms` milliseconds. Returns whether there
+/// was. O_NONBLOCK is not used: it would be set on the open file description, which COMMAND shares.
 pub fn write_to_stderr(line: &[u8], timeout_ms: u16) -> bool {
     let stderr = standard_descriptor(2);
     let mut writable = [PollFd::new(stderr, PollFlags::POLLOUT)];
@@ -94,7 +94,7 @@ pub fn write_to_stderr(line: &[u8], timeout_ms: u16) -> bool {
     true
 }
 
-/// The entries of `environ`, unchanged.
+/// The entries of the C library's `environ`, unchanged.
 pub fn environ() -> Vec<OsString> {
     unsafe extern "C" {
         static environ: *const *const libc::c_char;
@@ -114,7 +114,7 @@ pub fn environ() -> Vec<OsString> {
     entries
 }
 
-/// An address family.
+/// The type of the addresses to look up.
 #[derive(Clone, Copy)]
 pub enum AddressFamily {
     /// A records.
@@ -126,7 +126,7 @@ pub enum AddressFamily {
 /// Why the lookup of a name gave no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupError {
-    /// The name does not exist, or has no address of this family. Not every C library tells the two apart.
+    /// The name does not exist, or has no address of this family. Some C libraries do not distinguish these cases.
     NoAddress,
     /// The name servers did not answer.
     NoAnswer,
@@ -143,8 +143,8 @@ impl fmt::Display for LookupError {
 
 impl std::error::Error for LookupError {}
 
-/// Looks up the addresses of a name in one family; waits for the name servers. std looks up both families at once, and
-/// musl and glibc then return an error if either of the two lookups fails.
+/// Looks up the addresses of a name in one family, and waits for the name servers. std is not used: it looks up both
+/// families at once, and musl and glibc then fail if one of the two lookups fails.
 pub fn look_up_addresses(name: &str, family: AddressFamily) -> Result<Vec<IpAddr>, LookupError> {
     let Ok(name) = CString::new(name) else {
         return Err(LookupError::NoAddress);

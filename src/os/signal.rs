@@ -9,17 +9,17 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigmaskHow, Signal};
 
-/// Every signal. The kernel leaves out KILL and STOP, which cannot be blocked.
+/// The mask with every signal. The kernel ignores KILL and STOP in it, which cannot be blocked.
 pub const ALL_SIGNALS: u64 = u64::MAX;
-/// The size of a mask in bytes. The kernel accepts no other size.
+/// The size of a signal mask in bytes. The kernel accepts no other size.
 const MASK_SIZE: usize = size_of::<u64>();
 
-/// The bit of a signal in a mask.
+/// The bit for a signal in a signal mask.
 pub const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Changes the signal mask of this thread and of the threads that it starts. Returns the old mask.
+/// Changes the signal mask of this thread, and so of threads that it starts later. Returns the old mask.
 pub fn sigprocmask(how: SigmaskHow, mask: u64) -> nix::Result<u64> {
     let mut old_mask = 0_u64;
     // SAFETY: the kernel reads one mask and writes the other, 8 bytes each, which live until it returns.
@@ -35,7 +35,8 @@ pub fn sigprocmask(how: SigmaskHow, mask: u64) -> nix::Result<u64> {
     Errno::result(result).map(|_| old_mask)
 }
 
-/// A descriptor from which blocked signals are read (signalfd(2)). Reading does not wait, and execve closes it.
+/// Opens a descriptor from which blocked signals can be read (signalfd(2)). A read does not wait; execve(2) closes the
+/// descriptor.
 pub fn signalfd(mask: u64) -> nix::Result<OwnedFd> {
     // SAFETY: the kernel reads the mask, 8 bytes, which lives until it returns.
     let result = unsafe {
@@ -52,7 +53,7 @@ pub fn signalfd(mask: u64) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Reads the number of the next pending signal from a signalfd. `None` if no signal is pending.
+/// Reads the number of the next pending signal from a signalfd; `None` if no signal is pending.
 pub fn next_signal(signalfd: &OwnedFd) -> Option<i32> {
     let mut info = [0; size_of::<libc::signalfd_siginfo>()];
     let length = nix::unistd::read(signalfd, &mut info).ok()?;
@@ -61,7 +62,7 @@ pub fn next_signal(signalfd: &OwnedFd) -> Option<i32> {
     Some(i32::from_ne_bytes(*number))
 }
 
-/// Whether a signal is blocked and pending.
+/// Whether a signal is pending, which only a blocked one can be.
 pub fn is_pending(signal: Signal) -> bool {
     let mut pending = 0_u64;
     // SAFETY: the kernel writes the mask, 8 bytes, which lives until it returns.
@@ -69,7 +70,7 @@ pub fn is_pending(signal: Signal) -> bool {
     result == 0 && pending & signal_bit(signal as i32) != 0
 }
 
-/// Whether a signal is ignored.
+/// Whether the disposition of a signal is to ignore it.
 pub fn is_ignored(signal: i32) -> bool {
     // The first field of the kernel's struct is the handler. The array is longer than the struct.
     let mut action = [0_usize; 16];
@@ -86,7 +87,7 @@ pub fn is_ignored(signal: i32) -> bool {
     result == 0 && action[0] == libc::SIG_IGN
 }
 
-/// Ignores a signal if `ignore` is set, and else gives it its default action. Returns whether it was ignored before.
+/// Ignores a signal, or gives it its default action if `ignore` is `false`. Returns whether it was ignored before.
 pub fn set_ignored(signal: Signal, ignore: bool) -> bool {
     let handler = match ignore {
         true => SigHandler::SigIgn,
@@ -97,8 +98,8 @@ pub fn set_ignored(signal: Signal, ignore: bool) -> bool {
     matches!(old_handler, Ok(SigHandler::SigIgn))
 }
 
-/// Sends a signal to the process `target` or, if that is negative, to the process group `-target`; 0 and -1 are as in
-/// kill(2). Returns whether it was sent to any process.
+/// Sends a signal as kill(2) does: to the process `target`, or to the process group `-target` if that is negative; 0
+/// is this process's group, -1 is every process. Returns whether any process was sent the signal.
 pub fn send_signal(target: i32, signal: i32) -> bool {
     // SAFETY: kill takes any two numbers.
     unsafe { libc::kill(target, signal) == 0 }

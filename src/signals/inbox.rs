@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::reader::{wait_until, wake_main_thread};
 
-/// Messages that the main thread has not received yet.
+/// Messages to the main thread that it has not received yet.
 pub struct Inbox<T>(Mutex<VecDeque<T>>);
 
 impl<T> Inbox<T> {

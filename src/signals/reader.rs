@@ -17,8 +17,9 @@ use crate::error::{Cause, Error};
 use crate::log::{self, Event};
 use crate::os;
 
-/// The signals that end a wait, besides the real-time ones. Not those that report an error of the process itself (SEGV,
-/// BUS, FPE, ILL, TRAP, SYS, ABRT, PIPE), and not WINCH, which a container engine sends when it resizes a window.
+/// The signals that end the process, besides the real-time ones. Without those that report an error in the process
+/// itself (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT, PIPE), and without WINCH, which a container engine sends when a
+/// window is resized.
 const TERMINATING_SIGNALS: [Signal; 12] = [
     Signal::SIGALRM,
     Signal::SIGHUP,
@@ -33,13 +34,13 @@ const TERMINATING_SIGNALS: [Signal; 12] = [
     Signal::SIGUSR2,
     Signal::SIGVTALRM,
 ];
-/// The real-time signals, including those that a C library reserves for itself.
+/// The numbers of the real-time signals, including those that a C library reserves for itself.
 const REAL_TIME_SIGNALS: std::ops::RangeInclusive<i32> = 32..=64;
 /// The number of SIGRTMIN in musl and glibc; names such as `SIGRTMIN+3` count from it.
 const SIGRTMIN: i32 = 34;
 
-/// The size of a thread's stack in bytes. Only the pages it touches take memory. A TLS handshake needs some 30 KiB, and
-/// far more in a debug build.
+/// The size of a thread's stack in bytes. Only pages that the thread touches take memory. A TLS handshake needs some
+/// 30 KiB, and far more in a debug build.
 const STACK_SIZE: usize = match cfg!(debug_assertions) {
     true => 1024 * 1024,
     false => 256 * 1024,
@@ -47,17 +48,19 @@ const STACK_SIZE: usize = match cfg!(debug_assertions) {
 
 static SIGNAL_READER: OnceLock<SignalReader> = OnceLock::new();
 
+/// Lets the main thread wait for signals and for other threads.
 struct SignalReader {
     started_at: Instant,
     /// The signals that are blocked in every thread.
     mask: u64,
     signalfd: OwnedFd,
-    /// Other threads write to it to end a wait.
+    /// The event that other threads write to in order to end a wait of the main thread.
     wake_event: EventFd,
 }
 
-/// Blocks the signals that end a wait, and starts the clock of [`elapsed_since_start`]. It must be called before any
-/// thread starts; from then on the main thread must wait only by [`wait_until`]. Fails if it cannot get a descriptor.
+/// Blocks the signals that end the process, and starts the clock of [`elapsed_since_start`]. To be called before any
+/// thread starts. Afterwards the main thread may wait only in [`wait_until`], where such a signal takes effect. Fails
+/// if no descriptor can be opened.
 pub fn start_reading() -> Result<(), Error> {
     let started_at = Instant::now();
     let signals = TERMINATING_SIGNALS.map(|signal| signal as i32);
@@ -86,7 +89,8 @@ pub fn start_reading() -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts a thread with the signals of [`start_reading`] blocked: musl and glibc unblock one of them in a new thread.
+/// Starts a thread in which the signals of [`start_reading`] are blocked: musl and glibc unblock one of them in new
+/// threads.
 pub fn spawn_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mask = SIGNAL_READER.get().map_or(0, |reader| reader.mask);
     let work = move || {
@@ -97,7 +101,7 @@ pub fn spawn_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     builder.spawn(work).map(drop)
 }
 
-/// The time since [`start_reading`], or zero before it.
+/// The time since [`start_reading`]; zero if that has not been called.
 pub fn elapsed_since_start() -> Duration {
     let elapsed = SIGNAL_READER
         .get()
@@ -105,8 +109,8 @@ pub fn elapsed_since_start() -> Duration {
     elapsed.unwrap_or_default()
 }
 
-/// Waits in the main thread until the deadline if there is one, or until [`wake_main_thread`]. A signal ends the
-/// process.
+/// Waits in the main thread until the deadline, `None` for none, or until [`wake_main_thread`] is called. A signal
+/// ends the process.
 pub fn wait_until(deadline: Option<Instant>) {
     let Some(reader) = SIGNAL_READER.get() else {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -117,7 +121,7 @@ pub fn wait_until(deadline: Option<Instant>) {
     let _ = reader.wake_event.read();
 }
 
-/// Waits in the main thread until a descriptor can be written. A signal ends the process.
+/// Waits in the main thread until a descriptor is writable. A signal ends the process.
 fn wait_until_writable(fd: BorrowedFd<'_>) {
     if let Some(reader) = SIGNAL_READER.get() {
         reader.wait_for_event(PollFd::new(fd, PollFlags::POLLOUT), None);
@@ -125,6 +129,7 @@ fn wait_until_writable(fd: BorrowedFd<'_>) {
 }
 
 impl SignalReader {
+    /// Waits for `event` or the deadline, `None` for none. A signal ends the process.
     fn wait_for_event(&self, event: PollFd<'_>, deadline: Option<Instant>) {
         let signals = PollFd::new(self.signalfd.as_fd(), PollFlags::POLLIN);
         os::poll_until(&mut [signals, event], deadline);
@@ -134,15 +139,15 @@ impl SignalReader {
     }
 }
 
-/// Ends the [`wait_until`] of the main thread, also one that has not begun yet.
+/// Ends the main thread's current [`wait_until`], or its next one if it is not in one.
 pub fn wake_main_thread() {
     if let Some(reader) = SIGNAL_READER.get() {
         let _ = reader.wake_event.write(1);
     }
 }
 
-/// Ends the process if a signal has arrived since the last wait. Work that must not be left half done goes between two
-/// calls of this function, without a wait in between.
+/// Ends the process if a signal has arrived since the last wait. Called before and after work that must not be
+/// interrupted, which itself must not wait.
 pub fn exit_if_pending() {
     let reader = SIGNAL_READER.get();
     if let Some(signal) = reader.and_then(|reader| os::next_signal(&reader.signalfd)) {
@@ -150,7 +155,7 @@ pub fn exit_if_pending() {
     }
 }
 
-/// Reports the signal and what the process was waiting for, and exits with 128 plus the number of the signal.
+/// Reports the signal and what the process was waiting for. Exits with 128 plus the signal's number.
 fn exit_by_signal(signal: i32, wait: Option<WaitState>) -> ! {
     let (name, seconds) = (signal_name(signal), elapsed_since_start().as_secs());
     let mut message = format!("stopped by {name} after {seconds} s");

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::log;
 
-/// The waits that have not ended, the one that began first in front.
+/// The waits that have not ended, in the order in which they began.
 static WAITS: Mutex<Vec<WaitState>> = Mutex::new(Vec::new());
 
 fn lock_waits() -> MutexGuard<'static, Vec<WaitState>> {
@@ -20,32 +20,32 @@ fn lock_waits() -> MutexGuard<'static, Vec<WaitState>> {
 pub struct WaitState {
     thread: ThreadId,
     began_at: Instant,
-    /// Whether the result is not needed yet, so that any other wait is named first.
+    /// Whether the result is not needed yet. Messages then name any other wait rather than this one.
     is_early: bool,
-    /// As in "getting an access token from …".
+    /// What is being done, as in "getting an access token from …".
     activity: String,
     /// The number of attempts, including the current one.
     attempts: u32,
-    /// The error of the attempt before the current one.
+    /// The error of the attempt before the current one; `None` during the first attempt.
     last_error: Option<Error>,
-    /// What the user can do if the wait never ends.
+    /// What the user can do if the wait does not end.
     pub hint: Option<String>,
 }
 
-/// A wait, which ends when this is dropped.
+/// A wait. Dropping the guard ends the wait.
 pub struct WaitGuard {
     thread: ThreadId,
     began_at: Instant,
 }
 
 impl WaitGuard {
-    /// Begins a wait. `activity` is a phrase such as "getting …" or "reading …"; `hint` is printed if the deadline or a
-    /// signal ends the wait.
+    /// Begins a wait. `activity` is a phrase such as "getting …" or "reading …". `hint` is printed if the deadline or
+    /// a signal ends the wait.
     pub fn begin(activity: &str, hint: Option<String>) -> WaitGuard {
         WaitGuard::new(activity, hint, false)
     }
 
-    /// Begins a wait for something that is not needed yet. It is named only if there is no other wait.
+    /// Begins a wait whose result is not needed yet. Messages name it only if there is no other wait.
     pub fn begin_early(activity: &str, hint: Option<String>) -> WaitGuard {
         WaitGuard::new(activity, hint, true)
     }
@@ -64,7 +64,7 @@ impl WaitGuard {
         WaitGuard { thread, began_at }
     }
 
-    /// Records the number of the current attempt, and the error of the attempt before.
+    /// Records the number of the current attempt, and the error of the attempt before it.
     pub fn update(&mut self, attempts: u32, last_error: &Error) {
         if let Some(wait) = lock_waits().iter_mut().find(|wait| self.owns(wait)) {
             wait.attempts = attempts;
@@ -72,6 +72,7 @@ impl WaitGuard {
         }
     }
 
+    /// Whether this guard is the one of `wait`.
     fn owns(&self, wait: &WaitState) -> bool {
         (wait.thread, wait.began_at) == (self.thread, self.began_at)
     }
@@ -83,13 +84,14 @@ impl Drop for WaitGuard {
     }
 }
 
-/// The wait to name in a message: the oldest of those whose result is needed now, or else the oldest of all.
+/// The wait that messages name: the oldest one whose result is needed now, or else the oldest one; `None` if there is
+/// no wait.
 pub fn current_wait() -> Option<WaitState> {
     let waits = lock_waits();
     waits.iter().min_by_key(|wait| wait.is_early).cloned()
 }
 
-/// The error of a thread's last failed attempt at what it still waits for.
+/// The error of the last failed attempt in a wait of this thread that has not ended; `None` if there is none.
 pub fn last_attempt_error(thread: ThreadId) -> Option<Error> {
     let waits = lock_waits();
     let mut waits = waits.iter().filter(|wait| wait.thread == thread);
