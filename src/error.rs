@@ -120,13 +120,13 @@ pub enum RequestFailure {
     MissingPermission,
     /// Status 401: the access token is not valid yet by the vault's clock.
     TokenNotYetValid,
-    /// 401: the vault takes the access token for expired, revoked or forged. A new one may be accepted.
+    /// Status 401: the vault rejects the access token as expired, revoked or forged. It may accept a new token.
     TokenRejected,
     /// Status 401 with AKV10046: the vault could not fetch Entra's signing keys.
     SigningKeysUnavailable,
     /// Any other 401 or 403, such as from the vault's firewall. Waiting does not help.
     AccessRefused,
-    /// The secret or the version does not exist, or is disabled.
+    /// The secret or the version does not exist, is disabled, has expired, or is not valid yet.
     SecretNotFound,
 }
 

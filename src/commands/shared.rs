@@ -44,8 +44,8 @@ pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<()
     })
 }
 
-/// What in the value for a target is rarely meant, such as a newline at the end of a password, and how to change it. A
-/// file may end in a newline: programs that read it remove that.
+/// Warnings about the value for a target, which say how to change it: for example, about a newline at the end of a
+/// password. There is none about a newline at the end of a file (`is_file`): programs that read a file remove that.
 pub fn value_warnings(
     plan: &Plan,
     target: &Target,

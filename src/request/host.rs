@@ -46,7 +46,7 @@ impl VaultName {
     }
 }
 
-/// Whether an address is of a private network (RFC 1918, RFC 4193) or of the shared address space (RFC 6598).
+/// Whether an address is in a private network (RFC 1918, RFC 4193) or in the shared address space (RFC 6598).
 pub fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,

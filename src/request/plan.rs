@@ -59,7 +59,7 @@ pub struct Target {
     pub name: OsString,
     /// The item that the target gets, as an index into [`Plan::items`].
     pub item_index: usize,
-    /// Whether newlines at the end of the value are removed.
+    /// Whether newlines at the end of the value and a byte order mark at its start are removed.
     pub trim: bool,
     /// Whether an option names the target, and not the environment.
     pub is_from_option: bool,

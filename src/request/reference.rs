@@ -29,7 +29,7 @@ pub struct SecretRef {
     pub name: String,
     /// The version of the secret; `None` means the current one.
     pub version: Option<String>,
-    /// Whether newlines at the end of the value are removed (`?trim`).
+    /// Whether newlines at the end of the value and a byte order mark at its start are removed (`?trim`).
     pub trim: bool,
 }
 

@@ -8,8 +8,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub struct TargetValue<'a>(&'a str);
 
 impl<'a> TargetValue<'a> {
-    /// The secret itself. With `trim`, without newlines at its end, which secrets that were uploaded from a file often
-    /// have.
+    /// The secret itself. With `trim`, without a byte order mark at its start and newlines at its end, which secrets
+    /// that were uploaded from a file often have.
     pub fn new(secret: &'a Secret, trim: bool) -> Self {
         let text = secret.expose();
         if !trim {

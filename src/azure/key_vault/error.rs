@@ -144,7 +144,8 @@ impl ErrorBody {
         address.split(' ').next()?.parse().ok()
     }
 
-    /// The kind of failure, and a hint, which may be empty. The names in braces are those that [`response_error`] replaces.
+    /// The kind of failure, and a hint, which may be empty. [`response_error`] replaces the names in braces in the
+    /// hint.
     fn classify(&self, challenge: &str, client: Option<IpAddr>) -> (RequestFailure, &'static str) {
         use RequestFailure::{MissingPermission, SecretNotFound, TokenRejected};
         let refused = |hint| (RequestFailure::AccessRefused, hint);
