@@ -72,8 +72,7 @@ pub enum RequestFailure {
     ConnectTimeout,
     /// The connection was established, but no response came in time.
     ResponseTimeout,
-    /// The deadline passed before a response came. This says nothing about the service: it may have been about to
-    /// respond.
+    /// The deadline passed before a response came, which says nothing about the service.
     DeadlineExceeded,
     /// The deadline passed before the connection was established.
     DeadlineExceededWhileConnecting,

@@ -56,7 +56,7 @@ type FinishedLookup = (Instant, String, Result<ResolvedName, LookupError>);
 /// The resolver of one service. A lookup holds the lock, so that other threads wait for its result.
 #[derive(Clone, Default)]
 pub struct ServiceResolver {
-    /// The host to look up instead of the host in the URL; `None` for the latter.
+    /// The host to look up instead of the one in the URL; `None` if that is to be looked up.
     fixed_host: Option<Arc<str>>,
     latest: Arc<Mutex<Option<FinishedLookup>>>,
 }
@@ -166,7 +166,7 @@ fn query_dns(name: &str) -> Result<Vec<IpAddr>, LookupError> {
     }
 }
 
-/// Whether this machine has a route to an address. To connect a UDP socket looks up the route, and sends nothing.
+/// Whether this machine has a route to an address. Connecting a UDP socket looks the route up and sends nothing.
 fn has_route(address: IpAddr) -> bool {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .is_ok_and(|socket| socket.connect((address, 443)).is_ok())

@@ -115,7 +115,7 @@ pub struct Deadline {
     is_given_up: Mutex<bool>,
     /// Notified when `is_given_up` is set.
     gave_up: Condvar,
-    /// Whether nothing is retried, whatever the table says.
+    /// Whether nothing is retried, whatever the table of failures says.
     pub is_single_attempt: bool,
 }
 
@@ -129,7 +129,6 @@ impl Deadline {
             is_extended: AtomicBool::new(false),
             is_given_up: Mutex::new(false),
             gave_up: Condvar::new(),
-            /// Whether nothing is retried, whatever the table of failures says.
             is_single_attempt: false,
         }
     }

@@ -32,8 +32,8 @@ pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Er
     Ok(Secret::new(text))
 }
 
-/// The error for a value that the format cannot hold. It is the same for every value: to say why would reveal a part
-/// of the value.
+/// The error for a value that the format cannot hold. It is the same for every value, since the reason would reveal a
+/// part of the value.
 fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
     let reason = match format {
         FileFormat::K8sEnv => "the kubelet would change it",

@@ -177,8 +177,8 @@ impl<'a> Arguments<'a> {
         self.options.iter().any(|(option, _)| option.name == name)
     }
 
-    /// The values of an option, each with the name of what it was given by: the option, or else its variable. If
-    /// neither is set, the default. Values need not be UTF-8.
+    /// The values of an option, each with the name of the option. If the option was not given: the value of its
+    /// variable, with the name of the variable; or else the default. Values need not be UTF-8.
     pub fn values(&self, name: &str) -> Vec<(&'static str, &OsStr)> {
         let given_options = self
             .options
@@ -218,7 +218,7 @@ impl<'a> Arguments<'a> {
         values.collect()
     }
 
-    /// The values of an option whose values are names of variables.
+    /// The names of variables that an option takes as its values.
     pub fn variable_names(&self, option: &str) -> Vec<OsString> {
         let names = self.values(option).into_iter();
         names.map(|(_, name)| name.to_owned()).collect()

@@ -26,7 +26,7 @@ pub use reader::{SecretReader, resource_without_token};
 
 /// The maximum number of connections to one vault. Each connection has its own thread.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
-/// How long after the start of the process a line says what it is still waiting for.
+/// How long after its start the process writes, once, what it is waiting for.
 const SLOW_NOTE_DELAY: Duration = Duration::from_secs(5);
 /// How long after the first failure to wait for failures of other items, so that one run reports them all.
 const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
@@ -49,8 +49,7 @@ struct FetchRun {
     results: Inbox<ItemResult>,
 }
 
-/// The secrets of one vault. Several threads read them; each repeatedly takes the next secret that no thread has
-/// taken.
+/// The secrets of one vault. Several threads read them; each repeatedly takes the next one.
 struct VaultQueue {
     client: VaultClient,
     /// The secrets of the vault: indices into the plan's items.

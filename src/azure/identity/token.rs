@@ -95,8 +95,7 @@ pub fn jwt_payload(jwt: &Secret) -> Option<Value> {
     serde_json::from_slice(&json.ok()?).ok()
 }
 
-/// Whether a text can be the value of a header. It must have no newline, for example: that would start a second
-/// header.
+/// Whether a text can be the value of a header. A newline in it would start a second header.
 pub fn is_header_value(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     !text.is_empty() && text.bytes().all(is_valid)

@@ -361,8 +361,7 @@ impl Dir {
     }
 
     /// Removes an entry with a temporary name: a file, or a directory of this user with all its contents. A directory
-    /// of another user is left alone: a third user may have given a temporary name to it who may not remove the
-    /// directory.
+    /// of another user is left alone: someone who may not remove that directory may have given it a temporary name.
     pub fn remove_temporary(&self, name: &str) -> Result<(), Error> {
         self.remove_tree(name, MAX_REMOVED_LEVELS)
     }

@@ -136,7 +136,7 @@ impl Supervisor {
     }
 
     /// The forwarded signals that asked COMMAND to stop, with their recipients: SIGTERM, and the signal that ended
-    /// COMMAND. Any other may have had another purpose: SIGQUIT may have been for a thread dump an hour ago.
+    /// COMMAND. Any other signal may have had another purpose, such as a SIGQUIT for a thread dump an hour ago.
     fn stop_requests(&self, exit_code: u8) -> impl Iterator<Item = &(i32, Vec<ProcessKey>)> {
         self.notified.iter().filter(move |(signal, _)| {
             *signal == Signal::SIGTERM as i32 || i32::from(exit_code) == 128 + signal
