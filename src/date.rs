@@ -40,9 +40,9 @@ pub fn parse_http_date(text: &str) -> Option<i64> {
     parse_date_time(&format!("{year}-{month}-{day} {time}"))
 }
 
-/// Parses a date with a time to Unix seconds, in any layout in which token responses have `expires_on`: `12/31/2024
-/// 23:59:59`, `12/31/2024 23:59:59 +00:00`, `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, or RFC 3339. A time
-/// without an offset is in UTC. `None` if the text has no such layout.
+/// Parses a date with a time to Unix seconds, in any layout in which token responses have `expires_on`:
+/// `12/31/2024 23:59:59`, `12/31/2024 23:59:59 +00:00`, `1/16/2020 5:24:12 AM +00:00`, `2024-12-31 23:59:59`, or RFC
+/// 3339. A time without an offset is in UTC. `None` if the text has no such layout.
 pub fn parse_date_time(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once([' ', 'T'])?;
     let date = match parse_numbers(date, '/') {
