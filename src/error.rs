@@ -137,7 +137,7 @@ pub struct Error(Box<ErrorParts>);
 /// The parts of an [`Error`].
 #[derive(Clone, Debug)]
 pub struct ErrorParts {
-    /// Decides the exit code.
+    /// Why the run fails; decides the exit code.
     pub cause: Cause,
     /// What went wrong with the last attempt of a request; `None` if the error is not about a request.
     pub request_failure: Option<RequestFailure>,
@@ -181,7 +181,7 @@ impl Error {
         self
     }
 
-    /// Adds a note.
+    /// Adds a note, printed after the reason.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self

@@ -42,6 +42,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Fails unless the file is a regular one.
 fn check_type(metadata: &Metadata) -> io::Result<()> {
     type_error(metadata).map_or(Ok(()), |reason| Err(io::Error::other(reason)))
 }

@@ -30,7 +30,9 @@ const MIN_FACT_LEN: usize = 100;
 /// How many milliseconds to wait for the reader of standard error if it is a full pipe.
 const READER_TIMEOUT_MS: u16 = 500;
 
+/// Whether `debug:` lines are written.
 static IS_VERBOSE: AtomicBool = AtomicBool::new(false);
+/// Whether lines are written as JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 /// Whether a line is dropped at once if standard error is a full pipe: the reader was too slow once, or a signal is
 /// ending the process.
@@ -136,6 +138,7 @@ pub fn debug<E: Into<Event>>(event: impl FnOnce() -> E) {
     }
 }
 
+/// Writes an event in the format that is set. `level` is for JSON, `prefix` for text.
 fn write_event(level: &str, prefix: &str, event: Event) {
     match format() {
         LineFormat::Text => write_line(prefix, &event.message),

@@ -80,12 +80,14 @@ fn set_log_format_of_environment(env: &Environment) {
     }
 }
 
+/// Sets the format that `--log-format` or its variable names, otherwise the default.
 fn set_log_format(arguments: &Arguments<'_>) -> Result<(), Error> {
     let format = arguments.choice("--log-format", &LineFormat::CHOICES)?;
     log::set_format(format.unwrap_or_default());
     Ok(())
 }
 
+/// Writes the error that the command has failed with.
 fn report(error: &Error) {
     let mut event = Event::new(error.to_string())
         .fact("cause", error.cause.name())

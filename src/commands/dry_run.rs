@@ -12,7 +12,7 @@ use crate::request::format::FileFormat;
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
 
-/// `exec --dry-run`: COMMAND is found, but not started.
+/// Does `exec --dry-run`: finds COMMAND but does not start it.
 pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let supervision = Supervision::parse(arguments)?;
     let plan = Plan::for_exec(arguments, &mut Err)?;
@@ -26,7 +26,7 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     print_plan(&plan, arguments.env, &last_line)
 }
 
-/// `write --dry-run`. DIR is not opened: the plan may be for another machine.
+/// Does `write --dry-run`. DIR is not opened, since the plan may be for another machine.
 pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
     let (plan, files) = Plan::for_write(arguments)?;

@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     directory::write(&dir_id, &request)
 }
 
-/// The content of each file.
+/// The content of each file, in the order of `files`.
 fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, Error> {
     let plan = fetched.plan();
     let mut contents = Vec::new();

@@ -250,6 +250,7 @@ impl Service {
         }
     }
 
+    /// Makes one attempt on one connection, without the log and the clock skew.
     fn send_once(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         let timeouts = request.timeouts;
         let url = format!("{}{}", self.base_url, request.target);
@@ -299,6 +300,7 @@ impl Service {
     }
 }
 
+/// The milliseconds since `started`.
 fn millis_since(started: Instant) -> u64 {
     started.elapsed().as_millis() as u64
 }

@@ -121,6 +121,7 @@ impl Connections {
         Ok(())
     }
 
+    /// Opens a connection: TCP, the tunnel of a proxy if there is one, and TLS if the URL has https.
     fn connect(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
         let tunnel =
             ConnectProxyConnector::default().connect(details, None::<Box<dyn Transport>>)?;

@@ -80,10 +80,12 @@ pub(super) fn from_lookup(error: LookupError) -> Error {
     failure.error(error.to_string())
 }
 
+/// The error for a server that does not respond as one of Azure's does.
 fn unexpected_response_error(reason: &str) -> Error {
     RequestFailure::UnexpectedResponse.error(reason)
 }
 
+/// Converts an I/O error of a connection.
 fn from_io(error: &io::Error) -> Error {
     if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
         return RequestFailure::NoRoute
@@ -135,6 +137,7 @@ fn from_proxy_connect(reason: &str) -> Error {
     }
 }
 
+/// Converts an error of TLS.
 fn from_tls(error: &TlsError) -> Error {
     use AlertDescription::{HandshakeFailure, InternalError, ProtocolVersion, UserCanceled};
     use InvalidMessage::{

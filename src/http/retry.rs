@@ -93,6 +93,7 @@ const CHECK_NAME_SERVERS_HINT: &str = "check the name servers in /etc/resolv.con
 /// The hint for a service that accepts connections and does not respond.
 const SLOW_HINT: &str = "the service accepts connections but does not respond: it is slow, or a proxy or firewall \
                          holds its responses back";
+/// The hint for a service that refuses requests because there are too many.
 const THROTTLED_HINT: &str =
     "requests are being throttled; wait, or start fewer containers at once";
 /// The hint for a proxy that cannot be reached, or that cannot reach the host.
@@ -113,7 +114,7 @@ pub struct Deadline {
     is_extended: AtomicBool,
     /// Whether no more attempts are to be made, because another request has failed permanently.
     is_given_up: Mutex<bool>,
-    /// Notified when `is_given_up` is set.
+    /// Notified when `is_given_up` becomes `true`.
     gave_up: Condvar,
     /// Whether nothing is retried, whatever the table of failures says.
     pub is_single_attempt: bool,

@@ -63,6 +63,7 @@ pub fn client_config_for_cas(ca_pem: &[u8]) -> Result<Arc<ClientConfig>, Error> 
     }
 }
 
+/// A TLS configuration that trusts these roots.
 fn config_with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::provider()))
         .with_safe_default_protocol_versions()

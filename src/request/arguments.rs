@@ -85,7 +85,7 @@ fn is_named(option: &CliOption, name: &[u8]) -> bool {
 }
 
 impl<'a> Arguments<'a> {
-    /// Splits the arguments after the command into its options and its operands.
+    /// Parses the arguments after the name of a command into options and operands.
     pub fn parse(
         command: &'static str,
         args: Vec<OsString>,
@@ -245,7 +245,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Whether an option without a value was given, or its variable is `true` or `1`.
+    /// Whether an option without a value is set: on the command line, or by its variable as `true` or `1`.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
         let variable_value = || {
             self.parse_value(name, |text| match text {

@@ -9,11 +9,11 @@ use crate::request::option_table::ALL_COMMANDS;
 
 /// What the command line asks for.
 pub enum Invocation<'a> {
-    /// A command.
+    /// A command with its arguments.
     Command(Arguments<'a>),
     /// The help of one command, or of all commands (`None`).
     Help(Option<&'static str>),
-    /// The version.
+    /// The version of the program.
     Version,
 }
 

@@ -75,8 +75,8 @@ impl Environment {
             .transpose()
     }
 
-    /// The environment of COMMAND: the caller's in its order, without `AKV_INIT_…` and `unset`. Each assignment
-    /// replaces the variable of its name, or is added at the end.
+    /// The entries of COMMAND's environment: those of the caller in their order, without the variables in `unset` and
+    /// those that start with `AKV_INIT_`. Each assignment replaces the variable of its name, or is added at the end.
     pub fn for_command(
         &self,
         assignments: &[(&OsStr, TargetValue<'_>)],

@@ -19,7 +19,7 @@ pub enum VaultName {
 }
 
 impl VaultName {
-    /// Parses a short name, or a host, which has a dot, a port or brackets.
+    /// Parses the name of a vault: a short name, or a host, which has a dot, a port or brackets.
     pub fn parse(vault: &str) -> Result<VaultName, Error> {
         if !vault.contains(['.', ':', '[']) {
             let name = vault.to_ascii_lowercase();

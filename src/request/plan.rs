@@ -191,6 +191,7 @@ impl Plan {
         })
     }
 
+    /// The target with this name; `None` if the plan has none.
     fn find_target(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.name == name)
     }
@@ -314,7 +315,8 @@ impl Plan {
         Ok(files)
     }
 
-    /// The reference of a target in full, default vault included; `None` if the target is an access token.
+    /// The reference of a target in full, including the vault if it is the default one; `None` if the target is an
+    /// access token.
     pub fn reference_of(&self, target: &Target) -> Option<String> {
         match &self.items[target.item_index] {
             PlanItem::Token(_) => None,

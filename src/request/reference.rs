@@ -95,6 +95,7 @@ impl Reference {
 }
 
 impl SecretRef {
+    /// A reference without `?trim`. Fails if the name or the version is malformed.
     fn new(
         vault: Option<VaultName>,
         name: &str,
@@ -277,6 +278,7 @@ fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
     }
 }
 
+/// Fails if a text cannot be the name of a secret.
 fn check_secret_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::config("the secret name is empty"));

@@ -131,7 +131,7 @@ impl Settings {
     }
 }
 
-/// Parses `90`, `90s`, `2m` or `1h`.
+/// Parses a duration: `90` or `90s` for seconds, `2m` for minutes, `1h` for hours.
 pub fn parse_duration(text: &str) -> Result<Duration, Error> {
     let number = text.strip_suffix(['s', 'm', 'h']).unwrap_or(text);
     let factor = match &text[number.len()..] {

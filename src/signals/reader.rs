@@ -172,6 +172,7 @@ fn exit_by_signal(signal: i32, wait: Option<WaitState>) -> ! {
     os::exit_at_once(code)
 }
 
+/// The name of a signal, such as `SIGTERM` or `SIGRTMIN+3`.
 fn signal_name(signal: i32) -> String {
     match Signal::try_from(signal) {
         Ok(known) => known.as_str().to_owned(),

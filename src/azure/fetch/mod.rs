@@ -138,7 +138,7 @@ fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
 }
 
 impl FetchRun {
-    /// Does tasks until there are none left.
+    /// Does tasks until no task is left.
     fn work(&self) {
         while let Some(task) = self
             .tasks

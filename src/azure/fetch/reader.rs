@@ -19,7 +19,7 @@ pub fn resource_without_token(error: &Error) -> Option<&str> {
     error.get_fact("resource")
 }
 
-/// A token, or the error of its request. Empty while it is being requested.
+/// A token, or the error of the request for it. Empty while the request is being made.
 type TokenCell = OnceLock<Result<Arc<AccessToken>, Error>>;
 
 /// Reads secrets and requests access tokens for that. Several threads share one reader, and so share its tokens.

@@ -74,8 +74,9 @@ pub fn key_path(challenge: &Response) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Fails unless the response confirms that the token is for the identity with this id. Agents before 2026 ignore the id and
-/// send a token of the system-assigned identity; newer ones repeat the id's parameter, `parameter`.
+/// Fails unless the response confirms that the token is for the identity with this id. Agents before 2026 ignore the
+/// id and send a token of the system-assigned identity; newer ones repeat the id in the body, as the value of
+/// `parameter`.
 pub fn check_identity(body: &Value, parameter: &str, id: &str) -> Result<(), Error> {
     let mut echoes = [parameter, "mi_res_id"]
         .map(|name| body[name].as_str())

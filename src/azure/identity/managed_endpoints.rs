@@ -122,7 +122,7 @@ const fn timeouts(connect_seconds: u64, response_seconds: u64) -> Timeouts {
     }
 }
 
-/// The kind of failure and the hint for a status that means the same at most endpoints.
+/// Interprets a status that means the same at most endpoints.
 fn common_error(status: u16) -> (RequestFailure, &'static str) {
     let failure = match status {
         401 | 403 => RequestFailure::CredentialRefused,
@@ -133,6 +133,7 @@ fn common_error(status: u16) -> (RequestFailure, &'static str) {
     (failure, "")
 }
 
+/// Interprets an error response of [`APP_SERVICE`].
 fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         400 => (
@@ -150,6 +151,7 @@ fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static 
     }
 }
 
+/// Interprets an error response of [`ARC`].
 fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         400 | 404 if !response.code.is_empty() => {
@@ -159,8 +161,8 @@ fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     }
 }
 
-/// For a 500 of App Service and Azure ML. It can mean a temporary error, a firewall between the endpoint and Entra, or
-/// a resource that does not exist. Only a resource that the user named may not exist.
+/// Interprets a 500 of App Service and Azure ML. It can mean a temporary error, a firewall between the endpoint and
+/// Entra, or a resource that does not exist. Only a resource that the user named may not exist.
 fn possible_resource_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.is_known_resource {
         true => (
@@ -174,6 +176,7 @@ fn possible_resource_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'s
     }
 }
 
+/// Interprets an error response of [`MSI`].
 fn msi_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         // The platform's token service, in plain text.
@@ -195,6 +198,7 @@ fn msi_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     }
 }
 
+/// Interprets an error response of [`CLOUD_SHELL`].
 fn cloud_shell_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     match response.status {
         400 if response.code == "AudienceNotSupported" => (
@@ -211,7 +215,8 @@ fn cloud_shell_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static 
     }
 }
 
-/// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>.
+/// Interprets an error response of [`IMDS`]
+/// (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#error-handling>).
 /// NMI sends plain text where IMDS sends JSON.
 fn imds_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
     let is_nmi = !response.is_json;

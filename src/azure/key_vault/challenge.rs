@@ -10,8 +10,9 @@ use crate::azure::tenant::is_tenant;
 use crate::request::host::Host;
 use crate::request::reference::check_resource;
 
-/// Parses a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs, separated by commas or spaces, in any order. The
-/// quotes may be missing; unknown keys are ignored. Without a resource, the returned one is empty.
+/// Parses a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs, separated by commas or spaces, in any
+/// order. The quotes may be missing; unknown keys are ignored. `None` for any other scheme. If the header names no
+/// resource, the resource of the result is empty.
 pub fn parse(header: &str) -> Option<TokenRequest> {
     let header = header.trim();
     let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));

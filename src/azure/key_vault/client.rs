@@ -249,6 +249,7 @@ impl VaultClient {
         })
     }
 
+    /// An error about a response that cannot be a vault's, with this vault's hint.
     fn unexpected_response(&self, reason: &str) -> Error {
         self.with_hint(RequestFailure::UnexpectedResponse.error(reason))
     }

@@ -17,7 +17,7 @@ use crate::request::environment::Environment;
 const TEXT_COLUMN: usize = 20;
 /// The width of lines if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
-/// The least width of the text itself, however narrow the terminal is.
+/// The minimum width of the text beside [`TEXT_COLUMN`], however narrow the terminal is.
 const MIN_TEXT_WIDTH: usize = 20;
 /// The kind of the verdict, which is printed like a check.
 const VERDICT: &str = "verdict";
@@ -51,14 +51,14 @@ impl State {
 /// The phase of `exec` that needs what was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Before any request.
+    /// Before all requests.
     BeforeRequests,
     /// During the requests, which run in parallel: requests for tokens, and to those vaults for which a token was
     /// issued.
     Requests,
     /// Never reached: requests to a vault for which no token was issued.
     WithoutToken,
-    /// At execve(2).
+    /// At execve(2), when COMMAND is started.
     Execve,
     /// Not known: the time was up before there was a result.
     TimedOut,

@@ -186,6 +186,7 @@ impl Dir {
         Ok(Some(self.subdirectory_from_fd(fd, path)))
     }
 
+    /// The subdirectory at `path`, which was opened as `fd`.
     fn subdirectory_from_fd(&self, fd: fs::File, path: &str) -> Dir {
         Dir {
             fd,
@@ -233,7 +234,7 @@ impl Dir {
         }))
     }
 
-    /// Whether the entry with this name is a regular file with these permission bits.
+    /// Whether the entry with this name is a regular file whose permission bits are `mode`.
     pub fn has_file(&self, name: &str, mode: u32) -> bool {
         fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
             file_type(&status) == SFlag::S_IFREG && status.st_mode & 0o7777 == mode

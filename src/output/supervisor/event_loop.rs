@@ -34,7 +34,7 @@ pub struct Supervisor {
     signalfd: OwnedFd,
     /// Each termination signal that was forwarded, with the processes that received it.
     notified: Vec<(i32, Vec<ProcessKey>)>,
-    /// When the last termination signal arrived, not counting repetitions.
+    /// When the last termination signal arrived that was not a repetition; `None` before the first.
     last_termination: Option<Instant>,
     /// The exit status of COMMAND; `None` while COMMAND runs.
     exit_status: Option<ExitStatus>,
