@@ -226,7 +226,7 @@ fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> 
     Check::failed(kind, subject, &error)
 }
 
-/// The check of a secret that was read: its version and its attributes.
+/// The check of a secret that was read: version and attributes.
 pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
     let (not_before, expires) = (bundle.not_before, bundle.expires);
     let mut check = Check::passed("secret", target_names, format!("`{}`", secret.name))

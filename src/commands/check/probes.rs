@@ -320,7 +320,7 @@ impl Prober {
         (!has_token).then_some("there is no access token")
     }
 
-    /// Reads a secret, if its vault can be reached, and sends its check.
+    /// Reads a secret, unless its vault cannot be used, and sends the check of it to the main thread.
     fn read_secret(&self, vault: &Vault, item_index: usize) {
         let PlanItem::Secret(secret) = &self.plan.items[item_index] else {
             return;
