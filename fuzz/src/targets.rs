@@ -703,7 +703,8 @@ pub fn log_lines(data: &[u8]) {
     let text = text(data);
     let (first, rest) = split_line(&text);
     let (second, text) = split_line(rest);
-    let hidden = [first, second];
+    // Longer ones only cost time: each is looked for at every character.
+    let hidden = [first, second].map(|secret| secret.get(..100).unwrap_or(secret));
     let excerpt = log::excerpt(text, &hidden);
     assert!(excerpt.chars().count() <= 301 && !excerpt.contains('\n'));
     assert_eq!(log::excerpt(&excerpt, &[]), excerpt);
