@@ -296,10 +296,18 @@ impl Dir {
             .map_err(|error| to_error(Errno::try_from(error).unwrap_or(Errno::EIO)))?;
         // By descriptor, since the umask changes the mode of open.
         fchmod(&fd, Mode::from_bits_truncate(file.mode)).map_err(to_error)?;
-        if !self.is_in_memory {
-            fsync(&fd).map_err(to_error)?;
+        self.sync_fd(&fd).map_err(to_error)
+    }
+
+    /// Syncs to the disk, where the file system can.
+    fn sync_fd(&self, fd: &fs::File) -> nix::Result<()> {
+        if self.is_in_memory {
+            return Ok(());
         }
-        Ok(())
+        match fsync(fd) {
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => Ok(()),
+            result => result,
+        }
     }
 
     /// Creates a file under a temporary name, and returns that name.
@@ -340,7 +348,7 @@ impl Dir {
         symlinkat(target, &self.fd, name).map_err(|errno| {
             let error = self.call_error(subject)(errno);
             match errno {
-                Errno::EPERM | Errno::EOPNOTSUPP => {
+                Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS => {
                     error.hint("if this file system has no symbolic links, use --layout plain")
                 }
                 _ => error,
@@ -355,10 +363,7 @@ impl Dir {
 
     /// Syncs the directory itself to the disk.
     pub fn sync(&self) -> Result<(), Error> {
-        if self.is_in_memory {
-            return Ok(());
-        }
-        fsync(&self.fd).map_err(self.call_error(""))
+        self.sync_fd(&self.fd).map_err(self.call_error(""))
     }
 
     /// Removes an entry with a temporary name: a file, or a directory of this user with all its contents. A directory

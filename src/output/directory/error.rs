@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, getgroups};
 
 use crate::error::{Cause, Error};
 
@@ -78,8 +78,13 @@ fn hint_for(
                 (_, true) if errno == Errno::EPERM => format!(
                     "does an attribute of `{subject}` or of its directory forbid it (lsattr)?"
                 ),
+                _ if errno == Errno::EACCES && grants_all(&status) => format!(
+                    "{permissions}; that allows it, so a security module or the mount refuses: check the SELinux label \
+                     (`:z` in Compose and Podman), AppArmor, and the volume's mount options"
+                ),
                 _ => format!(
-                    "{permissions}; set securityContext.fsGroup, or run akv-init as the owner"
+                    "{permissions}; set securityContext.fsGroup, or run akv-init as the owner: under Compose or Podman \
+                     by `user:`, or by the volume's options (`uid=`, Podman's `:U`)"
                 ),
             }
         }
@@ -95,4 +100,17 @@ fn hint_for(
         }
         _ => return None,
     })
+}
+
+/// Whether owner and mode let this process do everything in a directory with this status.
+fn grants_all(status: &FileStat) -> bool {
+    let mut groups = getgroups().unwrap_or_default();
+    groups.push(getegid());
+    let is_member = groups.iter().any(|gid| gid.as_raw() == status.st_gid);
+    let shift = match status.st_uid == geteuid().as_raw() {
+        true => 6,
+        false if is_member => 3,
+        false => 0,
+    };
+    status.st_mode >> shift & 0o7 == 0o7
 }

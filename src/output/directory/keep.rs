@@ -29,8 +29,13 @@ pub fn keep_existing(
         )));
     };
     let time = date::format(written);
-    let age = date::unix_now().abs_diff(written);
-    if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
+    let now = date::unix_now();
+    if written > now {
+        return Err(error.note(format!(
+            "the files in `{dir}` are dated {time}, which is in the future"
+        )));
+    }
+    if max_age.is_some_and(|max_age| now.abs_diff(written) > max_age.as_secs()) {
         return Err(error.note(format!(
             "the files in `{dir}`, from {time}, are older than the limit of --keep-existing"
         )));

@@ -30,6 +30,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "was the volume unmounted while the secrets were fetched?",
             "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user",
             "does an attribute of `{subject}` or of its directory forbid it (lsattr)?",
+            "{permissions}; that allows it, so a security module or the mount refuses: check the SELinux label (`:z` in Compose and Podman), AppArmor, and the volume's mount options",
             "is something mounted at `{subject}`? choose another name",
             "`{directory}` is another volume: run akv-init for it separately",
         ],

@@ -32,9 +32,15 @@ fn fate(calls: &[Call], index: usize) -> Fate {
     // When all is synced, only temporary names are left to remove.
     let cleaning = !calls[index..].iter().any(|call| call.name() == "fsync");
     let reads = |call: &Call| READING.contains(&call.name()) && is_named(path_of(call));
+    // Files are read before the first change and, in the plain layout, when all are in place.
+    let start = before.iter().rposition(Call::changes);
+    let start = start.map_or(0, |last| last + 1);
+    let unchanging = || calls[start..].iter().take_while(|call| !call.changes());
     // The directory of the first file is opened before it.
-    let comparing = before.iter().chain([call]).chain(after.first()).any(reads)
-        && calls[index..].iter().any(reads);
+    let mut near = before[start..].iter().chain([call]).chain(after.first());
+    let comparing = unchanging().any(|call| call.name() == "openat" && reads(call))
+        && near.any(reads)
+        && unchanging().skip(index - start).any(reads);
     // Between two parts of a listing of DIR each name is inspected: whether it is a link to remove.
     let lists = |call: &&Call| call.name() != "fstatat" && call.name() != "readlinkat";
     let listing = before.iter().rfind(lists).map(|call| call.text.as_str()) == Some("getdents64")
@@ -162,6 +168,50 @@ fn all_calls_fail(layout: Layout, errno: Errno, fails: fn(&Call) -> bool, points
         }
         scenario.next_run_completes(&stage.azure, &volume, &context);
     });
+}
+
+/// Some calls are best effort; the error of the others names what the share has to have.
+#[test]
+fn calls_that_a_share_refuses() {
+    for (layout, name, errno, hint) in [
+        (Layout::Plain, "fsync", Errno::EINVAL, None),
+        (Layout::Atomic, "fsync", Errno::EINVAL, None),
+        (Layout::Atomic, "fsync", Errno::ENOSYS, None),
+        (
+            Layout::Atomic,
+            "symlinkat",
+            Errno::ENOSYS,
+            Some("--layout plain"),
+        ),
+    ] {
+        let context = format!("{name}: {errno}");
+        let scenario = Scenario::kept(layout);
+        let stage = scenario.set_up();
+        let volume = copy(&stage.template);
+        let before = exactly(&volume);
+        let run = scenario.run(&stage.azure, &volume);
+        let mut failed = 0;
+        let outcome = watch(run, &volume.dir(), |call| {
+            match call.index.is_some() && call.stop == Stop::Before && call.name() == name {
+                true => {
+                    failed += 1;
+                    Then::Fail(errno)
+                }
+                false => Then::GoOn,
+            }
+        });
+        assert_ne!(failed, 0, "{context}");
+        match hint {
+            Some(hint) => {
+                outcome.failure(73, "cannot create").hint_names(hint);
+                assert_eq!(exactly(&volume), before, "{context}");
+            }
+            None => {
+                quiet(&volume, &outcome, &context);
+                scenario.complete(&volume, &context);
+            }
+        }
+    }
 }
 
 /// As on a full disk.
