@@ -498,7 +498,7 @@ part_meanwhile() {
         each vanishes "it is renamed" 'mv "$dir" "$dir.away"' 'mv "$dir.away" "$dir"' "$gone" "mount a volume there"
         each vanishes "it becomes a symbolic link to itself" 'mv "$dir" "$dir.away"; ln -s dir.away "$dir"' \
             'rm "$dir"; mv "$dir.away" "$dir"' "cannot write \`DIR\`: it is a symbolic link, which another user may redirect" \
-            "the directory's own path"
+            "path of the directory itself"
         each vanishes "it becomes a file" 'mv "$dir" "$dir.away"; : >"$dir"' 'rm "$dir"; mv "$dir.away" "$dir"' \
             "cannot write \`DIR\`: it is not a directory"
         each vanishes "it becomes another directory" 'mv "$dir" "$dir.away"; mkdir "$dir"' \

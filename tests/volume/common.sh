@@ -189,26 +189,33 @@ in_force() { # the new set
     equal "$big|new b|new c" "$(cat "$dir/a")|$(cat "$dir/dir/b")|$(cat "$dir/c")"
 }
 
-# meanwhile CHANGE: `write`, and CHANGE when it has checked $dir and not yet connected to Azure: its certificates are a
-# pipe. Leaves the listing of the volume after CHANGE in $before.
+# meanwhile CHANGE: `write`, and CHANGE when it has checked $dir and asks for its token, before it gets one. Leaves the
+# listing of the volume after CHANGE in $before.
 meanwhile() {
-    local changing
-    mkfifo "$volume.gate"
+    local changing gate
+    mkfifo "$volume.reached" "$volume.go"
+    python3 "$repository/tests/volume/gate.py" "${imds#*=}" "$volume.reached" "$volume.go" >"$volume.gate" 9>&- &
+    gate=$!
+    until [ -s "$volume.gate" ]; do
+        kill -0 "$gate" && sleep 0.02
+    done
     (
-        # Blocks until akv-init reads.
-        exec 8>"$volume.gate"
+        # Blocks until akv-init asks.
+        : <"$volume.reached"
         eval "$1"
         listing "$volume" >"$volume.before"
-        cat "$tmp/azure/ca.pem" >&8
+        : >"$volume.go"
     ) &
     changing=$!
-    azure=("${environment[@]}" "$imds" "SSL_CERT_FILE=$volume.gate" AKV_INIT_TIMEOUT=20 "$tmp/akv-init")
+    azure=("${environment[@]}" "AZURE_POD_IDENTITY_AUTHORITY_HOST=$(cat "$volume.gate")" AKV_INIT_TIMEOUT=20
+        "$tmp/akv-init")
     write
     azure=("${akv[@]}")
-    kill "$changing" 2>/dev/null || true
     wait "$changing"
+    kill "$gate"
+    wait "$gate" || true
     before=$(cat "$volume.before")
-    rm "$volume.gate" "$volume.before"
+    rm "$volume.reached" "$volume.go" "$volume.gate" "$volume.before"
 }
 
 # hold FUNCTION...: while another process holds the lock of $dir, until `release`.
