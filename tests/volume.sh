@@ -167,6 +167,7 @@ part_closed() {
     echo "# Without permission: refused before the fetch"
     each read_only
     each of_root
+    each labelled
     each frozen
 }
 
@@ -190,6 +191,18 @@ of_root() {
     chown --recursive 65532:65532 "$dir"
     azure=("${akv[@]}")
     written "as its owner"
+}
+
+# As a security module does it: owner and mode allow it.
+labelled() {
+    memory
+    chmod 0777 "$dir"
+    begin
+    as=(strace -f -o /dev/null -e "inject=faccessat,faccessat2:error=EACCES") azure=("${offline[@]}")
+    refused "refused although owner and mode allow it ($now)" "cannot write \`DIR\`: Permission denied" \
+        "\`DIR\` belongs to 0:0 with mode 0777, and akv-init runs as 0:0; that allows it" SELinux AppArmor mount
+    as=() azure=("${akv[@]}")
+    written "when it is allowed"
 }
 
 frozen() {
