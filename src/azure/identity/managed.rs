@@ -188,8 +188,10 @@ impl ManagedIdentity {
         sent_secret: &str,
         token_request: &TokenRequest,
     ) -> Error {
+        // A server may repeat it as a form has it.
+        let encoded = encode(sent_secret);
         let excerpt = |text: &str| {
-            let text = log::excerpt(text, &[sent_secret]);
+            let text = log::excerpt(text, &[sent_secret, &encoded]);
             text.trim_end_matches('.').to_owned()
         };
         let inner = &body["error"];

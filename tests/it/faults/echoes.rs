@@ -119,6 +119,18 @@ fn check(statuses: &[u16]) {
     });
 }
 
+/// The reason in plain text is shown, but for the secret in it.
+#[test]
+fn encoded_secret_of_a_platform_is_not_shown() {
+    let azure = Azure::start();
+    let source = Source::MachineLearning;
+    let text = "the secret a%2Bb%2FLEAK%3D and a+b/LEAK= are wrong";
+    azure.always(source.endpoint(), Response::text(401, text));
+    let run = source.token(&azure, &["--verbose", "--timeout", "0"]);
+    let failure = run.env("MSI_SECRET", "a+b/LEAK=").failure(77, "denied");
+    failure.names("are wrong").omits("LEAK");
+}
+
 #[test]
 fn repeated_credential_is_not_shown() {
     check(&[200, 401, 500]);
