@@ -217,7 +217,7 @@ row 'a wildcard in the search list (ndots:5)' 76 \
 # Connections.
 enter "$bare" hosts resolv.none
 row 'no way to IMDS' 69 'connection 169.254.169.254: no route to the address' \
-    'is this container on Azure, and does no network policy block http://169.254.169.254?' "$ca" "${secret[@]}"
+    'is this container on Azure? Check that no network policy | blocks http://169.254.169.254' "$ca" "${secret[@]}"
 enter "$main" hosts resolv.none
 secret s1 away
 row 'no route to the vault' 69 'connection away.vault.azure.net: at 198.51.100.7 (public), from /etc/hosts: no route' \
@@ -236,7 +236,7 @@ secret s1 portal
 row 'what is there does not speak TLS' 76 'connection portal.vault.azure.net: | does not speak TLS' \
     'check DNS, proxies and gateways for portal.vault.azure.net' "$ca" "${secret[@]}"
 secret s1
-row 'packets to IMDS vanish' 69 'connection 192.0.2.169: no connection within 3 s' 'does no network policy block http://192.0.2.169?' \
+row 'packets to IMDS vanish' 69 'connection 192.0.2.169: no connection within 3 s' 'Check that no network policy | blocks http://192.0.2.169' \
     "$ca" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://192.0.2.169 "${secret[@]}"
 row 'the proxy refuses connections' 69 'connection kv1.vault.azure.net: the proxy 127.0.0.9:9: connection refused' \
     'check HTTPS_PROXY' "$ca" HTTPS_PROXY=http://127.0.0.9:9 "${secret[@]}"
@@ -286,7 +286,7 @@ row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' '~set t
 row 'the token file is missing' 78 'token https://vault.azure.net: | AZURE_FEDERATED_TOKEN_FILE: `/nowhere`' \
     'label the pod azure.workload.identity/use' "$ca" "${workload[@]}" AZURE_FEDERATED_TOKEN_FILE=/nowhere "${secret[@]}"
 row 'the token file is stale' 77 'from login.microsoftonline.com: | AADSTS700024 | clock: agrees with' \
-    'is the token file out of date' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
+    'and the token file, if there is one, up to date?' "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/stale" "${secret[@]}"
 row 'the federated credential does not match' 77 'from login.microsoftonline.com: | AADSTS700213' \
     'compare the federated credential | subject system:serviceaccount:default:default' \
     "$ca" "${workload[@]}" "AZURE_FEDERATED_TOKEN_FILE=$tmp/other_subject" "${secret[@]}"
