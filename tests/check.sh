@@ -220,14 +220,14 @@ row 'no way to IMDS' 69 'connection 169.254.169.254: no route to the address' \
     'is this container on Azure? Check that no network policy | blocks http://169.254.169.254' "$ca" "${secret[@]}"
 enter "$main" hosts resolv.none
 secret s1 away
-row 'no route to the vault' 69 'connection away.vault.azure.net: at 198.51.100.7 (public), from /etc/hosts: no route' \
+row 'no route to the vault' 69 'connection away.vault.azure.net: | no route | at 198.51.100.7 (public), from /etc/hosts' \
     'check DNS, egress rules, routes' "$ca" "${secret[@]}"
 secret s1 refusing
 row 'the vault refuses connections' 69 'connection refusing.vault.azure.net: | connection refused' \
     "the private endpoint's approval" "$ca" "${secret[@]}"
 secret s1 silent
 row 'packets to the vault vanish' 69 \
-    'connection silent.vault.azure.net: at 192.0.2.1 (public), | no connection within 3 s' \
+    'connection silent.vault.azure.net: | no connection within 3 s | at 192.0.2.1 (public)' \
     'egress rules' "$ca" "${secret[@]}"
 secret s1 mute
 row 'what is there never says a word' 69 'connection mute.vault.azure.net: | no connection within 3 s' \

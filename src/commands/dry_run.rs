@@ -35,7 +35,9 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     for file in &files {
         let path = options.dir.join(&file.path);
         let path = log::to_single_line(&path.display().to_string());
-        let format = file.format.map_or("the bare secret", FileFormat::name);
+        let format = file
+            .format
+            .map_or("the secret value only", FileFormat::name);
         let mode = options.mode;
         last_lines.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));
     }

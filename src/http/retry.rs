@@ -152,7 +152,7 @@ impl Deadline {
         Some(self.started + self.timeout + extension)
     }
 
-    /// The time until the deadline, zero after it; `None` with a timeout of zero.
+    /// The time until the deadline, or zero once it has passed. `None` if there is no deadline, since the timeout is zero.
     pub fn remaining(&self) -> Option<Duration> {
         Some(self.end()?.saturating_duration_since(Instant::now()))
     }

@@ -22,8 +22,8 @@ use crate::request::settings::{Settings, unknown_settings};
 pub struct Plan {
     /// The distinct secrets and tokens to fetch.
     pub items: Vec<PlanItem>,
-    /// The variables or files that get an item: first those that the environment names, in its order, then those that
-    /// options name.
+    /// The environment variables or files that get a secret or a token: first those that the environment names, in its
+    /// order, then those that options name.
     pub targets: Vec<Target>,
     /// The names of variables that COMMAND does not get.
     pub unset: Vec<OsString>,

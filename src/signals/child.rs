@@ -17,8 +17,8 @@ fn lock_groups() -> MutexGuard<'static, Vec<u32>> {
     CHILD_GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a child with the signal mask of this process's caller, in a new process group, which [`kill_child_groups`]
-/// kills.
+/// Starts a child with the signal mask that this process inherited, in a new process group, which [`kill_child_groups`]
+/// can kill.
 pub fn spawn_child_group(command: &mut Command) -> io::Result<Child> {
     let mut groups = lock_groups();
     let child = os::with_caller_state(command).process_group(0).spawn()?;

@@ -32,7 +32,8 @@ pub struct WaitState {
     pub hint: Option<String>,
 }
 
-/// A wait. Dropping the guard ends the wait.
+/// Marks that this thread waits for a response, so that progress lines and the message about a signal can name it, until
+/// the guard is dropped.
 pub struct WaitGuard {
     thread: ThreadId,
     began_at: Instant,

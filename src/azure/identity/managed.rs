@@ -56,7 +56,7 @@ pub struct Endpoint {
 pub enum Authentication {
     /// The header `Metadata: true`. A request that another program was tricked into sending lacks it.
     Metadata,
-    /// A header whose value is in a variable.
+    /// A header whose value is a secret in an environment variable.
     Header {
         name: &'static str,
         variable: &'static str,

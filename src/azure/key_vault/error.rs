@@ -210,7 +210,11 @@ impl ErrorBody {
             (401, _) if mentions(&["AKV10000"]) => refused(
                 "the request has a token: does a proxy or gateway for {host} remove its Authorization header?",
             ),
-            (401, _) if mentions(&["AKV10046"]) => (RequestFailure::SigningKeysUnavailable, ""),
+            (401, _) if mentions(&["AKV10046"]) => (
+                RequestFailure::SigningKeysUnavailable,
+                "the vault does not know the key that signed the token; if that lasts, check --cloud and \
+                 AZURE_AUTHORITY_HOST",
+            ),
             (401, _) if mentions(&["not yet valid", "IDX10222"]) => {
                 (RequestFailure::TokenNotYetValid, "")
             }

@@ -141,7 +141,7 @@ pub fn failed_connection_check(service: &Service, name_check: Check, error: &Err
             check.text = format!("through the proxy {proxy}: {}", check.text);
         }
         None if name_check.facts.contains_key("found") => {
-            check.text = format!("at {}: {}", name_check.text, check.text);
+            check.text = format!("{}, at {}", check.text, name_check.text);
         }
         _ => {}
     }

@@ -58,8 +58,8 @@ struct Vault {
     skip_reason: OnceLock<Option<&'static str>>,
     /// The vault's secrets, as indices into the plan's items.
     item_indices: Vec<usize>,
-    /// The position of the vault's checks in the report: that of its first secret. The position is 0 for checks of the
-    /// identity, and the item's index plus 1 for a secret.
+    /// The sort key of the vault's checks in the report: that of its first secret. The key of a secret is its index in the
+    /// plan plus 1; checks of the identity have 0.
     order: usize,
 }
 
@@ -275,7 +275,7 @@ impl Prober {
             Ok(resolved) => describe::name_check(service, &resolved),
             Err(error) => {
                 let reason = match service.proxy() {
-                    Some(_) => "there is no address for the proxy",
+                    Some(_) => "the name of the proxy has no address",
                     None => "there is no address for it",
                 };
                 self.send(Check::skipped("connection", authority, reason), order);

@@ -145,13 +145,15 @@ impl Dir {
     /// The error for an entry of this kind that a file cannot replace. `layout` is the layout that may have made the
     /// entry, if it is another one.
     pub fn replace_error(&self, name: &str, kind: &EntryKind, layout: Option<&str>) -> Error {
-        let error = self.write_error(name, &format!("it is {}", kind.noun()));
-        error.hint(match layout {
-            Some(layout) => format!(
-                "use --layout {layout} again if the directory was written with it, or empty the directory"
-            ),
-            None => REMOVE_IT_HINT.to_owned(),
-        })
+        let noun = kind.noun();
+        match layout {
+            Some(layout) => self
+                .write_error(name, &format!("it is {noun}, as --layout {layout} makes it"))
+                .hint(format!(
+                    "use --layout {layout} again if the directory was written with it, or empty the directory"
+                )),
+            None => self.write_error(name, &format!("it is {noun}")).hint(REMOVE_IT_HINT),
+        }
     }
 
     /// Fails if this process may not create files in the directory (faccessat(2)). The error is about the entry

@@ -92,7 +92,7 @@ fn refusals_with_401() {
         "no token": Response::akv10000() => 77 once, hint, names "AKV10000", names caller;
         "another resource": Response::akv10022(resource, slash) => 77 once, hint, names "AKV10022";
         "another tenant": Response::akv10032(other) => 77 once, hint, names other, names TENANT;
-        "key not resolved": Response::akv10046() => 69 counted 5, names "AKV10046";
+        "key not resolved": Response::akv10046() => 69 counted 5, hint, names "AKV10046";
         "not yet valid": unauthorized("Token not yet valid, check the clock.") => 69 retried;
         "another audience, old text": unauthorized("IDX10214: Audience validation failed.") => 77 once, hint;
         "another issuer, old text": unauthorized("IDX10205: Issuer validation failed.") => 77 once, hint;
