@@ -25,8 +25,8 @@ PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 BEFORE, AFTER = "it is \"first\" # and 'last'", "it's \"last\""
 NEIGHBOURS = {"dotenv": (BEFORE, AFTER), "k8s-env": (BEFORE.replace("'", "`"), "# $last"), "json": (BEFORE, AFTER)}
 
-LINE_END = re.compile(
-    r"akv-init: warning: \w+: the secret ends in a newline, .*"
+WARNING = re.compile(
+    r"akv-init: warning: \w+: the secret (ends in a newline|begins with a byte order mark), .*"
     r"akv://[\w.:/-]+\?trim"
 )
 
@@ -147,12 +147,12 @@ class Azure:
 
 
 def write(env, output, directory, secrets):
-    """`akv-init write`, and its standard error without the warnings about line ends."""
+    """`akv-init write`, and its standard error without the warnings about values."""
     directory.mkdir()
     words = [word for target, name in secrets.items() for word in ("--secret", f"{target}={name}")]
     done = run(AKV_INIT, "write", "--output", output, *words, directory, env=env)
     lines = done.stderr.decode().splitlines()
-    return done.returncode, done.stdout, [line for line in lines if not LINE_END.fullmatch(line)]
+    return done.returncode, done.stdout, [line for line in lines if not WARNING.fullmatch(line)]
 
 
 def refusal(format, target, file):
