@@ -37,29 +37,33 @@ fn until_quote(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
     }
 }
 
+/// A value between quotes of either kind, as in sh. Between double quotes a backslash escapes, and a character of `expanding`
+/// is a failure unless it is escaped.
+fn quoted(chars: &mut Peekable<Chars<'_>>, expanding: &[char]) -> Option<String> {
+    if chars.next()? == '\'' {
+        return until_quote(chars);
+    }
+    let mut value = String::new();
+    loop {
+        match chars.next()? {
+            '"' => return Some(value),
+            c if expanding.contains(&c) => return None,
+            '\\' => match chars.next()? {
+                '\n' => {}
+                c @ ('"' | '\\' | '$' | '`') => value.push(c),
+                c => value.extend(['\\', c]),
+            },
+            c => value.push(c),
+        }
+    }
+}
+
 /// sh: nothing is special between single quotes. Between double quotes `$` and `` ` `` expand, which is a failure here.
 pub fn shell(text: &str) -> Option<Variables> {
     if text.contains('\0') {
         return None;
     }
-    entries(text, |chars| {
-        if chars.next()? == '\'' {
-            return until_quote(chars);
-        }
-        let mut value = String::new();
-        loop {
-            match chars.next()? {
-                '"' => return Some(value),
-                '$' | '`' => return None,
-                '\\' => match chars.next()? {
-                    '\n' => {}
-                    c @ ('"' | '\\' | '$' | '`') => value.push(c),
-                    c => value.extend(['\\', c]),
-                },
-                c => value.push(c),
-            }
-        }
-    })
+    entries(text, |chars| quoted(chars, &['$', '`']))
 }
 
 /// systemd's EnvironmentFile: like sh, without expansion. It drops what is not valid in an environment.
@@ -71,23 +75,7 @@ pub fn systemd(text: &str) -> Option<Variables> {
     if text.contains('\0') || text.contains(is_noncharacter) {
         return None;
     }
-    entries(text, |chars| {
-        if chars.next()? == '\'' {
-            return until_quote(chars);
-        }
-        let mut value = String::new();
-        loop {
-            match chars.next()? {
-                '"' => return Some(value),
-                '\\' => match chars.next()? {
-                    '\n' => {}
-                    c @ ('"' | '\\' | '$' | '`') => value.push(c),
-                    c => value.extend(['\\', c]),
-                },
-                c => value.push(c),
-            }
-        }
-    })
+    entries(text, |chars| quoted(chars, &[]))
 }
 
 /// python-dotenv: a backslash escapes in both quotes, `${NAME}` expands in both, and line ends become LF.
