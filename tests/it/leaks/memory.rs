@@ -79,15 +79,22 @@ fn azure_for_other_users() -> Azure {
     azure
 }
 
+/// Starts a run and waits until it has requested a token, which it does not get until [`Azure::release`]. Returns the
+/// process that fetches, too.
+fn start_and_hold(azure: &Azure, run: Run) -> (Running, i32) {
+    let before = azure.requests_at(Endpoint::Imds).len();
+    azure.next(Endpoint::Imds, Response::usual().hold());
+    let running = run.spawn();
+    azure.wait_for(Endpoint::Imds, before + 1);
+    let pid = last_child(&running);
+    (running, pid)
+}
+
 #[test]
 fn memory_of_a_run_that_fetches_is_closed_to_other_processes_of_its_user() {
     let azure = azure_for_other_users();
     for run in runs(&azure) {
-        let before = azure.requests_at(Endpoint::Imds).len();
-        azure.next(Endpoint::Imds, Response::usual().hold());
-        let mut running = run.spawn();
-        azure.wait_for(Endpoint::Imds, before + 1);
-        let pid = last_child(&running);
+        let (mut running, pid) = start_and_hold(&azure, run);
         for file in ["mem", "environ", "fd/2"] {
             assert!(!is_readable(pid, file), "{file}");
         }
@@ -101,11 +108,7 @@ fn memory_of_a_run_that_fetches_is_closed_to_other_processes_of_its_user() {
 fn abort_of_a_run_that_fetches_leaves_no_core() {
     let azure = azure_for_other_users();
     for run in runs(&azure) {
-        let before = azure.requests_at(Endpoint::Imds).len();
-        azure.next(Endpoint::Imds, Response::usual().hold());
-        let mut running = run.spawn();
-        azure.wait_for(Endpoint::Imds, before + 1);
-        let pid = last_child(&running);
+        let (mut running, pid) = start_and_hold(&azure, run);
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
         assert_eq!(core_limit(&limits), ["0", "unlimited"]);
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGABRT).expect("it runs");
