@@ -15,8 +15,7 @@ use super::caller::restore_mask_and_core_limit;
 /// Forks. The process must have only one thread, so that the child is not restricted to async-signal-safe calls.
 pub fn fork() -> nix::Result<ForkResult> {
     debug_assert!(fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1);
-    // SAFETY: as asserted above, there is no other thread that could hold a lock, which nobody would release in the
-    // child.
+    // SAFETY: as asserted above, there is no other thread that could hold a lock, which would stay locked in the child.
     unsafe { nix::unistd::fork() }
 }
 

@@ -12,7 +12,7 @@ use crate::request::settings::parse_duration;
 const MAX_NAME_LEN: usize = 255;
 /// The maximum length of a path, in bytes with its NUL (PATH_MAX, limits.h(0p)).
 const MAX_PATH_LEN: usize = 4_096;
-/// The mode of files without `--mode`: the owner and the group may read them, nobody may write to them.
+/// The mode of files without `--mode`: readable by the owner and the group, and not writable.
 const DEFAULT_MODE: u32 = 0o440;
 
 /// Fails if a text cannot be the path of a file below DIR: it must be relative, and each component an ordinary name.
