@@ -155,19 +155,19 @@ pub fn set_stdout_hook(hook: fn(BorrowedFd<'_>)) {
 /// Prints output that contains no value, such as a help text or a plan. Errors are ignored: a reader that has closed
 /// the pipe wants no more.
 pub fn print(text: &str) {
-    let _ = write_stdout(text);
+    let _ = write_stdout(text.as_bytes());
 }
 
 /// Prints a value, followed by a newline only on a terminal. The caller must report an error, since the value has not
 /// arrived.
-pub fn print_value(text: &str) -> io::Result<()> {
+pub fn print_value(value: &[u8]) -> io::Result<()> {
     // std has opened /dev/null in its place, so a write would succeed and the value would be lost.
     if os::was_closed_at_start(1) {
         return Err(io::Error::other("it is closed"));
     }
-    write_stdout(text)?;
+    write_stdout(value)?;
     if io::stdout().is_terminal() {
-        write_stdout("\n")?;
+        write_stdout(b"\n")?;
         info(Event::new(
             "a secret was printed to a terminal, which keeps it in its scrollback",
         ));
@@ -176,9 +176,9 @@ pub fn print_value(text: &str) -> io::Result<()> {
 }
 
 /// Writes to standard output in parts of PIPE_BUF bytes. If a pipe polls as writable, it has room for one part.
-fn write_stdout(text: &str) -> io::Result<()> {
+fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    for part in text.as_bytes().chunks(MAX_LINE_LEN + 1) {
+    for part in bytes.chunks(MAX_LINE_LEN + 1) {
         if let Some(hook) = STDOUT_HOOK.get() {
             hook(stdout.as_fd());
         }

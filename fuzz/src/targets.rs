@@ -246,7 +246,7 @@ pub fn environment(data: &[u8]) {
     assert!(!name.starts_with(SETTINGS_PREFIX) && !name.starts_with("LD_") && name != "PATH");
     let entries: Vec<OsString> = head.lines().map(OsString::from).collect();
     let caller = Environment::new(entries.clone());
-    let secret = Secret::new(value.to_owned());
+    let secret = Secret::new(value.as_bytes().to_vec());
     for trim in [false, true] {
         let expected = match trim {
             true => value
@@ -256,7 +256,7 @@ pub fn environment(data: &[u8]) {
             false => value,
         };
         let made = TargetValue::new(&secret, trim);
-        assert_eq!(made.expose(), expected);
+        assert_eq!(made.expose(), expected.as_bytes());
         assert_eq!(made.ends_in_newline(), expected.ends_with(['\r', '\n']));
         let child = match caller.for_command(&[(OsStr::new(name), made)], &["UNSET".into()]) {
             Ok(child) => child,
@@ -646,17 +646,19 @@ pub fn formats(data: &[u8]) {
             FileFormat::Json if name == "LAST" => continue,
             FileFormat::Json => &[readers::json],
         };
+        let entries = entries.map(|(name, value)| (name, value.as_bytes()));
         match formats::render(format, &entries) {
             Ok(file) => {
                 for (at, reader) in readers.iter().enumerate() {
-                    let read = reader(file.expose());
+                    let file = str::from_utf8(file.expose()).expect("a file is text");
+                    let read = reader(file);
                     assert_eq!(read.as_ref(), Some(&expected), "{format:?}, reader {at}");
                 }
             }
             Err(error) => assert_is_users(&error),
         }
         let with_canary = format!("{value}{CANARY}");
-        if let Err(error) = formats::render(format, &[(name, &with_canary)])
+        if let Err(error) = formats::render(format, &[(name, with_canary.as_bytes())])
             && !text.contains(CANARY)
         {
             assert_hides(&error, CANARY);

@@ -51,7 +51,7 @@ fn replace_with_command(
     let plan = fetched.plan();
     let memfd_paths = plan.targets.iter().map(|target| match target.in_memfd {
         true => {
-            let content = fetched.value(target).expose().as_bytes();
+            let content = fetched.value(target).expose();
             memfd::create(&target.name.to_string_lossy(), content).map(Some)
         }
         false => Ok(None),

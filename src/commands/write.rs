@@ -9,7 +9,7 @@ use crate::output::formats;
 use crate::request::arguments::Arguments;
 use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::Plan;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 
 /// Fetches the secrets and writes the files. With `--keep-existing`, leaves the files of an earlier run as they are if
 /// Azure cannot be reached.
@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
         .zip(&contents)
         .map(|(path, content)| directory::OutputFile {
             path,
-            content: content.expose().as_bytes(),
+            content: content.expose(),
             mode: options.mode,
         })
         .collect();
@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
 }
 
 /// The content of each file, in the order of `files`.
-fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secret>, Error> {
+fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<SecretBytes>, Error> {
     let plan = fetched.plan();
     let mut contents = Vec::new();
     for file in files {
@@ -57,9 +57,15 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
             let name = target.name.to_str().unwrap_or_default();
             (name, fetched.value(target).expose())
         });
-        let entries: Vec<(&str, &str)> = entries.collect();
+        let entries: Vec<(&str, &[u8])> = entries.collect();
         contents.push(match file.format {
-            None => Secret::new(entries.iter().map(|(_, value)| *value).collect()),
+            None => Secret::new(
+                entries
+                    .iter()
+                    .flat_map(|(_, value)| *value)
+                    .copied()
+                    .collect(),
+            ),
             Some(format) => formats::render(format, &entries)
                 .map_err(|error| error.context(format!("`{}`", file.path)))?,
         });

@@ -8,7 +8,7 @@
 
 use crate::error::Error;
 use crate::request::format::FileFormat;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 
 /// The maximum length of a line that the kubelet reads, in bytes without the end of the line. The kubelet reads with
 /// Go's `bufio.Scanner`, whose buffer of 64 KiB must hold the end of the line too
@@ -17,19 +17,21 @@ const MAX_K8S_LINE: usize = 64 * 1024 - 1;
 
 /// The content of a file with these entries, each a name and a value, in this order. Fails if the format cannot hold a
 /// value; the error names the entry.
-pub fn render(format: FileFormat, entries: &[(&str, &str)]) -> Result<Secret, Error> {
-    if format == FileFormat::Json {
-        return Ok(Secret::new(json_object(entries)));
-    }
-    let mut text = String::new();
+pub fn render(format: FileFormat, entries: &[(&str, &[u8])]) -> Result<SecretBytes, Error> {
+    let mut written = Vec::new();
     for (name, value) in entries {
-        let entry = match format {
+        let entry = str::from_utf8(value).ok().and_then(|value| match format {
+            FileFormat::Dotenv => dotenv_entry(name, value),
+            FileFormat::Json => Some(json_entry(name, value)),
             FileFormat::K8sEnv => k8s_env_entry(name, value),
-            _ => dotenv_entry(name, value),
-        };
-        text += &entry.ok_or_else(|| cannot_hold_error(format, name))?;
+        });
+        written.push(entry.ok_or_else(|| cannot_hold_error(format, name))?);
     }
-    Ok(Secret::new(text))
+    let text = match format {
+        FileFormat::Json => format!("{{{}\n}}\n", written.join(",")),
+        _ => written.concat(),
+    };
+    Ok(Secret::new(text.into_bytes()))
 }
 
 /// The error for a value that the format cannot hold. It is the same for every value, since the reason would reveal a
@@ -106,14 +108,8 @@ fn k8s_env_entry(name: &str, value: &str) -> Option<String> {
     fits.then_some(text)
 }
 
-/// A JSON object with one entry per line, in this order: serde_json would sort them.
-fn json_object(entries: &[(&str, &str)]) -> String {
-    let lines: Vec<String> = entries
-        .iter()
-        .map(|(name, value)| {
-            let [name, value] = [name, value].map(|text| serde_json::Value::from(*text));
-            format!("\n  {name}: {value}")
-        })
-        .collect();
-    format!("{{{}\n}}\n", lines.join(","))
+/// A line of a JSON object. The object is not serde_json's, which would sort its entries.
+fn json_entry(name: &str, value: &str) -> String {
+    let [name, value] = [name, value].map(serde_json::Value::from);
+    format!("\n  {name}: {value}")
 }

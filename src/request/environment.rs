@@ -176,7 +176,7 @@ fn split_entry(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
 fn build_entry(name: &OsStr, value: &TargetValue<'_>) -> Result<CString, Error> {
     let value = value.expose();
     let value_error = |reason: String| Error::config(reason).context(name.to_string_lossy());
-    if value.contains('\0') {
+    if value.contains(&0) {
         let reason =
             "the secret contains a NUL character, which an environment variable cannot hold";
         return Err(value_error(reason.to_owned()).hint("store it base64-encoded"));
@@ -186,7 +186,7 @@ fn build_entry(name: &OsStr, value: &TargetValue<'_>) -> Result<CString, Error> 
             "the secret is too long for a variable: the kernel's limit is {MAX_STRING_SIZE} bytes with the name"
         )));
     }
-    let entry = [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let entry = [name.as_bytes(), b"=", value].concat();
     Ok(to_c_string(&entry))
 }
 

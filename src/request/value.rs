@@ -1,37 +1,39 @@
 //! The value that a target gets from its secret.
 
-use crate::secret::Secret;
+use crate::secret::SecretBytes;
 
-const BYTE_ORDER_MARK: char = '\u{feff}';
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The value for a target: a secret, or the path of a file in memory with the secret. It cannot be displayed.
-pub struct TargetValue<'a>(&'a str);
+pub struct TargetValue<'a>(&'a [u8]);
 
 impl<'a> TargetValue<'a> {
     /// The secret itself. With `trim`, without a byte order mark at its start and newlines at its end, which secrets
     /// that were uploaded from a file often have.
-    pub fn new(secret: &'a Secret, trim: bool) -> Self {
-        let text = secret.expose();
-        if !trim {
-            return TargetValue(text);
+    pub fn new(secret: &'a SecretBytes, trim: bool) -> Self {
+        let mut value = secret.expose();
+        if trim {
+            value = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
+            while let [rest @ .., b'\r' | b'\n'] = value {
+                value = rest;
+            }
         }
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        TargetValue(text.trim_end_matches(['\r', '\n']))
+        TargetValue(value)
     }
 
     /// The path of a file in memory that contains the secret.
     pub fn from_path(path: &'a str) -> Self {
-        TargetValue(path)
+        TargetValue(path.as_bytes())
     }
 
-    /// The value as text, for the target only.
-    pub fn expose(&self) -> &'a str {
+    /// The value itself, for the target only.
+    pub fn expose(&self) -> &'a [u8] {
         self.0
     }
 
     /// Whether the value ends in a newline.
     pub fn ends_in_newline(&self) -> bool {
-        self.0.ends_with(['\r', '\n'])
+        matches!(self.0, [.., b'\r' | b'\n'])
     }
 
     /// Whether the value begins with a byte order mark, as a file that was written on Windows does.
@@ -42,7 +44,7 @@ impl<'a> TargetValue<'a> {
     /// Whether the value is a PEM text with the two characters `\n` for a newline. No PEM text has a backslash
     /// otherwise (RFC 7468).
     pub fn is_escaped_pem(&self) -> bool {
-        let text = self.0.trim_start_matches(BYTE_ORDER_MARK);
-        text.starts_with("-----BEGIN ") && text.contains("\\n")
+        let text = self.0.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.0);
+        text.starts_with(b"-----BEGIN ") && text.windows(2).any(|pair| pair == b"\\n")
     }
 }

@@ -19,7 +19,7 @@ use crate::log;
 use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::secret_id::SecretId;
 use crate::request::value::TargetValue;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 use crate::signals::{self, Inbox};
 
 pub use reader::{SecretReader, resource_without_token};
@@ -34,7 +34,7 @@ const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
 const LATE_RESULT_WINDOW: Duration = Duration::from_millis(400);
 
 /// The index of an item in the plan, and its value or error.
-type ItemResult = (usize, Result<Secret, Error>);
+type ItemResult = (usize, Result<SecretBytes, Error>);
 
 /// The fetch of one plan: the state that its threads share.
 struct FetchRun {
@@ -70,7 +70,7 @@ enum Task {
 pub struct FetchedPlan {
     run: Arc<FetchRun>,
     /// The value of each item, in the order of [`Plan::items`].
-    pub values: Vec<Secret>,
+    pub values: Vec<SecretBytes>,
 }
 
 impl FetchedPlan {
@@ -165,7 +165,7 @@ impl FetchRun {
                 (Ok(_), PlanItem::Secret(_)) => continue,
                 (Ok(token), PlanItem::Token(_)) => {
                     self.log_expiry(index, &token);
-                    Ok(Secret::new(token.value.expose().to_owned()))
+                    Ok(Secret::new(token.value.expose().as_bytes().to_vec()))
                 }
                 (Err(error), _) => Err(error),
             };
@@ -236,7 +236,7 @@ fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
 
 /// Waits for the value of every item. Fails if an item fails, after another [`FAILURE_COLLECTION_WINDOW`] for failures
 /// of others; or if a value is missing at the deadline.
-fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
+fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
     let deadline = &run.http.deadline;
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
@@ -274,13 +274,15 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
         return Err(error);
     }
     let values = results.into_iter().map(|result| result?.ok());
-    let values = values.collect::<Option<Vec<Secret>>>().ok_or_else(|| {
-        let error = Error::new(Cause::Unavailable, "no response before the deadline");
-        match signals::current_wait() {
-            None => error,
-            Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
-        }
-    })?;
+    let values = values
+        .collect::<Option<Vec<SecretBytes>>>()
+        .ok_or_else(|| {
+            let error = Error::new(Cause::Unavailable, "no response before the deadline");
+            match signals::current_wait() {
+                None => error,
+                Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
+            }
+        })?;
     if slow_note_at.is_none() {
         let seconds = signals::elapsed_since_start().as_secs();
         log::info(format!("got every secret after {seconds} s"));
@@ -291,7 +293,7 @@ fn collect(run: &FetchRun) -> Result<Vec<Secret>, Error> {
 /// The error of the fetch, `None` if no item has failed: the first error in the order of the plan, but errors that a
 /// retry cannot fix come before [`Cause::Unavailable`]. A note lists the other items that failed, or whose last
 /// attempt failed, unless they failed for lack of the same token.
-fn combined_error(run: &FetchRun, results: &[Option<Result<Secret, Error>>]) -> Option<Error> {
+fn combined_error(run: &FetchRun, results: &[Option<Result<SecretBytes, Error>>]) -> Option<Error> {
     let failed = results.iter().enumerate().filter_map(|(index, result)| {
         let error = result.as_ref()?.as_ref().err()?;
         Some((index, error))

@@ -17,7 +17,7 @@ use crate::http::{HttpClient, Request, Response, Service, Timeouts, random_uuid}
 use crate::log::{self, Event};
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 use crate::signals::WaitGuard;
 
 /// The api-version of requests: a stable one that the vaults of every cloud know. Later versions read secrets in the
@@ -31,7 +31,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 /// A secret as the vault returns it.
 pub struct SecretBundle {
     /// The value of the secret.
-    pub value: Secret,
+    pub value: SecretBytes,
     /// The version of the secret that was read.
     pub version: Option<String>,
     /// The content type of the secret: any text that was set with it.
@@ -241,7 +241,7 @@ impl VaultClient {
         }
         let attributes = &bundle["attributes"];
         Ok(SecretBundle {
-            value: Secret::new(value),
+            value: Secret::new(value.into_bytes()),
             version: version.map(str::to_owned),
             content_type: bundle["contentType"].as_str().map(str::to_owned),
             not_before: attributes["nbf"].as_i64(),
