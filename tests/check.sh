@@ -206,7 +206,7 @@ row 'no such proxy' 69 'name prxy.corp.example: | DNS has no address | this is t
 enter "$main" hosts.none resolv.azure_names
 secret s1 kv9
 row 'no such vault' 69 'name kv9.vault.azure.net: DNS has no address for the name' \
-    "is the vault's name right? | privatelink.vaultcore.azure.net" "$ca" "${secret[@]}"
+    "is the vault's name misspelt, or not in DNS yet? | privatelink.vaultcore.azure.net" "$ca" "${secret[@]}"
 enter "$main" hosts.none resolv.wildcard
 secret s1
 row 'a wildcard in the search list (ndots:5)' 76 \

@@ -274,7 +274,7 @@ fn inner_code_from_message(message: &str) -> Option<&'static str> {
 pub fn unreachable_hint(host: &Host, failure: RequestFailure) -> Option<String> {
     match failure {
         RequestFailure::NameNotFound => Some(format!(
-            "is the vault's name right? With a private endpoint: does the private DNS zone {} have a record for \
+            "is the vault's name misspelt, or not in DNS yet? With a private endpoint: does the private DNS zone {} have a record for \
              {host}, and is it linked to this network?",
             private_dns_zone(host)
         )),
