@@ -152,10 +152,16 @@ pub fn set_stdout_hook(hook: fn(BorrowedFd<'_>)) {
     let _ = STDOUT_HOOK.set(hook);
 }
 
-/// Prints output that contains no value, such as a help text or a plan. Errors are ignored: a reader that has closed
+/// Prints output that contains no value, such as a help text. Errors are ignored: a reader that has closed
 /// the pipe wants no more.
 pub fn print(text: &str) {
     let _ = write_stdout(text.as_bytes());
+}
+
+/// Prints the lines of a plan, in which settings are quoted.
+pub fn print_lines(lines: &[String]) {
+    let lines = lines.iter().map(|line| to_single_line(line) + "\n");
+    print(&lines.collect::<String>());
 }
 
 /// Prints a value, followed by a newline only on a terminal. The caller must report an error, since the value has not
@@ -249,7 +255,7 @@ fn write_to_stderr(mut line: String) {
 pub fn to_single_line(text: &str) -> String {
     let is_control = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars()
         .map(|c| if is_control(c) { ' ' } else { c })

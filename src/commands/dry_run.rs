@@ -18,12 +18,12 @@ pub fn exec(arguments: &Arguments<'_>) -> Result<(), Error> {
     let plan = Plan::for_exec(arguments, &mut Err)?;
     enable_verbose_and_warn(&plan);
     let program = process::find_program(&arguments.operands, arguments.env)?;
-    let path = log::to_single_line(&program.path.display().to_string());
+    let path = program.path.display();
     let last_line = match supervision {
-        None => format!("exec      {path}\n"),
-        Some(supervision) => format!("start     {path} ({supervision})\n"),
+        None => format!("exec      {path}"),
+        Some(supervision) => format!("start     {path} ({supervision})"),
     };
-    print_plan(&plan, arguments.env, &last_line)
+    print_plan(&plan, arguments.env, vec![last_line])
 }
 
 /// Does `write --dry-run`. DIR is not opened, since the plan may be for another machine.
@@ -31,28 +31,26 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
     let (plan, files) = Plan::for_write(arguments)?;
     enable_verbose_and_warn(&plan);
-    let mut last_lines = String::new();
-    for file in &files {
+    let last_lines = files.iter().map(|file| {
         let path = options.dir.join(&file.path);
-        let path = log::to_single_line(&path.display().to_string());
         let format = file
             .format
             .map_or("the secret value only", FileFormat::name);
         let mode = options.mode;
-        last_lines.push_str(&format!("write     {path} ({format}, {mode:04o})\n"));
-    }
-    print_plan(&plan, arguments.env, &last_lines)
+        format!("write     {} ({format}, {mode:04o})", path.display())
+    });
+    print_plan(&plan, arguments.env, last_lines.collect())
 }
 
 /// Prints the identity and the plan, and then what the command would do.
-fn print_plan(plan: &Plan, env: &Environment, last_lines: &str) -> Result<(), Error> {
-    let mut text = String::new();
+fn print_plan(plan: &Plan, env: &Environment, last_lines: Vec<String>) -> Result<(), Error> {
+    let mut lines = Vec::new();
     if !plan.targets.is_empty() {
         let source = identity::select(env, &plan.settings)?.source;
-        text.push_str(&format!("identity  {}\n", source.describe()));
+        lines.push(format!("identity  {}", source.describe()));
     }
-    text.push_str(&plan.to_string());
-    text.push_str(last_lines);
-    log::print(&text);
+    lines.extend(plan.lines());
+    lines.extend(last_lines);
+    log::print_lines(&lines);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::shared::{enable_verbose_and_warn, fetch, warn_of_value};
 use crate::error::Error;
+use crate::log;
 use crate::os;
 use crate::output::memfd;
 use crate::output::process;
@@ -43,6 +44,7 @@ fn replace_with_command(
     enable_verbose_and_warn(&plan);
     let program = process::find_program(command, env)?;
     if plan.targets.is_empty() {
+        log::debug(|| "no references: COMMAND is started without secrets".to_owned());
         return program.replace_process(&env.for_command(&[], &plan.unset)?);
     }
     let memfd_targets = plan.targets.iter().filter(|target| target.in_memfd);

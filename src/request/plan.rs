@@ -4,11 +4,9 @@
 //! any request is sent.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::Error;
-use crate::log;
 use crate::request::arguments::Arguments;
 use crate::request::environment::{SETTINGS_PREFIX, check_not_reserved, check_variable_name};
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
@@ -345,10 +343,59 @@ impl Plan {
             .targets
             .iter()
             .filter(|target| target.item_index == item_index);
-        let names: Vec<_> = names
-            .map(|target| log::to_single_line(&target.name.to_string_lossy()))
-            .collect();
+        let names: Vec<_> = names.map(|target| target.name.to_string_lossy()).collect();
         names.join(", ")
+    }
+
+    /// The lines that `--dry-run` shows.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (index, item) in self.items.iter().enumerate() {
+            let targets = self.target_names(index);
+            lines.push(match item {
+                PlanItem::Token(resource) => {
+                    format!("token     {targets} <- an access token for {resource}")
+                }
+                PlanItem::Secret(secret) => {
+                    let resource = secret
+                        .resource
+                        .as_deref()
+                        .unwrap_or("from the vault's challenge");
+                    format!(
+                        "secret    {targets} <- https://{}/secrets/{} (resource {resource})",
+                        secret.host,
+                        secret.name_and_version()
+                    )
+                }
+            });
+        }
+        for target in &self.targets {
+            let name = target.name.to_string_lossy();
+            if target.in_memfd {
+                lines.push(format!(
+                    "memfd     {name} (holds the path of a file in memory)"
+                ));
+            }
+            if target.trim {
+                lines.push(format!(
+                    "trim      {name} (byte order mark, newlines removed)"
+                ));
+            }
+        }
+        let unset = self.unset.iter();
+        lines.extend(unset.map(|name| format!("unset     {}", name.to_string_lossy())));
+        if !self.targets.is_empty() {
+            let deadline = match self.settings.timeout.as_secs() {
+                0 => "none; each request is sent once".to_owned(),
+                seconds => format!("{seconds} s"),
+            };
+            let extension = match self.settings.wait_for_access.as_secs() {
+                0 => String::new(),
+                seconds => format!(", and {seconds} s more while access is denied"),
+            };
+            lines.push(format!("deadline  {deadline}{extension}"));
+        }
+        lines
     }
 }
 
@@ -400,58 +447,4 @@ fn detect_reference(
         return Err(Error::config("the name is not UTF-8"));
     }
     Ok(Some(reference))
-}
-
-/// What `--dry-run` shows.
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, item) in self.items.iter().enumerate() {
-            let targets = self.target_names(index);
-            match item {
-                PlanItem::Token(resource) => {
-                    writeln!(f, "token     {targets} <- an access token for {resource}")?
-                }
-                PlanItem::Secret(secret) => {
-                    let resource = secret
-                        .resource
-                        .as_deref()
-                        .unwrap_or("from the vault's challenge");
-                    writeln!(
-                        f,
-                        "secret    {targets} <- https://{}/secrets/{} (resource {resource})",
-                        secret.host,
-                        secret.name_and_version()
-                    )?;
-                }
-            }
-        }
-        for target in &self.targets {
-            let name = log::to_single_line(&target.name.to_string_lossy());
-            if target.in_memfd {
-                writeln!(f, "memfd     {name} (holds the path of a file in memory)")?;
-            }
-            if target.trim {
-                writeln!(f, "trim      {name} (byte order mark, newlines removed)")?;
-            }
-        }
-        for name in &self.unset {
-            writeln!(
-                f,
-                "unset     {}",
-                log::to_single_line(&name.to_string_lossy())
-            )?;
-        }
-        if !self.targets.is_empty() {
-            let deadline = match self.settings.timeout.as_secs() {
-                0 => "none; each request is sent once".to_owned(),
-                seconds => format!("{seconds} s"),
-            };
-            let extension = match self.settings.wait_for_access.as_secs() {
-                0 => String::new(),
-                seconds => format!(", and {seconds} s more while access is denied"),
-            };
-            writeln!(f, "deadline  {deadline}{extension}")?;
-        }
-        Ok(())
-    }
 }

@@ -9,7 +9,7 @@ use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, SETTINGS_PREFIX};
 use crate::request::host::{Host, VaultName};
 use crate::request::option_table::setting_variables;
-use crate::request::reference::SecretRef;
+use crate::request::reference::{SecretRef, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::suggestion::nearest;
 
@@ -80,8 +80,10 @@ impl Settings {
             verbose: arguments.flag("--verbose")?,
             default_vault: arguments.parse_value("--vault", VaultName::parse_option)?,
             allowed_hosts: allowed_hosts.concat(),
-            vault_resource: arguments
-                .parse_value("--vault-resource", |text| Ok(text.to_owned()))?,
+            vault_resource: arguments.parse_value("--vault-resource", |text| {
+                check_resource(text)?;
+                Ok(text.to_owned())
+            })?,
         })
     }
 

@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::dry_run;
+use super::{NO_IMDS, dry_run};
 use crate::azure::Azure;
-use crate::support::{Outcome, exec};
+use crate::support::{Outcome, akv_init, exec};
 
 /// A plan that shows every setting which `--dry-run` prints: two references, one without a vault and one to a host that
 /// must be allowed.
@@ -210,6 +210,9 @@ fn invalid_variable_is_a_configuration_error() {
         ("AKV_INIT_VERBOSE", "2"),
         ("AKV_INIT_VAULT", "a_b"),
         ("AKV_INIT_ALLOW_VAULT", "one.example, a b"),
+        // A word of az's command line with `--identity cli`.
+        ("AKV_INIT_VAULT_RESOURCE", "--tenant=other"),
+        ("AKV_INIT_VAULT_RESOURCE", "https://vault.example/a b"),
     ] {
         let run = dry_run(&[]).env("A", "akv://kv1/sa").env(name, value);
         run.failure(78, "config").names(name);
@@ -222,6 +225,40 @@ fn invalid_variable_is_a_configuration_error() {
     ] {
         let run = dry_run(&[]).env(name, OsStr::from_bytes(b"\xff"));
         run.failure(78, "config").names(name);
+    }
+}
+
+/// Neither on standard output nor on standard error, whether the setting is accepted or not.
+#[test]
+fn setting_cannot_control_a_terminal_or_forge_a_line() {
+    let text = "x\u{1b}[31m\u{9b}\u{61c}\u{202e}\rz\nforged";
+    let value = |start: &str| format!("{start}{text}");
+    for (name, start) in [
+        ("AKV_INIT_CLIENT_ID", ""),
+        ("AKV_INIT_RESOURCE_ID", "/subscriptions/"),
+        ("AKV_INIT_VAULT_RESOURCE", "https://"),
+        ("AKV_INIT_CA_FILE", "/nowhere/"),
+        ("AZURE_TENANT_ID", ""),
+        ("AZURE_CLIENT_SECRET_FILE", "/nowhere/"),
+        ("IDENTITY_ENDPOINT", "http://"),
+        ("IDENTITY_ENDPOINT", "http://localhost/"),
+        ("A", "akv://kv1/"),
+    ] {
+        for command in [&["exec", "--dry-run"][..], &["exec"], &["check"]] {
+            let run = akv_init(command).args(["--timeout", "0", "--secret", "B=akv://[::1]:1/sa"]);
+            let run = run
+                .args(["--", "/bin/true"])
+                .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", NO_IMDS)
+                .env("IDENTITY_HEADER", "secret")
+                .env(name, value(start));
+            let outcome = run.outcome();
+            for output in [&outcome.stdout, &outcome.stderr] {
+                let is_unwanted =
+                    |c: char| c.is_control() && c != '\n' || ['\u{61c}', '\u{202e}'].contains(&c);
+                assert!(!output.contains(is_unwanted), "{name}: {output:?}");
+                assert!(!output.contains("\nforged"), "{name}: {output:?}");
+            }
+        }
     }
 }
 
@@ -280,6 +317,15 @@ fn override_and_verbose_are_true_or_false() {
     let outcome = run(&["--override"], "false").outcome();
     assert_eq!(outcome.stdout_alone(), "s3cret\n");
     run(&[], "false").failure(78, "config").names("S");
+}
+
+/// A reference that was meant to be there is missed at a glance.
+#[test]
+fn run_without_a_reference_is_logged_as_such() {
+    let run = akv_init(["exec", "--verbose", "/bin/echo", "started"]).json();
+    let outcome = run.outcome();
+    assert_eq!(outcome.stdout, "started\n");
+    assert_eq!(outcome.lines_of("debug").len(), 1, "{}", outcome.stderr);
 }
 
 #[test]

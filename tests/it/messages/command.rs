@@ -18,6 +18,7 @@ pub fn command(page: &mut Page) {
     page.replace(&scratch.path("")[..scratch.path("").len() - 1], "/app");
     let circle = scratch.path("circle");
     symlink("circle", &circle).expect("it is new");
+    page.run(akv_init(["exec", "--verbose", "/bin/true"]));
     page.run(run("server"));
     page.run(run("server").env("PATH", "/usr/bin:/bin"));
     page.run(run("/app/server"));
