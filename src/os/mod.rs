@@ -22,7 +22,7 @@ use nix::unistd::write;
 pub use caller::{caller_mask, forbid_memory_access, restore_for_exec, was_closed_at_start};
 pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_state};
 pub use libc::{EMFILE, ENFILE};
-pub use limits::{file_capabilities, is_in_bounding_set, stack_limit};
+pub use limits::{file_capabilities, is_in_bounding_set, is_open_for_writing, stack_limit};
 pub use signal::{
     ALL_SIGNALS, is_ignored, is_pending, next_signal, send_signal, set_ignored, signal_bit,
     signalfd, sigprocmask,

@@ -26,6 +26,8 @@ use crate::signals;
 
 /// The first bytes of a program in the ELF format (elf(5)).
 const ELF_MAGIC: &[u8] = b"\x7fELF";
+/// How many files execve(2) goes on to, from a script to its interpreter.
+const MAX_INTERPRETERS: usize = 5;
 /// The directories that are searched if `PATH` is not set; shells search similar ones.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 /// The names of the capabilities in Kubernetes and Docker, in the order of their numbers from 0 (capabilities(7)).
@@ -43,18 +45,29 @@ pub struct Program {
     pub argv: Vec<CString>,
 }
 
-/// Finds the program of COMMAND. Fails if there is none, or if it is not executable. Called before any request, so
-/// that a typo in COMMAND costs no request.
+/// A file that execve(2) refuses: COMMAND, or a file that it needs.
+struct Fault {
+    file: PathBuf,
+    /// The file that needs it, and what it is to that one; `None` for COMMAND itself.
+    needed_by: Option<(PathBuf, &'static str)>,
+    errno: Errno,
+}
+
+/// Finds the program of COMMAND. Fails if there is none, or if execve(2) is certain to refuse it. Called before any
+/// request, so that a typo in COMMAND costs no request.
 pub fn find_program(command: &[OsString], env: &Environment) -> Result<Program, Error> {
     let name = &command[0];
     let path = match name.as_bytes().contains(&b'/') {
         true => Ok(PathBuf::from(name)),
         false => find_on_path(name, env),
     };
-    let path = path.and_then(|path| match access(&path, AccessFlags::X_OK) {
-        Ok(()) if irregular_type(&path).is_some() => Err(exec_error(&path, Errno::EACCES)),
-        Ok(()) => Ok(path),
-        Err(errno) => Err(exec_error(&path, errno)),
+    // The kernel may execute it all the same: binfmt_misc, a 32-bit program, a file system mounted nosuid, a copy that
+    // is complete by then.
+    let is_certain =
+        |fault: &Fault| !matches!(fault.errno, Errno::ENOEXEC | Errno::EPERM | Errno::ETXTBSY);
+    let path = path.and_then(|path| match Fault::find(&path).filter(is_certain) {
+        Some(fault) => Err(fault.error(&path)),
+        None => Ok(path),
     });
     let argv = command
         .iter()
@@ -67,34 +80,9 @@ pub fn find_program(command: &[OsString], env: &Environment) -> Result<Program, 
 }
 
 impl Program {
-    /// Fails if execve(2) would: for a program of another architecture, a missing loader or interpreter, or file
-    /// capabilities that cannot be granted (elf(5)).
+    /// Fails if execve(2) would, as far as that can be known beforehand.
     pub fn check_executable(&self) -> Result<(), Error> {
-        let exec_failure = |errno| Err(exec_error(&self.path, errno));
-        if missing_capabilities_hint(&self.path).is_some() {
-            return exec_failure(Errno::EPERM);
-        }
-        // A program may be executable but not readable.
-        let Some(first_bytes) = read_first_bytes(&self.path) else {
-            return Ok(());
-        };
-        let has_architecture_of = |akv_init: Vec<u8>| {
-            let is_same =
-                |range: Range<usize>| first_bytes.get(range.clone()) == akv_init.get(range);
-            // The class and the byte order, then the machine.
-            is_same(4..6) && is_same(18..20)
-        };
-        let is_executable = match first_bytes.starts_with(ELF_MAGIC) {
-            true => read_first_bytes(Path::new("/proc/self/exe")).is_none_or(has_architecture_of),
-            false => first_bytes.starts_with(b"#!"),
-        };
-        if !is_executable {
-            return exec_failure(Errno::ENOEXEC);
-        }
-        match find_interpreter(&self.path, &first_bytes) {
-            Some(file) if !file.exists() => exec_failure(Errno::ENOENT),
-            _ => Ok(()),
-        }
+        Fault::find(&self.path).map_or(Ok(()), |fault| Err(fault.error(&self.path)))
     }
 
     /// Replaces this process with the program (execve). Returns only on failure.
@@ -106,7 +94,10 @@ impl Program {
         let Err(errno) = execve(&path, &self.argv, environment);
         // A standard error without a reader must not end this process by SIGPIPE: the exit code would be lost.
         os::set_ignored(Signal::SIGPIPE, true);
-        Err(exec_error(&self.path, errno).fact("command", self.argv[0].to_string_lossy()))
+        let found = Fault::find(&self.path).filter(|fault| fault.errno == errno);
+        let fault = found.unwrap_or_else(|| Fault::of(&self.path, errno));
+        let error = fault.error(&self.path);
+        Err(error.fact("command", self.argv[0].to_string_lossy()))
     }
 }
 
@@ -141,43 +132,75 @@ fn find_on_path(name: &OsStr, env: &Environment) -> Result<PathBuf, Error> {
     })
 }
 
-/// The error for a program that execve refused with this errno.
-fn exec_error(path: &Path, errno: Errno) -> Error {
-    let not_executable = format!("it cannot be executed: {}", errno.desc());
-    let irregular_type = irregular_type(path);
-    let (cause, reason, hint) = match errno {
-        Errno::ENOENT if path.exists() => (
-            Cause::CommandNotFound,
-            "its interpreter or dynamic loader was not found",
-            Some(missing_interpreter_hint(path)),
-        ),
-        Errno::ENOENT | Errno::ENOTDIR => {
-            let hint =
-                blanks_hint(path.as_os_str()).unwrap_or("is it in this image, at this path?");
-            (Cause::CommandNotFound, "not found", Some(hint.to_owned()))
+impl Fault {
+    /// The first file that execve(2) refuses, as far as that can be known without executing it: COMMAND, the
+    /// interpreter of a script, which may be a script as well, or the dynamic loader of a program.
+    fn find(command: &Path) -> Option<Fault> {
+        let mut fault = Fault::of(command, Errno::ELOOP);
+        for _ in 0..=MAX_INTERPRETERS {
+            match find_needed_file(&fault.file) {
+                Ok(needed) => {
+                    let (noun, needed) = needed?;
+                    let file = std::mem::replace(&mut fault.file, needed);
+                    fault.needed_by = Some((file, noun));
+                }
+                Err(errno) => return Some(Fault { errno, ..fault }),
+            }
         }
-        _ if irregular_type.is_some() => (
-            Cause::NotExecutable,
-            irregular_type.unwrap_or_default(),
-            None,
-        ),
-        _ => {
-            let hint = match errno {
-                Errno::ENOEXEC => Some(exec_format_error_hint(path)),
-                Errno::EACCES => Some(no_access_hint(path)),
-                Errno::EPERM => missing_capabilities_hint(path),
-                Errno::E2BIG => Some(
-                    "pass fewer or shorter arguments and variables, or raise the stack limit (ulimit -s)"
-                        .to_owned(),
+        Some(fault)
+    }
+
+    /// A fault of COMMAND itself.
+    fn of(command: &Path, errno: Errno) -> Fault {
+        Fault {
+            file: command.to_owned(),
+            needed_by: None,
+            errno,
+        }
+    }
+
+    /// The error about this fault of COMMAND.
+    fn error(&self, command: &Path) -> Error {
+        let file = &self.file;
+        let irregular_type = irregular_type(file);
+        let (cause, reason) = match self.errno {
+            Errno::ENOENT | Errno::ENOTDIR => (Cause::CommandNotFound, "not found".to_owned()),
+            errno => (
+                Cause::NotExecutable,
+                irregular_type.map_or_else(
+                    || format!("it cannot be executed: {}", errno.desc()),
+                    str::to_owned,
                 ),
-                _ => None,
-            };
-            (Cause::NotExecutable, not_executable.as_str(), hint)
+            ),
+        };
+        let hint = match (self.errno, &self.needed_by) {
+            (Errno::ENOENT | Errno::ENOTDIR, Some((path, _))) => {
+                Some(missing_interpreter_hint(path))
+            }
+            (Errno::ENOENT | Errno::ENOTDIR, None) => {
+                let hint = blanks_hint(file.as_os_str());
+                Some(hint.unwrap_or("is it in this image, at this path?").to_owned())
+            }
+            _ if irregular_type.is_some() => None,
+            (Errno::ENOEXEC, _) => Some(exec_format_error_hint(file)),
+            (Errno::EACCES, _) => Some(no_access_hint(file)),
+            (Errno::EPERM, _) => missing_capabilities_hint(file),
+            (Errno::ETXTBSY, _) => Some(
+                "a process has it open for writing: start COMMAND when it has been copied completely"
+                    .to_owned(),
+            ),
+            (Errno::E2BIG, _) => Some(
+                "pass fewer or shorter arguments and variables, or raise the stack limit (ulimit -s)"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        let mut error = Error::new(cause, reason).set_hint(hint);
+        if let Some((_, noun)) = self.needed_by {
+            error = error.context(format!("its {noun} `{}`", file.display()));
         }
-    };
-    Error::new(cause, reason)
-        .context(format!("COMMAND `{}`", path.display()))
-        .set_hint(hint)
+        error.context(format!("COMMAND `{}`", command.display()))
+    }
 }
 
 /// Why a path cannot be executed, if it leads to something other than a regular file, as in "it is a directory";
@@ -194,26 +217,25 @@ fn blanks_hint(name: &OsStr) -> Option<&'static str> {
     )
 }
 
-/// The hint for ENOENT although the program exists: the interpreter of a script, or the loader of a program, is
-/// missing.
+/// The hint for a file whose interpreter or dynamic loader does not exist.
 fn missing_interpreter_hint(path: &Path) -> String {
     let first_bytes = read_first_bytes(path).unwrap_or_default();
+    let path = path.display();
     let Some(line) = first_bytes.strip_prefix(b"#!") else {
-        return "is it a program for glibc in a musl or scratch image? link it statically, or use another base image"
-            .to_owned();
+        return format!(
+            "is `{path}` a program for glibc in a musl or scratch image? link it statically, or use another base image"
+        );
     };
     let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
     let interpreter = String::from_utf8_lossy(line.trim_ascii());
     match line.ends_with(b"\r") {
         true => format!(
-            "its first line ends in a carriage return, so the kernel looks for `{interpreter}\\r`; convert the file \
-             to Unix line endings"
+            "the first line of `{path}` ends in a carriage return, so the kernel looks for `{interpreter}\\r`; convert \
+             the file to Unix line endings"
         ),
-        false => {
-            format!(
-                "its first line names `{interpreter}`; install that in the image, or change the line"
-            )
-        }
+        false => format!(
+            "the first line of `{path}` names `{interpreter}`; install that in the image, or change the line"
+        ),
     }
 }
 
@@ -224,6 +246,9 @@ fn exec_format_error_hint(path: &Path) -> String {
             "it was built for another architecture; build the image for the architecture of this node".to_owned()
         }
         Some(bytes) if bytes.is_empty() => "the file is empty; was it copied completely?".to_owned(),
+        Some(bytes) if bytes.starts_with(b"\xef\xbb\xbf#!") => {
+            "a byte order mark is before its `#!`, so the kernel does not recognize it; save it without one".to_owned()
+        }
         _ => format!(
             "if it is a script, begin it with a line such as `#!/bin/sh`, or start its shell: akv-init exec -- /bin/sh {}",
             path.display()
@@ -263,24 +288,55 @@ fn missing_capabilities_hint(path: &Path) -> Option<String> {
     })
 }
 
-/// The other file that execve(2) needs: the interpreter of a script, or the dynamic loader of an ELF program. `None`
-/// if it needs no other file.
-fn find_interpreter(path: &Path, first_bytes: &[u8]) -> Option<PathBuf> {
+/// The file that execve(2) needs besides this one, with what it is called: the interpreter of a script, or the dynamic
+/// loader of an ELF program. `None` if it needs no other. Fails with the errno of execve(2) if this file itself is
+/// refused.
+fn find_needed_file(path: &Path) -> Result<Option<(&'static str, PathBuf)>, Errno> {
+    access(path, AccessFlags::X_OK)?;
+    if irregular_type(path).is_some() {
+        return Err(Errno::EACCES);
+    }
+    if missing_capabilities_hint(path).is_some() {
+        return Err(Errno::EPERM);
+    }
+    // Closed at once, and with it the lease, since a writer would wait for its end.
+    if input::open(path).is_ok_and(|file| os::is_open_for_writing(&file)) {
+        return Err(Errno::ETXTBSY);
+    }
+    // A program may be executable but not readable.
+    let Some(first_bytes) = read_first_bytes(path) else {
+        return Ok(None);
+    };
     let to_path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     if let Some(line) = first_bytes.strip_prefix(b"#!") {
-        let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii_start();
-        return line
-            .split(|byte| matches!(byte, b' ' | b'\t'))
-            .next()
-            .map(to_path);
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let mut words = line.split(|byte| matches!(byte, b' ' | b'\t'));
+        let interpreter = words.find(|word| !word.is_empty()).ok_or(Errno::ENOEXEC)?;
+        return Ok(Some(("interpreter", to_path(interpreter))));
     }
-    // The program headers of a 64-bit program. One of them may be for the segment that names the loader (PT_INTERP, 3).
+    let has_architecture_of = |akv_init: Vec<u8>| {
+        let is_same = |range: Range<usize>| first_bytes.get(range.clone()) == akv_init.get(range);
+        // The class and the byte order, then the machine.
+        is_same(4..6) && is_same(18..20)
+    };
+    if !first_bytes.starts_with(ELF_MAGIC)
+        || !read_first_bytes(Path::new("/proc/self/exe")).is_none_or(has_architecture_of)
+    {
+        return Err(Errno::ENOEXEC);
+    }
+    let loader = find_loader(path, &first_bytes);
+    Ok(loader.map(|loader| ("dynamic loader", to_path(&loader))))
+}
+
+/// The path of the dynamic loader that a 64-bit ELF program names; `None` if it names none. One of the program headers
+/// may be for the segment with this path (PT_INTERP, 3).
+fn find_loader(path: &Path, first_bytes: &[u8]) -> Option<Vec<u8>> {
+    let file = input::open(path).ok()?;
     let table_offset = read_little_endian(first_bytes, 32..40)?;
     let (header_size, header_count) = (
         read_little_endian(first_bytes, 54..56)?,
         read_little_endian(first_bytes, 56..58)?,
     );
-    let file = input::open(path).ok()?;
     for index in 0..header_count {
         let mut header = [0; 56];
         file.read_exact_at(&mut header, table_offset + index * header_size)
@@ -290,7 +346,8 @@ fn find_interpreter(path: &Path, first_bytes: &[u8]) -> Option<PathBuf> {
             let mut loader = vec![0; length.min(4_096)];
             let offset = read_little_endian(&header, 8..16)?;
             file.read_exact_at(&mut loader, offset).ok()?;
-            return loader.split(|byte| *byte == 0).next().map(to_path);
+            loader.truncate(loader.iter().position(|byte| *byte == 0)?);
+            return Some(loader);
         }
     }
     None

@@ -93,7 +93,7 @@ fn reference_check(plan: &Plan, target: &Target) -> Check {
 fn command_check(arguments: &Arguments<'_>) -> Check {
     let command_name = arguments.operands[0].to_string_lossy();
     let failed_check = |mut error: Error, phase| {
-        error.context.clear();
+        error.context.remove(0);
         Check::failed("command", command_name.as_ref(), &error).needed_in(phase, 0)
     };
     let program = match process::find_program(&arguments.operands, arguments.env) {

@@ -1,8 +1,12 @@
 //! COMMAND cannot be found or executed: exit codes 127 and 126, as a shell has them, each with a hint.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::azure::{Azure, Endpoint};
 use crate::support::{Run, akv_init, exec};
@@ -112,6 +116,65 @@ fn script_with_missing_interpreter_is_not_found() {
     cannot_execute(python, 0o755, NOT_FOUND, &["/absent/python3 -u"]);
     // The carriage return is part of the interpreter's name.
     cannot_execute(b"#!/bin/sh\r\necho\r\n", 0o755, NOT_FOUND, &["/bin/sh"]);
+}
+
+/// `exec`, before any request, and `check` end with the same code, and name the file at fault.
+#[test]
+fn file_that_command_needs_is_named() {
+    let scratch = Scratch::new();
+    let directory = scratch.directory("directory");
+    let pipe = scratch.path("pipe");
+    mkfifo(Path::new(&pipe), Mode::S_IRWXU).expect("it is new");
+    let file = |name, content: &str, mode| scratch.file(name, content.as_bytes(), mode);
+    let program = fs::read("/bin/true").expect("it can be read");
+    let busy = scratch.file("busy", &program, 0o755);
+    let _writer = OpenOptions::new().append(true).open(&busy).expect("ours");
+    let private = file("private", "#!/bin/sh\n", 0o644);
+    let marked = file("marked", "\u{feff}#!/bin/sh\n", 0o755);
+    let nested = file("nested", "#!/absent/sh\n", 0o755);
+    let nameless = file("nameless", "#! \t\n", 0o755);
+    let circle = file("circle", &format!("#!{}\n", scratch.path("circle")), 0o755);
+    let loader = scratch.file("of-glibc", &dynamic_elf(None), 0o755);
+    let below_file = format!("{private}/sh");
+    let azure = Azure::start();
+    let secret = format!("S=akv://{}/sa", azure.vault());
+    // An interpreter, the file at fault, what the hint names, the code, and whether only the kernel can be certain.
+    for (interpreter, fault, hint, code, is_late) in [
+        ("/absent/sh", "/absent/sh", "first line of `", 127, false),
+        (&below_file, &below_file, "first line of `", 127, false),
+        (&private, &private, "chmod", 126, false),
+        (&directory, &directory, "", 126, false),
+        (&pipe, &pipe, "", 126, false),
+        (&circle, &circle, "", 126, false),
+        (&loader, "/absent/ld.so", &loader, 127, false),
+        (&nested, "/absent/sh", &nested, 127, false),
+        (&marked, &marked, "byte order mark", 126, true),
+        (&nameless, &nameless, "#!/bin/sh", 126, true),
+        (&busy, &busy, "", 126, true),
+    ] {
+        let script = file("script", &format!("#!{interpreter} -u\n"), 0o755);
+        let mut commands = vec![&script];
+        // As COMMAND itself, too.
+        commands.extend(
+            [&private, &pipe, &marked, &nameless, &busy]
+                .into_iter()
+                .filter(|file| *file == fault),
+        );
+        for command in commands {
+            let words = ["--secret", &secret, "--timeout=0", "--", command];
+            azure.secret("sa", "s3cret");
+            let before = azure.requests_at(Endpoint::Vault).len();
+            let cause = ["not executable", "command not found"][code as usize - 126];
+            let failure = exec(&azure, words).failure(code, cause);
+            failure.names(command).names(fault).hint_names(hint);
+            let requests = azure.requests_at(Endpoint::Vault).len() - before;
+            assert_eq!(requests > 0, is_late, "{fault}");
+            let outcome = akv_init(["check", "--format=json", "--", command]).outcome();
+            assert_eq!(outcome.code, Some(code), "{outcome:?}");
+            let report = outcome.stdout;
+            assert!(report.contains(fault) && report.contains(hint), "{report}");
+        }
+    }
 }
 
 #[test]

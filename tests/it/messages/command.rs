@@ -1,6 +1,6 @@
 //! COMMAND and its environment.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -35,6 +35,18 @@ pub fn command(page: &mut Page) {
         b"#!/absent/python3\n",
         0o755,
     )));
+    let marked = "\u{feff}#!/bin/sh\n".as_bytes();
+    page.run(run(&scratch.file("of-an-editor", marked, 0o755)));
+    let line = format!("#!{}\n", scratch.path("no-permission"));
+    page.run(run(&scratch.file(
+        "of-no-permission",
+        line.as_bytes(),
+        0o755,
+    )));
+    let busy = scratch.file("busy", b"#!/bin/sh\n", 0o755);
+    let writer = OpenOptions::new().append(true).open(&busy).expect("ours");
+    page.run(run(&busy));
+    drop(writer);
     page.run(run(&scratch.file("of-windows", b"#!/bin/sh\r\n", 0o755)));
     page.run(run(&scratch.file("of-glibc", &dynamic_elf(None), 0o755)));
     page.run(run(&scratch.file(
@@ -42,7 +54,7 @@ pub fn command(page: &mut Page) {
         &dynamic_elf(Some(0xfeed)),
         0o755,
     )));
-    let line = format!("#!/{}/sh\n", "x".repeat(240));
+    let line = format!("#!/{}bin/sh\n", "./".repeat(118));
     page.record(&with_no_room(&scratch.file("long", line.as_bytes(), 0o755)));
     let program = fs::read("/proc/self/exe").expect("this program can read itself");
     let path = scratch.file("server", &program[..4_096], 0o755);
