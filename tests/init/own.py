@@ -463,6 +463,11 @@ def without_proc():
 UNDER_INIT = f"{BINARY} exec --init --"
 
 
+def are_stopped(pid):
+    """Whether all descendants of a process are stopped."""
+    return all(status(child, "State").startswith("T") and are_stopped(child) for child in children(pid))
+
+
 class Shell:
     """An interactive bash on a terminal without echo, so that what is read is output."""
 
@@ -490,10 +495,12 @@ class Shell:
         self.sees(word + "\r\n")
 
     def stops_it(self):
-        """Stops the command by ctrl-Z, and waits for the prompt."""
+        """Stops the command by ctrl-Z, and waits for the prompt and until every process of the command is stopped: one
+        that has yet to stop may still read what is typed next."""
         self.type("\x1a")
         self.sees("Stopped")
         self.sees("$ ")
+        until(lambda: are_stopped(self.run.pid), "only stopped descendants")
 
     def code(self):
         return self.ends()[1]
