@@ -121,6 +121,8 @@ pub struct WriteOptions {
     pub layout: Layout,
     /// The permission bits of new files.
     pub mode: u32,
+    /// Whether files may get more permissions than `mode`, if the file system decides on them.
+    pub allow_loose_mode: bool,
     /// Whether DIR must be in memory. If not required, there is only a warning.
     pub require_tmpfs: bool,
     /// The maximum age of files of an earlier run that are kept if Azure cannot be reached; `None` if such files are
@@ -146,6 +148,7 @@ impl WriteOptions {
             dir,
             layout: layout.unwrap_or(Layout::Plain),
             mode: mode.unwrap_or(DEFAULT_MODE),
+            allow_loose_mode: arguments.flag("--allow-loose-mode")?,
             require_tmpfs: arguments.has("--require-tmpfs"),
             keep_existing,
         })

@@ -112,6 +112,8 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
         },
         option("--mode", Value("MODE"), &["write"], "",
             "the permissions of the files (default 0440). New directories get 0750, or 0755 if MODE lets others read"),
+        option("--allow-loose-mode", Nothing, &["write"], "AKV_INIT_ALLOW_LOOSE_MODE",
+            "only warn if a file system that ignores MODE, as a share may, gives files more permissions"),
         CliOption {
             choices: &[
                 ("plain", "one file after the other (the default); files of earlier runs that are no longer requested stay"),

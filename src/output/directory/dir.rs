@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use nix::NixPath;
 use nix::dir::Dir as Listing;
@@ -22,6 +23,7 @@ use nix::unistd::{fsync, geteuid, linkat, symlinkat, unlinkat};
 
 use super::error::{call_error, remove_error, write_error};
 use crate::error::Error;
+use crate::log;
 use crate::request::files::{self_and_parents, split_path};
 
 /// The prefix of the names of temporary files, and of the sets of the atomic layout.
@@ -83,11 +85,15 @@ pub struct Dir {
     path: PathBuf,
     /// Whether the directory is on a file system in memory (tmpfs, ramfs), so that nothing has to be synced to a disk.
     pub is_in_memory: bool,
+    /// Whether files may get more permissions than were requested.
+    allow_loose_mode: bool,
 }
 
 impl Dir {
     /// Opens DIR to write to it. DIR itself must not be a symbolic link; its parents may be, as `/var/run` is.
-    pub fn open(path: &Path) -> Result<Dir, Error> {
+    /// If files may get more permissions than were requested, because the file system does not let them be set,
+    /// `allow_loose_mode` is set.
+    pub fn open(path: &Path, allow_loose_mode: bool) -> Result<Dir, Error> {
         // Without a slash or a dot at the end, both of which would follow a link in spite of O_NOFOLLOW.
         let path: PathBuf = path.components().collect();
         let fd = open_directory(AT_FDCWD, &path).map_err(|errno| {
@@ -112,6 +118,7 @@ impl Dir {
             fd,
             path,
             is_in_memory: file_system == TMPFS_MAGIC || file_system.0 as i64 == RAMFS_MAGIC,
+            allow_loose_mode,
         };
         dir.check_writable("")?;
         Ok(dir)
@@ -194,6 +201,7 @@ impl Dir {
             fd,
             path: self.path_of(path),
             is_in_memory: self.is_in_memory,
+            allow_loose_mode: self.allow_loose_mode,
         }
     }
 
@@ -236,11 +244,33 @@ impl Dir {
         }))
     }
 
-    /// Whether the entry with this name is a regular file whose permission bits are `mode`.
-    pub fn has_file(&self, name: &str, mode: u32) -> bool {
-        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
-            file_type(&status) == SFlag::S_IFREG && status.st_mode & 0o7777 == mode
+    /// Whether the entry with this name is trusted to be what an earlier run made: a directory, or for a `mode` a
+    /// regular file with that mode. Its owner has to be this user or root.
+    pub fn has_trusted(&self, name: &str, mode: Option<u32>) -> bool {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| match mode {
+            _ if !self.trusts_owner(&status) => false,
+            None => file_type(&status) == SFlag::S_IFDIR,
+            Some(mode) => file_type(&status) == SFlag::S_IFREG && self.has_mode(&status, mode),
         })
+    }
+
+    /// Whether another user cannot have made a file: its owner is this user or root.
+    pub fn trusts_owner(&self, status: &FileStat) -> bool {
+        status.st_uid == 0 || self.is_own(status)
+    }
+
+    /// Whether a file belongs to this user, or to the one to whom the file system gives every file.
+    fn is_own(&self, status: &FileStat) -> bool {
+        let new_owner = || self.status_of_new_file(0o400).map(|new| new.st_uid);
+        status.st_uid == geteuid().as_raw() || new_owner() == Ok(status.st_uid)
+    }
+
+    /// Whether a file has this mode, or the one that the file system gives instead, if that is acceptable.
+    fn has_mode(&self, status: &FileStat, mode: u32) -> bool {
+        let new_mode = || self.status_of_new_file(mode).map(|new| mode_of(&new));
+        mode_of(status) == mode
+            || new_mode() == Ok(mode_of(status))
+                && self.check_mode(status, mode, &self.path).is_ok()
     }
 
     /// Whether the directory already has this file, with this content and mode, and owned by this user. Anything else
@@ -250,9 +280,7 @@ impl Dir {
         let directory = self.open_subdirectory(parent).ok().flatten();
         let found = directory.and_then(|directory| directory.read(name, file.content.len()));
         found.is_some_and(|(status, bytes)| {
-            status.st_uid == geteuid().as_raw()
-                && status.st_mode & 0o7777 == file.mode
-                && bytes == file.content
+            bytes == file.content && self.is_own(&status) && self.has_mode(&status, file.mode)
         })
     }
 
@@ -288,17 +316,57 @@ impl Dir {
         file: &OutputFile<'_>,
         subject: &Path,
     ) -> Result<(), Error> {
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let to_error = |errno| self.call_error_for(subject, errno);
-        let fd =
-            openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).map_err(to_error)?;
-        let mut fd = fs::File::from(fd);
+        let (mut fd, status) = self.create_empty_file(name, file.mode).map_err(to_error)?;
+        // Before the first byte is written, which nobody else may read.
+        self.check_mode(&status, file.mode, subject)?;
         fd.write_all(file.content)
             .map_err(|error| to_error(Errno::try_from(error).unwrap_or(Errno::EIO)))?;
-        // By descriptor, since the umask changes the mode of open.
-        fchmod(&fd, Mode::from_bits_truncate(file.mode)).map_err(to_error)?;
         self.sync_fd(&fd).map_err(to_error)
+    }
+
+    /// Creates an empty file, and returns it with its status: its mode is another one if the file system does not let
+    /// modes be set.
+    fn create_empty_file(&self, name: &str, mode: u32) -> nix::Result<(fs::File, FileStat)> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600))?;
+        // By descriptor, since the umask changes the mode of open.
+        set_mode(&fd, mode)?;
+        let status = fstat(&fd)?;
+        Ok((fd.into(), status))
+    }
+
+    /// The status that a new file gets here: on a share, owner and mode may be those of its mount options. A file is
+    /// created for that, and removed. Fails in memory, where that is never so.
+    fn status_of_new_file(&self, mode: u32) -> nix::Result<FileStat> {
+        if self.is_in_memory {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let name = Dir::temporary_name();
+        let (_, status) = self.create_empty_file(&name, mode)?;
+        unlinkat(&self.fd, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+        Ok(status)
+    }
+
+    /// Compares the mode of a file with the requested one. More permissions are an error about `subject`, unless they
+    /// are allowed; any other difference is a warning.
+    fn check_mode(&self, status: &FileStat, mode: u32, subject: &Path) -> Result<(), Error> {
+        let found = mode_of(status);
+        if found == mode {
+            return Ok(());
+        }
+        let reason = format!("the file system gives files mode {found:04o} instead of {mode:04o}");
+        if found & !mode != 0 && !self.allow_loose_mode {
+            return Err(write_error(subject, &reason).hint(format!(
+                "mount the volume with `file_mode={mode:04o}` (SMB) or a `umask=` (FUSE, vfat), or accept it with \
+                 --allow-loose-mode"
+            )));
+        }
+        // Mostly, it is the same mode for all files.
+        static WARNING: Once = Once::new();
+        WARNING.call_once(|| log::warning(format!("in DIR, {reason}")));
+        Ok(())
     }
 
     /// Syncs to the disk, where the file system can.
@@ -331,7 +399,7 @@ impl Dir {
         // clear it.
         let inherited = fstat(&fd).map_err(to_error)?.st_mode & 0o2000;
         let mode = 0o750 | others | inherited;
-        fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(to_error)?;
+        set_mode(&fd, mode).map_err(to_error)?;
         Ok(self.subdirectory_from_fd(fd, name))
     }
 
@@ -421,6 +489,19 @@ impl Dir {
 /// Opens the directory at `path`, relative to `parent`.
 fn open_directory(parent: impl AsFd, path: &(impl NixPath + ?Sized)) -> nix::Result<fs::File> {
     openat(parent, path, OPEN_DIRECTORY_FLAGS, Mode::empty()).map(fs::File::from)
+}
+
+/// Sets the permission bits, where the file system can.
+fn set_mode(fd: impl AsFd, mode: u32) -> nix::Result<()> {
+    match fchmod(fd, Mode::from_bits_truncate(mode)) {
+        Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP) => Ok(()),
+        result => result,
+    }
+}
+
+/// The permission bits.
+fn mode_of(status: &FileStat) -> u32 {
+    status.st_mode & 0o7777
 }
 
 fn file_type(status: &FileStat) -> SFlag {

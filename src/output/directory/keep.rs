@@ -6,7 +6,7 @@ use super::manifest::Manifest;
 use crate::date;
 use crate::error::{Cause, Error};
 use crate::log;
-use crate::request::files::{Layout, WriteOptions, first_component, split_path};
+use crate::request::files::{Layout, WriteOptions, first_component, self_and_parents, split_path};
 
 /// The fallback of `--keep-existing` after a failed fetch: succeeds if DIR has all files from the same references,
 /// none of them too old. Otherwise returns `error`, the error of the fetch, with a note that says why the files cannot
@@ -25,7 +25,8 @@ pub fn keep_existing(
     };
     let Some(written) = oldest_written(options, expected)? else {
         return Err(error.note(format!(
-            "no files to keep: `{dir}` has no complete set of files from these references"
+            "no files to keep: `{dir}` has no complete set of files from these references that belong to this user or \
+             to root"
         )));
     };
     let time = date::format(written);
@@ -44,27 +45,33 @@ pub fn keep_existing(
     Ok(())
 }
 
-/// When, in Unix seconds, the oldest of the `expected` files was written to DIR; `None` if a file is missing, or was
-/// written from another reference.
+/// When, in Unix seconds, the oldest of the `expected` files was written to DIR; `None` if a file is missing, was
+/// written from another reference, or may be another user's.
 fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
-    let dir = Dir::open(&options.dir)?;
+    let dir = Dir::open(&options.dir, options.allow_loose_mode)?;
     let set = match options.layout {
         Layout::Plain => dir.open_subdirectory("")?,
-        Layout::Atomic => atomic::open_current_set(&dir)?.map(|(_, set)| set),
+        Layout::Atomic => atomic::open_current_set(&dir)?
+            .filter(|(name, _)| dir.has_trusted(name, None))
+            .map(|(_, set)| set),
     };
     let Some(set) = set else {
         return Ok(None);
     };
     for path in expected.files.keys() {
-        let (parent, name) = split_path(path);
-        let Ok(Some(directory)) = set.open_subdirectory(parent) else {
-            return Ok(None);
-        };
         // In the atomic layout, this entry is the link to the file.
-        if dir.entry_kind(first_component(path))?.is_none()
-            || !directory.has_file(name, options.mode)
-        {
+        if dir.entry_kind(first_component(path))?.is_none() {
             return Ok(None);
+        }
+        for part in self_and_parents(path) {
+            let (parent, name) = split_path(part);
+            let Ok(Some(directory)) = set.open_subdirectory(parent) else {
+                return Ok(None);
+            };
+            let mode = (part == path).then_some(options.mode);
+            if !directory.has_trusted(name, mode) {
+                return Ok(None);
+            }
         }
     }
     Ok(Manifest::read(&set).oldest_written(expected))

@@ -22,10 +22,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest in a directory. If the file is missing or malformed, the manifest has no entries.
+    /// Reads the manifest in a directory. If the file is missing, malformed or another user's, the manifest has no
+    /// entries.
     pub fn read(dir: &Dir) -> Manifest {
         let read = || {
-            let (_, bytes) = dir.read(NAME, MAX_SIZE)?;
+            let (_, bytes) = dir
+                .read(NAME, MAX_SIZE)
+                .filter(|(status, _)| dir.trusts_owner(status))?;
             let mut json: Value = serde_json::from_slice(&bytes).ok()?;
             match json.get_mut("files")?.take() {
                 Value::Object(files) if json["version"] == VERSION => Some(files),

@@ -43,7 +43,7 @@ const MOUNT_TMPFS_HINT: &str = "mount an emptyDir with `medium: Memory`, or anot
 /// path. Returns the identity of DIR for [`write`]. DIR is not kept open: if its volume were unmounted before the
 /// write, the open directory would still be that of the old volume, and nothing would fail.
 pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirId, Error> {
-    let dir = Dir::open(&options.dir)?;
+    let dir = Dir::open(&options.dir, options.allow_loose_mode)?;
     if !dir.is_in_memory {
         let path = error::shorten_path(&dir.path_of(""));
         let message =
@@ -64,12 +64,13 @@ pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<(), E
     // Until the mode of a new file is set by its descriptor, only the owner may read it.
     umask(Mode::from_bits_truncate(0o077));
     let options = request.options;
-    let dir = Dir::open(&options.dir)?;
+    let open = || Dir::open(&options.dir, options.allow_loose_mode);
+    let dir = open()?;
     lock::lock(&dir)?;
     // A signal that arrives from here on takes effect when everything is written: that takes milliseconds.
     signals::exit_if_pending();
     // The wait for the lock may have been long, so the path may lead to another directory by now.
-    for dir in [&dir, &Dir::open(&options.dir)?] {
+    for dir in [&dir, &open()?] {
         if dir.id()? != *checked_dir_id {
             let reason = "it is not the directory that it was before the secrets were fetched";
             return Err(dir
@@ -105,6 +106,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         dir: dir.to_owned(),
         layout: Layout::Plain,
         mode: 0o755,
+        allow_loose_mode: true,
         require_tmpfs: false,
         keep_existing: None,
     };
@@ -117,7 +119,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         }],
         manifest: None,
     };
-    write(&Dir::open(dir)?.id()?, &request)
+    write(&Dir::open(dir, options.allow_loose_mode)?.id()?, &request)
 }
 
 /// Fails if an entry in DIR is in the way of a file at one of these paths.

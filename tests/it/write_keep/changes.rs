@@ -1,8 +1,12 @@
 //! Files are kept only if the names, the references and the formats are the same.
 
+use std::os::unix::fs::chown;
+
+use nix::unistd::geteuid;
+
 use super::{Earlier, LAYOUTS, ONE, keep};
 use crate::azure::Endpoint;
-use crate::support_files::change_mode;
+use crate::support_files::{MANIFEST, change_mode};
 
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
@@ -175,6 +179,32 @@ fn file_with_other_permissions_is_not_kept() {
         earlier.azure.close(Endpoint::Vault);
         change_mode(&earlier.place.path(name), 0o444);
         earlier.nothing_to_keep(earlier.again(&keep(&ONE)), "a");
+    }
+}
+
+/// Another user of the volume may have put it there. Only root can give a file away.
+#[test]
+fn what_belongs_to_another_user_is_not_kept() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let words = ["--secret", "sub/a=alpha"];
+    for (layout, name) in [
+        ("plain", MANIFEST),
+        ("plain", "sub"),
+        ("plain", "sub/a"),
+        ("atomic", "..data/..akv-init.json"),
+        ("atomic", "..data/"),
+        ("atomic", "..data/sub"),
+        ("atomic", "..data/sub/a"),
+    ] {
+        let earlier = Earlier::run(layout, &words);
+        earlier.azure.close(Endpoint::Vault);
+        chown(earlier.place.path(name), Some(12_345), None).unwrap();
+        earlier.nothing_to_keep(earlier.again(&keep(&words)), "sub/a");
+        // What root has put there may be kept.
+        chown(earlier.place.path(name), Some(0), None).unwrap();
+        earlier.keeps(earlier.again(&keep(&words)), "alpha");
     }
 }
 

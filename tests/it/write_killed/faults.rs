@@ -1,13 +1,16 @@
 //! Calls that fail: one call, or from one call on all that need space, or all that change the volume. What was done is
 //! rolled back, except where the call is not essential.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
 use super::calls::Call;
 use super::scenario::Scenario;
 use super::tracer::{Stop, Then, watch};
 use super::volume::{self, Layout, NEW, copy, exactly, left_over, quiet, read_set};
-use crate::support::Outcome;
+use crate::support::{Outcome, Run};
 use crate::support_files::MANIFEST;
 use crate::support_points::{Points, at_points};
 
@@ -210,6 +213,85 @@ fn calls_that_a_share_refuses() {
                 quiet(&volume, &outcome, &context);
                 scenario.complete(&volume, &context);
             }
+        }
+    }
+}
+
+/// As on a share that ignores or refuses chmod: files get what `open` gives them, which is more than 0440.
+#[test]
+fn mode_that_a_share_gives() {
+    // The first one stands for success: the call is ignored.
+    for errno in [Errno::UnknownErrno, Errno::EPERM, Errno::EOPNOTSUPP] {
+        for layout in [Layout::Plain, Layout::Atomic] {
+            let scenario = Scenario {
+                before: &[],
+                ..Scenario::kept(layout)
+            };
+            let (azure, volume) = (volume::azure(), volume::place());
+            let run = |changes: &dyn Fn(Run) -> Run| {
+                let mut calls = Vec::new();
+                let run = changes(scenario.run(&azure, &volume));
+                let outcome = watch(run, &volume.dir(), |call| {
+                    if call.index.is_none() || call.stop == Stop::After {
+                        return Then::GoOn;
+                    }
+                    calls.push(call.name().to_owned());
+                    match call.name() {
+                        "fchmod" => Then::Fail(errno),
+                        _ => Then::GoOn,
+                    }
+                });
+                (outcome, calls)
+            };
+            let context = format!("{errno}, {layout:?}");
+
+            let (outcome, calls) = run(&|run| run);
+            let failure = outcome.failure(73, "cannot create");
+            failure.names("0600").names("0440");
+            failure
+                .hint_names("file_mode=0440")
+                .hint_names("--allow-loose-mode");
+            assert!(!calls.contains(&"write".to_owned()), "{context}: {calls:?}");
+            assert!(exactly(&volume).is_empty(), "{context}");
+
+            let allowed = |run: Run| run.env("AKV_INIT_ALLOW_LOOSE_MODE", "1");
+            let (outcome, _) = run(&allowed);
+            warned(&outcome, &volume.without_warning(&outcome.stderr), &context);
+            for (name, secret) in NEW {
+                let value = volume::value_of(secret);
+                assert_eq!(volume.read(name), value.as_bytes(), "{context}");
+            }
+
+            // All of it is still right, and may be kept.
+            let before = exactly(&volume);
+            let files = |name: &&String| matches!(name.as_str(), "renameat" | "linkat");
+            let (outcome, calls) = run(&allowed);
+            warned(&outcome, &volume.without_warning(&outcome.stderr), &context);
+            // At most the manifest, which has a new time.
+            assert!(calls.iter().filter(files).count() <= 3, "{context}");
+            let unchanged = |found: &BTreeMap<PathBuf, String>| {
+                let mut found = found.clone();
+                found.retain(|path, _| !path.ends_with(MANIFEST));
+                found
+            };
+            assert_eq!(
+                unchanged(&exactly(&volume)),
+                unchanged(&before),
+                "{context}"
+            );
+            let (outcome, _) = run(&|run| {
+                let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1");
+                allowed(run.env("AKV_INIT_TIMEOUT", "0"))
+            });
+            assert_eq!(outcome.code, Some(0), "{context}: {}", outcome.stderr);
+            // Without the permission to do so it is refused again.
+            let (outcome, _) = run(&|run| run);
+            outcome.failure(73, "cannot create");
+            assert_eq!(
+                unchanged(&exactly(&volume)),
+                unchanged(&before),
+                "{context}"
+            );
         }
     }
 }

@@ -35,9 +35,13 @@ fn file_is_synced_before_its_rename() {
                     .iter()
                     .take_while(|call| call.get(1).is_some_and(|other| other == path))
                     .map(|call| call[0].as_str())
-                    .take(3)
+                    .take(4)
                     .collect();
-                assert_eq!(then, ["write", "fchmod", "fsync"], "{scenario}: {path}");
+                assert_eq!(
+                    then,
+                    ["fchmod", "fstat", "write", "fsync"],
+                    "{scenario}: {path}"
+                );
             }
         }
     }

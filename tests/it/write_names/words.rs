@@ -68,6 +68,7 @@ fn option_of_another_command_is_rejected() {
         ("exec", &["--keep-existing"]),
         ("exec", &["--keep-existing=5m"]),
         ("exec", &["--require-tmpfs"]),
+        ("exec", &["--allow-loose-mode"]),
         ("token", &["--mode", "0400"]),
         ("token", &["--memfd", "A=alpha"]),
         ("token", &["--output", "files"]),
@@ -77,6 +78,7 @@ fn option_of_another_command_is_rejected() {
         ("install", &["--mode", "0555"]),
         ("install", &["--dry-run"]),
         ("install", &["--require-tmpfs"]),
+        ("install", &["--allow-loose-mode"]),
         ("install", &["--timeout", "5"]),
         ("install", &["--identity", "managed"]),
     ] {
@@ -142,7 +144,12 @@ fn option_without_its_value_is_rejected() {
             refusals.usage_error(&words, option);
         }
     }
-    for option in ["--from-env", "--require-tmpfs", "--dry-run"] {
+    for option in [
+        "--from-env",
+        "--require-tmpfs",
+        "--allow-loose-mode",
+        "--dry-run",
+    ] {
         let word = format!("{option}=yes");
         refusals.refused(&[&word], USAGE, option).hinted();
     }
@@ -159,6 +166,7 @@ fn option_that_is_given_twice_is_rejected() {
         &["--keep-existing", "--keep-existing=5m"],
         &["--from-env", "--from-env"],
         &["--require-tmpfs", "--secret=b=beta", "--require-tmpfs"],
+        &["--allow-loose-mode", "--allow-loose-mode"],
         &["--dry-run", "--dry-run"],
     ] {
         let name = words[0].split('=').next().unwrap();
