@@ -294,16 +294,22 @@ pub fn excerpt(text: &str, secrets: &[&str]) -> String {
 /// The characters of a text, redacted as by [`redact`].
 fn redacted_chars(text: &str, secrets: &[&str]) -> impl Iterator<Item = char> {
     let is_in_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let (mut hidden_end, mut jwt_end) = (0, 0);
+    let (mut hidden_end, mut jwt_end, mut field_end) = (0, 0, 0);
     text.char_indices().flat_map(move |(index, c)| {
         let rest = &text[index..];
         let found = secrets
             .iter()
-            .filter(|secret| !secret.is_empty() && rest.starts_with(**secret));
-        let mut end = found.map(|secret| index + secret.len()).max().unwrap_or(0);
+            .filter_map(|secret| spelling_len(rest, secret));
+        let mut end = index + found.max().unwrap_or(0);
         if index >= jwt_end && rest.starts_with("eyJ") {
             jwt_end = index + rest.find(|c| !is_in_jwt(c)).unwrap_or(rest.len());
             end = end.max(jwt_end);
+        }
+        if index >= field_end
+            && let Some(length) = credential_field_len(rest)
+        {
+            field_end = index + length;
+            end = end.max(field_end);
         }
         let was_hidden = index < hidden_end;
         hidden_end = hidden_end.max(end);
@@ -314,6 +320,61 @@ fn redacted_chars(text: &str, secrets: &[&str]) -> impl Iterator<Item = char> {
         };
         shown.chars()
     })
+}
+
+/// The length of a secret at the start of a text, with each character as it is, or as a form or JSON spells it: `%7E`,
+/// `+`, `\u007e`, `\"`. `None` if the text starts with anything else.
+fn spelling_len(text: &str, secret: &str) -> Option<usize> {
+    // A secret may contain what looks like an escaped character.
+    if text.starts_with(secret) {
+        return Some(secret.len());
+    }
+    let mut rest = text;
+    for c in secret.chars() {
+        rest = after_escaped(rest, c).or_else(|| rest.strip_prefix(c))?;
+    }
+    Some(text.len() - rest.len())
+}
+
+/// What follows an escaped `c` at the start of a text; `None` if the text starts with anything else.
+fn after_escaped(text: &str, c: char) -> Option<&str> {
+    let (mut utf8, mut utf16) = ([0; 4], [0; 2]);
+    let escaped: String = match text.as_bytes() {
+        [b'+', ..] if c == ' ' => "+".to_owned(),
+        [b'%', ..] => {
+            let bytes = c.encode_utf8(&mut utf8).bytes();
+            bytes.map(|byte| format!("%{byte:02x}")).collect()
+        }
+        [b'\\', b'u', ..] => {
+            let units = c.encode_utf16(&mut utf16).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        }
+        [b'\\', ..] => format!("\\{c}"),
+        _ => return None,
+    };
+    let (start, rest) = text.split_at_checked(escaped.len())?;
+    start.eq_ignore_ascii_case(&escaped).then_some(rest)
+}
+
+/// The length of the field with Entra's credential, name and value, at the start of a form or of JSON; `None` if the text
+/// starts with anything else. Whatever its value is, it is a credential, however it is encoded.
+fn credential_field_len(text: &str) -> Option<usize> {
+    let names = ["client_secret", "client_assertion"];
+    let after_name = names.iter().find_map(|name| text.strip_prefix(*name))?;
+    let is_filler = |c| matches!(c, ' ' | '"' | '\'' | '\\');
+    let after_filler = after_name.trim_start_matches(is_filler);
+    let signs = ["=", ":", "%3D", "%3d"];
+    let after_sign = signs
+        .iter()
+        .find_map(|sign| after_filler.strip_prefix(*sign))?;
+    let value = after_sign.trim_start_matches(is_filler);
+    let start = text.len() - value.len();
+    let is_quoted = text[..start].ends_with(['"', '\'']);
+    let length = value.find(|c: char| match is_quoted {
+        true => matches!(c, '"' | '\''),
+        false => c.is_whitespace() || matches!(c, '"' | '\'' | '&' | '<'),
+    });
+    Some(start + length.unwrap_or(value.len()))
 }
 
 #[cfg(test)]
@@ -329,9 +390,32 @@ mod tests {
             ("a eyJx.y=z b", "y=z", "a [hidden] b"),
             ("keyJey eyJ eyJ", "key", "[hidden] [hidden] [hidden]"),
             (&long, "", &format!("{}…", "é".repeat(300))),
+            ("x a%7Eb+c%20%C3%a9 y", "a~b c é", "x [hidden] y"),
+            (
+                r#"x a\u007Eb\\\"\ud83d\ude00 y"#,
+                r#"a~b\"😀"#,
+                "x [hidden] y",
+            ),
+            ("x a%25\\u0062 y", "a%25\\u0062", "x [hidden] y"),
+            (
+                "a=b&client_secret=c%2520d&scope=x",
+                "",
+                "a=b&[hidden]&scope=x",
+            ),
+            (
+                r#"{"client_assertion": "c d", "x": 1}"#,
+                "",
+                r#"{"[hidden]", "x": 1}"#,
+            ),
+            (
+                "client_secret%3Dc client_assertion_type=d 'client_secret'.",
+                "",
+                "[hidden] client_assertion_type=d 'client_secret'.",
+            ),
             // Quadratic work on these would take minutes.
             (&"\n".repeat(1 << 21), "s3cr3t", ""),
             (&"eyJ".repeat(1 << 20), "s3cr3t", "[hidden]"),
+            (&"client_secret=".repeat(1 << 18), "s3cr3t", "[hidden]"),
         ] {
             assert_eq!(excerpt(text, &[secret]), expected);
         }

@@ -66,7 +66,7 @@ pub const TARGETS: [Target; 14] = [
 
 /// Stands for a password: no error may hold it. libFuzzer learns it from the comparisons, and uses it elsewhere, too.
 const CANARY: &str = "c4n4ry";
-/// In the corpora it is `{secret}`: a client secret that percent-encoding changes, and whose start looks like a token.
+/// In the corpora it is `{secret}`, or see [`spellings`]: a client secret that every encoding changes.
 const CLIENT_SECRET: &str = "c4n4ry~/+ %&=\"\\é.";
 /// In the corpora it is `{token}`.
 const ACCESS_TOKEN: &str = "eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJjNG40cnkifQ.c4n4ry-9";
@@ -476,21 +476,38 @@ pub fn managed_responses(data: &[u8]) {
     });
 }
 
-/// What Entra answers. The input: see [`response`].
+/// A secret as servers may repeat it, in the order of the corpora's `{0}` to `{5}`: as it is, as forms and as JSON.
+fn spellings(secret: &str) -> [String; 6] {
+    let encoded = encode(secret);
+    let every_byte = secret.bytes().map(|byte| format!("%{byte:02x}"));
+    let every_unit = secret.encode_utf16().map(|unit| format!("\\u{unit:04X}"));
+    [
+        secret.to_owned(),
+        encoded.replace("%20", "+"),
+        encoded,
+        every_byte.collect(),
+        Json::from(secret).to_string().trim_matches('"').to_owned(),
+        every_unit.collect(),
+    ]
+}
+
+/// What Entra answers. The input: see [`response`] and [`spellings`], which are inside JSON strings.
 pub fn entra_responses(data: &[u8]) {
-    let encoded = encode(CLIENT_SECRET);
-    let in_json = Json::from(CLIENT_SECRET).to_string();
-    let text = text(data)
-        .replace("{secret}", in_json.trim_matches('"'))
-        .replace("{encoded}", &encoded);
+    let spellings = spellings(CLIENT_SECRET);
+    let in_json = |spelling: &String| Json::from(spelling.as_str()).to_string();
+    let replace = |text: String, (index, spelling): (usize, &String)| {
+        text.replace(&format!("{{{index}}}"), in_json(spelling).trim_matches('"'))
+    };
+    let text = spellings.iter().enumerate().fold(text(data), replace);
     let response = response(&text);
     let body = response.json();
     ENTRA.with(|entra| {
         let request = TokenRequest::new("https://resource");
         let secret = Secret::new(CLIENT_SECRET.to_owned());
         let error = entra.response_error(&response, &body, &request, &secret);
-        assert_hides(&error, CLIENT_SECRET);
-        assert_hides(&error, &encoded);
+        for spelling in &spellings {
+            assert_hides(&error, spelling);
+        }
     });
     assert_token(&response);
 }

@@ -114,9 +114,7 @@ impl EntraClient {
         token_request: &TokenRequest,
         sent_secret: &Secret,
     ) -> Error {
-        // An inspecting proxy may repeat the whole request, in which the secret is percent-encoded.
-        let encoded = encode(sent_secret.expose());
-        let excerpt = |text: &str| log::excerpt(text, &[sent_secret.expose(), &encoded]);
+        let excerpt = |text: &str| log::excerpt(text, &[sent_secret.expose()]);
         let field = |name: &str| body[name].as_str();
         let oauth_error = field("error").unwrap_or_default();
         // The parts of older descriptions are separated by newlines, those of newer ones by spaces.

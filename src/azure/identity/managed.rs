@@ -188,10 +188,8 @@ impl ManagedIdentity {
         sent_secret: &str,
         token_request: &TokenRequest,
     ) -> Error {
-        // A server may repeat it as a form has it.
-        let encoded = encode(sent_secret);
         let excerpt = |text: &str| {
-            let text = log::excerpt(text, &[sent_secret, &encoded]);
+            let text = log::excerpt(text, &[sent_secret]);
             text.trim_end_matches('.').to_owned()
         };
         let inner = &body["error"];

@@ -119,16 +119,47 @@ fn check(statuses: &[u16]) {
     });
 }
 
-/// The reason in plain text is shown, but for the secret in it.
+/// However it is encoded; the rest of the text is shown.
 #[test]
-fn encoded_secret_of_a_platform_is_not_shown() {
-    let azure = Azure::start();
-    let source = Source::MachineLearning;
-    let text = "the secret a%2Bb%2FLEAK%3D and a+b/LEAK= are wrong";
-    azure.always(source.endpoint(), Response::text(401, text));
-    let run = source.token(&azure, &["--verbose", "--timeout", "0"]);
-    let failure = run.env("MSI_SECRET", "a+b/LEAK=").failure(77, "denied");
-    failure.names("are wrong").omits("LEAK");
+fn encoded_credential_is_not_shown() {
+    let spellings = [
+        "a%2Bb%2FLEAK%3D%22%20%C3%A9",
+        "a%2bb%2fLEAK%3d%22+%c3%a9",
+        "a+b/LEAK=%22%20é",
+        r#"a+b/LEAK=\" é"#,
+        r#"a+b\/LEAK=\" \u00e9"#,
+        r"a\u002bb\u002FLEAK\u003d\u0022\u0020\u00E9",
+        "client_secret=a%252Bb%252FLEAK%253D&x",
+        "client_assertion=LEAK",
+        r#"{"client_secret": "YStiLw LEAK"}"#,
+    ];
+    in_parallel(spellings, |spelling| {
+        let azure = Azure::start();
+        let text = format!("<{spelling}> and a+b/LEAK=\" é are wrong");
+        let error = json!({"error": "x", "error_description": text, "error_codes": [7_000_215]});
+        for (source, variable, response) in [
+            (
+                Source::Secret,
+                "AZURE_CLIENT_SECRET",
+                Response::json(401, &error),
+            ),
+            (
+                Source::MachineLearning,
+                "MSI_SECRET",
+                Response::text(401, &text),
+            ),
+        ] {
+            // A header has no `é`.
+            let secret = match source {
+                Source::Secret => "a+b/LEAK=\" é",
+                _ => "a+b/LEAK=\"",
+            };
+            azure.always(source.endpoint(), response);
+            let run = source.token(&azure, &["--verbose", "--timeout", "0"]);
+            let failure = run.env(variable, secret).failure(77, "denied");
+            failure.names("are wrong").omits("LEAK");
+        }
+    });
 }
 
 #[test]
