@@ -3,7 +3,7 @@
 //! ureq calls the connector when its pool has no connection. [`PooledConnector`] returns a connection that was opened
 //! early, if there is one. A failed request counts as an attempt only if its connection was new.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,7 +51,13 @@ thread_local! {
     /// Where the connection of this thread's last request came from. ureq calls the connector only if its pool has no
     /// connection, so `Service::send` sets this to `Reused` before each request.
     pub static LAST_CONNECTION: Cell<RequestConnection> = const { Cell::new(RequestConnection::Reused) };
+    /// The schemes of authentication that this thread's last proxy offered, when it refused the tunnel with status 407.
+    pub static OFFERED_SCHEMES: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
 }
+
+/// The schemes that a proxy may require (<https://www.iana.org/assignments/http-authschemes>). No other word of a
+/// response is shown.
+const PROXY_SCHEMES: [&str; 5] = ["Basic", "Digest", "Kerberos", "Negotiate", "NTLM"];
 
 /// The result of a TLS handshake.
 pub struct Handshake {
@@ -127,10 +133,14 @@ impl Connections {
             ConnectProxyConnector::default().connect(details, None::<Box<dyn Transport>>)?;
         let stream = TcpConnector::default().connect(details, tunnel)?;
         let stream = stream.ok_or(Error::ConnectionFailed)?.boxed();
-        match details.needs_tls() && !stream.is_tls() {
-            true => self.start_tls(details, stream),
-            false => Ok(stream),
-        }
+        let stream = match details.needs_tls() && !stream.is_tls() {
+            true => self.start_tls(details, stream)?,
+            false => stream,
+        };
+        Ok(match details.uri.authority() == self.origin.authority() {
+            true => stream,
+            false => Box::new(ProxyTransport(stream)),
+        })
     }
 
     /// Does the TLS handshake. Like ureq's TLS connector, but with the TLS configuration of this program: see
@@ -213,6 +223,50 @@ impl fmt::Debug for PooledConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PooledConnector")
     }
+}
+
+/// A connection to a proxy. ureq keeps only the status of the response to CONNECT; this one keeps the schemes, too.
+#[derive(Debug)]
+struct ProxyTransport(Box<dyn Transport>);
+
+impl Transport for ProxyTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let has_progressed = self.0.await_input(timeout)?;
+        // Through an open tunnel come TLS records, which begin otherwise.
+        let input = self.0.buffers().input();
+        if input.starts_with(b"HTTP/1.1 407") || input.starts_with(b"HTTP/1.0 407") {
+            OFFERED_SCHEMES.set(schemes_in(&String::from_utf8_lossy(input)));
+        }
+        Ok(has_progressed)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
+    }
+}
+
+/// The schemes in the headers `Proxy-Authenticate` of a response.
+fn schemes_in(response: &str) -> Vec<&'static str> {
+    let values = response.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("proxy-authenticate")
+            .then_some(value)
+    });
+    let words: Vec<&str> = values.flat_map(|value| value.split([' ', ','])).collect();
+    let is_offered = |scheme: &&str| words.iter().any(|word| word.eq_ignore_ascii_case(scheme));
+    PROXY_SCHEMES.into_iter().filter(is_offered).collect()
 }
 
 /// A connection with TLS.

@@ -6,6 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, OtherError};
 use ureq::Timeout;
 
+use super::connection::OFFERED_SCHEMES;
 use super::request::Timeouts;
 use super::retry::CHECK_PROXY_HINT;
 use super::verifier::RejectedCertificate;
@@ -125,8 +126,21 @@ fn from_proxy_connect(reason: &str) -> Error {
     let failed_error = |reason: String| RequestFailure::ProxyFailed.error(reason);
     match status.parse::<u16>() {
         Ok(407) => {
-            refused_error("does not accept these credentials (407), or requires some".to_owned())
-                .hint("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT")
+            let schemes = OFFERED_SCHEMES.take();
+            let offered = match schemes.is_empty() {
+                true => String::new(),
+                false => format!("; it offers {}", schemes.join(", ")),
+            };
+            let reason = "does not accept these credentials (407), or requires some";
+            refused_error(format!("{reason}{offered}")).hint(
+                match schemes.is_empty() || schemes.contains(&"Basic") {
+                    true => "set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT",
+                    false => {
+                        "akv-init can only use Basic: allow the host in the proxy without authentication, add it to \
+                         NO_PROXY, or set HTTPS_PROXY to a local proxy that authenticates for it"
+                    }
+                },
+            )
         }
         Ok(status @ 300..500) => refused_error(format!("refuses the tunnel: {status}"))
             .hint("allow the host in the proxy, or add it to NO_PROXY"),

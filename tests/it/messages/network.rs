@@ -150,6 +150,8 @@ pub fn proxies(page: &mut Page) {
     page.run(prod_kv(&azure, &[]).env("HTTPS_PROXY", "socks5://127.0.0.1:1080"));
     for answer in [
         Response::proxy_authentication(),
+        Response::text(407, "no"),
+        Response::text(407, "no").header("Proxy-Authenticate", "Negotiate, NTLM"),
         Response::text(403, "no"),
         Response::text(502, "no"),
         Response::text(100, ""),

@@ -1,7 +1,8 @@
 //! Proxies: real names through a tunnel, hosts that use it and hosts that do not, and tunnels that fail.
 
 use crate::azure::{Azure, Endpoint, Response, TENANT};
-use crate::support::{NO_OPTIONS, Run, exec, exec_federated};
+use crate::support::{NO_OPTIONS, Run, akv_init, exec, exec_federated};
+use crate::support_identities::{Source, with};
 use crate::support_requests::{VALUE, counts};
 use crate::support_tables::in_parallel;
 
@@ -151,6 +152,44 @@ fn wrong_credentials_are_a_configuration_error_and_not_shown() {
             .omits("s3cr3t");
     }
     assert_eq!(counts(&azure)[2], 0);
+}
+
+/// By `exec` and by `check`.
+#[test]
+fn schemes_that_a_proxy_offers_are_named() {
+    let azure = Azure::start();
+    azure.secret("sql-sa", VALUE);
+    let refusal = |headers: &str| {
+        let text = format!("HTTP/1.1 407 Required\r\nContent-Length: 0\r\n{headers}\r\n");
+        Response::raw(text.as_bytes())
+    };
+    let negotiate = "Proxy-Authenticate: Negotiate\r\nproxy-authenticate: NTLM\r\n";
+    for (headers, named, hint) in [
+        (negotiate, "Negotiate, NTLM", "Basic"),
+        (
+            "Proxy-Authenticate:Digest realm=\"s3cr3t\"\r\n",
+            "Digest",
+            "Basic",
+        ),
+        (
+            "Proxy-Authenticate: negotiate, Basic realm=\"s3cr3t\"\r\n",
+            "Basic, Negotiate",
+            "PASSWORD",
+        ),
+        ("Proxy-Authenticate: s3cr3t\r\n", "(407)", "PASSWORD"),
+    ] {
+        azure.always(Endpoint::Proxy, refusal(headers));
+        let run = exec(&azure, ["--verbose"]).printing(&[REFERENCE]);
+        let failure = run.env("HTTPS_PROXY", azure.proxy()).failure(78, "config");
+        failure.names(named).hint_names(hint).omits("s3cr3t");
+        let run = akv_init(["check"]).env("S", REFERENCE);
+        let run = with(run, &Source::Imds.environment(&azure));
+        let outcome = run.env("HTTPS_PROXY", azure.proxy()).outcome();
+        assert_eq!(outcome.code, Some(78), "{outcome:?}");
+        for text in [named, hint] {
+            assert!(outcome.stdout.contains(text), "{}", outcome.stdout);
+        }
+    }
 }
 
 #[test]
