@@ -47,7 +47,7 @@ standin() {
 length=7919
 value=sentinel-value-$(head -c $((length - 15)) /dev/zero | tr '\0' x)
 
-network main 169.254.169.254 169.254.130.2
+network main 169.254.169.254 169.254.130.2 10.20.0.7 198.18.0.7
 main=$network
 network two 169.254.169.254
 two=$network
@@ -60,6 +60,10 @@ standin "$main" azure --imds 169.254.169.254:80 --platform 169.254.130.2:8081 --
     --vault-says throttled=throttled --vault-says rbac=rbac --vault-says policy=access-policy \
     --vault-says firewall=firewall --vault-says private=private-endpoint
 standin "$main" expired --vault 127.0.0.20:443 --shows vault=expired
+# A private endpoint, and a vault's public address.
+for address in 10.20.0.7 198.18.0.7; do
+    standin "$main" "at-$address" --vault "$address:443" --vault-says private=private-endpoint
+done
 standin "$main" other --vault 127.0.0.21:443 --shows vault=other-name
 # What a company puts between its machines and the internet: behind it everything has a certificate of the company's.
 standin "$main" inspecting --proxy 127.0.0.9:3128 --login 127.0.0.31:443 --vault 127.0.0.30:443 --secret "s1=$value" \
@@ -76,7 +80,7 @@ portal = http.server.ThreadingHTTPServer(("127.0.0.14", 443), http.server.BaseHT
 print("ready", flush=True)
 portal.serve_forever()
 P
-for name in azure expired other inspecting ahead identities others; do
+for name in azure expired at-10.20.0.7 at-198.18.0.7 other inspecting ahead identities others; do
     until_it_says "$name" stdout '^ready$'
 done
 
@@ -84,6 +88,7 @@ hosts hosts.none
 hosts hosts '127.0.0.10 kv1.vault.azure.net kv2.vault.azure.net vault.corp.example' \
     '127.0.0.11 login.microsoftonline.com' '127.0.0.8 proxy.corp.example' '127.0.0.12 refusing.vault.azure.net' \
     '192.0.2.1 silent.vault.azure.net' '198.51.100.7 away.vault.azure.net' '127.0.0.20 expired.vault.azure.net' \
+    '10.20.0.7 linked.vault.azure.net' '198.18.0.7 public.vault.azure.net' \
     '127.0.0.21 other.vault.azure.net' '127.0.0.13 mute.vault.azure.net' '127.0.0.14 portal.vault.azure.net'
 hosts hosts.ahead '127.0.0.40 kv1.vault.azure.net' '127.0.0.41 login.microsoftonline.com'
 : >"$tmp/resolv.none"
@@ -315,6 +320,12 @@ row "the vault's firewall" 77 "secret SECRET: \`firewall\` $in_kv1: 403 | client
 secret private
 row 'only the private endpoint is open' 77 "secret SECRET: \`private\` $in_kv1: 403 | ForbiddenByConnection" \
     'link the private DNS zone privatelink.vaultcore.azure.net' "$ca" "${secret[@]}"
+secret private linked
+row 'the private endpoint is not approved' 77 'secret SECRET: `private` in linked.vault.azure.net: 403' \
+    "linked.vault.azure.net resolves to the private address 10.20.0.7 | connection approved" "SSL_CERT_FILE=$tmp/at-10.20.0.7/ca.pem" "${secret[@]}"
+secret private public
+row 'the name leads past the private endpoint' 77 'secret SECRET: `private` in public.vault.azure.net: 403' \
+    'resolves to the public address 198.18.0.7: link the private DNS zone' "SSL_CERT_FILE=$tmp/at-198.18.0.7/ca.pem" "${secret[@]}"
 secret off
 row 'the secret is disabled' 66 "secret SECRET: \`off\` $in_kv1: 403 | SecretDisabled" 'enable the secret' \
     "$ca" "${secret[@]}"

@@ -412,7 +412,9 @@ pub fn vault_responses(data: &[u8]) {
         VAULT.with(|(secret, vault)| {
             assert_retry_after(&response);
             let token = Secret::new(ACCESS_TOKEN.to_owned());
-            let error = response_error(&response, Some(&token), &secret.host, http, "id");
+            let (token_sent, host) = (Some(&token), &secret.host);
+            let address = Some([10, 20, 0, 7].into());
+            let error = response_error(&response, token_sent, address, host, http, "id");
             assert_hides(&error, ACCESS_TOKEN);
             match vault.parse_bundle(&response, secret) {
                 Ok(bundle) => {

@@ -4,6 +4,7 @@
 //! still being requested. [`Service::send`] makes one attempt; `retry` decides whether there is another. No header and
 //! no body of a request is ever printed.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -180,6 +181,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// The first address of the host, which connections go to; `None` if a proxy connects to the host.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.proxy {
+            None => self.connections.resolver.latest_address(),
+            Some(_) => None,
+        }
+    }
+
     /// Opens a connection, for the first request that needs one. An error is only logged: the request will report it
     /// again.
     pub fn open_early(&self, timeouts: Timeouts) {

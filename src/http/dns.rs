@@ -89,6 +89,13 @@ impl ServiceResolver {
         }
     }
 
+    /// The first address that the last lookup found; `None` if there is none, or if another lookup is going on.
+    pub fn latest_address(&self) -> Option<IpAddr> {
+        let latest = self.latest.try_lock().ok()?;
+        let (_, _, result) = latest.as_ref()?;
+        result.as_ref().ok()?.addresses.first().copied()
+    }
+
     /// Looks up a host, or returns its last result if that is less than [`CACHE_LIFETIME`] old. An error is returned
     /// again only to threads that waited for it.
     fn look_up_cached(&self, host: &str) -> Result<ResolvedName, LookupError> {

@@ -170,6 +170,7 @@ impl VaultClient {
                 Err(response_error(
                     &response,
                     token,
+                    self.service.address(),
                     &self.host,
                     http,
                     &client_request_id,

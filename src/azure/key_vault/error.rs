@@ -15,11 +15,12 @@ use crate::request::host::{Host, is_private};
 use crate::secret::Secret;
 
 /// The error for an unexpected response. `token` is the access token that the request sent; the error does not show
-/// it. If the vault refuses the token and its challenge names a tenant, the error has that tenant as the fact
+/// it. `connected` is the address that the request went to; `None` if only a proxy knows it. If the vault refuses the token and its challenge names a tenant, the error has that tenant as the fact
 /// `tenant`.
 pub fn response_error(
     response: &Response,
     token: Option<&Secret>,
+    connected: Option<IpAddr>,
     host: &Host,
     http: &HttpClient,
     client_request_id: &str,
@@ -52,21 +53,29 @@ pub fn response_error(
         caller => (caller, None),
     };
     let address = error.client_address(header("x-ms-keyvault-network-info"));
-    let (failure, hint) = error.classify(&challenge, address);
+    // An address of this machine is that of a proxy or of a test.
+    let connected = connected.filter(|address| !address.is_loopback());
+    let (route, route_address) = match connected {
+        None => ("the request came from".to_owned(), address),
+        connected => (format!("{host} resolves to"), connected),
+    };
+    let (failure, hint) = error.classify(&challenge, address, route_address);
     let mut hint = match unreachable_hint(host, failure) {
         Some(hint) if error.status != 400 || error.code.is_empty() => hint,
         _ => hint.to_owned(),
     };
     let scope = error.text_after("Resource:");
     let scope = scope.unwrap_or_else(|| format!("of the vault {host}"));
-    let address = address.map(|address| address.to_string());
+    let [address, route_address] =
+        [address, route_address].map(|address| address.map(|address| address.to_string()));
     for (placeholder, value) in [
         ("{host}", &*host.to_string()),
         ("{vault}", host.name.split('.').next().unwrap_or_default()),
         ("{zone}", &private_dns_zone(host)),
         ("{scope}", &scope),
         ("{object_id}", object_id(caller.as_deref())),
-        ("{address}", address.as_deref().unwrap_or_default()),
+        ("{route}", &route),
+        ("{address}", route_address.as_deref().unwrap_or_default()),
     ] {
         hint = hint.replace(placeholder, value);
     }
@@ -145,15 +154,20 @@ impl ErrorBody {
     }
 
     /// The kind of failure, and a hint, which may be empty. [`response_error`] replaces the names in braces in the
-    /// hint.
-    fn classify(&self, challenge: &str, client: Option<IpAddr>) -> (RequestFailure, &'static str) {
+    /// hint. `client` is this client's address as the vault sees it; `route` is the address that shows whether the
+    /// request took the private endpoint.
+    fn classify(
+        &self,
+        challenge: &str,
+        client: Option<IpAddr>,
+        route: Option<IpAddr>,
+    ) -> (RequestFailure, &'static str) {
         use RequestFailure::{MissingPermission, SecretNotFound, TokenRejected};
         let refused = |hint| (RequestFailure::AccessRefused, hint);
         let message = self.message.as_str();
         let has_code = !self.code.is_empty();
         let mentions = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
-        let is_private = client.map(is_private);
-        let is_subnet = is_private == Some(true) || message.contains("from unknown subnet");
+        let is_subnet = client.is_some_and(is_private) || message.contains("from unknown subnet");
         let deny_assignment = self.text_after("DenyAssignmentId:");
         match (self.status, self.code.as_str()) {
             (_, "ForbiddenByRbac") if deny_assignment.is_some_and(|id| id.len() == 36) => refused(
@@ -182,13 +196,13 @@ impl ErrorBody {
             (_, "ForbiddenByFirewall") => refused(
                 "allow the client address in the vault's firewall, or allow its subnet through a service endpoint",
             ),
-            (_, "ForbiddenByConnection") if is_private == Some(true) => refused(
-                "the vault only answers through an approved private endpoint, and the request came from the private \
-                 address {address}: have the endpoint's connection approved; is it this vault's?",
+            (_, "ForbiddenByConnection") if route.is_some_and(is_private) => refused(
+                "the vault only answers through an approved private endpoint, and {route} the private address {address}: \
+                 have the endpoint's connection approved; is it this vault's?",
             ),
-            (_, "ForbiddenByConnection") if is_private.is_some() => refused(
-                "the vault only answers through its private endpoint, and the request came from the public address \
-                 {address}: link the private DNS zone {zone} to this network, so that {host} resolves to the endpoint",
+            (_, "ForbiddenByConnection") if route.is_some() => refused(
+                "the vault only answers through its private endpoint, and {route} the public address {address}: link the \
+                 private DNS zone {zone} to this network, so that {host} resolves to the endpoint",
             ),
             (_, "ForbiddenByConnection") => refused(
                 "the vault only answers through an approved private endpoint: if {host} resolves to a public address, \
@@ -300,4 +314,71 @@ fn private_dns_zone(host: &Host) -> String {
         "privatelink.vaultcore.{}",
         suffix.trim_start_matches("vault.")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use ureq::http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::request::arguments::Arguments;
+    use crate::request::environment::Environment;
+    use crate::request::settings::Settings;
+
+    /// The hint for such a refusal, when the request went to the address `connected`.
+    fn hint(connected: &str, code: &str, message: &str) -> String {
+        let env = Environment::new(Vec::new());
+        let arguments = Arguments::parse("get", Vec::new(), &env).unwrap();
+        let http = HttpClient::build(&env, &Settings::parse(&arguments).unwrap()).unwrap();
+        let host = Host::parse("kv1.vault.azure.net").unwrap();
+        let body = json!({"error": {"code": code, "message": message}}).to_string();
+        let response = Response::new(StatusCode::FORBIDDEN, HeaderMap::new(), body.into_bytes());
+        let connected = Some(connected.parse().unwrap());
+        let error = response_error(&response, None, connected, &host, &http, "id");
+        error.hint.clone().unwrap()
+    }
+
+    /// The vault sees a private address of a subnet with a service endpoint, which leads to its public address.
+    #[test]
+    fn hint_follows_the_address_that_the_request_went_to() {
+        let [disabled, link] = [
+            "Public network access is disabled and request is not from a trusted service nor via an approved private link.",
+            "Connection is not an approved private link.",
+        ];
+        let [from_private, from_public] = ["10.1.2.3", "203.0.113.5"]
+            .map(|address| format!("{disabled}\r\nClient address: {address}"));
+        for (connected, code, message, named) in [
+            ("10.20.0.7", "ForbiddenByConnection", disabled, "approved;"),
+            (
+                "10.20.0.7",
+                "Forbidden",
+                link,
+                "resolves to the private address 10.20.0.7",
+            ),
+            ("10.20.0.7", "Forbidden", &from_public, "approved;"),
+            (
+                "20.1.2.3",
+                "Forbidden",
+                &from_private,
+                "resolves to the public address 20.1.2.3",
+            ),
+            (
+                "20.1.2.3",
+                "ForbiddenByConnection",
+                disabled,
+                "privatelink.vaultcore.azure.net",
+            ),
+            // Of a proxy or a forwarder on this machine.
+            (
+                "127.0.0.1",
+                "Forbidden",
+                &from_private,
+                "came from the private address 10.1.2.3",
+            ),
+        ] {
+            let hint = hint(connected, code, message);
+            assert!(hint.contains(named), "{connected} {message}: {hint}");
+        }
+    }
 }
