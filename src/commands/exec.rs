@@ -47,14 +47,13 @@ fn replace_with_command(
         log::debug(|| "no references: COMMAND is started without secrets".to_owned());
         return program.replace_process(&env.for_command(&[], &plan.unset)?);
     }
-    let memfd_targets = plan.targets.iter().filter(|target| target.in_memfd);
-    memfd::check_open_files_limit(memfd_targets.count())?;
+    memfd::check_before_fetch(plan.memfd_count())?;
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
     let memfd_paths = plan.targets.iter().map(|target| match target.in_memfd {
         true => {
             let content = fetched.value(target).expose();
-            memfd::create(&target.name.to_string_lossy(), content).map(Some)
+            memfd::create(&target.name.to_string_lossy(), content, plan.memfd_mode).map(Some)
         }
         false => Ok(None),
     });

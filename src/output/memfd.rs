@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -19,9 +20,18 @@ use crate::os;
 /// The lowest descriptor for a file in memory. Scripts use descriptors from 3 on, and `exec 3>` in a script must not
 /// close a secret.
 const FIRST_DESCRIPTOR: i32 = 100;
+/// Where each process finds its own descriptors as files.
+const DIRECTORY: &str = "/proc/self/fd";
 
-/// Fails if the limit on open files is too low for this number of files in memory. Called before any request.
-pub fn check_open_files_limit(count: usize) -> Result<(), Error> {
+/// Fails if COMMAND could not open this number of files in memory: without /proc, or because the limit on open files is
+/// too low. Called before any request.
+pub fn check_before_fetch(count: usize) -> Result<(), Error> {
+    if count > 0 && !Path::new(DIRECTORY).exists() {
+        let reason = format!("COMMAND gets a path in `{DIRECTORY}`, which does not exist");
+        return Err(Error::new(Cause::CannotCreate, reason)
+            .context("--memfd")
+            .hint("mount /proc, or use `akv-init write` and a volume"));
+    }
     // The limit is one more than the highest descriptor (getrlimit(2)).
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     let needed = FIRST_DESCRIPTOR as u64 + count as u64;
@@ -38,9 +48,10 @@ pub fn check_open_files_limit(count: usize) -> Result<(), Error> {
     .hint(format!("raise the limit to {needed} or more (ulimit -n)")))
 }
 
-/// Creates a sealed file in memory for the target with this name. Its descriptor stays open, and COMMAND inherits it.
+/// Creates a sealed file in memory with these permission bits for the target with this name. Its descriptor stays open,
+/// and COMMAND inherits it.
 /// Returns a path by which every process that has the descriptor can open the file, any number of times.
-pub fn create(target: &str, content: &[u8]) -> Result<String, Error> {
+pub fn create(target: &str, content: &[u8], mode: u32) -> Result<String, Error> {
     let to_error = |errno: Errno| {
         let error = Error::new(Cause::CannotCreate, errno.desc());
         let error = error.context(format!("{target}: creating a file in memory"));
@@ -64,13 +75,12 @@ pub fn create(target: &str, content: &[u8]) -> Result<String, Error> {
     written.map_err(io_to_error)?;
     // For programs that duplicate the descriptor of /dev/fd/N and do not open it again.
     file.rewind().map_err(io_to_error)?;
-    // Readable by every user: entrypoints often change the user before they start the server.
-    fchmod(&file, Mode::from_bits_truncate(0o444)).map_err(to_error)?;
+    fchmod(&file, Mode::from_bits_truncate(mode)).map_err(to_error)?;
     let seals = SealFlag::F_SEAL_SEAL
         | SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_WRITE;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(to_error)?;
     let descriptor = fcntl(&file, FcntlArg::F_DUPFD(FIRST_DESCRIPTOR)).map_err(to_error)?;
-    Ok(format!("/proc/self/fd/{descriptor}"))
+    Ok(format!("{DIRECTORY}/{descriptor}"))
 }

@@ -102,7 +102,7 @@ impl Layout {
 }
 
 /// Parses the mode of files, in octal, without setuid, setgid and sticky bits.
-fn parse_mode(text: &str) -> Result<u32, Error> {
+pub fn parse_mode(text: &str) -> Result<u32, Error> {
     let is_octal = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(text, 8) {
         Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),

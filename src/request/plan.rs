@@ -9,12 +9,16 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::Error;
 use crate::request::arguments::Arguments;
 use crate::request::environment::{SETTINGS_PREFIX, check_not_reserved, check_variable_name};
-use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name};
+use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name, parse_mode};
 use crate::request::format::FileFormat;
 use crate::request::host::Host;
 use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{Settings, unknown_settings};
+
+/// The mode of files in memory without `--memfd-mode`: readable by every user, since entrypoints often change the user
+/// before they start the server.
+const DEFAULT_MEMFD_MODE: u32 = 0o444;
 
 /// What to fetch, how, and which variables or files get it.
 pub struct Plan {
@@ -25,6 +29,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// The names of variables that COMMAND does not get.
     pub unset: Vec<OsString>,
+    /// The permission bits of files in memory.
+    pub memfd_mode: u32,
     /// Options and variables without effect, probably typos, each with the reason.
     pub ignored: Vec<(String, String)>,
     /// The settings for requests to Azure.
@@ -180,10 +186,12 @@ impl Plan {
                 ignored.push((option, "there is no such variable".to_owned()));
             }
         }
+        let memfd_mode = arguments.parse_value("--memfd-mode", parse_mode)?;
         Ok(Plan {
             items: Vec::new(),
             targets: Vec::new(),
             unset: arguments.variable_names("--unset"),
+            memfd_mode: memfd_mode.unwrap_or(DEFAULT_MEMFD_MODE),
             ignored,
             settings,
         })
@@ -335,6 +343,11 @@ impl Plan {
             }
         }
         vaults
+    }
+
+    /// The number of targets in memory.
+    pub fn memfd_count(&self) -> usize {
+        self.targets.iter().filter(|target| target.in_memfd).count()
     }
 
     /// The names of the targets that get an item, separated by commas, for messages.

@@ -4,10 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
+use nix::libc;
+
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{NO_OPTIONS, Outcome, Run, akv_init, binary};
 use crate::support_files::{Place, Plant, change_mode};
 use crate::support_inherited as inherited;
+use crate::support_namespaces::cover;
 
 /// A run of `install` into this place.
 fn install(place: &Place) -> Run {
@@ -163,6 +166,21 @@ fn dir_must_be_a_directory() {
         }
     }
     assert_eq!(place.snapshot(), before);
+}
+
+#[test]
+fn volume_that_no_program_can_be_started_from_is_refused() {
+    let place = Place::new();
+    let covered = |flags| {
+        let word = place.word();
+        install(&place).with(move |command| cover(command, &word, "", flags))
+    };
+    let failure = covered(libc::MS_NOEXEC).failure(73, "cannot create");
+    failure
+        .names(&format!("`{}`", place.word()))
+        .names("noexec")
+        .hinted();
+    assert_eq!(covered(0).outcome().stdout_alone(), "");
 }
 
 #[test]

@@ -104,6 +104,27 @@ fn content_is_exactly_the_secret() {
     assert_eq!(run(&azure, &words).outcome().stdout_alone(), "\nvalue ");
 }
 
+/// 0400 is for ssh, which refuses a key that others can read.
+#[test]
+fn mode_is_the_one_that_is_asked_for() {
+    let azure = one_secret();
+    for (option, variable, expected) in [
+        (None, "", "444"),
+        (Some("--memfd-mode=0400"), "", "400"),
+        (None, "440", "440"),
+        (Some("--memfd-mode=0400"), "440", "400"),
+    ] {
+        let words = [
+            option.as_slice(),
+            &["--memfd=A=alpha", "--", "/bin/sh", "-c"],
+        ]
+        .concat();
+        let run = run(&azure, &words).args(["stat --dereference --format=%a $A; cat $A"]);
+        let outcome = run.env("AKV_INIT_MEMFD_MODE", variable).outcome();
+        assert_eq!(outcome.stdout_alone(), format!("{expected}\n{VALUE}"));
+    }
+}
+
 #[test]
 fn file_can_be_read_repeatedly() {
     let azure = one_secret();

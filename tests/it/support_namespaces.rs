@@ -60,10 +60,9 @@ fn private() -> Mount {
     Mount::new("none", "/", libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
-/// An empty file system in memory over a directory.
-pub fn cover(command: &mut Command, directory: &str, options: &str, read_only: bool) {
+/// An empty file system in memory over a directory, with these flags of mount(2).
+pub fn cover(command: &mut Command, directory: &str, options: &str, flags: libc::c_ulong) {
     let enter = entering(libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
-    let flags = if read_only { libc::MS_RDONLY } else { 0 };
     let mounts = [private(), Mount::new("tmpfs", directory, flags, options)];
     before_exec(command, move || {
         enter()?;

@@ -15,7 +15,7 @@ use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log::{self, LineFormat};
 use crate::os;
-use crate::output::process;
+use crate::output::{memfd, process};
 use crate::request::arguments::Arguments;
 use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::supervision::Supervision;
@@ -48,6 +48,11 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     }
     if !arguments.operands.is_empty() {
         report.add(command_check(arguments));
+    }
+    if let Some(plan) = &plan
+        && let Err(error) = memfd::check_before_fetch(plan.memfd_count())
+    {
+        report.add(Check::failed("command", "", &error));
     }
     if let Some(plan) = plan {
         add_network_checks(arguments, plan, &mut report);

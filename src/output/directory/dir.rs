@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat};
 use nix::unistd::{fsync, geteuid, linkat, symlinkat, unlinkat};
 
@@ -173,6 +174,11 @@ impl Dir {
     /// Takes an exclusive lock on the directory (flock(2)). The lock is released when the `Dir` is dropped.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         self.fd.try_lock()
+    }
+
+    /// Whether the file system is mounted noexec.
+    pub fn is_noexec(&self) -> bool {
+        fstatfs(&self.fd).is_ok_and(|status| status.flags().contains(FsFlags::ST_NOEXEC))
     }
 
     /// What identifies this directory.

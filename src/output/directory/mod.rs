@@ -110,6 +110,13 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         require_tmpfs: false,
         keep_existing: None,
     };
+    let opened = Dir::open(dir, options.allow_loose_mode)?;
+    if opened.is_noexec() {
+        let reason = "its file system is mounted noexec: no program can be started from there";
+        return Err(opened
+            .write_error("", reason)
+            .hint("choose another volume, such as an emptyDir, or mount it without noexec"));
+    }
     let request = WriteRequest {
         options: &options,
         files: &[OutputFile {
@@ -119,7 +126,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         }],
         manifest: None,
     };
-    write(&Dir::open(dir, options.allow_loose_mode)?.id()?, &request)
+    write(&opened.id()?, &request)
 }
 
 /// Fails if an entry in DIR is in the way of a file at one of these paths.

@@ -6,8 +6,9 @@ use nix::sys::resource::Resource;
 
 use super::{VALUE, one_secret, run};
 use crate::azure::{Azure, Endpoint};
-use crate::support::Failure;
+use crate::support::{Failure, Run, akv_init};
 use crate::support_inherited as inherited;
+use crate::support_namespaces::cover;
 use crate::support_requests::connections;
 
 /// Asserts that the run fails with this code and cause without a request, and that the error names this.
@@ -95,6 +96,10 @@ fn malformed_option_is_refused() {
     for words in [&["--memfd"][..], &["--memfd", "--verbose"], &["--memfd="]] {
         refused(words, USAGE, "--memfd").hinted();
     }
+    for mode in ["rw", "1000", ""] {
+        let words = ["--memfd=A=alpha", &format!("--memfd-mode={mode}")];
+        refused(&words, USAGE, "--memfd-mode").hinted();
+    }
     refused(&["--memfd", "A=akv://_/alpha"], CONFIG, "A");
 }
 
@@ -126,6 +131,26 @@ fn low_limit_of_open_files_is_refused_before_any_request() {
     assert_eq!(connections(&azure), 0);
     let outcome = limited(102).outcome();
     assert_eq!(outcome.stdout_alone(), format!("{VALUE}{VALUE}"));
+}
+
+/// The path would lead nowhere.
+#[test]
+fn missing_proc_is_refused_before_any_request() {
+    let azure = one_secret();
+    let words = ["--memfd", "A=alpha", "--", "/bin/echo", "started"];
+    let without_proc = |run: Run| run.with(|command| cover(command, "/proc", "", 0));
+    let failure = without_proc(run(&azure, &words)).failure(73, "cannot create");
+    failure.names("--memfd").names("`/proc/self/fd`").hinted();
+    assert_eq!(connections(&azure), 0);
+    let secret = run(
+        &azure,
+        &["--secret", "A=alpha", "--", "/bin/echo", "started"],
+    );
+    assert_eq!(without_proc(secret).outcome().stdout_alone(), "started\n");
+    let check = akv_init(["check", "--vault=kv1", "--timeout=1"]).args(words);
+    let check = check.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1");
+    let outcome = without_proc(check).outcome();
+    assert_eq!(outcome.code, Some(73), "{outcome:?}");
 }
 
 #[test]

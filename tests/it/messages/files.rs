@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
+use nix::libc;
 use nix::sys::resource::Resource;
 use nix::unistd::{getegid, geteuid};
 
@@ -98,9 +99,9 @@ pub fn written(page: &mut Page) {
     let tmpfs = place.volume("tmpfs");
     let large = format!("--secret=large=akv://{}/large", place.azure.vault());
     let run = place.writing(&tmpfs, &[&large]);
-    page.run(run.with(|command| cover(command, &tmpfs, "size=4k", false)));
+    page.run(run.with(|command| cover(command, &tmpfs, "size=4k", 0)));
     let run = place.write(&tmpfs, "password", &[]);
-    page.run(run.with(|command| cover(command, &tmpfs, "", true)));
+    page.run(run.with(|command| cover(command, &tmpfs, "", libc::MS_RDONLY)));
 }
 
 /// While Azure is unavailable.
@@ -136,7 +137,10 @@ pub fn others(page: &mut Page) {
     let run = exec(&place.azure, [&memfd, "--", "/bin/true"]);
     page.run(run.with(|command| inherited::limit(command, Resource::RLIMIT_NOFILE, 64, 64)));
     let volume = place.volume("shared");
-    let install = akv_init(["install", &volume]);
-    page.run(install.with(|command| cover(command, "/proc", "", false)));
+    let run = exec(&place.azure, [&memfd, "--", "/bin/true"]);
+    page.run(run.with(|command| cover(command, "/proc", "", 0)));
+    let install = || akv_init(["install", &volume]);
+    page.run(install().with(|command| cover(command, "/proc", "", 0)));
+    page.run(install().with(|command| cover(command, &volume, "", libc::MS_NOEXEC)));
     let _ = File::open(&volume);
 }
