@@ -130,7 +130,7 @@ thread_local! {
     };
     static ENTRA: entra::EntraClient = {
         let secret = format!("AZURE_CLIENT_SECRET={CLIENT_SECRET}");
-        let env = env(&["AZURE_TENANT_ID=contoso.com", "AZURE_CLIENT_ID=app", &secret]);
+        let env = env(&["AZURE_TENANT_ID=contoso.com", "AZURE_CLIENT_ID=3c1f7e52-9d0b-4a5e-8f6d-1b2a39c4d5e6", &secret]);
         entra::EntraClient::build(&env, &settings(&env), false)
             .unwrap_or_else(|error| panic!("{error}"))
     };

@@ -3,4 +3,3 @@
 pub mod fetch;
 pub mod identity;
 pub mod key_vault;
-mod tenant;

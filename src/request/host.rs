@@ -155,6 +155,13 @@ fn is_vault_name(name: &str) -> bool {
         && is_label(name)
 }
 
+/// Whether a text can be a domain name with a dot. Its last label has letters only.
+pub fn is_domain(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic();
+    let last = text.rsplit_once('.').map(|(_, last)| last);
+    last.is_some_and(|last| last.bytes().all(is_letter)) && text.split('.').all(is_label)
+}
+
 /// Whether a text can be a label of a DNS name: the part between two dots.
 fn is_label(text: &str) -> bool {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';

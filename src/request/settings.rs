@@ -7,7 +7,7 @@ use crate::error::{Cause, Error};
 use crate::request::arguments::{Arguments, unexpected_value_error};
 use crate::request::cloud::Cloud;
 use crate::request::environment::{Environment, SETTINGS_PREFIX};
-use crate::request::host::{Host, VaultName};
+use crate::request::host::{Host, VaultName, is_domain, strip_prefix_ignore_case};
 use crate::request::option_table::setting_variables;
 use crate::request::reference::{SecretRef, check_resource};
 use crate::request::secret_id::SecretId;
@@ -35,8 +35,8 @@ pub struct Settings {
     pub wait_for_access: Duration,
     /// The kind of identity; `None` means the one that the environment selects.
     pub identity: Option<IdentityKind>,
-    /// The id of the identity, if there are several; `None` if the user selects none.
-    pub identity_id: Option<IdentityId>,
+    /// The id of the identity that an option or its variable selects; `None` if the user selects none.
+    selected_id: Option<IdentityId>,
     /// The cloud, which decides the suffix of short vault names, and the default host of Entra.
     pub cloud: Cloud,
     /// The file with the only CAs to trust; `None` means the built-in ones and those of `SSL_CERT_…`.
@@ -74,7 +74,7 @@ impl Settings {
             timeout: duration("--timeout")?.unwrap_or_default(),
             wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
             identity: arguments.choice("--identity", &IdentityKind::CHOICES)?,
-            identity_id: parse_identity_id(arguments)?,
+            selected_id: parse_identity_id(arguments)?,
             cloud: cloud.unwrap_or_else(|| cloud_from_environment(arguments.env)),
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
             verbose: arguments.flag("--verbose")?,
@@ -85,6 +85,14 @@ impl Settings {
                 Ok(text.to_owned())
             })?,
         })
+    }
+
+    /// The id of the identity: the selected one, or else the client id in `AZURE_CLIENT_ID`; `None` if there is neither.
+    pub fn identity_id(&self, env: &Environment) -> Result<Option<IdentityId>, Error> {
+        match &self.selected_id {
+            None => IdentityId::client_in(env, "AZURE_CLIENT_ID"),
+            selected => Ok(selected.clone()),
+        }
     }
 
     /// The host of Entra: the one in `AZURE_AUTHORITY_HOST`, or else the cloud's.
@@ -161,6 +169,45 @@ fn parse_hosts(text: &str) -> Result<Vec<Host>, Error> {
     hosts.map(Host::parse).collect()
 }
 
+impl IdentityId {
+    /// The client id in a variable; `None` if it is not set.
+    pub fn client_in(env: &Environment, variable: &str) -> Result<Option<IdentityId>, Error> {
+        let id = env.setting(variable)?.map(parse_guid).transpose();
+        let id = id.map_err(|error| error.context(variable))?;
+        Ok(id.map(IdentityId::Client))
+    }
+}
+
+/// Whether a text has the shape of a tenant: an id, or a domain. Such a text fits the URL of Entra's token endpoint.
+pub fn is_tenant(text: &str) -> bool {
+    is_guid(text) || is_domain(text)
+}
+
+fn is_guid(text: &str) -> bool {
+    let mut bytes = text.bytes().enumerate();
+    text.len() == 36
+        && bytes.all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// The error for a setting whose value has another shape. It does not show the value: a client secret is put into a
+/// neighbouring setting at times.
+pub fn not_shown_error(expected: &str) -> Error {
+    Error::config(format!(
+        "the value does not look like {expected}; it is not shown, since it may be a secret"
+    ))
+}
+
+/// Parses a client id or an object id.
+fn parse_guid(text: &str) -> Result<String, Error> {
+    match is_guid(text) {
+        true => Ok(text.to_owned()),
+        false => Err(not_shown_error("a GUID").hint("use the id of the identity, not its name")),
+    }
+}
+
 impl IdentityKind {
     /// The values of `--identity`, each with the kind of identity that it selects.
     pub const CHOICES: [(&str, IdentityKind); 4] = [
@@ -171,23 +218,28 @@ impl IdentityKind {
     ];
 }
 
-/// The id of the identity, from the first of these that is set: an option, its `AKV_INIT_…` variable,
-/// `AZURE_CLIENT_ID`. `None` if none is set.
+/// The id of the identity: that of an option, or else that of an `AKV_INIT_…` variable; `None` if none is set.
 fn parse_identity_id(arguments: &Arguments<'_>) -> Result<Option<IdentityId>, Error> {
-    let options = ["--client-id", "--object-id", "--resource-id"];
-    let has_option = options.iter().any(|option| arguments.has(option));
-    let id = |option| match has_option && !arguments.has(option) {
-        true => Ok(None),
-        false => arguments.parse_value(option, |id| Ok(id.to_owned())),
-    };
-    match [id(options[0])?, id(options[1])?, id(options[2])?] {
-        [Some(id), None, None] => Ok(Some(IdentityId::Client(id))),
-        [None, Some(id), None] => Ok(Some(IdentityId::Object(id))),
-        [None, None, Some(id)] => Ok(Some(IdentityId::Resource(id))),
-        [None, None, None] => {
-            let id = arguments.env.setting("AZURE_CLIENT_ID")?;
-            Ok(id.map(|id| IdentityId::Client(id.to_owned())))
-        }
+    type Parse = fn(&str) -> Result<IdentityId, Error>;
+    let options: [(&str, Parse); 3] = [
+        ("--client-id", |id| parse_guid(id).map(IdentityId::Client)),
+        ("--object-id", |id| parse_guid(id).map(IdentityId::Object)),
+        ("--resource-id", |id| {
+            match strip_prefix_ignore_case(id, "/subscriptions/") {
+                Some(_) => Ok(IdentityId::Resource(id.to_owned())),
+                None => Err(not_shown_error("/subscriptions/…")),
+            }
+        }),
+    ];
+    let has_option = options.iter().any(|(option, _)| arguments.has(option));
+    let mut options = options.to_vec();
+    options.retain(|(option, _)| match has_option {
+        true => arguments.has(option),
+        false => !arguments.values(option).is_empty(),
+    });
+    match options[..] {
+        [] => Ok(None),
+        [(option, parse)] => arguments.parse_value(option, parse),
         _ if has_option => Err(Error::new(
             Cause::Usage,
             "only one of --client-id, --object-id and --resource-id can be given",

@@ -7,7 +7,7 @@ mod usage;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::azure::{Azure, Endpoint};
+use crate::azure::{APPLICATION, Azure, Endpoint, TENANT};
 use crate::support::{Outcome, Run, akv_init, exec};
 
 /// An address where nothing listens.
@@ -295,8 +295,8 @@ fn dry_run_prints_the_plan_and_does_nothing() {
 #[test]
 fn dry_run_names_the_issuer_of_the_token() {
     let workload = [
-        ("AZURE_CLIENT_ID", "client"),
-        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_CLIENT_ID", APPLICATION),
+        ("AZURE_TENANT_ID", TENANT),
         // A dry run works on any machine: the file is not read.
         ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token"),
     ];
@@ -311,7 +311,7 @@ fn dry_run_names_the_issuer_of_the_token() {
         .fold(run, |run, (name, value)| run.env(name, value));
     let outcome = run.outcome();
     let identity = outcome.planned("identity").concat();
-    for part in ["https://login.microsoftonline.com", "client", "tenant"] {
+    for part in ["https://login.microsoftonline.com", APPLICATION, TENANT] {
         assert!(identity.contains(part), "{identity}");
     }
 }

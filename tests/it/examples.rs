@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::azure::APPLICATION;
 use crate::support::{Outcome, Run, akv_init};
 
 /// The ENTRYPOINT of the Dockerfiles.
@@ -58,6 +59,8 @@ fn indent(line: &str) -> usize {
 fn scalar(text: &str) -> String {
     match text.starts_with('"') {
         true => serde_json::from_str(text).unwrap(),
+        // A placeholder, such as `APP_CLIENT_ID`.
+        false if text.ends_with("CLIENT_ID") => APPLICATION.to_owned(),
         false => text.to_owned(),
     }
 }
@@ -165,10 +168,11 @@ fn platform(file: &str, document: &str) -> (Vec<(&'static str, String)>, Vec<Str
     }
     let mut env = vec![("KUBERNETES_SERVICE_HOST", "10.0.0.1".to_owned())];
     if !document.contains("\n        azure.workload.identity/use: \"true\"\n") {
-        let identity = ["http://169.254.169.254", "APP_CLIENT_ID"];
+        let identity = ["http://169.254.169.254", APPLICATION];
         return (env, identity.map(str::to_owned).to_vec());
     }
-    let client = after(file, "azure.workload.identity/client-id:").unwrap();
+    let client = after(file, "azure.workload.identity/client-id:");
+    let client = scalar(&client.unwrap());
     let authority = "https://login.microsoftonline.com".to_owned();
     let identity = vec![
         authority.clone(),
@@ -193,7 +197,7 @@ fn app_service() -> (Vec<(&'static str, String)>, Vec<String>) {
         ),
         ("IDENTITY_HEADER", "header".to_owned()),
     ];
-    let identity = ["http://localhost:42356", "IDENTITY_CLIENT_ID"];
+    let identity = ["http://localhost:42356", APPLICATION];
     (env, identity.map(str::to_owned).to_vec())
 }
 
@@ -295,7 +299,7 @@ fn settings_of_app_service_are_valid() {
             |setting: &serde_json::Value, name: &str| setting[name].as_str().unwrap().to_owned();
         let mut env: Vec<(String, String)> = settings
             .iter()
-            .map(|setting| (field(setting, "name"), field(setting, "value")))
+            .map(|setting| (field(setting, "name"), scalar(&field(setting, "value"))))
             .collect();
         assert!(env.iter().any(|(_, value)| is_reference(value)));
         // A reference of the platform that it could not resolve.

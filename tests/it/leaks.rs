@@ -6,6 +6,7 @@
 mod carriers;
 mod files;
 mod memory;
+mod slips;
 mod values;
 mod watch;
 

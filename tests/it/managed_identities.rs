@@ -7,7 +7,9 @@ mod responses;
 
 use crate::azure::{APPLICATION, Azure, Endpoint, IDENTITY_HEADER, Identity, MSI_SECRET, Request};
 use crate::support::Run;
-use crate::support_identities::{CLIENT, Source, VAULT, assert_token, only_request, with};
+use crate::support_identities::{
+    CLIENT, RESOURCE, Source, VAULT, assert_token, only_request, with,
+};
 use crate::support_listen::Listened;
 use crate::support_requests::{connections, headers, query, user_agent};
 use crate::support_tables::in_parallel;
@@ -176,22 +178,17 @@ fn selector_is_sent_under_the_name_that_the_endpoint_knows() {
 #[test]
 fn selector_that_the_endpoint_would_ignore_is_rejected() {
     let azure = Azure::start();
+    let (object, resource) = (["--object-id", CLIENT], ["--resource-id", RESOURCE]);
     for (source, options, hint) in [
-        (
-            Source::MachineLearning,
-            &["--object-id", "--resource-id"][..],
-            true,
-        ),
+        (Source::MachineLearning, &[object, resource][..], true),
         (
             Source::CloudShell,
-            &["--client-id", "--object-id", "--resource-id"],
+            &[["--client-id", CLIENT], object, resource],
             false,
         ),
     ] {
         for option in options {
-            let failure = source
-                .token(&azure, &[option, CLIENT])
-                .failure(78, "config");
+            let failure = source.token(&azure, option).failure(78, "config");
             assert_eq!(failure.line["hint"].is_string(), hint, "{source:?}");
         }
     }

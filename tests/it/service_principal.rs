@@ -6,7 +6,7 @@ mod certificate;
 use std::fs;
 
 use crate::azure::{Azure, CLIENT_SECRET, Endpoint, Identity, Response};
-use crate::support_identities::{CLIENT, Source, assert_token, only_request, with};
+use crate::support_identities::{CLIENT, RESOURCE, Source, assert_token, only_request, with};
 use crate::support_requests::connections;
 
 const SOURCE: Source = Source::Secret;
@@ -152,8 +152,8 @@ fn client_id_option_precedes_the_variable_and_other_selectors_are_rejected() {
     );
     let request = only_request(&azure, Endpoint::Login);
     assert_eq!(request.form("client_id").as_deref(), Some(CLIENT));
-    for option in ["--object-id", "--resource-id"] {
-        let run = SOURCE.token(&azure, &[option, CLIENT]);
+    for (option, id) in [("--object-id", CLIENT), ("--resource-id", RESOURCE)] {
+        let run = SOURCE.token(&azure, &[option, id]);
         run.failure(78, "config").hinted();
     }
 }
@@ -192,9 +192,7 @@ fn tenant_that_is_not_a_guid_or_a_domain_is_rejected() {
             "ténant",
         ] {
             let run = source.token(&azure, &[]).env("AZURE_TENANT_ID", tenant);
-            run.failure(78, "config")
-                .names("AZURE_TENANT_ID")
-                .names(tenant);
+            run.failure(78, "config").names("AZURE_TENANT_ID");
         }
     }
     assert_eq!(connections(&azure), 0);

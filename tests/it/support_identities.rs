@@ -10,6 +10,9 @@ use crate::azure::{
 use crate::support::{self, Outcome, Run, akv_init};
 use crate::support_requests::{NAME, VALUE};
 
+/// The resource id of a managed identity.
+pub const RESOURCE: &str = "/subscriptions/5ca1ab1e-0000-4000-8000-000000000001/resourcegroups/apps/providers/\
+                            Microsoft.ManagedIdentity/userAssignedIdentities/app";
 /// A user-assigned identity for tests of selectors.
 pub const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
 

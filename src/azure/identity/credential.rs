@@ -113,7 +113,12 @@ impl Credential {
             }
         };
         let file_error = |why: &str| {
-            let reason = format!("{variable}: `{}`: {why}", path.display());
+            let reason = match path.is_absolute() || path.exists() {
+                true => format!("{variable}: `{}`: {why}", path.display()),
+                false => format!(
+                    "{variable}: {why}; the path is not absolute, so it is not shown: it may be a secret"
+                ),
+            };
             let error = RequestFailure::InvalidSettings.error(reason);
             match self {
                 Credential::TokenFile(_) => error.hint(hint),

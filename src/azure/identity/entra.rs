@@ -13,14 +13,13 @@ use super::entra_codes::{self, UNKNOWN_CODE_HINT};
 use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest};
 use super::token_proxy::{self, TokenProxy};
-use crate::azure::tenant::is_tenant;
 use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::http::{HttpClient, Request, Response, Service, Timeouts, encode, random_uuid};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
-use crate::request::settings::{IdentityId, Settings};
+use crate::request::settings::{IdentityId, Settings, is_tenant, not_shown_error};
 use crate::secret::Secret;
 
 const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
@@ -65,8 +64,8 @@ impl EntraClient {
                 None,
             ),
         };
-        let client_id = match &settings.identity_id {
-            Some(IdentityId::Client(id)) => Some(id.to_owned()),
+        let client_id = match settings.identity_id(env)? {
+            Some(IdentityId::Client(id)) => Some(id),
             None => None,
             Some(IdentityId::Object(_) | IdentityId::Resource(_)) => {
                 let reason = format!(
@@ -266,9 +265,9 @@ impl TokenSource for EntraClient {
 /// The value of `AZURE_TENANT_ID`, an id or a domain; `None` if it is not set.
 pub fn configured_tenant(env: &Environment) -> Result<Option<String>, Error> {
     match env.setting(TENANT_VARIABLE)? {
-        Some(tenant) if !is_tenant(tenant) => Err(Error::config(format!(
-            "{TENANT_VARIABLE}: `{tenant}` is neither a GUID nor a domain"
-        ))),
+        Some(tenant) if !is_tenant(tenant) => {
+            Err(not_shown_error("a GUID or a domain").context(TENANT_VARIABLE))
+        }
         tenant => Ok(tenant.map(str::to_owned)),
     }
 }

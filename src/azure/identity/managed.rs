@@ -110,8 +110,8 @@ impl ManagedIdentity {
         let (origin, path) = split_url(url)
             .filter(|(_, path)| endpoint.path_suffix.is_none() || !path.contains('?'))
             .ok_or_else(|| Error::config(format!("{url_variable} is not a URL")))?;
-        let default_client_id = match endpoint.default_client_id_variable {
-            Some(variable) => env.setting(variable)?,
+        let default_id = match endpoint.default_client_id_variable {
+            Some(variable) => IdentityId::client_in(env, variable)?,
             None => None,
         };
         let header_secret = match endpoint.authentication {
@@ -138,7 +138,7 @@ impl ManagedIdentity {
                 }
                 false => "",
             },
-            selected: selected.or_else(|| Some(IdentityId::Client(default_client_id?.to_owned()))),
+            selected: selected.or(default_id),
         };
         if identity.selected.is_none() || identity.id_parameter().is_some() {
             return Ok(identity);

@@ -61,12 +61,13 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
         IdentityKind::Cli => (Box::new(AzureCli::build(env)?), &[]),
         IdentityKind::Managed => {
             let (endpoint, variables) = managed_endpoint(env)?;
-            let is_requested = requested.is_some() || settings.identity_id.is_some();
+            let identity_id = settings.identity_id(env)?;
+            let is_requested = requested.is_some() || identity_id.is_some();
             let is_pod = !which_are_set(env, &["KUBERNETES_SERVICE_HOST"]).is_empty();
             if variables == IMDS_VARIABLES && is_pod && !is_requested {
                 return Err(no_pod_identity_error());
             }
-            let source = ManagedIdentity::build(endpoint, env, settings.identity_id.clone())?;
+            let source = ManagedIdentity::build(endpoint, env, identity_id)?;
             (Box::new(source), variables)
         }
         IdentityKind::ServicePrincipal => (
@@ -169,7 +170,7 @@ fn identity_from_token_credentials(env: &Environment) -> Result<Option<IdentityK
         "managedidentitycredential" => Ok(Some(IdentityKind::Managed)),
         "workloadidentitycredential" => Ok(Some(IdentityKind::Workload)),
         _ => Err(Error::config(format!(
-            "{TOKEN_CREDENTIALS_VARIABLE}: `{text}` is not a supported credential"
+            "{TOKEN_CREDENTIALS_VARIABLE}: the value is not a supported credential"
         ))
         .hint(
             "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential or \

@@ -6,9 +6,9 @@
 //! names.
 
 use crate::azure::identity::TokenRequest;
-use crate::azure::tenant::is_tenant;
 use crate::request::host::Host;
 use crate::request::reference::check_resource;
+use crate::request::settings::is_tenant;
 
 /// Parses a `WWW-Authenticate` header: `Bearer`, then `key="value"` pairs, separated by commas or spaces, in any
 /// order. The quotes may be missing; unknown keys are ignored. `None` for any other scheme. If the header names no

@@ -3,30 +3,35 @@
 
 use super::dry_run;
 use super::settings::{around, plan};
+use crate::azure::{APPLICATION, TENANT};
+use crate::support_identities::CLIENT;
 
 #[test]
 fn selector_of_a_higher_rank_wins() {
     let variables = ["AKV_INIT_CLIENT_ID", "AKV_INIT_OBJECT_ID"];
     let options = [("--client-id", "client id"), ("--object-id", "object id")];
-    let azure = ("AZURE_CLIENT_ID", "azure");
+    let azure = ("AZURE_CLIENT_ID", APPLICATION);
     #[track_caller]
     fn chosen(words: &[&str], variables: &[(&str, &str)], part: &str) {
         let outcome = plan(words, variables);
         let identity = outcome.planned("identity").concat();
         assert!(identity.contains(part), "{identity}");
     }
-    chosen(&[], &[azure], "client id azure");
-    chosen(&[], &[azure, (variables[0], "own")], "client id own");
-    chosen(&[], &[azure, (variables[1], "own")], "object id own");
+    let azure_id = format!("client id {APPLICATION}");
+    chosen(&[], &[azure], &azure_id);
+    for (variable, (_, kind)) in variables.into_iter().zip(options) {
+        let chosen_id = format!("{kind} {TENANT}");
+        chosen(&[], &[azure, (variable, TENANT)], &chosen_id);
+    }
     for (option, kind) in options {
         for lower in [&[][..], &variables[..1], &variables[1..], &variables] {
-            let lower = lower.iter().map(|name| (*name, "own"));
+            let lower = lower.iter().map(|name| (*name, TENANT));
             let lower: Vec<_> = lower.chain([azure]).collect();
-            chosen(&[option, "option"], &lower, &format!("{kind} option"));
+            chosen(&[option, CLIENT], &lower, &format!("{kind} {CLIENT}"));
         }
     }
     // An empty selector of whatever rank is ignored.
-    chosen(&[], &[azure, (variables[1], "")], "client id azure");
+    chosen(&[], &[azure, (variables[1], "")], &azure_id);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{NO_IMDS, dry_run};
-use crate::azure::Azure;
+use crate::azure::{APPLICATION, Azure};
 use crate::support::{Outcome, akv_init, exec};
+use crate::support_identities::CLIENT;
 
 /// A plan that shows every setting which `--dry-run` prints: two references, one without a vault and one to a host that
 /// must be allowed.
@@ -61,22 +62,22 @@ const EQUIVALENTS: [Equivalent; 9] = [
         "managed",
         (
             "identity",
-            "workload identity with client id client, tenant tenant",
+            "workload identity with client id 11111111-2222-4333-8444-555555555555, tenant contoso.example",
         ),
     ),
     (
         "--client-id",
         "AKV_INIT_CLIENT_ID",
-        "id-1",
-        "id-2",
-        ("identity", "client id id-1"),
+        CLIENT,
+        APPLICATION,
+        ("identity", "client id 11111111-2222-4333-8444-555555555555"),
     ),
     (
         "--object-id",
         "AKV_INIT_OBJECT_ID",
-        "id-1",
-        "id-2",
-        ("identity", "object id id-1"),
+        CLIENT,
+        APPLICATION,
+        ("identity", "object id 11111111-2222-4333-8444-555555555555"),
     ),
     (
         "--resource-id",
@@ -118,8 +119,8 @@ const EQUIVALENTS: [Equivalent; 9] = [
 pub fn around(option: &str) -> &'static [(&'static str, &'static str)] {
     match option {
         "--identity" => &[
-            ("AZURE_CLIENT_ID", "client"),
-            ("AZURE_TENANT_ID", "tenant"),
+            ("AZURE_CLIENT_ID", CLIENT),
+            ("AZURE_TENANT_ID", "contoso.example"),
             ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token"),
         ],
         _ => &[],
@@ -223,7 +224,8 @@ fn invalid_variable_is_a_configuration_error() {
         "AZURE_CLIENT_ID",
         "AKV_INIT_VAULT",
     ] {
-        let run = dry_run(&[]).env(name, OsStr::from_bytes(b"\xff"));
+        let run = dry_run(&[]).env("A", "akv://kv1/sa");
+        let run = run.env(name, OsStr::from_bytes(b"\xff"));
         run.failure(78, "config").names(name);
     }
 }

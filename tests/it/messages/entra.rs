@@ -75,7 +75,9 @@ pub fn credentials(page: &mut Page) {
     };
     page.run(secret("secret", b"\n"));
     page.run(secret("secret", b"\xff"));
-    page.run(secret("secret", b"x").env("AZURE_CLIENT_SECRET_FILE", "/absent"));
+    for path in ["/absent", "absent"] {
+        page.run(secret("secret", b"x").env("AZURE_CLIENT_SECRET_FILE", path));
+    }
     let certificate = |name: &str, content: &[u8]| -> Run {
         let path = file(name, content);
         Source::Certificate

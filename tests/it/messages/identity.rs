@@ -8,7 +8,7 @@ use super::book::Page;
 use crate::arc::machine::{MACHINE, Machine, environment};
 use crate::azure::{ARC_KEY_FILE, Azure, Endpoint, Identity, Response};
 use crate::support::{Outcome, Run, akv_init};
-use crate::support_identities::{CLIENT, Source, with};
+use crate::support_identities::{CLIENT, RESOURCE, Source, with};
 use crate::support_scratch::Scratch;
 
 /// Errors before any request.
@@ -76,8 +76,12 @@ pub fn names(page: &mut Page) {
         azure.always(source.endpoint(), Response::status(418));
         page.run(dry(source.token(&azure, &[])));
     }
-    for option in ["--client-id", "--object-id", "--resource-id"] {
-        page.run(dry(Source::Imds.token(&azure, &[option, CLIENT])));
+    for (option, id) in [
+        ("--client-id", CLIENT),
+        ("--object-id", CLIENT),
+        ("--resource-id", RESOURCE),
+    ] {
+        page.run(dry(Source::Imds.token(&azure, &[option, id])));
     }
     page.run(Source::MachineLearning.token(&azure, &["--client-id", CLIENT]));
 }

@@ -20,7 +20,7 @@ fn dry(words: &[&str]) -> Run {
 }
 
 pub fn command_line(page: &mut Page) {
-    let runs: [&[&str]; 47] = [
+    let runs: [&[&str]; 49] = [
         &[],
         &["--init", "exec", "true"],
         &["exec", "--drain", "5s", "true"],
@@ -64,6 +64,8 @@ pub fn command_line(page: &mut Page) {
         &["exec", "--vault", "kv1.vault.azure.net:0", "true"],
         &["exec", "--allow-vault", "https://vault.example.com", "true"],
         &["exec", "--client-id", "a", "--object-id", "b", "true"],
+        &["exec", "--client-id", "my-identity", "true"],
+        &["exec", "--resource-id", "my-identity", "true"],
         &["frobnicate"],
         &["exec"],
         // These have hints of their own.

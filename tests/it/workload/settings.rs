@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::azure::{Azure, Endpoint, TENANT};
 use crate::support::Run;
-use crate::support_identities::CLIENT;
+use crate::support_identities::{CLIENT, RESOURCE};
 use crate::support_requests::{
     assert_got_it, connections, counts, one_secret, one_secret_federated,
 };
@@ -44,8 +44,8 @@ fn missing_variables_of_the_webhook_are_named() {
 #[test]
 fn object_id_and_resource_id_are_rejected() {
     let azure = Azure::start();
-    for option in ["--object-id", "--resource-id"] {
-        let run = one_secret_federated(&azure, &[option, CLIENT]);
+    for (option, id) in [("--object-id", CLIENT), ("--resource-id", RESOURCE)] {
+        let run = one_secret_federated(&azure, &[option, id]);
         run.failure(78, "config").hinted();
     }
     assert_eq!(connections(&azure), 0);
