@@ -2,8 +2,9 @@
 //! attempts.
 //!
 //! A failure that can go away by itself is retried until the deadline. The backoff starts at 0.25 s and doubles up to 8
-//! s, with full jitter; a longer pause that the service asks for is kept, if it ends before the deadline. A failure
-//! that may be temporary or permanent is retried a limited number of times.
+//! s, with full jitter; it is at least 1 s after a response that there are too many requests. A longer pause that the
+//! service asks for is kept, if it ends before the deadline. A failure that may be temporary or permanent is retried a
+//! limited number of times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,9 @@ use crate::signals::WaitGuard;
 
 /// The maximum pause after the first attempt, which doubles after each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The minimum pause after a response that says that there are too many requests. Key Vault's documentation recommends it
+/// (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>).
+const MIN_THROTTLED_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum pause after any attempt, unless the service asks for a longer one.
 const MAX_PAUSE: Duration = Duration::from_secs(8);
 /// The time before the deadline that is reserved for the last attempt.
@@ -211,11 +215,17 @@ impl Deadline {
             .saturating_mul(1 << (attempts - 1).min(10))
             .min(MAX_PAUSE);
         let backoff = ceiling * u32::from_le_bytes(random()) / u32::MAX;
+        let min_pause = match error.request_failure {
+            Some(RequestFailure::Throttled) => MIN_THROTTLED_PAUSE,
+            _ => Duration::ZERO,
+        };
         match error.retry_after {
             Some(delay) if delay >= remaining => Err(Some(delay)),
             // A delay of zero, or a date in the past by a wrong clock, must not cause a thousand requests a second.
             Some(delay) => Ok(delay.max(backoff).max(FIRST_PAUSE).min(remaining)),
-            None if remaining > MIN_ATTEMPT_TIME => Ok(backoff.min(remaining - MIN_ATTEMPT_TIME)),
+            None if remaining > MIN_ATTEMPT_TIME => {
+                Ok(backoff.max(min_pause).min(remaining - MIN_ATTEMPT_TIME))
+            }
             None => Err(None),
         }
     }

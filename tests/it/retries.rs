@@ -64,6 +64,28 @@ fn pause_that_a_service_asks_for_is_kept() {
     assert_got_it(&one_secret(&azure, &[]).outcome());
 }
 
+/// Whether by the status or by Entra's code for a client in a loop.
+#[test]
+fn pause_after_too_many_requests_is_longer() {
+    let rows = [
+        (Endpoint::Imds, Response::status(429)),
+        (Endpoint::Vault, Response::throttled()),
+        (Endpoint::Login, Response::aadsts(50_196, "A loop.")),
+        (Endpoint::Login, Response::aadsts(90_055, "Too many.")),
+    ];
+    in_parallel(rows, |(endpoint, response)| {
+        let azure = Azure::start();
+        azure.next(endpoint, response);
+        let outcome = match endpoint {
+            Endpoint::Login => one_secret_federated(&azure, &[]).outcome(),
+            _ => one_secret(&azure, &[]).outcome(),
+        };
+        assert_got_it(&outcome);
+        let paused = pause(&azure, endpoint);
+        assert!(paused >= 1_000, "{endpoint:?}: {paused} ms");
+    });
+}
+
 /// 700024 has two attempts in a row, whatever came before.
 #[test]
 fn limit_of_attempts_counts_one_kind_of_failure() {

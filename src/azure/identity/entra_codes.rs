@@ -15,14 +15,14 @@ pub const UNKNOWN_CODE_HINT: &str =
 pub fn get(code: i64) -> Option<(RequestFailure, &'static str)> {
     use RequestFailure::{
         AssertionExpired, CredentialRefused, FederationMismatch, InvalidSettings,
-        PossiblyPermanent, PossiblyTemporary, ServerError,
+        PossiblyPermanent, PossiblyTemporary, ServerError, Throttled,
     };
     Some(match code {
         // Entra is unwell, or has to read something first.
         40_010 | 50_033 | 70_012 | 90_006 | 90_012 | 90_024 | 90_025 | 90_033 | 90_090 | 90_091
         | 230_109 => (ServerError, ""),
         50_196 | 90_055 => (
-            ServerError,
+            Throttled,
             "start fewer containers at once, and look for one that restarts in a loop",
         ),
         50_166 | 90_061 | 501_661 => (
