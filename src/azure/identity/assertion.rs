@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use ring::digest::{SHA256, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -95,4 +95,17 @@ pub fn signed_assertion(
     .map_err(|_| file_error("its key cannot sign"))?;
     let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
     Ok(Secret::new(format!("{signing_input}.{signature}")))
+}
+
+/// The SHA-1 of the first certificate in a PEM text, by which Entra's portal and `az` list certificates, in hexadecimal;
+/// `None` if there is no certificate.
+pub fn thumbprint(pem: &[u8]) -> Option<String> {
+    let certificate = CertificateDer::pem_slice_iter(pem).find_map(Result::ok)?;
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate);
+    Some(
+        hash.as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect(),
+    )
 }

@@ -79,6 +79,15 @@ impl Credential {
         }
     }
 
+    /// The thumbprint of the certificate, as in ` 0A…`; empty if there is none.
+    pub fn thumbprint(&self) -> String {
+        let Credential::Certificate { path, .. } = self else {
+            return String::new();
+        };
+        let pem = input::read(path, input::MAX_SIZE).unwrap_or_default();
+        assertion::thumbprint(&pem).map_or_else(String::new, |hex| format!(" {hex}"))
+    }
+
     /// The percent-encoded start of the form body for this credential: everything before `=` and
     /// [`Credential::form_value`].
     pub fn form_prefix(&self) -> &'static str {

@@ -146,6 +146,7 @@ impl EntraClient {
             ),
             ("{now}", date::format(date::unix_now())),
             ("{claims}", federated_claims(sent_secret)),
+            ("{thumbprint}", self.credential.thumbprint()),
         ];
         let fill = |hint: String, (name, value): (&str, String)| hint.replace(name, &value);
         let hint = values.into_iter().fold(hint.to_owned(), fill);

@@ -83,8 +83,8 @@ pub fn get(code: i64) -> Option<(RequestFailure, &'static str)> {
         50_012 | 50_017 | 50_032 | 500_172 | 700_026 | 700_027 | 700_030 | 1_000_502
         | 7_000_214 | 7_000_277 => (
             CredentialRefused,
-            "is the certificate, the first in its file, registered for the application, valid and not revoked? See `az ad \
-             app credential list --cert --id {client_id}`",
+            "is the certificate{thumbprint}, the first in its file, registered for the application, valid and not revoked? \
+             See `az ad app credential list --cert --id {client_id}`",
         ),
         70_002 | 7_000_215 => (
             CredentialRefused,

@@ -157,6 +157,11 @@ fn arc_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static str) {
         400 | 404 if !response.code.is_empty() => {
             (RequestFailure::IdentityNotFound, azure_arc::OMIT_ID_HINT)
         }
+        401 | 403 => (
+            RequestFailure::CredentialRefused,
+            "is the directory of key files that of this host's agent? `azcmagent check` on the host says whether the agent \
+             is connected",
+        ),
         status => common_error(status),
     }
 }

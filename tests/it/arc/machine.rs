@@ -242,6 +242,7 @@ fn key_that_the_agent_does_not_know_is_sent_once() {
     };
     failing(&azure, &machine, &[])
         .failure(77, "denied")
+        .hint_names("azcmagent check")
         .omits("LEAK");
     assert_eq!(azure.requests_at(Endpoint::Platform).len(), 2);
 }

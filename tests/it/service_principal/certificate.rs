@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use rcgen::{CertificateParams, KeyPair};
-use ring::digest::{SHA256, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
@@ -244,7 +244,10 @@ fn certificate_that_is_not_registered_is_denied_after_one_request() {
     let pem = [key.serialize_pem(), other.pem()].concat();
     let (_, run) = with_file(&azure, "other.pem", pem);
     let failure = run.failure(77, "denied");
-    failure.names("AADSTS700027").hinted();
+    let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, other.der());
+    let hex = |byte: &u8| format!("{byte:02X}");
+    let thumbprint: String = thumbprint.as_ref().iter().map(hex).collect();
+    failure.names("AADSTS700027").hint_names(&thumbprint);
     only_request(&azure, Endpoint::Login);
 }
 
