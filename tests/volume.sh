@@ -6,9 +6,9 @@
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/volume.sh
 #
 # Each in both layouts, on an empty volume and over an old set of files. Everything is mounted in a mount namespace of
-# its own. Calls that no available file system refuses are made to fail by strace. Without loop devices, overlays on a
-# tmpfs replace disks, with a message. Needs root, cargo, the programs checked below and those of
-# tests/namespace/common.sh. The parts run in parallel and take 40 s, since the timeout of the lock is 30 s. Every check
+# its own. Calls that no available file system refuses are made to fail by strace, and tests/volume/share.py (FUSE) stands
+# in for shares. Without loop devices, overlays on a tmpfs replace disks, with a message. Needs root, cargo, the programs
+# checked below and those of tests/namespace/common.sh. The parts run in parallel and take a minute or two. Every check
 # prints a sentence; the exit code is 0 if and only if all of them pass, 2 if they could not run.
 
 set -euo pipefail
@@ -18,10 +18,12 @@ if [ -z "${AKV_INIT_TEST_NAMESPACE:-}" ] && [ "$(id -u)" = 0 ] && unshare --moun
 fi
 # shellcheck source=tests/namespace/common.sh
 source "$(dirname "$0")/namespace/common.sh"
-for program in btrfs chattr flock losetup mkfs.btrfs mkfs.ext4 mountpoint prlimit setpriv strace; do
+for program in btrfs chattr flock jq losetup mkfs.btrfs mkfs.ext4 mountpoint prlimit setpriv strace; do
     command -v "$program" >/dev/null ||
-        cannot "there is no $program (Debian: btrfs-progs, e2fsprogs, mount, strace, util-linux)"
+        cannot "there is no $program (Debian: btrfs-progs, e2fsprogs, jq, mount, strace, util-linux)"
 done
+/usr/bin/python3 -c 'import fusepy' || cannot "there is no fusepy (Debian: python3-fusepy)"
+[ -c /dev/fuse ] || cannot "there is no /dev/fuse"
 strace -o /dev/null true || cannot "processes may not be traced here"
 # shellcheck source=tests/volume/common.sh
 source "$(dirname "$0")/volume/common.sh"
@@ -611,6 +613,241 @@ no_locks() {
     check "no locks ($now): it is written, with a warning" is_written "cannot lock \`DIR\`: No locks available"
 }
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Shares
+# ---------------------------------------------------------------------------------------------------------------------
+
+# The user of a table, the modes that its files and its directories get.
+user=() modes=(440 750)
+
+part_ignored() {
+    loose "chmod is ignored" chmod=ignored files=0777 dirs=0777
+    table "chmod is ignored, and files get what was requested" chmod=ignored files=0440 dirs=0750 uid=1000
+}
+
+part_refused() {
+    loose "chmod is refused" chmod=refused files=0777 dirs=0777
+    table "chmod is refused, and files get what was requested" chmod=refused files=0440 dirs=0750 uid=1000
+}
+
+part_tight() {
+    local warning="in DIR, the file system gives files mode 0400 instead of 0440" modes=(400 700)
+    table "files get less than was requested" chmod=ignored files=0400 dirs=0700
+}
+
+part_foreign() {
+    local user=("${nobody[@]}") modes=(440 770)
+    table "all of it belongs to another user" chmod=refused files=0440 dirs=0770 uid=1000 gid=65532
+}
+
+part_caseless() {
+    table "without case" case=ignored
+    each one_name A a
+    each one_name dir/B dir/b
+    each one_name DIR dir DIR/c dir/b
+    each one_name Ä ä
+    each renamed
+}
+
+part_unsynced() {
+    table "directories cannot be synced" fsyncdir=refused
+}
+
+part_unlinked() {
+    table "without symbolic links" symlink=refused
+    layout=atomic state=empty
+    usual
+    share symlink=refused
+    refused "without symbolic links, atomic" "cannot write \`DIR/a\`: Function not implemented" "--layout plain"
+}
+
+# loose SENTENCE SWITCH...: on a share whose files may be read by everybody.
+loose() {
+    local modes=(777 777)
+    local warning="in DIR, the file system gives files mode 0777 instead of 0440" strict=("${akv[@]}")
+    local akv=("${akv[@]:0:${#akv[@]}-1}" AKV_INIT_ALLOW_LOOSE_MODE=true "${akv[-1]}")
+    local offline=("${offline[@]:0:${#offline[@]}-1}" AKV_INIT_ALLOW_LOOSE_MODE=true "${offline[-1]}")
+    table "$1, and files may be read by everybody" "${@:2}"
+    each too_loose "$@"
+}
+
+too_loose() { # too_loose SENTENCE SWITCH...
+    share "${@:2}"
+    begin
+    azure=("${strict[@]}")
+    refused "$1, without --allow-loose-mode ($now)" \
+        "cannot write \`DIR/a\`: the file system gives files mode 0777 instead of 0440" \
+        file_mode=0440 umask= --allow-loose-mode
+    as=(strace -f -e trace=write -o "$volume.written")
+    write
+    check "and no secret has been written" equal 0 "$(grep -cF "${big:0:20}" "$volume.written")"
+    azure=("${akv[@]}")
+    write
+    check "but with it" equal 1 "$(grep -cF "${big:0:20}" "$volume.written")"
+    as=() azure=("${strict[@]}") options=(--mode 0777)
+    write
+    check "what it gives may be requested" equal "0 " "$code $(messages)"
+}
+
+# one_name NAME OTHER [FILE OTHER-FILE]: the names differ in case only.
+one_name() {
+    local new=(--secret "c=akv://$vault/new-c" --secret "${3:-$1}=akv://$vault/new-a"
+        --secret "${4:-$2}=akv://$vault/new-b")
+    share case=ignored
+    begin
+    case $layout/$state/$2 in
+        # The link of the old set is in the way.
+        atomic/old/a | atomic/old/dir)
+            refused "$1 and $2 ($now)" "cannot write \`DIR/$1\`: it is a symbolic link" "choose another name"
+            ;;
+        *)
+            refused "$1 and $2 ($now)" \
+                "cannot write \`DIR/$2\`: the file system does not distinguish it from \`$1\`" choose
+            ;;
+    esac
+}
+
+# A file is not kept under its old name when it has been overwritten under one that differs in case only.
+renamed() {
+    [ "$layout/$state" = plain/empty ] || return 0
+    local name new=()
+    share case=ignored
+    options=(--keep-existing)
+    for name in A=old-a a=new-b A=old-a; do
+        new=(--secret "${name%=*}=akv://$vault/${name#*=}")
+        write
+        azure=("${akv[@]}")
+        [ "$name" != a=new-b ] || azure=("${offline[@]}")
+    done
+    check "a is written over A: without Azure, A is not kept" equal "69 new b" "$code $(cat "$dir/A")"
+}
+
+# table SENTENCE SWITCH...: all that `write` does, on a share with these switches.
+table() {
+    local row
+    echo "# A share: $1"
+    for row in writes outputs keeps fails interrupted; do
+        each on_share "$row" "${@:2}"
+    done
+}
+
+on_share() { # on_share ROW SWITCH...
+    # There, it is refused.
+    [ "$layout" = plain ] || [[ " $* " != *" symlink=refused "* ]] || return 0
+    file_mode=${modes[0]} directory_mode=${modes[1]} as=("${user[@]}") owner=("${user[@]}")
+    share "${@:2}"
+    begin
+    "$1" "${@:2}"
+}
+
+writes() {
+    local file=$dir/c
+    [ "$layout" = plain ] || file=$dir/..data/c
+    written "$now"
+    [ -z "${warning:-}" ] ||
+        check "with the warning, once" equal 1 "$(grep -c "^akv-init: warning: $warning\$" <<<"$output")"
+    unchanged "what has not changed"
+    echo changed >"$file"
+    written "what has changed"
+}
+
+unchanged() { # unchanged SENTENCE: `write` succeeds and changes nothing
+    local before
+    before=$(listing "$dir")
+    write
+    check "$1 is not written" is_unchanged "$before"
+}
+
+is_unchanged() { # is_unchanged LISTING
+    equal "0 " "$code $(messages)" && diff <(cat <<<"$1") <(listing "$dir")
+}
+
+outputs() {
+    local output name new=(--secret "a=akv://$vault/new-a" --secret "c=akv://$vault/new-c")
+    for output in files dotenv:env k8s-env:k8s json:all.json; do
+        options+=(--output "$output")
+    done
+    write
+    check "every output ($now)" equal "0 " "$code $(messages)"
+    check "files" equal "$big|new c" "$(cat "$dir/a")|$(cat "$dir/c")"
+    # shellcheck disable=SC2016 # for another shell
+    check "dotenv" equal "$big|new c" "$(sh -c '. "$1" && echo "$a|$c"' sh "$dir/env")"
+    check "k8s-env" equal "a='$big' c='new c'" "$(xargs -d '\n' <"$dir/k8s")"
+    check "json" equal "$big|new c" "$(jq -r '.a + "|" + .c' "$dir/all.json")"
+    for name in a c env k8s all.json; do
+        check "the mode of $name" equal "$file_mode" "$(stat --dereference --format %a "$dir/$name")"
+    done
+    unchanged "what has not changed"
+}
+
+keeps() {
+    local before
+    options=(--keep-existing=1h)
+    write
+    check "--keep-existing ($now): it is written" equal "0 " "$code $(messages)"
+    azure=("${offline[@]}")
+    before=$(listing "$dir")
+    write
+    check "without Azure the files are kept" are_kept "$before"
+    local new=("${old[@]}")
+    write
+    check "but not for other references" equal 69 "$code"
+    check "and nothing has changed" diff <(cat <<<"$before") <(listing "$dir")
+}
+
+are_kept() { # are_kept LISTING
+    equal 0 "$code" && has "$(messages)" "kept the files in \`DIR\`" && in_force &&
+        diff <(cat <<<"$1") <(listing "$dir")
+}
+
+# A file, or in the atomic layout the link to the new set, cannot be renamed into its place.
+fails() {
+    local subject=DIR/..data number=1
+    case $layout/$state in
+        plain/empty) subject=DIR/dir/b number=3 ;;
+        plain/old) subject=DIR/dir/b number=2 ;;
+    esac
+    as+=(strace -f -o /dev/null -e "inject=renameat:error=EIO:when=$number")
+    if [ "$layout/$state" = plain/old ] && [ "${#user[@]}" != 0 ]; then
+        # Files of another user get no hard link (protected_hardlinks), which rolling back takes.
+        write
+        check "an error in the middle ($now) names what is new" \
+            equal "73 akv-init: error: cannot write \`$subject\`: I/O error; already written: \`a\`" \
+            "$code $(messages)"
+    else
+        refused "an error in the middle ($now)" "cannot write \`$subject\`: I/O error"
+    fi
+    as=("${user[@]}")
+    written "without it"
+}
+
+interrupted() { # interrupted SWITCH...
+    local point
+    for point in fchmod:when=1 fsync:when=1 fsync:when=3 renameat:when=1; do
+        share "$@"
+        begin
+        as+=(strace -f -o /dev/null -e "inject=${point%:*}:signal=KILL:${point#*:}")
+        write
+        as=("${user[@]}")
+        check "killed at $point ($now)" equal 137 "$code"
+        check "each file is whole" whole
+        written "by the next run"
+    done
+}
+
+# Each file is one of the old set or of the new one; in the atomic layout, all are of the same set.
+whole() {
+    local name old_files=(absent absent absent) new_files=("$big" "new b" "new c") found=()
+    [ "$state" = empty ] || old_files=("old a" "old b" absent)
+    for name in a dir/b c; do
+        found+=("$(cat "$dir/$name" 2>/dev/null || echo absent)")
+    done
+    [ "$layout" = plain ] || [ "${found[*]}" = "${old_files[*]}" ] || equal "${new_files[*]}" "${found[*]}" || return
+    for name in 0 1 2; do
+        [ "${found[name]}" = "${old_files[name]}" ] || equal "${new_files[name]}" "${found[name]}" || return
+    done
+}
+
 part_memory() {
     echo "# In memory, and on a disk"
     each in_memory memory
@@ -763,6 +1000,7 @@ installed() { # installed SENTENCE
 
 # The first two take longest, and are printed last.
 parts=(lock_timeout_plain lock_timeout_atomic
+    ignored refused tight foreign caseless unsynced unlinked
     full limit closed shared planted mounts left meanwhile lacking memory install lock)
 declare -A started
 for part in "${parts[@]}"; do

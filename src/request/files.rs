@@ -48,6 +48,11 @@ pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
+/// Whether two paths are one on a file system that ignores case, though they differ.
+pub fn differ_in_case_only(one: &str, two: &str) -> bool {
+    one != two && one.to_lowercase() == two.to_lowercase()
+}
+
 /// The first component of a path, which is the whole path if it has only one.
 pub fn first_component(path: &str) -> &str {
     path.split('/').next().unwrap_or_default()

@@ -68,6 +68,19 @@ limited() { # a btrfs with a quota of 1 MiB for $dir; where that is not possible
     fi
 }
 
+share() { # share SWITCH...: a file system like a share, by share.py
+    unmount
+    kind=disk
+    rm -rf "$volume.shared"
+    mkdir "$volume.shared"
+    /usr/bin/python3 "$repository/tests/volume/share.py" "$volume.shared" "$volume" "$@" <"$tmp/stdin" 9>&- &
+    until mountpoint --quiet "$volume"; do
+        kill -0 $! || exit 1
+        sleep 0.02
+    done
+    mkdir "$dir"
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Cases
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,9 +97,10 @@ each() {
 }
 
 # The defaults that a case may change: the words before the binary, those before it when the old set is written, options,
-# the binary and its environment, and permissions. $now describes the case.
+# the binary and its environment, and permissions. $now describes the case. Where $warning is set, every run has that
+# warning.
 usual() {
-    as=() owner=() options=() azure=("${akv[@]}") directory_mode=750
+    as=() owner=() options=() azure=("${akv[@]}") file_mode=440 directory_mode=750
     now="$layout, on an empty volume"
     [ "$state" = empty ] || now="$layout, over an old set"
 }
@@ -123,12 +137,12 @@ mask() {
     sed -E -e 's/\.\.akv-init-[0-9a-f]{16}/..akv-init-*/g' -e "s#$dir#DIR#g"
 }
 
-# Its output without the warning that every run on a disk has.
+# Its output without the warnings that every run on a disk, or on this one, has.
 messages() {
-    local warning="akv-init: warning: \`$dir\` is not in memory (tmpfs): "
     case $kind in
         tmpfs) cat <<<"$output" ;;
-        disk) grep -vF -- "$warning" <<<"$output" || true ;;
+        disk) grep -vF -e "akv-init: warning: \`$dir\` is not in memory (tmpfs): " \
+            -e "akv-init: warning: ${warning:-no other}" <<<"$output" || true ;;
     esac | mask
 }
 
@@ -171,16 +185,16 @@ is_written() { # is_written [WARNING]: with one warning, and this in it
 }
 
 expected() {
-    local directory="d $directory_mode "
+    local directory="d $directory_mode " file="f $file_mode "
     {
         case $layout in
             plain)
-                printf '%s\n' "a f 440 " "c f 440 " "dir $directory" "dir/b f 440 "
-                [ "$state" = empty ] || echo "gone f 440 "
+                printf '%s\n' "a $file" "c $file" "dir $directory" "dir/b $file"
+                [ "$state" = empty ] || echo "gone $file"
                 ;;
             atomic)
-                printf '%s\n' "..akv-init-* $directory" "..akv-init-*/a f 440 " "..akv-init-*/c f 440 " \
-                    "..akv-init-*/dir $directory" "..akv-init-*/dir/b f 440 " "..data l 777 ..akv-init-*" \
+                printf '%s\n' "..akv-init-* $directory" "..akv-init-*/a $file" "..akv-init-*/c $file" \
+                    "..akv-init-*/dir $directory" "..akv-init-*/dir/b $file" "..data l 777 ..akv-init-*" \
                     "a l 777 ..data/a" "c l 777 ..data/c" "dir l 777 ..data/dir"
                 ;;
         esac

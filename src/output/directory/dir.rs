@@ -393,11 +393,16 @@ impl Dir {
         Ok(temporary)
     }
 
+    /// Creates a directory for this user alone.
+    pub fn create_private_directory(&self, name: &str) -> nix::Result<()> {
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700))
+    }
+
     /// Creates a directory. `mode` is the mode of the files in it: if all users may read those, they may enter the
     /// directory too; otherwise only its owner and group may. Errors show `subject` as the path.
     pub fn create_directory(&self, name: &str, mode: u32, subject: &Path) -> Result<Dir, Error> {
         let to_error = |errno| self.call_error_for(subject, errno);
-        mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)).map_err(to_error)?;
+        self.create_private_directory(name).map_err(to_error)?;
         let fd = open_directory(&self.fd, name).map_err(to_error)?;
         // Users who may read the files have to be able to reach them.
         let others = if mode & 0o004 == 0 { 0 } else { 0o005 };
@@ -460,7 +465,7 @@ impl Dir {
         // EPERM may also forbid that a file is removed.
         let fd = open_directory(&self.fd, name).map_err(|_| to_error(errno))?;
         // By descriptor: its name may lead to another directory by now.
-        if fstat(&fd).map_err(to_error)?.st_uid != geteuid().as_raw() {
+        if !self.is_own(&fstat(&fd).map_err(to_error)?) {
             return Err(to_error(Errno::EPERM));
         }
         // On the last level nothing is removed from a directory, so the call below fails unless it is empty

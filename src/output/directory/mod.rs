@@ -16,17 +16,21 @@ mod plain;
 mod request;
 mod transaction;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use crate::error::{Cause, Error};
 use crate::log;
 use crate::os;
-use crate::request::files::{Layout, WriteOptions};
+use crate::request::files::{
+    Layout, WriteOptions, differ_in_case_only, self_and_parents, split_path,
+};
 use crate::signals;
 
 pub use dir::OutputFile;
@@ -83,10 +87,10 @@ pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<(), E
     let paths: Vec<&str> = request.files.iter().map(|file| file.path).collect();
     check_names(&dir, options, &paths)?;
     let mut transaction = Transaction::begin(&dir);
-    let result = match options.layout {
+    let result = check_distinct(&dir, &paths).and_then(|()| match options.layout {
         Layout::Atomic => atomic::write(&mut transaction, request),
         Layout::Plain => plain::write(&mut transaction, request),
-    };
+    });
     let result = result.map_err(|error| transaction.roll_back(error));
     let report = |error| log::warning(format!("{error}; the next run will try again"));
     remove_leftovers(&dir, report).unwrap_or_else(report);
@@ -135,6 +139,35 @@ fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), 
         Layout::Atomic => atomic::check_names(dir, paths),
         Layout::Plain => plain::check_names(dir, paths, options.keep_existing.is_some()),
     }
+}
+
+/// Fails if two of the paths, or of the directories in them, are one on a file system that ignores case. This is tried
+/// out in a directory with a temporary name.
+fn check_distinct(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
+    let names: BTreeSet<&str> = paths
+        .iter()
+        .flat_map(|path| self_and_parents(path))
+        .collect();
+    let find_similar = |path| names.iter().find(|name| differ_in_case_only(name, path));
+    if names.iter().all(|path| find_similar(path).is_none()) {
+        return Ok(());
+    }
+    let trial = dir.create_directory(&Dir::temporary_name(), 0, &dir.path_of(""))?;
+    for path in &names {
+        let (parent, name) = split_path(path);
+        let parent = trial.open_existing_subdirectory(parent)?;
+        match (parent.create_private_directory(name), find_similar(path)) {
+            (Err(Errno::EEXIST), Some(other)) => {
+                let reason = format!("the file system does not distinguish it from `{other}`");
+                let error = dir.write_error(path, &reason);
+                return Err(
+                    error.hint("choose names that differ in more than upper and lower case")
+                );
+            }
+            (result, _) => result.map_err(dir.call_error(path))?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes every entry with a temporary name except for the current set. An entry that cannot be removed does no harm;

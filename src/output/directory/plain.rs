@@ -12,7 +12,7 @@ use super::request::{WriteRequest, parent_directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::split_path;
+use crate::request::files::{differ_in_case_only, split_path};
 
 /// Fails if there is something other than a file at one of these paths, or if a directory in a path is on another
 /// volume.
@@ -58,6 +58,11 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
             }
         }
     }
+    // Where case is ignored, a file of an earlier run may be overwritten under another name.
+    let is_any = |test: &dyn Fn(&str) -> bool| request.files.iter().any(|file| test(file.path));
+    new_manifest.files.retain(|name, _| {
+        is_any(&|path| path == name) || !is_any(&|path| differ_in_case_only(path, name))
+    });
     let must_set_aside_manifest =
         has_manifest && (!changed.is_empty() || new_manifest.files.is_empty());
 

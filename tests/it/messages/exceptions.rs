@@ -31,6 +31,8 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "{permissions}; with the sticky bit only a file's owner may replace it: run akv-init as that user",
             "does an attribute of `{subject}` or of its directory forbid it (lsattr)?",
             "{permissions}; that allows it, so a security module or the mount refuses: check the SELinux label (`:z` in Compose and Podman), AppArmor, and the volume's mount options",
+            "the file system does not distinguish it from `{other}`",
+            "choose names that differ in more than upper and lower case",
             "the file system gives files mode {found:04o} instead of {mode:04o}",
             "mount the volume with `file_mode={mode:04o}` (SMB) or a `umask=` (FUSE, vfat), or accept it with --allow-loose-mode",
             "in DIR, {reason}",

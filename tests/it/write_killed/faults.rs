@@ -296,6 +296,47 @@ fn mode_that_a_share_gives() {
     }
 }
 
+/// As on a share that ignores case: the second of two names is there already.
+#[test]
+fn names_that_a_share_does_not_distinguish() {
+    const FILES: &volume::Set = &[("A", "new-1"), ("stays", "same"), ("a", "new-2")];
+    for (layout, before) in [
+        (Layout::Plain, &FILES[..0]),
+        (Layout::Plain, &FILES[..2]),
+        (Layout::Atomic, &FILES[..0]),
+        (Layout::Atomic, &FILES[..2]),
+    ] {
+        let context = format!("{layout:?}, {before:?}");
+        let (azure, volume) = (volume::azure(), volume::place());
+        if !before.is_empty() {
+            let run = volume::write(&azure, &volume, layout, before, true);
+            quiet(&volume, &run.outcome(), &context);
+        }
+        let found = exactly(&volume);
+        let mut created = false;
+        let run = volume::write(&azure, &volume, layout, FILES, true);
+        let outcome = watch(run, &volume.dir(), |call| {
+            let is_second = call.name() == "mkdirat" && path_of(call).ends_with("/a");
+            created |= call.name() == "create";
+            match is_second && call.stop == Stop::Before {
+                true => Then::Fail(Errno::EEXIST),
+                false => Then::GoOn,
+            }
+        });
+        let failure = outcome.failure(73, "cannot create");
+        failure.names("/a`").names("`A`").hinted();
+        assert_eq!((exactly(&volume), created), (found, false), "{context}");
+        // Elsewhere, they are two files.
+        let run = volume::write(&azure, &volume, layout, FILES, true);
+        quiet(&volume, &run.outcome(), &context);
+        assert_eq!(
+            read_set(&volume, "", FILES.iter().map(|(name, _)| *name)),
+            volume::contents(FILES),
+            "{context}"
+        );
+    }
+}
+
 /// As on a full disk.
 fn needs_room(call: &Call) -> bool {
     const NAMES: [&str; 7] = [
