@@ -66,7 +66,7 @@ pub const TARGETS: [Target; 14] = [
 
 /// Stands for a password: no error may hold it. libFuzzer learns it from the comparisons, and uses it elsewhere, too.
 const CANARY: &str = "c4n4ry";
-/// In the corpora it is `{secret}`, or see [`spellings`]: a client secret that every encoding changes.
+/// A client secret that every encoding changes. In the corpora it is one of [`with_spellings`].
 const CLIENT_SECRET: &str = "c4n4ry~/+ %&=\"\\é.";
 /// In the corpora it is `{token}`.
 const ACCESS_TOKEN: &str = "eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJjNG40cnkifQ.c4n4ry-9";
@@ -450,19 +450,43 @@ fn assert_token(response: &Response) {
     }
 }
 
-/// What the endpoints of managed identities answer. The input: see [`response`].
+/// The input with a secret as servers may repeat it in place of `{0}` to `{5}`, inside a JSON string; and these spellings: as
+/// it is, as forms and as JSON.
+fn with_spellings(data: &[u8], secret: &str) -> (String, [String; 6]) {
+    let encoded = encode(secret);
+    let every_byte = secret.bytes().map(|byte| format!("%{byte:02x}"));
+    let every_unit = secret.encode_utf16().map(|unit| format!("\\u{unit:04X}"));
+    let in_json = |text: &str| {
+        let quoted = Json::from(text).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let spellings = [
+        secret.to_owned(),
+        encoded.replace("%20", "+"),
+        encoded,
+        every_byte.collect(),
+        in_json(secret),
+        every_unit.collect(),
+    ];
+    let replace = |text: String, (index, spelling): (usize, &String)| {
+        text.replace(&format!("{{{index}}}"), &in_json(spelling))
+    };
+    let text = spellings.iter().enumerate().fold(text(data), replace);
+    (text, spellings)
+}
+
+/// What the endpoints of managed identities answer. The input: see [`response`] and [`with_spellings`].
 pub fn managed_responses(data: &[u8]) {
-    let text = text(data);
     let request = TokenRequest::new("https://resource");
     MANAGED.with(|identities| {
         for (identity, secret) in identities {
-            // IMDS gets no secret, so that a response cannot repeat one.
-            let replacement = if secret.is_empty() { "?" } else { secret };
-            let response = response(&text.replace("{secret}", replacement));
+            let (text, spellings) = with_spellings(data, secret);
+            let response = response(&text);
             let body = response.json();
             let error = identity.response_error(&response, &body, secret, &request);
-            if !secret.is_empty() {
-                assert_hides(&error, secret);
+            // IMDS gets no secret, so that a response cannot repeat one.
+            for spelling in spellings.iter().filter(|_| !secret.is_empty()) {
+                assert_hides(&error, spelling);
             }
             assert_retry_after(&response);
             assert_token(&response);
@@ -478,29 +502,9 @@ pub fn managed_responses(data: &[u8]) {
     });
 }
 
-/// A secret as servers may repeat it, in the order of the corpora's `{0}` to `{5}`: as it is, as forms and as JSON.
-fn spellings(secret: &str) -> [String; 6] {
-    let encoded = encode(secret);
-    let every_byte = secret.bytes().map(|byte| format!("%{byte:02x}"));
-    let every_unit = secret.encode_utf16().map(|unit| format!("\\u{unit:04X}"));
-    [
-        secret.to_owned(),
-        encoded.replace("%20", "+"),
-        encoded,
-        every_byte.collect(),
-        Json::from(secret).to_string().trim_matches('"').to_owned(),
-        every_unit.collect(),
-    ]
-}
-
-/// What Entra answers. The input: see [`response`] and [`spellings`], which are inside JSON strings.
+/// What Entra answers. The input: see [`response`] and [`with_spellings`].
 pub fn entra_responses(data: &[u8]) {
-    let spellings = spellings(CLIENT_SECRET);
-    let in_json = |spelling: &String| Json::from(spelling.as_str()).to_string();
-    let replace = |text: String, (index, spelling): (usize, &String)| {
-        text.replace(&format!("{{{index}}}"), in_json(spelling).trim_matches('"'))
-    };
-    let text = spellings.iter().enumerate().fold(text(data), replace);
+    let (text, spellings) = with_spellings(data, CLIENT_SECRET);
     let response = response(&text);
     let body = response.json();
     ENTRA.with(|entra| {
