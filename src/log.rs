@@ -4,7 +4,7 @@
 //!   information, nothing. Lower case, no full stop at the end.
 //! * As JSON, every line is one object with `level` and `message`; an error also has `code`, `cause` and, if there is
 //!   one, `hint`. Each fact in the message is a field too.
-//! * Silent on success. `--verbose` adds one `debug:` line a step: names, hosts, status codes, attempts, milliseconds.
+//! * Silent on success, except for what `write` has written. `--quiet` leaves out information, `--verbose` adds one `debug:` line a step: names, hosts, status codes, attempts, milliseconds.
 //! * Never a value, a value's length, a token, a header, a whole body, a query string or a whole environment. A message
 //!   is made of chosen parts; the error text of a server goes through [`redact`] or [`excerpt`].
 //! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Control characters in
@@ -32,6 +32,8 @@ const READER_TIMEOUT_MS: u16 = 500;
 
 /// Whether `debug:` lines are written.
 static IS_VERBOSE: AtomicBool = AtomicBool::new(false);
+/// Whether lines of information are left out.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
 /// Whether lines are written as JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 /// Whether a line is dropped at once if standard error is a full pipe: the reader was too slow once, or a signal is
@@ -89,6 +91,11 @@ pub fn set_verbose() {
     IS_VERBOSE.store(true, Ordering::Relaxed);
 }
 
+/// Turns lines of information off.
+pub fn set_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
 /// Sets the format of the lines on standard error.
 pub fn set_format(format: LineFormat) {
     IS_JSON.store(format == LineFormat::Json, Ordering::Relaxed);
@@ -126,9 +133,11 @@ pub fn warning(event: impl Into<Event>) {
     write_event("warning", "warning: ", event.into());
 }
 
-/// Writes a line of information, such as about a long wait.
+/// Writes a line of information, such as about a long wait, unless `--quiet` is set.
 pub fn info(event: impl Into<Event>) {
-    write_event("info", "", event.into());
+    if !IS_QUIET.load(Ordering::Relaxed) {
+        write_event("info", "", event.into());
+    }
 }
 
 /// Writes what is being done, if `--verbose` is set; otherwise `event` is not called.

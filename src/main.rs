@@ -53,6 +53,9 @@ fn run() -> Result<u8, Error> {
         }
     };
     set_log_format(&arguments)?;
+    if arguments.flag("--quiet")? {
+        log::set_quiet();
+    }
     match (arguments.command, arguments.has("--dry-run")) {
         ("check", _) => return commands::check::run(&arguments),
         ("exec", false) => return commands::exec::run(&arguments),

@@ -47,7 +47,7 @@ imds=AZURE_POD_IDENTITY_AUTHORITY_HOST=$(awk '$1 == "imds" { print $2 }' "$tmp/a
 chmod 0711 "$tmp"
 chmod 0755 "$tmp/azure"
 install --mode 0755 "$binary" "$tmp/akv-init"
-environment=(env -i PATH=/usr/bin:/bin "SSL_CERT_FILE=$tmp/azure/ca.pem" "AKV_INIT_ALLOW_VAULT=$vault")
+environment=(env -i PATH=/usr/bin:/bin "SSL_CERT_FILE=$tmp/azure/ca.pem" "AKV_INIT_ALLOW_VAULT=$vault" AKV_INIT_QUIET=true)
 akv=("${environment[@]}" "$imds" AKV_INIT_TIMEOUT=20 "$tmp/akv-init")
 # Azure is unreachable: what fails with another error failed before the fetch.
 offline=("${environment[@]}" AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:1 AKV_INIT_TIMEOUT=0 "$tmp/akv-init")

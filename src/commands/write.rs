@@ -1,9 +1,13 @@
 //! `akv-init write`: writes secrets to files in a directory.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
 use super::shared::{enable_verbose_and_warn, fetch, warn_of_value};
 use crate::azure::fetch::FetchedPlan;
 use crate::date;
 use crate::error::Error;
+use crate::log::{self, Event};
 use crate::output::directory::{self, Manifest, WriteRequest};
 use crate::output::formats;
 use crate::request::arguments::Arguments;
@@ -41,7 +45,38 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
         files: &files,
         manifest: manifest.as_ref(),
     };
-    directory::write(&dir_id, &request)
+    let written = directory::write(&dir_id, &request)?;
+    log::info(summary(&request, written));
+    Ok(())
+}
+
+/// What was done, with the mode and the owner that the first file has by now. `written` is the number of files that
+/// were not up to date.
+fn summary(request: &WriteRequest<'_>, written: usize) -> Event {
+    let dir = &request.options.dir;
+    let count = request.files.len();
+    let noun = if count == 1 { "file" } else { "files" };
+    let shown = dir.display();
+    let text = match written {
+        0 => format!("unchanged: {count} {noun} in {shown}"),
+        _ if written == count => format!("wrote {count} {noun} to {shown}"),
+        _ => format!("wrote {written} of {count} {noun} to {shown}"),
+    };
+    let Ok(file) = fs::metadata(dir.join(request.files[0].path)) else {
+        return Event::new(text);
+    };
+    let (mode, uid, gid) = (
+        format!("{:04o}", file.mode() & 0o7777),
+        file.uid(),
+        file.gid(),
+    );
+    Event::new(format!("{text} (mode {mode}, {uid}:{gid})"))
+        .fact("dir", dir.to_string_lossy())
+        .fact("files", count)
+        .fact("written", written)
+        .fact("mode", mode)
+        .fact("uid", uid)
+        .fact("gid", gid)
 }
 
 /// The content of each file, in the order of `files`.

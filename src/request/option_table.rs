@@ -181,6 +181,11 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
         option("--log-format", Value("FORMAT"), ALL_COMMANDS, "AKV_INIT_LOG_FORMAT",
             "text (the default), or json: one object per line on standard error, for log collectors"),
         CliOption {
+            short: Some("-q"),
+            ..option("--quiet", Nothing, ALL_COMMANDS, "AKV_INIT_QUIET",
+                "leave out information: what akv-init waits for, what write has written. Warnings and errors stay")
+        },
+        CliOption {
             short: Some("-v"),
             ..option("--verbose", Nothing, ALL_COMMANDS, "AKV_INIT_VERBOSE",
                 "log each step on standard error, never a secret")

@@ -1,4 +1,4 @@
-//! What the process waits for: it is named in the line after five seconds, and in the one when a signal ends the wait.
+//! What the process waits for: it is named in the progress lines, and in the one when a signal ends the wait.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

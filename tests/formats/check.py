@@ -139,6 +139,7 @@ class Azure:
             "AKV_INIT_ALLOW_VAULT": addresses["vault"],
             "AKV_INIT_VAULT": addresses["vault"],
             "AKV_INIT_TIMEOUT": "30",
+            "AKV_INIT_QUIET": "true",
         }
 
     def end(self):

@@ -59,9 +59,9 @@ pub fn through_the_proxy(azure: &Azure) -> Run {
     exec(azure, NO_OPTIONS).env("HTTPS_PROXY", azure.proxy())
 }
 
-/// The same for `akv-init write`.
+/// The same for `akv-init write`, which does not say what it has written.
 pub fn write<W: AsRef<OsStr>>(azure: &Azure, words: impl IntoIterator<Item = W>) -> Run {
-    with_azure("write", azure, words)
+    with_azure("write", azure, words).env("AKV_INIT_QUIET", "true")
 }
 
 fn with_azure<W: AsRef<OsStr>>(

@@ -15,7 +15,7 @@ use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
-use crate::log;
+use crate::log::{self, Event};
 use crate::request::plan::{Plan, PlanItem, Target};
 use crate::request::secret_id::SecretId;
 use crate::request::value::TargetValue;
@@ -26,8 +26,10 @@ pub use reader::{SecretReader, resource_without_token};
 
 /// The maximum number of connections to one vault. Each connection has its own thread.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
-/// How long after its start the process writes, once, what it is waiting for.
-const SLOW_NOTE_DELAY: Duration = Duration::from_secs(5);
+/// How long after its start the process writes what it is waiting for.
+const FIRST_PROGRESS_DELAY: Duration = Duration::from_secs(5);
+/// The time from then on between two lines about that.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 /// How long after the first failure to wait for failures of other items, so that one run reports them all.
 const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
 /// How long after the deadline to wait for the results of threads that are about to report one.
@@ -180,7 +182,7 @@ impl FetchRun {
         if !targets.is_empty() {
             log::debug(|| {
                 let until = date::format(token.expires_on);
-                log::Event::new(format!(
+                Event::new(format!(
                     "{targets}: this token expires at {until}; a process that runs longer has to get new tokens itself"
                 ))
                 .fact("for", targets)
@@ -240,13 +242,20 @@ fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
     let deadline = &run.http.deadline;
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
-    let mut slow_note_at =
-        Some(Instant::now() + SLOW_NOTE_DELAY.saturating_sub(signals::elapsed_since_start()));
+    let mut was_slow = false;
+    let mut progress_at =
+        Instant::now() + FIRST_PROGRESS_DELAY.saturating_sub(signals::elapsed_since_start());
     while results.iter().any(Option::is_none) {
-        if slow_note_at.is_some_and(|at| at <= Instant::now()) {
-            slow_note_at = None;
+        if progress_at <= Instant::now() {
+            was_slow = true;
+            progress_at += PROGRESS_INTERVAL;
             if let Some(waiting) = signals::current_wait() {
-                log::info(format!("still {waiting}"));
+                log::info(match deadline.remaining().map(|left| left.as_secs()) {
+                    Some(left) => {
+                        Event::new(format!("still {waiting}, {left} s left")).fact("left", left)
+                    }
+                    None => Event::new(format!("still {waiting}")),
+                });
             }
         }
         // Computed each time: a vault's response may extend the deadline.
@@ -256,7 +265,7 @@ fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
         };
         match run
             .results
-            .receive([wait_until(), slow_note_at].into_iter().flatten().min())
+            .receive(wait_until().into_iter().chain([progress_at]).min())
         {
             Some((index, result)) => {
                 if result.is_err() {
@@ -283,7 +292,7 @@ fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
                 Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
             }
         })?;
-    if slow_note_at.is_none() {
+    if was_slow {
         let seconds = signals::elapsed_since_start().as_secs();
         log::info(format!("got every secret after {seconds} s"));
     }

@@ -58,8 +58,12 @@ pub fn check_names(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes a new set of files and makes it the current one, unless the current set has the same files already.
-pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
+/// Writes a new set of files and makes it the current one, unless the current set has the same files already. Returns
+/// the number of files that were written.
+pub fn write(
+    transaction: &mut Transaction<'_>,
+    request: &WriteRequest<'_>,
+) -> Result<usize, Error> {
     let dir = transaction.dir;
     let names = request.files.iter().map(|file| first_component(file.path));
     let link_names: BTreeSet<&str> = names.collect();
@@ -89,7 +93,7 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
             transaction.rename_into_place(&staged, &path)?;
             set.sync()?;
         }
-        return Ok(());
+        return Ok(0);
     }
     let set_name = Dir::temporary_name();
     let set = dir.create_directory(&set_name, mode, &dir.path_of(DATA_LINK))?;
@@ -124,7 +128,7 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
             ));
         }
     }
-    Ok(())
+    Ok(request.files.len())
 }
 
 /// Whether a set consists of exactly the requested files.

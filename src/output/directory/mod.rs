@@ -61,8 +61,9 @@ pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirI
     dir.id()
 }
 
-/// Writes the files to DIR. Fails if DIR is not the directory that [`check_before_fetch`] has checked.
-pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<(), Error> {
+/// Writes the files to DIR, and returns how many of them were not up to date. Fails if DIR is not the directory that
+/// [`check_before_fetch`] has checked.
+pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<usize, Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
     os::set_ignored(Signal::SIGXFSZ, true);
     // Until the mode of a new file is set by its descriptor, only the owner may read it.
@@ -130,7 +131,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         }],
         manifest: None,
     };
-    write(&opened.id()?, &request)
+    write(&opened.id()?, &request).map(drop)
 }
 
 /// Fails if an entry in DIR is in the way of a file at one of these paths.

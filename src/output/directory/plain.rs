@@ -38,8 +38,11 @@ pub fn check_names(dir: &Dir, paths: &[&str], writes_manifest: bool) -> Result<(
     Ok(())
 }
 
-/// Writes those files whose content or mode has changed.
-pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> Result<(), Error> {
+/// Writes those files whose content or mode has changed, and returns their number.
+pub fn write(
+    transaction: &mut Transaction<'_>,
+    request: &WriteRequest<'_>,
+) -> Result<usize, Error> {
     let dir = transaction.dir;
     let mode = request.options.mode;
     let (unchanged, changed): (Vec<&OutputFile>, Vec<&OutputFile>) =
@@ -98,5 +101,5 @@ pub fn write(transaction: &mut Transaction<'_>, request: &WriteRequest<'_>) -> R
         transaction.rename_into_place(&staged, manifest::NAME)?;
         dir.sync()?;
     }
-    Ok(())
+    Ok(changed.len())
 }

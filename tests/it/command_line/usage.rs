@@ -33,7 +33,7 @@ const VALUES: [(&str, &str); 16] = [
     ("--wait-for-access", "5"),
 ];
 const REPEATABLE: usize = 5;
-const FLAGS: [&str; 3] = ["--dry-run", "--override", "--verbose"];
+const FLAGS: [&str; 4] = ["--dry-run", "--override", "--quiet", "--verbose"];
 
 #[test]
 fn command_must_come_first() {

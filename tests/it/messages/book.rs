@@ -97,11 +97,8 @@ impl Page {
     /// Records standard error, without progress lines: on a busy machine any run may print them.
     #[track_caller]
     pub fn record(&mut self, outcome: &Outcome) {
-        let kinds = ["error: ", "hint: ", "warning: ", "debug: "];
-        let is_progress = |line: &&str| {
-            let text = line.strip_prefix("akv-init: ");
-            text.is_some_and(|text| !kinds.iter().any(|kind| text.starts_with(kind)))
-        };
+        let progress = ["akv-init: still ", "akv-init: got every "];
+        let is_progress = |line: &&str| progress.iter().any(|start| line.starts_with(start));
         let lines = outcome.stderr.lines().filter(|line| !is_progress(line));
         self.note(&lines.collect::<Vec<_>>().join("\n"));
     }
@@ -203,6 +200,7 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
         ("(", " ms)"),
         ("sleep (", ")"),
         (", ", " days left"),
+        (", ", " s left"),
         ("would be ", " bytes together"),
         ("clock       ", " s behind "),
         ("clock       ", " s ahead "),

@@ -26,6 +26,7 @@ impl Place {
         let (azure, scratch) = (Azure::start(), Scratch::new());
         page.know(&azure);
         page.replace(scratch.path("").trim_end_matches('/'), "/run");
+        page.replace(&format!(", {}:{})", geteuid(), getegid()), ", 1000:1000)");
         azure.secret("sql-sa", "hunter2");
         azure.secret("quoted", "it's $5");
         azure.secret("large", &"x".repeat(20_000));

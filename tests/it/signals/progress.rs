@@ -1,4 +1,5 @@
-//! The progress lines: nothing for five seconds, then what is waited for, and at the end that all secrets arrived.
+//! The progress lines: nothing for five seconds, then what is waited for, every 30 seconds, and at the end that all
+//! secrets arrived.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::ChildStderr;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use super::{run, stopped};
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Outcome, Running};
+use crate::support_listen::Listened;
 
 /// A run whose first line on standard error has been read.
 struct Waiting {
@@ -56,7 +58,7 @@ fn completed(outcome: &Outcome) {
     assert_eq!(outcome.lines_of("info").len(), 1, "{}", outcome.stderr);
 }
 
-/// Three runs at once, each of which waits five seconds.
+/// Four runs at once, each of which waits five seconds.
 #[test]
 fn progress_is_reported_after_five_seconds() {
     thread::scope(|scope| {
@@ -66,6 +68,14 @@ fn progress_is_reported_after_five_seconds() {
             let waiting = Waiting::start(&azure, &[&azure.imds()]);
             azure.release();
             completed(&waiting.end());
+        });
+        scope.spawn(|| {
+            let azure = Azure::start();
+            azure.next(Endpoint::Imds, Response::usual().hold());
+            let quiet = run(&azure, &["/bin/echo"]).env("AKV_INIT_QUIET", "true");
+            let outcome = quiet.env("AKV_INIT_TIMEOUT", "6").outcome();
+            outcome.failure(69, "unavailable");
+            assert_eq!(outcome.json_lines().len(), 1, "{}", outcome.stderr);
         });
         scope.spawn(|| {
             let azure = Azure::start();
@@ -84,4 +94,21 @@ fn progress_is_reported_after_five_seconds() {
             stopped(&waiting.end(), Signal::SIGTERM, &[&azure.imds()]);
         });
     });
+}
+
+#[test]
+#[ignore = "long: runs in CI with --include-ignored"]
+fn progress_is_reported_again_with_the_last_reason_and_the_time_left() {
+    let azure = Azure::start();
+    azure.always(Endpoint::Vault, Response::status(503));
+    let run = run(&azure, &["/bin/echo"]).env("AKV_INIT_TIMEOUT", "40");
+    let mut run = Listened::start(run);
+    let mut progress = || {
+        let line = run.until_line(|line| line["level"] == "info");
+        let message = line["message"].as_str().expect("a text");
+        assert!(message.contains("503 Service Unavailable"), "{message}");
+        line["left"].as_u64().expect("a number of seconds")
+    };
+    let first = progress();
+    assert!(progress() < first);
 }

@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 
 use nix::unistd::geteuid;
+use serde_json::json;
 
 use super::two_secrets;
-use crate::support_files::change_mode;
+use crate::azure::Azure;
+use crate::support_files::{Place, change_mode};
 
 /// Programs that watch the files must not be notified by a restart of the pod.
 #[test]
@@ -99,4 +101,34 @@ fn plain_file_that_is_no_longer_named_stays() {
         "sub/b 0440 \"second\"",
     ];
     assert_eq!(place.tree(), expected);
+}
+
+/// One line says what was written, or that nothing was. With --quiet none does.
+#[test]
+fn what_was_written_is_said() {
+    for (layout, once_more) in [("plain", 1), ("atomic", 2)] {
+        let (azure, place) = (Azure::start(), Place::in_memory());
+        azure.secret("alpha", "first");
+        let layout = format!("--layout={layout}");
+        let words = [
+            &layout,
+            "--mode=0640",
+            "--secret=a=alpha",
+            "--secret=dir/b=beta",
+        ];
+        let run = || place.write(&azure, &words).without("AKV_INIT_QUIET").json();
+        for (value, written) in [("second", 2), ("second", 0), ("third", once_more)] {
+            azure.secret("beta", value);
+            let lines = run().outcome().json_lines();
+            let owner = fs::metadata(place.path("a")).expect("it was written");
+            let expected = json!({"level": "info", "message": lines[0]["message"], "dir": place.word(), "files": 2,
+                "written": written, "mode": "0640", "uid": owner.uid(), "gid": owner.gid()});
+            assert_eq!(lines, [expected]);
+        }
+        azure.secret("beta", "fourth");
+        place.quiet(&run().env("AKV_INIT_QUIET", "1").outcome());
+        let words = [&words[..], &["-q"]].concat();
+        let run = place.write(&azure, &words).without("AKV_INIT_QUIET");
+        place.quiet(&run.outcome());
+    }
 }
