@@ -280,8 +280,8 @@ pub fn make_single_line(object: &mut Map<String, Value>) {
     }
 }
 
-/// Replaces each of the `secrets` in a text, and everything that looks like a JWT, by `[hidden]`. Some servers repeat
-/// the request in an error.
+/// Replaces each of the `secrets` in a text, however it is encoded, everything that looks like a JWT, and each field of a
+/// form or of JSON with Entra's credential, by `[hidden]`. Some servers repeat the request in an error.
 pub fn redact(text: &str, secrets: &[&str]) -> String {
     redacted_chars(text, secrets).collect()
 }
