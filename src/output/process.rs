@@ -26,8 +26,8 @@ use crate::signals;
 
 /// The first bytes of a program in the ELF format (elf(5)).
 const ELF_MAGIC: &[u8] = b"\x7fELF";
-/// How many files execve(2) goes on to, from a script to its interpreter.
-const MAX_INTERPRETERS: usize = 5;
+/// How many files execve(2) opens at most: scripts, each the interpreter of the one before, a program and its loader.
+const MAX_FILES: usize = 7;
 /// The directories that are searched if `PATH` is not set; shells search similar ones.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 /// The names of the capabilities in Kubernetes and Docker, in the order of their numbers from 0 (capabilities(7)).
@@ -137,7 +137,7 @@ impl Fault {
     /// interpreter of a script, which may be a script as well, or the dynamic loader of a program.
     fn find(command: &Path) -> Option<Fault> {
         let mut fault = Fault::of(command, Errno::ELOOP);
-        for _ in 0..=MAX_INTERPRETERS {
+        for _ in 0..MAX_FILES {
             match find_needed_file(&fault.file) {
                 Ok(needed) => {
                     let (noun, needed) = needed?;
@@ -147,7 +147,7 @@ impl Fault {
                 Err(errno) => return Some(Fault { errno, ..fault }),
             }
         }
-        Some(fault)
+        Some(Fault::of(command, Errno::ELOOP))
     }
 
     /// A fault of COMMAND itself.
@@ -163,15 +163,13 @@ impl Fault {
     fn error(&self, command: &Path) -> Error {
         let file = &self.file;
         let irregular_type = irregular_type(file);
-        let (cause, reason) = match self.errno {
-            Errno::ENOENT | Errno::ENOTDIR => (Cause::CommandNotFound, "not found".to_owned()),
-            errno => (
-                Cause::NotExecutable,
-                irregular_type.map_or_else(
-                    || format!("it cannot be executed: {}", errno.desc()),
-                    str::to_owned,
-                ),
-            ),
+        let (cause, reason) = match (self.errno, irregular_type) {
+            (Errno::ENOENT | Errno::ENOTDIR, _) => (Cause::CommandNotFound, "not found".to_owned()),
+            (_, Some(irregular_type)) => (Cause::NotExecutable, irregular_type.to_owned()),
+            (errno, None) => {
+                let reason = format!("it cannot be executed: {}", errno.desc());
+                (Cause::NotExecutable, reason)
+            }
         };
         let hint = match (self.errno, &self.needed_by) {
             (Errno::ENOENT | Errno::ENOTDIR, Some((path, _))) => {

@@ -145,7 +145,7 @@ fn file_that_command_needs_is_named() {
         (&private, &private, "chmod", 126, false),
         (&directory, &directory, "", 126, false),
         (&pipe, &pipe, "", 126, false),
-        (&circle, &circle, "", 126, false),
+        (&circle, "script", "", 126, false),
         (&loader, "/absent/ld.so", &loader, 127, false),
         (&nested, "/absent/sh", &nested, 127, false),
         (&marked, &marked, "byte order mark", 126, true),
@@ -173,6 +173,22 @@ fn file_that_command_needs_is_named() {
             assert_eq!(outcome.code, Some(code), "{outcome:?}");
             let report = outcome.stdout;
             assert!(report.contains(fault) && report.contains(hint), "{report}");
+        }
+    }
+}
+
+/// As many scripts as the kernel follows, the last one for a program with a loader, and one more.
+#[test]
+fn script_that_is_an_interpreter_is_executable() {
+    let scratch = Scratch::new();
+    let mut path = "/bin/sh".to_owned();
+    for index in 1..=6 {
+        let content = format!("#!{path}\n");
+        path = scratch.file(&format!("script-{index}"), content.as_bytes(), 0o755);
+        let code = if index <= 5 { 0 } else { 126 };
+        for verb in ["check", "exec"] {
+            let outcome = akv_init([verb, "--", &path]).outcome();
+            assert_eq!(outcome.code, Some(code), "{outcome:?}");
         }
     }
 }
