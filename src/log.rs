@@ -173,6 +173,11 @@ pub fn print_lines(lines: &[String]) {
     print(&lines.collect::<String>());
 }
 
+/// Whether standard output is a terminal.
+pub fn is_stdout_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Prints a value, followed by a newline only on a terminal. The caller must report an error, since the value has not
 /// arrived.
 pub fn print_value(value: &[u8]) -> io::Result<()> {
@@ -181,7 +186,7 @@ pub fn print_value(value: &[u8]) -> io::Result<()> {
         return Err(io::Error::other("it is closed"));
     }
     write_stdout(value)?;
-    if io::stdout().is_terminal() {
+    if is_stdout_terminal() {
         write_stdout(b"\n")?;
         info(Event::new(
             "a secret was printed to a terminal, which keeps it in its scrollback",

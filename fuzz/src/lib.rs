@@ -33,4 +33,6 @@ mod readers;
 pub mod targets;
 
 #[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod replay;

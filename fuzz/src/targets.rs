@@ -23,7 +23,7 @@ use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::certificate::Certificate;
 use crate::http::proxy::ProxySettings;
-use crate::http::{HttpClient, Response, dns, encode, split_url, tls};
+use crate::http::{HttpClient, Response, dns, split_url, tls};
 use crate::log::{self, Event};
 use crate::output::formats;
 use crate::output::supervisor::processes;
@@ -35,19 +35,22 @@ use crate::request::files::WriteOptions;
 use crate::request::format::FileFormat;
 use crate::request::help;
 use crate::request::host::{Host, VaultName};
+use crate::request::percent::encode;
 use crate::request::plan::{Plan, PlanItem};
+use crate::request::reference::options::SecretOptions;
 use crate::request::reference::{Reference, SecretRef, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{IdentityId, Settings};
 use crate::request::supervision::Supervision;
-use crate::request::value::TargetValue;
+use crate::request::value;
 use crate::secret::Secret;
 
 /// A target, by the name of its program and corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
+    ("values", values),
     ("references", references),
     ("environment", environment),
     ("command_line", command_line),
@@ -65,7 +68,7 @@ pub const TARGETS: [Target; 14] = [
 ];
 
 /// Stands for a password: no error may hold it. libFuzzer learns it from the comparisons, and uses it elsewhere, too.
-const CANARY: &str = "c4n4ry";
+pub const CANARY: &str = "c4n4ry";
 /// A client secret that every encoding changes. In the corpora it is one of [`with_spellings`].
 const CLIENT_SECRET: &str = "c4n4ry~/+ %&=\"\\é.";
 /// In the corpora it is `{token}`.
@@ -222,16 +225,55 @@ fn assert_is_canonical(settings: &Settings, reference: &SecretRef) {
     let id = settings
         .resolve(reference)
         .unwrap_or_else(|error| panic!("{error}"));
-    let canonical = id.reference(reference.trim);
+    let canonical = id.reference(&reference.options);
     let Ok(Some(Reference::Secret(again))) = Reference::detect("NAME", &canonical) else {
         panic!("{canonical}");
     };
-    assert_eq!(again.trim, reference.trim);
+    assert_eq!(again.options, reference.options);
+    assert_eq!(
+        Reference::parse(&reference.to_string()).ok(),
+        Some(Reference::Secret(reference.clone()))
+    );
     let again = settings
         .resolve(&again)
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(id == again && id.name == again.name, "{canonical}");
     assert_eq!(id.resource, again.resource);
+}
+
+/// What a reference makes of a secret. The input: the reference, the secret.
+pub fn values(data: &[u8]) {
+    let reference = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let secret = data.get(reference.len() + 1..).unwrap_or_default();
+    if let Ok(Reference::Secret(reference)) = Reference::parse(&text(reference)) {
+        for secret in [secret, &[CANARY.as_bytes(), secret].concat()] {
+            assert_value(&reference, secret);
+        }
+    }
+}
+
+/// Makes the value. No error and no warning holds a part of the secret.
+pub fn assert_value(reference: &SecretRef, secret: &[u8]) {
+    let env = env(&["AKV_INIT_VAULT=default"]);
+    let id = settings(&env).resolve(reference);
+    let id = id.unwrap_or_else(|error| panic!("{error}"));
+    let said = match value::make(&Secret::new(secret.to_vec()), &reference.options) {
+        Ok(value) => {
+            if reference.options == SecretOptions::default() {
+                assert_eq!(value.expose(), secret);
+            }
+            let warnings = value::warnings(&id, &reference.options, &value);
+            warnings.into_iter().map(|warning| warning.text).collect()
+        }
+        Err(error) => {
+            assert!(matches!(error.cause, Cause::Config | Cause::NotFound));
+            printed(&error)
+        }
+    };
+    assert!(
+        !said.contains(CANARY) || reference.to_string().contains(CANARY),
+        "{said}"
+    );
 }
 
 /// COMMAND's environment. The input: `NAME=VALUE` of the caller's, a line each; an empty line; the name of the variable
@@ -255,10 +297,14 @@ pub fn environment(data: &[u8]) {
                 .trim_end_matches(['\r', '\n']),
             false => value,
         };
-        let made = TargetValue::new(&secret, trim);
+        let options = SecretOptions {
+            trim,
+            ..SecretOptions::default()
+        };
+        let made = value::make(&secret, &options).ok();
+        let made = made.expect("trimming works on every value");
         assert_eq!(made.expose(), expected.as_bytes());
-        assert_eq!(made.ends_in_newline(), expected.ends_with(['\r', '\n']));
-        let child = match caller.for_command(&[(OsStr::new(name), made)], &["UNSET".into()]) {
+        let child = match caller.for_command(&[(OsStr::new(name), &made)], &["UNSET".into()]) {
             Ok(child) => child,
             Err(error) => {
                 assert!(expected.contains('\0') || expected.len() > 100_000);
@@ -361,7 +407,7 @@ fn plan(arguments: &Arguments<'_>) -> Result<Option<Plan>, Error> {
         match item {
             PlanItem::Token(resource) => check_resource(resource)?,
             PlanItem::Secret(id) => {
-                let canonical = id.reference(false);
+                let canonical = id.reference(&SecretOptions::default());
                 let reference = Reference::parse(&canonical)?;
                 let Reference::Secret(reference) = reference else {
                     panic!("{canonical}");
@@ -370,8 +416,8 @@ fn plan(arguments: &Arguments<'_>) -> Result<Option<Plan>, Error> {
             }
         }
     }
-    for target in &plan.targets {
-        assert!(target.item_index < plan.items.len());
+    for part in plan.targets.iter().flat_map(|target| &target.parts) {
+        assert!(part.item_index < plan.items.len());
     }
     Ok(Some(plan))
 }

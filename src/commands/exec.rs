@@ -14,7 +14,7 @@ use crate::request::arguments::Arguments;
 use crate::request::environment::{self, Environment};
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
-use crate::request::value::TargetValue;
+use crate::secret::{Secret, SecretBytes};
 
 /// Replaces this process with COMMAND; with `--init`, supervises COMMAND until its last process has ended, and returns
 /// the exit code of COMMAND.
@@ -50,24 +50,23 @@ fn replace_with_command(
     memfd::check_before_fetch(plan.memfd_count())?;
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
-    let memfd_paths = plan.targets.iter().map(|target| match target.in_memfd {
+    let targets = || plan.targets.iter().zip(&fetched.values);
+    let memfd_paths = targets().map(|(target, fetched)| match target.in_memfd {
         true => {
-            let content = fetched.value(target).expose();
-            memfd::create(&target.name.to_string_lossy(), content, plan.memfd_mode).map(Some)
+            let (name, content) = (target.name.to_string_lossy(), fetched.value.expose());
+            let path = memfd::create(&name, content, plan.memfd_mode)?;
+            Ok(Some(Secret::new(path.into_bytes())))
         }
         false => Ok(None),
     });
-    let memfd_paths: Vec<Option<String>> = memfd_paths.collect::<Result<_, Error>>()?;
-    let targets_with_paths = plan.targets.iter().zip(&memfd_paths);
-    let assignments = targets_with_paths.map(|(target, memfd_path)| {
-        let value = match memfd_path {
-            Some(path) => TargetValue::from_path(path),
-            None => fetched.value(target),
-        };
-        warn_of_value(plan, target, &fetched.value(target), target.in_memfd);
+    let memfd_paths: Vec<Option<SecretBytes>> = memfd_paths.collect::<Result<_, Error>>()?;
+    let assignments = targets().zip(&memfd_paths);
+    let assignments = assignments.map(|((target, fetched), memfd_path)| {
+        warn_of_value(target, fetched, target.in_memfd);
+        let value = memfd_path.as_ref().unwrap_or(&fetched.value);
         (target.name.as_os_str(), value)
     });
-    let assignments: Vec<(&OsStr, TargetValue<'_>)> = assignments.collect();
+    let assignments: Vec<(&OsStr, &SecretBytes)> = assignments.collect();
     let environment = env.for_command(&assignments, &plan.unset)?;
     let (path, argv, stack_limit) = (&program.path, &program.argv, os::stack_limit());
     environment::check_exec_size(path, argv, &environment, stack_limit, &assignments)?;

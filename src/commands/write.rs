@@ -84,13 +84,9 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
     let plan = fetched.plan();
     let mut contents = Vec::new();
     for file in files {
-        let targets = file
-            .target_indices
-            .iter()
-            .map(|index| &plan.targets[*index]);
-        let entries = targets.map(|target| {
-            let name = target.name.to_str().unwrap_or_default();
-            (name, fetched.value(target).expose())
+        let entries = file.target_indices.iter().map(|index| {
+            let name = plan.targets[*index].name.to_str().unwrap_or_default();
+            (name, fetched.values[*index].value.expose())
         });
         let entries: Vec<(&str, &[u8])> = entries.collect();
         contents.push(match file.format {
@@ -107,8 +103,8 @@ fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<Secr
     }
     // After rendering, so that a refused value gets no warning.
     let are_plain = files.iter().all(|file| file.format.is_none());
-    for target in &plan.targets {
-        warn_of_value(plan, target, &fetched.value(target), are_plain);
+    for (target, value) in plan.targets.iter().zip(&fetched.values) {
+        warn_of_value(target, value, are_plain);
     }
     Ok(contents)
 }

@@ -21,4 +21,4 @@ pub use connection::MAX_HEADER_VALUE_LEN;
 pub use random::random_uuid;
 pub use request::{Request, Timeouts};
 pub use response::Response;
-pub use url::{encode, split_url, with_query};
+pub use url::{split_url, with_query};

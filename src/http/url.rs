@@ -1,19 +1,6 @@
-//! URLs: percent-encoding, checks and parts.
+//! URLs: checks and parts.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
-
-/// The characters to percent-encode: all except for the unreserved ones (RFC 3986, 2.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// Percent-encodes a value in a query or a form.
-pub fn encode(value: &str) -> String {
-    utf8_percent_encode(value, ENCODED).to_string()
-}
 
 /// Splits an `http://` or `https://` URL into its origin, and its path with the query; `None` if the URL cannot be
 /// requested.

@@ -14,6 +14,7 @@ use crate::secret::{Secret, SecretBytes};
 /// Go's `bufio.Scanner`, whose buffer of 64 KiB must hold the end of the line too
 /// (<https://pkg.go.dev/bufio#MaxScanTokenSize>).
 const MAX_K8S_LINE: usize = 64 * 1024 - 1;
+const OTHER_OUTPUTS_HINT: &str = "use --output files, which can hold every value, or --output json:FILE, which can hold every text";
 
 /// The content of a file with these entries, each a name and a value, in this order. Fails if the format cannot hold a
 /// value; the error names the entry.
@@ -37,14 +38,17 @@ pub fn render(format: FileFormat, entries: &[(&str, &[u8])]) -> Result<SecretByt
 /// The error for a value that the format cannot hold. It is the same for every value, since the reason would reveal a
 /// part of the value.
 fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
-    let reason = match format {
-        FileFormat::K8sEnv => "the kubelet would change it",
-        _ => "some parsers would change it",
+    let (reason, hint) = match format {
+        FileFormat::Json => (
+            "it is not UTF-8",
+            "use --output files, which can hold every value",
+        ),
+        FileFormat::K8sEnv => ("the kubelet would change it", OTHER_OUTPUTS_HINT),
+        FileFormat::Dotenv => ("some parsers would change it", OTHER_OUTPUTS_HINT),
     };
     let format = format.name();
     let reason = format!("the {format} format cannot hold this value: {reason}");
-    let error = Error::config(reason).context(name);
-    error.hint("use --output files or --output json:FILE, which can hold every value")
+    Error::config(reason).context(name).hint(hint)
 }
 
 /// `NAME='value'`, or `NAME="value"` with `\` before `\` and `"`:

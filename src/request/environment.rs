@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::request::format::is_identifier;
-use crate::request::value::TargetValue;
+use crate::secret::SecretBytes;
 
 /// The prefix of the variables with settings of akv-init. COMMAND does not get these variables.
 pub const SETTINGS_PREFIX: &str = "AKV_INIT_";
@@ -79,14 +79,14 @@ impl Environment {
     /// those that start with `AKV_INIT_`. Each assignment replaces the variable of its name, or is added at the end.
     pub fn for_command(
         &self,
-        assignments: &[(&OsStr, TargetValue<'_>)],
+        assignments: &[(&OsStr, &SecretBytes)],
         unset: &[OsString],
     ) -> Result<Vec<CString>, Error> {
         let mut remaining: Vec<_> = assignments.iter().collect();
         let mut entries = Vec::with_capacity(self.entries.len() + assignments.len());
         for entry in &self.entries {
             let name = split_entry(entry).map_or(OsStr::new(""), |(name, _)| name);
-            let is_assigned = |(assigned, _): &(&OsStr, TargetValue<'_>)| *assigned == name;
+            let is_assigned = |(assigned, _): &(&OsStr, &SecretBytes)| *assigned == name;
             if let Some(index) = remaining
                 .iter()
                 .position(|assignment| is_assigned(assignment))
@@ -136,7 +136,7 @@ pub fn check_exec_size(
     argv: &[CString],
     environment: &[CString],
     stack_limit: u64,
-    assignments: &[(&OsStr, TargetValue<'_>)],
+    assignments: &[(&OsStr, &SecretBytes)],
 ) -> Result<(), Error> {
     const POINTER_SIZE: usize = size_of::<usize>();
     /// The maximum length of the first line of a script, in bytes (BINPRM_BUF_SIZE).
@@ -173,13 +173,14 @@ fn split_entry(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
 }
 
 /// Builds `NAME=VALUE` for a target. Fails if the value contains a NUL or is too long.
-fn build_entry(name: &OsStr, value: &TargetValue<'_>) -> Result<CString, Error> {
+fn build_entry(name: &OsStr, value: &SecretBytes) -> Result<CString, Error> {
     let value = value.expose();
     let value_error = |reason: String| Error::config(reason).context(name.to_string_lossy());
     if value.contains(&0) {
         let reason =
-            "the secret contains a NUL character, which an environment variable cannot hold";
-        return Err(value_error(reason.to_owned()).hint("store it base64-encoded"));
+            "the value contains a NUL character, which an environment variable cannot hold";
+        return Err(value_error(reason.to_owned())
+            .hint("hand it over in a file, with --memfd or `akv-init write`"));
     }
     if name.len() + 1 + value.len() + 1 > MAX_STRING_SIZE {
         return Err(value_error(format!(

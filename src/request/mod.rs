@@ -9,6 +9,7 @@ pub mod format;
 pub mod help;
 pub mod host;
 mod option_table;
+pub mod percent;
 pub mod plan;
 pub mod reference;
 pub mod secret_id;

@@ -12,6 +12,7 @@ use crate::request::environment::{SETTINGS_PREFIX, check_not_reserved, check_var
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name, parse_mode};
 use crate::request::format::FileFormat;
 use crate::request::host::Host;
+use crate::request::reference::options::SecretOptions;
 use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{Settings, unknown_settings};
@@ -19,6 +20,8 @@ use crate::request::settings::{Settings, unknown_settings};
 /// The mode of files in memory without `--memfd-mode`: readable by every user, since entrypoints often change the user
 /// before they start the server.
 const DEFAULT_MEMFD_MODE: u32 = 0o444;
+/// The target of a value that is printed.
+const STANDARD_OUTPUT: &str = "standard output";
 
 /// What to fetch, how, and which variables or files get it.
 pub struct Plan {
@@ -61,18 +64,31 @@ impl PlanItem {
 pub struct Target {
     /// The name of the variable, or the path of the file below DIR.
     pub name: OsString,
-    /// The item that the target gets, as an index into [`Plan::items`].
-    pub item_index: usize,
-    /// Whether newlines at the end of the value and a byte order mark at its start are removed.
-    pub trim: bool,
+    /// What the value consists of, in order.
+    pub parts: Vec<TargetPart>,
     /// Whether an option names the target, and not the environment.
     pub is_from_option: bool,
     /// Whether the value is put into a file in memory (memfd), whose path the variable gets.
     pub in_memfd: bool,
 }
 
+impl Target {
+    /// Whether a part of the value is made of this item.
+    fn has_item(&self, item_index: usize) -> bool {
+        self.parts.iter().any(|part| part.item_index == item_index)
+    }
+}
+
+/// A part of the value of a target.
+pub struct TargetPart {
+    /// The item that the part is made of, as an index into [`Plan::items`].
+    pub item_index: usize,
+    /// What is made of the item.
+    pub options: SecretOptions,
+}
+
 impl Plan {
-    /// The plan for the command `token`. It has no target.
+    /// The plan for the command `token`.
     pub fn for_token(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let scope =
@@ -91,7 +107,7 @@ impl Plan {
         let subject = format!("`{resource}`");
         check_resource(&resource)
             .map_err(|error| arguments.malformed_value_error(&subject, error))?;
-        plan.items.push(PlanItem::Token(resource));
+        plan.add_target(STANDARD_OUTPUT.as_ref(), Reference::Token(resource))?;
         Ok(plan)
     }
 
@@ -102,7 +118,7 @@ impl Plan {
             return Err(arguments.usage_error("no REF given"));
         };
         let reference = Reference::parse(text)?;
-        plan.add_target("standard output".as_ref(), reference)?;
+        plan.add_target(STANDARD_OUTPUT.as_ref(), reference)?;
         Ok(plan)
     }
 
@@ -264,12 +280,12 @@ impl Plan {
 
     /// Adds a target; also its item, unless the plan has that already.
     fn add_target(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
-        let (item, trim) = match reference {
+        let (item, options) = match reference {
             Reference::Secret(secret) => (
                 PlanItem::Secret(self.settings.resolve(&secret)?),
-                secret.trim,
+                secret.options,
             ),
-            Reference::Token(resource) => (PlanItem::Token(resource), false),
+            Reference::Token(resource) => (PlanItem::Token(resource), SecretOptions::default()),
         };
         let known_index = self.items.iter().position(|known| *known == item);
         let item_index = known_index.unwrap_or_else(|| {
@@ -278,8 +294,10 @@ impl Plan {
         });
         self.targets.push(Target {
             name: name.to_owned(),
-            item_index,
-            trim,
+            parts: vec![TargetPart {
+                item_index,
+                options,
+            }],
             is_from_option: false,
             in_memfd: false,
         });
@@ -324,9 +342,13 @@ impl Plan {
     /// The reference of a target in full, including the vault if it is the default one; `None` if the target is an
     /// access token.
     pub fn reference_of(&self, target: &Target) -> Option<String> {
-        match &self.items[target.item_index] {
+        let TargetPart {
+            item_index,
+            options,
+        } = &target.parts[0];
+        match &self.items[*item_index] {
             PlanItem::Token(_) => None,
-            PlanItem::Secret(secret) => Some(secret.reference(target.trim)),
+            PlanItem::Secret(secret) => Some(secret.reference(options)),
         }
     }
 
@@ -350,12 +372,21 @@ impl Plan {
         self.targets.iter().filter(|target| target.in_memfd).count()
     }
 
+    /// The parts of targets that are made of an item, in the order of the targets.
+    pub fn parts_of(&self, item_index: usize) -> impl Iterator<Item = (&Target, &TargetPart)> {
+        let parts = self.targets.iter().flat_map(|target| {
+            let parts = target.parts.iter();
+            parts.map(move |part| (target, part))
+        });
+        parts.filter(move |(_, part)| part.item_index == item_index)
+    }
+
     /// The names of the targets that get an item, separated by commas, for messages.
     pub fn target_names(&self, item_index: usize) -> String {
         let names = self
             .targets
             .iter()
-            .filter(|target| target.item_index == item_index);
+            .filter(|target| target.has_item(item_index));
         let names: Vec<_> = names.map(|target| target.name.to_string_lossy()).collect();
         names.join(", ")
     }
@@ -389,10 +420,16 @@ impl Plan {
                     "memfd     {name} (holds the path of a file in memory)"
                 ));
             }
-            if target.trim {
-                lines.push(format!(
-                    "trim      {name} (byte order mark, newlines removed)"
-                ));
+            for part in &target.parts {
+                if part.options.trim {
+                    lines.push(format!(
+                        "trim      {name} (byte order mark, newlines removed)"
+                    ));
+                }
+                let steps = part.options.steps();
+                if !steps.is_empty() {
+                    lines.push(format!("do        {name}, {}", steps.join(", ")));
+                }
             }
         }
         let unset = self.unset.iter();

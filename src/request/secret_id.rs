@@ -1,6 +1,8 @@
 //! Which secret of which vault to read.
 
-use crate::request::host::Host;
+use crate::request::host::{Host, VaultName};
+use crate::request::reference::SecretRef;
+use crate::request::reference::options::SecretOptions;
 
 /// A secret with the vault and the resource that its reference resolves to.
 #[derive(Clone, Debug)]
@@ -24,19 +26,21 @@ impl SecretId {
         }
     }
 
-    /// The full reference to the secret, including the vault. With `trim`, it ends in `?trim`.
-    pub fn reference(&self, trim: bool) -> String {
-        let option = if trim { "?trim" } else { "" };
-        // A host without a dot and a port would be parsed as a short name.
-        let port = match self.host.port {
-            443 if !self.host.name.contains(['.', '[']) => ":443",
-            _ => "",
+    /// What is done to read the secret for these variables or files, for messages.
+    pub fn operation(&self, targets: &str) -> String {
+        let shown = self.name_and_version();
+        format!("reading secret `{shown}` from {} for {targets}", self.host)
+    }
+
+    /// The full reference to the secret with these options, including the vault: one text for each meaning.
+    pub fn reference(&self, options: &SecretOptions) -> String {
+        let reference = SecretRef {
+            vault: Some(VaultName::Host(self.host.clone())),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            options: options.clone(),
         };
-        format!(
-            "akv://{}{port}/{}{option}",
-            self.host,
-            self.name_and_version()
-        )
+        reference.to_string()
     }
 }
 

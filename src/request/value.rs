@@ -1,50 +1,214 @@
-//! The value that a target gets from its secret.
+//! The value that a target gets from its secret, by the options of its reference.
+//!
+//! Each refusal is one fixed sentence: the error of a parser could quote the value.
 
-use crate::secret::SecretBytes;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+
+use crate::error::{Cause, Error};
+use crate::request::percent;
+use crate::request::reference::options::{
+    Decoding, Encoding, POINTER_HINT, SecretOptions, Selection,
+};
+use crate::request::secret_id::SecretId;
+use crate::secret::{Secret, SecretBytes};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Base64 as programs write it, with padding, and as they read it, with or without. Like Go's, this decoder ignores
+/// the bits that are left over.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
-/// The value for a target: a secret, or the path of a file in memory with the secret. It cannot be displayed.
-pub struct TargetValue<'a>(&'a [u8]);
-
-impl<'a> TargetValue<'a> {
-    /// The secret itself. With `trim`, without a byte order mark at its start and newlines at its end, which secrets
-    /// that were uploaded from a file often have.
-    pub fn new(secret: &'a SecretBytes, trim: bool) -> Self {
-        let mut value = secret.expose();
-        if trim {
-            value = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
-            while let [rest @ .., b'\r' | b'\n'] = value {
-                value = rest;
-            }
+/// The value that the options make of a secret.
+pub fn make(secret: &SecretBytes, options: &SecretOptions) -> Result<SecretBytes, Error> {
+    let mut value = match &options.selection {
+        Selection::Whole => secret.expose().to_vec(),
+        Selection::Field(pointer) => {
+            let field = find_field(secret.expose(), pointer)?;
+            let field = field.ok_or_else(|| {
+                let reason = format!("the secret has no field `{pointer}`");
+                Error::new(Cause::NotFound, reason).hint(POINTER_HINT)
+            });
+            field?.into_bytes()
         }
-        TargetValue(value)
+    };
+    if let Some(decoding) = options.decoding {
+        value = decode(&value, decoding)?;
     }
+    if options.trim {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let end = value.iter().rposition(|byte| !is_line_end(byte));
+        value.truncate(end.map_or(0, |last| last + 1));
+        if value.starts_with(BYTE_ORDER_MARK) {
+            value.drain(..BYTE_ORDER_MARK.len());
+        }
+    }
+    if let Some(encoding) = options.encoding {
+        value = encode(&value, encoding)?.into_bytes();
+    }
+    Ok(Secret::new(value))
+}
 
-    /// The path of a file in memory that contains the secret.
-    pub fn from_path(path: &'a str) -> Self {
-        TargetValue(path.as_bytes())
+/// The text of a field of a secret that is JSON; `None` if there is no such field, or if it is `null`.
+fn find_field(secret: &[u8], pointer: &str) -> Result<Option<String>, Error> {
+    let json: Value = serde_json::from_slice(secret).map_err(|_| {
+        let hint = match secret.starts_with(BYTE_ORDER_MARK) {
+            true => "it begins with a byte order mark, which JSON does not have: store it anew",
+            false => "for the whole secret, leave out `#` and what follows it",
+        };
+        Error::config("the secret is not JSON, and the reference asks for a field").hint(hint)
+    })?;
+    match json.pointer(pointer) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(value @ Value::Bool(_)) => Ok(Some(value.to_string())),
+        // Any other number has several spellings, of which the parser keeps none.
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
+            Ok(Some(number.to_string()))
+        }
+        Some(_) => {
+            let reason = "the field is not a text, a whole number, true or false";
+            Err(Error::config(reason)
+                .hint("store the value as a text, or name a field inside of it"))
+        }
     }
+}
 
-    /// The value itself, for the target only.
-    pub fn expose(&self) -> &'a [u8] {
-        self.0
-    }
+fn decode(text: &[u8], decoding: Decoding) -> Result<Vec<u8>, Error> {
+    let (decoded, problem) = match decoding {
+        Decoding::Base64 => {
+            let kept = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+            // The two letters in which the URL-safe alphabet differs.
+            let standard = kept.map(|byte| match byte {
+                b'-' => b'+',
+                b'_' => b'/',
+                other => *other,
+            });
+            let decoded = BASE64.decode(standard.collect::<Vec<u8>>());
+            (decoded.ok(), "the value is not base64")
+        }
+        Decoding::Hex => (
+            decode_hex(text.trim_ascii()),
+            "the value is not hexadecimal",
+        ),
+        Decoding::Escapes => (Some(unescape(text)), ""),
+    };
+    decoded.ok_or_else(|| Error::config(problem).hint("for the value as it is, leave out `decode`"))
+}
 
-    /// Whether the value ends in a newline.
-    pub fn ends_in_newline(&self) -> bool {
-        matches!(self.0, [.., b'\r' | b'\n'])
-    }
+/// Decodes pairs of hexadecimal digits; `None` for anything else.
+fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let pairs = text.chunks(2).map(|pair| match pair {
+        [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+        _ => None,
+    });
+    pairs.collect()
+}
 
-    /// Whether the value begins with a byte order mark, as a file that was written on Windows does.
-    pub fn has_byte_order_mark(&self) -> bool {
-        self.0.starts_with(BYTE_ORDER_MARK)
+/// Replaces `\n`, `\r`, `\t` and `\\` by the character that each stands for. Any other backslash stays.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let escaped = match rest {
+            [b'\\', b'n', ..] => Some(b'\n'),
+            [b'\\', b'r', ..] => Some(b'\r'),
+            [b'\\', b't', ..] => Some(b'\t'),
+            [b'\\', b'\\', ..] => Some(b'\\'),
+            _ => None,
+        };
+        value.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() {
+            &after[1..]
+        } else {
+            after
+        };
     }
+    value
+}
 
-    /// Whether the value is a PEM text with the two characters `\n` for a newline. No PEM text has a backslash
-    /// otherwise (RFC 7468).
-    pub fn is_escaped_pem(&self) -> bool {
-        let text = self.0.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.0);
-        text.starts_with(b"-----BEGIN ") && text.windows(2).any(|pair| pair == b"\\n")
+fn encode(value: &[u8], encoding: Encoding) -> Result<String, Error> {
+    let text = || {
+        str::from_utf8(value).map_err(|_| {
+            let name = encoding.name();
+            Error::config(format!(
+                "the value is not UTF-8, which `encode={name}` needs"
+            ))
+            .hint("`encode=url` and `encode=base64` take any bytes")
+        })
+    };
+    Ok(match encoding {
+        Encoding::Url => percent::encode(value),
+        // <https://learn.microsoft.com/dotnet/framework/data/adonet/connection-string-syntax>
+        Encoding::Ado => format!("\"{}\"", text()?.replace('"', "\"\"")),
+        Encoding::Json => {
+            let quoted = Value::from(text()?).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        }
+        Encoding::Base64 => BASE64.encode(value),
+    })
+}
+
+/// Something in a value that its user may not expect.
+pub struct ValueWarning {
+    /// What it is, and how to change it.
+    pub text: String,
+    /// Whether it is a newline at the end, which programs that read a file remove.
+    pub is_newline: bool,
+}
+
+/// The warnings about the value that these options made of a secret. There is none about the bytes of a decoded value.
+pub fn warnings(
+    secret: &SecretId,
+    options: &SecretOptions,
+    value: &SecretBytes,
+) -> Vec<ValueWarning> {
+    let with_option = |change: fn(&mut SecretOptions)| {
+        let mut options = options.clone();
+        change(&mut options);
+        secret.reference(&options)
+    };
+    let trimmed = || with_option(|options| options.trim = true);
+    let mut warnings = Vec::new();
+    let mut warn = |is_newline, text| warnings.push(ValueWarning { text, is_newline });
+    let value = value.expose();
+    if options.decoding.is_none() {
+        if value.starts_with(BYTE_ORDER_MARK) {
+            warn(
+                false,
+                format!(
+                    "the secret begins with a byte order mark, which becomes part of the value; to remove it, write {}",
+                    trimmed()
+                ),
+            );
+        }
+        if matches!(value, [.., b'\r' | b'\n']) {
+            warn(
+                true,
+                format!(
+                    "the secret ends in a newline, which becomes part of the value; to remove it, write {}",
+                    trimmed()
+                ),
+            );
+        }
+        // No PEM text has a backslash otherwise (RFC 7468).
+        let text = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
+        if text.starts_with(b"-----BEGIN ") && text.windows(2).any(|pair| pair == b"\\n") {
+            let reference = with_option(|options| options.decoding = Some(Decoding::Escapes));
+            warn(
+                false,
+                format!(
+                    "the secret is a PEM text that has the two characters `\\n` in place of newlines; to have newlines, write {reference}"
+                ),
+            );
+        }
     }
+    warnings
 }

@@ -161,7 +161,7 @@ def refusal(format, target, file):
     return [
         f"akv-init: error: `{file}`: {target}: "
         f"the {format} format cannot hold this value: {readers} would change it",
-        "akv-init: hint: use --output files or --output json:FILE, which can hold every value",
+        "akv-init: hint: use --output files, which can hold every value, or --output json:FILE, which can hold every text",
     ]
 
 

@@ -50,6 +50,7 @@ mod support_tables;
 mod tidy;
 mod token_command;
 mod token_proxy;
+mod values;
 mod vault;
 mod workload;
 mod write_files;

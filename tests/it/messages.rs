@@ -16,6 +16,7 @@ mod output;
 mod texts;
 mod time;
 mod typed;
+mod values;
 mod vault;
 
 use std::fs;
@@ -59,6 +60,7 @@ const SECTIONS: &[Section] = &[
     ("Credentials of a service principal", entra::credentials),
     ("The Azure CLI", entra::azure_cli),
     ("Key Vault", vault::refusals),
+    ("What a reference makes of a secret", values::made),
     ("Answers that are not Key Vault's", vault::others),
     ("A vault that names its resource", vault::unknown),
     ("Names", names::names),

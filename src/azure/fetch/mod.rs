@@ -4,6 +4,7 @@
 //! deadline. Threads that still work after that end with the process or at its execve.
 
 mod reader;
+mod values;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,13 +17,13 @@ use crate::date;
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log::{self, Event};
-use crate::request::plan::{Plan, PlanItem, Target};
+use crate::request::plan::{Plan, PlanItem};
 use crate::request::secret_id::SecretId;
-use crate::request::value::TargetValue;
-use crate::secret::{Secret, SecretBytes};
+use crate::secret::Secret;
 use crate::signals::{self, Inbox};
 
 pub use reader::{SecretReader, resource_without_token};
+pub use values::{FetchedValue, PartResult, make_parts};
 
 /// The maximum number of connections to one vault. Each connection has its own thread.
 const MAX_CONNECTIONS_PER_VAULT: usize = 16;
@@ -35,8 +36,8 @@ const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
 /// How long after the deadline to wait for the results of threads that are about to report one.
 const LATE_RESULT_WINDOW: Duration = Duration::from_millis(400);
 
-/// The index of an item in the plan, and its value or error.
-type ItemResult = (usize, Result<SecretBytes, Error>);
+/// What the targets get of an item: the result for each of [`Plan::parts_of`]. The error is the item's.
+type ItemResult = Result<Vec<PartResult>, Error>;
 
 /// The fetch of one plan: the state that its threads share.
 struct FetchRun {
@@ -48,7 +49,8 @@ struct FetchRun {
     tasks: Vec<Task>,
     /// The index in `tasks` of the next task to do.
     next_task: AtomicUsize,
-    results: Inbox<ItemResult>,
+    /// The results, each with the index of its item in the plan.
+    results: Inbox<(usize, ItemResult)>,
 }
 
 /// The secrets of one vault. Several threads read them; each repeatedly takes the next one.
@@ -68,19 +70,14 @@ enum Task {
     Secrets(Arc<VaultQueue>),
 }
 
-/// A plan with the fetched value of every item.
+/// A plan with the value of every target.
 pub struct FetchedPlan {
     run: Arc<FetchRun>,
-    /// The value of each item, in the order of [`Plan::items`].
-    pub values: Vec<SecretBytes>,
+    /// The value of each target, in the order of [`Plan::targets`].
+    pub values: Vec<FetchedValue>,
 }
 
 impl FetchedPlan {
-    /// The value for a target of the plan.
-    pub fn value(&self, target: &Target) -> TargetValue<'_> {
-        TargetValue::new(&self.values[target.item_index], target.trim)
-    }
-
     /// The plan that was fetched.
     pub fn plan(&self) -> &Plan {
         &self.run.plan
@@ -167,7 +164,8 @@ impl FetchRun {
                 (Ok(_), PlanItem::Secret(_)) => continue,
                 (Ok(token), PlanItem::Token(_)) => {
                     self.log_expiry(index, &token);
-                    Ok(Secret::new(token.value.expose().as_bytes().to_vec()))
+                    let token = Secret::new(token.value.expose().as_bytes().to_vec());
+                    Ok(make_parts(&self.plan, index, &token))
                 }
                 (Err(error), _) => Err(error),
             };
@@ -210,7 +208,7 @@ impl FetchRun {
                 .read(&self.http, &vault.client, secret, &targets);
             let result = read.map(|bundle| {
                 warn_if_not_valid(secret, &bundle);
-                bundle.value
+                make_parts(&self.plan, *index, &bundle.value)
             });
             self.results.send((*index, result));
         }
@@ -238,7 +236,7 @@ fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
 
 /// Waits for the value of every item. Fails if an item fails, after another [`FAILURE_COLLECTION_WINDOW`] for failures
 /// of others; or if a value is missing at the deadline.
-fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
+fn collect(run: &FetchRun) -> Result<Vec<FetchedValue>, Error> {
     let deadline = &run.http.deadline;
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
@@ -268,7 +266,7 @@ fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
             .receive(wait_until().into_iter().chain([progress_at]).min())
         {
             Some((index, result)) => {
-                if result.is_err() {
+                if values::errors(&result).next().is_some() {
                     deadline.give_up();
                     window_end.get_or_insert(Instant::now() + FAILURE_COLLECTION_WINDOW);
                 }
@@ -282,16 +280,13 @@ fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
     if let Some(error) = combined_error(run, &results) {
         return Err(error);
     }
-    let values = results.into_iter().map(|result| result?.ok());
-    let values = values
-        .collect::<Option<Vec<SecretBytes>>>()
-        .ok_or_else(|| {
-            let error = Error::new(Cause::Unavailable, "no response before the deadline");
-            match signals::current_wait() {
-                None => error,
-                Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
-            }
-        })?;
+    let values = values::assemble(&run.plan, results).ok_or_else(|| {
+        let error = Error::new(Cause::Unavailable, "no response before the deadline");
+        match signals::current_wait() {
+            None => error,
+            Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
+        }
+    })?;
     if was_slow {
         let seconds = signals::elapsed_since_start().as_secs();
         log::info(format!("got every secret after {seconds} s"));
@@ -302,40 +297,52 @@ fn collect(run: &FetchRun) -> Result<Vec<SecretBytes>, Error> {
 /// The error of the fetch, `None` if no item has failed: the first error in the order of the plan, but errors that a
 /// retry cannot fix come before [`Cause::Unavailable`]. A note lists the other items that failed, or whose last
 /// attempt failed, unless they failed for lack of the same token.
-fn combined_error(run: &FetchRun, results: &[Option<Result<SecretBytes, Error>>]) -> Option<Error> {
-    let failed = results.iter().enumerate().filter_map(|(index, result)| {
-        let error = result.as_ref()?.as_ref().err()?;
-        Some((index, error))
-    });
-    let (first, error) =
-        failed.min_by_key(|(index, error)| (error.cause == Cause::Unavailable, *index))?;
-    let mut others = Vec::new();
+fn combined_error(run: &FetchRun, results: &[Option<ItemResult>]) -> Option<Error> {
+    // The index of each item that failed, the targets that lack it, and why.
+    let mut failed: Vec<(usize, String, Error)> = Vec::new();
+    let mut unfinished = Vec::new();
     for (index, result) in results.iter().enumerate() {
-        let other = match result {
-            Some(Ok(_)) => None,
-            Some(Err(other)) => {
-                let token = resource_without_token(other);
-                let lacks_same_token = token.is_some() && token == resource_without_token(error);
-                (!lacks_same_token).then(|| other.clone())
+        let names = || run.plan.target_names(index);
+        match result {
+            Some(Err(error)) => failed.push((index, names(), error.clone())),
+            Some(Ok(parts)) => {
+                let parts = run.plan.parts_of(index).zip(parts);
+                failed.extend(parts.filter_map(|((target, _), part)| {
+                    Some((
+                        index,
+                        target.name.to_string_lossy().into_owned(),
+                        part.as_ref().err()?.clone(),
+                    ))
+                }));
             }
-            None => run.reader_threads[index]
-                .get()
-                .copied()
-                .and_then(signals::last_attempt_error),
-        };
-        let Some(other) = other.filter(|_| index != first) else {
-            continue;
-        };
+            None => {
+                let thread = run.reader_threads[index].get().copied();
+                let error = thread.and_then(signals::last_attempt_error);
+                unfinished.extend(error.map(|error| (index, names(), error)));
+            }
+        }
+    }
+    let first =
+        (0..failed.len()).min_by_key(|at| (failed[*at].2.cause == Cause::Unavailable, *at))?;
+    let (_, _, error) = failed.remove(first);
+    let lacks_same_token = |other: &Error| {
+        let token = resource_without_token(other);
+        token.is_some() && token == resource_without_token(&error)
+    };
+    failed.retain(|(_, _, other)| !lacks_same_token(other));
+    failed.extend(unfinished);
+    failed.sort_by_key(|(index, ..)| *index);
+    let mut others = Vec::new();
+    for (index, targets, other) in failed {
         let what = match &run.plan.items[index] {
             PlanItem::Secret(secret) => {
                 format!("`{}` from {}", secret.name_and_version(), secret.host)
             }
             PlanItem::Token(resource) => format!("a token for {resource}"),
         };
-        let (targets, why) = (run.plan.target_names(index), other.code_or_cause());
+        let why = other.code_or_cause();
         others.push(format!("{what} for {targets} ({why})"));
     }
-    let error = error.clone();
     Some(match others.is_empty() {
         true => error,
         false => error.note(format!("also not read: {}", others.join(", "))),

@@ -15,10 +15,11 @@ use super::token::{AccessToken, TokenRequest};
 use super::token_proxy::{self, TokenProxy};
 use crate::date;
 use crate::error::{Error, RequestFailure};
-use crate::http::{HttpClient, Request, Response, Service, Timeouts, encode, random_uuid};
+use crate::http::{HttpClient, Request, Response, Service, Timeouts, random_uuid};
 use crate::log;
 use crate::request::environment::Environment;
 use crate::request::host::Host;
+use crate::request::percent::encode;
 use crate::request::settings::{IdentityId, Settings, is_tenant, not_shown_error};
 use crate::secret::Secret;
 
@@ -204,7 +205,7 @@ impl TokenSource for EntraClient {
             encode(&self.client_id),
             self.credential.form_prefix(),
             encode(sent_secret.expose()),
-            encode(&format!("{}/.default", token_request.resource))
+            encode(format!("{}/.default", token_request.resource))
         );
         let client_request_id = random_uuid();
         let request = Request {

@@ -10,10 +10,11 @@ use super::token::{AccessToken, TokenRequest, UNKNOWN_RESOURCE_HINT, is_header_v
 use super::{azure_cli, entra_codes};
 use crate::error::{Error, RequestFailure};
 use crate::http::{
-    HttpClient, Request, Response, Service, Timeouts, encode, random_uuid, split_url, with_query,
+    HttpClient, Request, Response, Service, Timeouts, random_uuid, split_url, with_query,
 };
 use crate::log;
 use crate::request::environment::Environment;
+use crate::request::percent::encode;
 use crate::request::settings::IdentityId;
 use crate::secret::Secret;
 

@@ -134,14 +134,13 @@ impl VaultClient {
         token: &AccessToken,
         targets: &str,
     ) -> Result<SecretBundle, Error> {
-        let shown = secret.name_and_version();
-        let operation = format!("reading secret `{shown}` from {} for {targets}", self.host);
+        let operation = secret.operation(targets);
         let token = Some(&token.value);
         self.request(http, secret, token, &operation, targets, |response| {
             let is_secret = response.status.as_u16() == 200;
             is_secret.then(|| self.parse_bundle(response, secret))
         })
-        .map_err(|error| error.fact("secret", shown))
+        .map_err(|error| error.fact("secret", secret.name_and_version()))
     }
 
     /// Requests a secret, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected

@@ -84,7 +84,7 @@ fn reference_check(plan: &Plan, target: &Target) -> Check {
         true => "an option",
         false => "the environment",
     };
-    let resolves_to = match &plan.items[target.item_index] {
+    let resolves_to = match &plan.items[target.parts[0].item_index] {
         PlanItem::Token(resource) => format!("an access token for {resource}"),
         PlanItem::Secret(_) => plan.reference_of(target).unwrap_or_default(),
     };

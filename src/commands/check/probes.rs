@@ -11,16 +11,15 @@ use std::time::{Duration, Instant};
 use super::clock;
 use super::describe::{self, ATTEMPT_TIMEOUT};
 use super::report::{Check, Phase, Report, State};
-use crate::azure::fetch::{SecretReader, resource_without_token};
+use crate::azure::fetch::{SecretReader, make_parts, resource_without_token};
 use crate::azure::identity::{TokenRequest, TokenSource};
-use crate::azure::key_vault::VaultClient;
-use crate::commands::shared::value_warnings;
+use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
 use crate::http::{HttpClient, Service, Timeouts};
 use crate::request::plan::{Plan, PlanItem};
-use crate::request::value::TargetValue;
+use crate::request::secret_id::SecretId;
 use crate::signals::{self, Inbox, WaitGuard, spawn_thread};
 
 /// The maximum number of threads that read secrets.
@@ -336,22 +335,7 @@ impl Prober {
                     .secret_reader
                     .read(&http, &vault.client, secret, &target_names);
                 let check = match read {
-                    Ok(bundle) => {
-                        let check = describe::secret_check(&target_names, secret, &bundle);
-                        // Two targets of a secret mostly have the same warnings.
-                        let targets = self.plan.targets.iter();
-                        let targets = targets.filter(|target| target.item_index == item_index);
-                        let warnings = targets.flat_map(|target| {
-                            let value = TargetValue::new(&bundle.value, target.trim);
-                            value_warnings(&self.plan, target, &value, target.in_memfd)
-                        });
-                        warnings.fold(check, |check, warning| {
-                            match check.text.contains(&warning) {
-                                true => check,
-                                false => check.warn(&warning, None),
-                            }
-                        })
-                    }
+                    Ok(bundle) => self.check_parts(item_index, secret, &target_names, &bundle),
                     // The check of the vault's first secret has this error, which is the same for each.
                     Err(error)
                         if item_index != vault.item_indices[0]
@@ -365,6 +349,32 @@ impl Prober {
             }
         };
         self.send(check, item_index + 1);
+    }
+
+    /// The check of a secret that was read, and of what the targets get of it.
+    fn check_parts(
+        &self,
+        item_index: usize,
+        secret: &SecretId,
+        target_names: &str,
+        bundle: &SecretBundle,
+    ) -> Check {
+        let mut check = describe::secret_check(target_names, secret, bundle);
+        let parts = self.plan.parts_of(item_index);
+        for ((target, _), part) in parts.zip(make_parts(&self.plan, item_index, &bundle.value)) {
+            let fetched = match part {
+                Ok(fetched) => fetched,
+                Err(error) => return describe::failed_secret_check(target_names, secret, error),
+            };
+            let warnings = fetched.warnings.into_iter();
+            for warning in warnings.filter(|warning| !(target.in_memfd && warning.is_newline)) {
+                // Two targets of a secret mostly have the same warnings.
+                if !check.text.contains(&warning.text) {
+                    check = check.warn(&warning.text, None);
+                }
+            }
+        }
+        check
     }
 }
 

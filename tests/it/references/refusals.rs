@@ -54,7 +54,7 @@ const EVERYWHERE: &[(&str, &str, bool)] = &[
     ("akv://kv1/a//", "", false),
     ("akv://kv1/a/b-c", "", false),
     ("akv://kv1/a/latest_1", "", false),
-    // Only `trim` is an option.
+    // Options.
     ("akv://kv1/sa?", "akv://kv1/sa…", false),
     ("akv://kv1/sa?Trim", "akv://kv1/sa…", false),
     ("akv://kv1/sa?trim=1", "akv://kv1/sa…", false),

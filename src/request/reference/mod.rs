@@ -4,8 +4,13 @@
 //! is an error before any request is sent. Names follow
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
+pub mod options;
+
+use std::fmt;
+
 use crate::error::Error;
 use crate::request::host::{VaultName, strip_prefix_ignore_case};
+use options::SecretOptions;
 
 const AKV_PREFIX: &str = "akv://";
 const TOKEN_PREFIX: &str = "entra-token:";
@@ -29,16 +34,17 @@ pub struct SecretRef {
     pub name: String,
     /// The version of the secret; `None` means the current one.
     pub version: Option<String>,
-    /// Whether newlines at the end of the value and a byte order mark at its start are removed (`?trim`).
-    pub trim: bool,
+    /// What is made of the secret. Only `akv://` has options.
+    pub options: SecretOptions,
 }
 
 impl Reference {
     /// Parses a reference on the command line, in any form.
     pub fn parse(text: &str) -> Result<Reference, Error> {
         let text = text.trim();
-        let result =
-            parse_prefixed(text).unwrap_or_else(|| parse_unprefixed(text).map(Reference::Secret));
+        let result = parse_prefixed(text).unwrap_or_else(|| {
+            parse_without_options(text, parse_unprefixed).map(Reference::Secret)
+        });
         result.map_err(|error| error.context(error_context(text)))
     }
 
@@ -95,7 +101,7 @@ impl Reference {
 }
 
 impl SecretRef {
-    /// A reference without `?trim`. Fails if the name or the version is malformed.
+    /// A reference without options. Fails if the name or the version is malformed.
     fn new(
         vault: Option<VaultName>,
         name: &str,
@@ -115,8 +121,29 @@ impl SecretRef {
             vault,
             name,
             version,
-            trim: false,
+            options: SecretOptions::default(),
         })
+    }
+}
+
+/// The reference as `akv://…`: one text for each meaning.
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(AKV_PREFIX)?;
+        match &self.vault {
+            None => {}
+            Some(VaultName::Short(name)) => f.write_str(name)?,
+            // Without a dot or a port, it would be parsed as a short name.
+            Some(VaultName::Host(host)) if host.port == 443 && !host.name.contains(['.', '[']) => {
+                write!(f, "{host}:443")?;
+            }
+            Some(VaultName::Host(host)) => write!(f, "{host}")?,
+        }
+        write!(f, "/{}", self.name)?;
+        if let Some(version) = &self.version {
+            write!(f, "/{version}")?;
+        }
+        f.write_str(&self.options.to_text())
     }
 }
 
@@ -129,10 +156,36 @@ fn parse_prefixed(text: &str) -> Option<Result<Reference, Error>> {
     if let Some(resource) = strip_prefix_ignore_case(text, TOKEN_PREFIX) {
         return Some(check_resource(resource).map(|()| Reference::Token(resource.to_owned())));
     }
-    strip_prefix_ignore_case(text, APP_SERVICE_PREFIX).map(|rest| match rest.strip_suffix(')') {
-        Some(inner) => parse_app_service(inner).map(Reference::Secret),
+    let parse_closed = |text: &str| match text.strip_suffix(')') {
+        Some(inner) => parse_app_service(inner),
         None => Err(Error::config("the closing parenthesis is missing")),
-    })
+    };
+    let rest = strip_prefix_ignore_case(text, APP_SERVICE_PREFIX)?;
+    Some(parse_without_options(rest, parse_closed).map(Reference::Secret))
+}
+
+/// Parses a form that takes no options. If options follow it, the error says how to write the reference.
+fn parse_without_options(
+    text: &str,
+    parse: impl Fn(&str) -> Result<SecretRef, Error>,
+) -> Result<SecretRef, Error> {
+    let (before_field, fragment) = split_at_first(text, '#');
+    let (form, query) = split_at_first(before_field, '?');
+    let with_options = || {
+        let options = SecretOptions::parse(query, fragment).ok()?;
+        (options != SecretOptions::default()).then_some(())?;
+        Some(SecretRef {
+            options,
+            ..parse(form).ok()?
+        })
+    };
+    match with_options() {
+        None => parse(text),
+        Some(reference) => Err(Error::config(
+            "only a reference that begins with akv:// takes options",
+        )
+        .hint(format!("write {reference}"))),
+    }
 }
 
 /// Parses the forms without a prefix, which are accepted only on the command line: a URL, `NAME` and `NAME/VERSION`.
@@ -185,12 +238,10 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Parses `VAULT/NAME[/VERSION][?trim]`, which follows `akv://`.
+/// Parses `VAULT/NAME[/VERSION][?OPTION[&OPTION]…][#POINTER]`, which follows `akv://`.
 fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
-    let (path, options) = match rest.split_once('?') {
-        Some((path, options)) => (path, Some(options)),
-        None => (rest, None),
-    };
+    let (rest, fragment) = split_at_first(rest, '#');
+    let (path, query) = split_at_first(rest, '?');
     let Some((vault, path)) = path.split_once('/') else {
         return Err(Error::config("the secret name is missing").hint("write akv://VAULT/NAME"));
     };
@@ -207,14 +258,18 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     }
     let (name, version) = parse_path(path)?;
     let reference = SecretRef::new(vault, name, version)?;
-    match options {
-        Some(options) if options.split('&').any(|option| option != "trim") => {
-            Err(Error::config("the only option after `?` is `trim`"))
-        }
-        options => Ok(SecretRef {
-            trim: options.is_some(),
-            ..reference
-        }),
+    let options = SecretOptions::parse(query, fragment)?;
+    Ok(SecretRef {
+        options,
+        ..reference
+    })
+}
+
+/// The text before the first `separator`, and the text after it; `None` if there is no separator.
+fn split_at_first(text: &str, separator: char) -> (&str, Option<&str>) {
+    match text.split_once(separator) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
     }
 }
 

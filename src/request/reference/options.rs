@@ -1,0 +1,191 @@
+//! What a reference asks to be done with its secret: the options after `?`, and the field after `#`.
+//!
+//! The options are written in any order, and done in one: selection, decoding, trimming, encoding. Each target has its
+//! own, so that two targets of one secret still are one request. Printing and parsing again gives the same options.
+
+use crate::error::Error;
+use crate::request::percent;
+
+/// How to name a field.
+pub const POINTER_HINT: &str =
+    "a field is named by a JSON Pointer: `#/user/name`; in a name, `/` is `~1`, and `~` is `~0`";
+
+/// What a target gets of a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretOptions {
+    /// Which part of the secret is used.
+    pub selection: Selection,
+    /// How the selected text is decoded (`decode`); `None` if it is not.
+    pub decoding: Option<Decoding>,
+    /// Whether newlines at the end of the value and a byte order mark at its start are removed (`trim`).
+    pub trim: bool,
+    /// How the value is encoded (`encode`); `None` if it is not.
+    pub encoding: Option<Encoding>,
+}
+
+/// The part of a secret that a target gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// All of it.
+    #[default]
+    Whole,
+    /// A field of a secret that is JSON, by its JSON Pointer (RFC 6901): `/user/name`.
+    Field(String),
+}
+
+/// How a text is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoding {
+    /// Base64 in either alphabet, with or without padding.
+    Base64,
+    /// Pairs of hexadecimal digits.
+    Hex,
+    /// `\n`, `\r`, `\t` and `\\`, two characters each.
+    Escapes,
+}
+
+/// How a value is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Percent-encoded, for any part of a URL.
+    Url,
+    /// In quotes, for a connection string of ADO.NET.
+    Ado,
+    /// For the inside of a JSON string.
+    Json,
+    /// Base64 with padding.
+    Base64,
+}
+
+/// The values of `decode`.
+const DECODINGS: [(&str, Decoding); 3] = [
+    ("base64", Decoding::Base64),
+    ("hex", Decoding::Hex),
+    ("escapes", Decoding::Escapes),
+];
+
+/// The values of `encode`.
+const ENCODINGS: [(&str, Encoding); 4] = [
+    ("url", Encoding::Url),
+    ("ado", Encoding::Ado),
+    ("json", Encoding::Json),
+    ("base64", Encoding::Base64),
+];
+
+impl Encoding {
+    /// The value of `encode`.
+    pub fn name(self) -> &'static str {
+        name_of(&ENCODINGS, self)
+    }
+}
+
+impl SecretOptions {
+    /// Parses what follows `?` and what follows `#`; `None` if there is no such character.
+    pub fn parse(query: Option<&str>, fragment: Option<&str>) -> Result<SecretOptions, Error> {
+        let mut options = SecretOptions::default();
+        let mut known: Vec<&str> = Vec::new();
+        for option in query.into_iter().flat_map(|query| query.split('&')) {
+            let (name, value) = match option.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (option, None),
+            };
+            match (name, value) {
+                ("decode", Some(value)) => {
+                    options.decoding = Some(choice("decode", &DECODINGS, value)?);
+                }
+                ("encode", Some(value)) => {
+                    options.encoding = Some(choice("encode", &ENCODINGS, value)?);
+                }
+                ("trim", None) => options.trim = true,
+                _ => {
+                    let reason = "the options after `?` are decode, trim and encode";
+                    return Err(Error::config(reason));
+                }
+            }
+            if known.contains(&name) {
+                return Err(Error::config(format!("`{name}` is given twice")));
+            }
+            known.push(name);
+        }
+        if let Some(pointer) = fragment {
+            options.selection = Selection::Field(parse_pointer(pointer)?);
+        }
+        Ok(options)
+    }
+
+    /// What is done to the secret, for `--dry-run`; trimming is not listed.
+    pub fn steps(&self) -> Vec<String> {
+        let mut steps = Vec::new();
+        if let Selection::Field(pointer) = &self.selection {
+            steps.push(format!("field {pointer}"));
+        }
+        if let Some(decoding) = self.decoding {
+            steps.push(format!("decoded ({})", name_of(&DECODINGS, decoding)));
+        }
+        if let Some(encoding) = self.encoding {
+            steps.push(format!("encoded ({})", encoding.name()));
+        }
+        steps
+    }
+
+    /// The options as they follow a reference: each in its place, then the field. Empty without options.
+    pub fn to_text(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(decoding) = self.decoding {
+            words.push(format!("decode={}", name_of(&DECODINGS, decoding)));
+        }
+        if self.trim {
+            words.push("trim".to_owned());
+        }
+        if let Some(encoding) = self.encoding {
+            words.push(format!("encode={}", encoding.name()));
+        }
+        let mut text = match words.is_empty() {
+            true => String::new(),
+            false => format!("?{}", words.join("&")),
+        };
+        if let Selection::Field(pointer) = &self.selection {
+            text.push_str(&format!("#{}", percent::encode_path(pointer)));
+        }
+        text
+    }
+}
+
+/// The value of an option that has only these.
+fn choice<T: Copy>(option: &str, choices: &[(&str, T)], value: &str) -> Result<T, Error> {
+    let found = choices.iter().find(|(name, _)| *name == value);
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let (last, others) = names.split_last().expect("there are choices");
+        Error::config(format!("`{option}` is {} or {last}", others.join(", ")))
+    })
+}
+
+/// The name of a choice.
+fn name_of<T: Copy + PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+    let found = choices.iter().find(|(_, choice)| *choice == value);
+    found.map_or("", |(name, _)| name)
+}
+
+/// Parses a JSON Pointer in a fragment (RFC 6901, 6).
+fn parse_pointer(fragment: &str) -> Result<String, Error> {
+    if !fragment.starts_with('/') {
+        return Err(Error::config("a field begins with `#/`").hint(POINTER_HINT));
+    }
+    let pointer = decode_text(fragment, &['#', '{', '}'])?;
+    let mut escapes = pointer.split('~').skip(1);
+    match escapes.all(|rest| rest.starts_with(['0', '1'])) {
+        true => Ok(pointer),
+        false => Err(Error::config("in a field, a `~` is written `~0`").hint(POINTER_HINT)),
+    }
+}
+
+/// Percent-decodes a text. Fails if it contains white space, control characters, or any of the `reserved` characters.
+fn decode_text(text: &str, reserved: &[char]) -> Result<String, Error> {
+    let is_reserved = |c: char| c.is_whitespace() || c.is_control() || reserved.contains(&c);
+    if text.contains(is_reserved) {
+        let reason = "white space, `#`, `{`, `}` and, in an option, `&` are written as `%` and two hexadecimal digits";
+        return Err(Error::config(reason));
+    }
+    percent::decode(text)
+}

@@ -1,0 +1,51 @@
+//! What a reference makes of a secret.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+
+use nix::pty::openpty;
+
+use super::book::Page;
+use crate::azure::Azure;
+use crate::support::{akv_init, exec, write};
+use crate::support_identities::outcome_without_stdout;
+use crate::support_scratch::Scratch;
+
+pub fn made(page: &mut Page) {
+    let azure = Azure::start();
+    page.know(&azure);
+    let reference = |secret: &str, options: &str| {
+        azure.secret("db", secret);
+        format!("akv://{}/db{options}", azure.vault())
+    };
+    for (secret, options) in [
+        (r#"{"user":"app"}"#, "#/password"),
+        (r#"{"user":{"name":"app"}}"#, "#/user"),
+        ("hunter2", "#/password"),
+        ("\u{feff}{}", "#/password"),
+        ("hunter 2!", "?decode=base64"),
+        ("hunter2", "?decode=hex"),
+        ("/w==", "?decode=base64&encode=ado"),
+    ] {
+        page.run(exec(&azure, ["/bin/true"]).env("DB_PASSWORD", reference(secret, options)));
+    }
+    let bytes = reference("/w==", "?decode=base64");
+    let scratch = Scratch::new();
+    page.replace(scratch.path("").trim_end_matches('/'), "/run/secrets");
+    for output in ["json:app.json", "dotenv:.env"] {
+        let secret = format!("DB_PASSWORD={bytes}");
+        let run = write(&azure, ["--output", output, "--secret", &secret]);
+        page.run(run.args([scratch.path("")]));
+    }
+    let terminal = openpty(None, None).expect("there are terminals");
+    let run = akv_init(["get", &bytes])
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
+        .env("SSL_CERT_FILE", azure.ca_file())
+        .env("AKV_INIT_ALLOW_VAULT", azure.vault());
+    let run = run.with(|command| {
+        command.stdout(Stdio::from(terminal.slave));
+    });
+    page.record(&outcome_without_stdout(run));
+    let _ = File::from(terminal.master).read_to_end(&mut Vec::new());
+}
