@@ -5,6 +5,7 @@
 mod azure;
 mod commands;
 mod date;
+mod der;
 mod error;
 mod http;
 mod input;

@@ -10,6 +10,8 @@
 mod azure;
 #[path = "../../src/date.rs"]
 mod date;
+#[path = "../../src/der.rs"]
+mod der;
 #[path = "../../src/error.rs"]
 mod error;
 #[path = "../../src/http/mod.rs"]

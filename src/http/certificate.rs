@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use crate::date;
+use crate::der::{DerReader, INTEGER, OBJECT_IDENTIFIER, SEQUENCE, SET};
 
 /// The parts of a certificate that messages show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,12 +21,8 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
-const INTEGER: u8 = 0x02;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
 /// The tag of the extensions in a certificate: `[3]` of TBSCertificate.
 const EXTENSIONS: u8 = 0xa3;
 /// The tag of a DNS name: `[2]` of GeneralName.
@@ -76,38 +73,6 @@ impl Certificate {
             not_before: parse_time(validity.next()?)?,
             not_after: parse_time(validity.next()?)?,
         })
-    }
-}
-
-/// Iterates over DER elements; yields the tag and the content of each.
-struct DerReader<'a>(&'a [u8]);
-
-impl<'a> Iterator for DerReader<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&length, rest) = rest.split_first()?;
-        let (length, rest) = match length {
-            0..=0x7f => (usize::from(length), rest),
-            0x81..=0x83 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x0f))?;
-                let append = |length, byte: &u8| length << 8 | usize::from(*byte);
-                (bytes.iter().fold(0, append), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-}
-
-impl<'a> DerReader<'a> {
-    /// The content of the next element; `None` if that element has another tag.
-    fn next_content(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (next_tag, content) = self.next()?;
-        (next_tag == tag).then_some(content)
     }
 }
 
