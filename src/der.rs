@@ -1,4 +1,4 @@
-//! Reads DER, the encoding of certificates
+//! Reads DER, the encoding of certificates, keys and PFX files
 //! (<https://www.itu.int/rec/T-REC-X.690-202102-I/en>).
 //!
 //! Only what these require: tags of one byte, and lengths of at most three. An element of indefinite length, which BER
@@ -6,6 +6,8 @@
 
 /// The tag of an integer.
 pub const INTEGER: u8 = 0x02;
+/// The tag of bytes.
+pub const OCTET_STRING: u8 = 0x04;
 /// The tag of an object identifier.
 pub const OBJECT_IDENTIFIER: u8 = 0x06;
 /// The tag of a sequence.

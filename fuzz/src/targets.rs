@@ -13,9 +13,11 @@ use rustls::pki_types::CertificateDer;
 use serde_json::Value as Json;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::azure::identity::assertion::signed_assertion;
+use crate::azure::identity::client_certificate::ClientCertificate;
 use crate::azure::identity::managed::{Endpoint, ManagedIdentity};
 use crate::azure::identity::{
-    self, AccessToken, TokenRequest, assertion, azure_arc, entra, jwt_payload, managed_endpoints,
+    self, AccessToken, TokenRequest, azure_arc, entra, jwt_payload, managed_endpoints,
 };
 use crate::azure::key_vault::error::response_error;
 use crate::azure::key_vault::{VaultClient, challenge};
@@ -43,13 +45,14 @@ use crate::request::secret_id::SecretId;
 use crate::request::settings::{IdentityId, Settings};
 use crate::request::supervision::Supervision;
 use crate::request::value;
+use crate::request::{pem, pfx};
 use crate::secret::Secret;
 
 /// A target, by the name of its program and corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("values", values),
     ("references", references),
     ("environment", environment),
@@ -65,6 +68,7 @@ pub const TARGETS: [Target; 15] = [
     ("hosts_file", hosts_file),
     ("proc_stat", proc_stat),
     ("log_lines", log_lines),
+    ("pfx", pfx),
 ];
 
 /// Stands for a password: no error may hold it. libFuzzer learns it from the comparisons, and uses it elsewhere, too.
@@ -686,8 +690,10 @@ pub fn certificates(data: &[u8]) {
     }
     let file_error = |why: &str| Error::config(why);
     let path = Path::new("client.pem");
-    match assertion::signed_assertion(data, path, "app", "https://authority", true, file_error) {
-        Ok(assertion) => {
+    match ClientCertificate::parse(data, "", path, file_error) {
+        Ok(certificate) => {
+            let assertion = signed_assertion(&certificate, "app", "https://authority", true);
+            let assertion = assertion.expect("a key signs");
             let claims = jwt_payload(&assertion).expect("an assertion is a JWT");
             assert_eq!(claims["iss"], "app");
         }
@@ -799,4 +805,17 @@ pub fn log_lines(data: &[u8]) {
     assert!(line.len() <= 4_095 && !line.contains(char::is_control));
     let object: Json = serde_json::from_str(&line).expect("a line is an object");
     assert_eq!(object["level"], "error");
+}
+
+/// A PFX: certificates are ordered, and none is lost.
+pub fn pfx(data: &[u8]) {
+    let Ok(pfx) = pfx::read(data, "") else {
+        return;
+    };
+    if let Some(mut ordered) = pem::leaf_first(&pfx.certificates) {
+        let mut certificates = pfx.certificates.clone();
+        certificates.sort();
+        ordered.sort();
+        assert_eq!(ordered, certificates);
+    }
 }

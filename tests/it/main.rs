@@ -43,6 +43,7 @@ mod support_identities;
 mod support_inherited;
 mod support_listen;
 mod support_namespaces;
+mod support_openssl;
 mod support_points;
 mod support_requests;
 mod support_scratch;

@@ -28,12 +28,16 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Each third-party crate, and the modules that may name it: a top-level one, or a path below it.
-const DOORS: [(&str, &[&str]); 9] = [
+const DOORS: [(&str, &[&str]); 13] = [
+    ("aes", &["request::pfx"]),
     ("base64", &["azure::identity", "request::value"]),
+    ("cbc", &["request::pfx"]),
+    ("des", &["request::pfx"]),
     ("log", &[]),
     ("nix", &["input", "output", "os", "signals"]),
     ("percent_encoding", &["request::percent"]),
-    ("ring", &["http", "azure::identity"]),
+    ("rc2", &["request::pfx"]),
+    ("ring", &["http", "azure::identity", "request::pfx"]),
     ("rustls", &["http", "azure::identity"]),
     (
         "serde_json",

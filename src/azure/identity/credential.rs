@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::assertion;
+use super::client_certificate::{ClientCertificate, PASSWORD_VARIABLE};
 use super::token::jwt_payload;
 use crate::error::{Error, RequestFailure};
 use crate::input;
@@ -22,7 +23,7 @@ pub const TOKEN_FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 pub const SECRET_VARIABLE: &str = "AZURE_CLIENT_SECRET";
 /// The variable that holds the path of a file with a service principal's secret.
 pub const SECRET_FILE_VARIABLE: &str = "AZURE_CLIENT_SECRET_FILE";
-/// The variable that holds the path of a PEM file with a service principal's certificate and private key.
+/// The variable that holds the path of a file with a service principal's certificate and private key, PEM or a PFX.
 pub const CERTIFICATE_VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
 /// What an application authenticates with at Entra, or the file that holds it.
@@ -30,6 +31,8 @@ pub enum Credential {
     /// A service principal's certificate.
     Certificate {
         path: PathBuf,
+        /// The password of a PFX; empty if there is none.
+        password: Secret,
         /// Whether the assertion includes the certificates of the issuers. Entra needs them if the application is
         /// registered with a subject name and issuer instead of a certificate.
         send_chain: bool,
@@ -67,7 +70,12 @@ impl Credential {
         let send_chain = env
             .setting("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?
             .is_some_and(|send| send == "1" || send.eq_ignore_ascii_case("true"));
-        Ok(Some(Credential::Certificate { path, send_chain }))
+        let password = env.setting(PASSWORD_VARIABLE)?.unwrap_or_default();
+        Ok(Some(Credential::Certificate {
+            path,
+            password: Secret::new(password.to_owned()),
+            send_chain,
+        }))
     }
 
     /// The credential's name for messages, which the client id follows.
@@ -81,11 +89,14 @@ impl Credential {
 
     /// The thumbprint of the certificate, as in ` 0A…`; empty if there is none.
     pub fn thumbprint(&self) -> String {
-        let Credential::Certificate { path, .. } = self else {
+        let Credential::Certificate { path, password, .. } = self else {
             return String::new();
         };
-        let pem = input::read(path, input::MAX_SIZE).unwrap_or_default();
-        assertion::thumbprint(&pem).map_or_else(String::new, |hex| format!(" {hex}"))
+        let content = input::read(path, input::MAX_SIZE).unwrap_or_default();
+        let certificate =
+            ClientCertificate::parse(&content, password.expose(), path, |why| Error::config(why));
+        let thumbprint = certificate.ok().and_then(|it| it.thumbprint());
+        thumbprint.map_or_else(String::new, |hex| format!(" {hex}"))
     }
 
     /// The percent-encoded start of the form body for this credential: everything before `=` and
@@ -135,15 +146,17 @@ impl Credential {
             }
         };
         let bytes = bytes.map_err(|error| file_error(&error.to_string()))?;
-        if let Credential::Certificate { send_chain, .. } = self {
-            return assertion::signed_assertion(
-                &bytes,
-                path,
-                client_id,
-                audience,
-                *send_chain,
-                file_error,
-            );
+        if let Credential::Certificate {
+            password,
+            send_chain,
+            ..
+        } = self
+        {
+            let certificate =
+                ClientCertificate::parse(&bytes, password.expose(), path, file_error)?;
+            let assertion =
+                assertion::signed_assertion(&certificate, client_id, audience, *send_chain);
+            return assertion.ok_or_else(|| file_error("its key cannot sign"));
         }
         let text = String::from_utf8(bytes).map_err(|_| file_error("it is not UTF-8"))?;
         match text.trim() {

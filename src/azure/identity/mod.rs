@@ -6,6 +6,7 @@
 pub mod assertion;
 pub mod azure_arc;
 mod azure_cli;
+pub mod client_certificate;
 mod credential;
 pub mod entra;
 mod entra_codes;

@@ -9,6 +9,7 @@ use super::book::Page;
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Run, akv_init};
 use crate::support_identities::Source;
+use crate::support_openssl::openssl;
 use crate::support_scratch::Scratch;
 
 /// One code of each row of the table in `entra_codes.rs` that no other response here has.
@@ -88,6 +89,16 @@ pub fn credentials(page: &mut Page) {
     let (key, certificates) =
         pem.split_at(pem.find("-----BEGIN CERTIFICATE").expect("behind the key"));
     page.run(certificate("client.pfx", b"\x30\x82"));
+    let pem = azure.certificate_file();
+    for options in [
+        &["-passout", "pass:p"][..],
+        &["-passout", "pass:", "-keypbe", "CAMELLIA-256-CBC"],
+        &["-passout", "pass:", "-iter", "600001"],
+    ] {
+        let export = ["pkcs12", "-export", "-in", pem.to_str().expect("UTF-8")];
+        let pfx = openssl(azure.dir(), [&export, options].concat());
+        page.run(certificate("client.pfx", &pfx));
+    }
     page.run(certificate(
         "encrypted.pem",
         b"-----BEGIN ENCRYPTED PRIVATE KEY-----",

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::azure::{APPLICATION, Azure, Endpoint, OTHER_TENANT, Response, TENANT};
 use crate::support::Run;
 use crate::support_identities::{Source, assert_token, only_request};
+use crate::support_openssl::{ENCRYPTIONS, openssl};
 use crate::support_requests::assert_got_it;
 
 const SOURCE: Source = Source::Certificate;
@@ -196,6 +197,126 @@ fn key_may_be_pkcs1() {
     assert_token(&azure, &run.outcome());
 }
 
+/// A PFX with the application's key and certificates, made by `openssl` with a password.
+fn pfx(azure: &Azure, options: &[&str], password: &str) -> PathBuf {
+    let (pem, password) = (azure.certificate_file(), format!("pass:{password}"));
+    let export = [
+        "pkcs12",
+        "-export",
+        "-out",
+        "client.pfx",
+        "-passout",
+        &password,
+    ];
+    let input = ["-in", pem.to_str().unwrap()];
+    openssl(azure.dir(), [&export[..], &input, options].concat());
+    azure.dir().join("client.pfx")
+}
+
+#[test]
+fn certificate_may_be_a_pfx() {
+    let azure = Azure::start();
+    let chain: Vec<String> = certificates(&azure)
+        .iter()
+        .map(|der| BASE64_STANDARD.encode(der))
+        .collect();
+    for (encryption, options) in ENCRYPTIONS {
+        for password in ["", "p", "pä$ word, ಠ_ಠ 𝄞"] {
+            let path = pfx(&azure, options, password);
+            let run = SOURCE
+                .token(&azure, &[])
+                .env("AZURE_CLIENT_CERTIFICATE_PATH", &path)
+                .env("AZURE_CLIENT_CERTIFICATE_PASSWORD", password)
+                .env("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "1");
+            let outcome = run.outcome();
+            assert_eq!(
+                outcome.code,
+                Some(0),
+                "{encryption}, {password}: {}",
+                outcome.stderr
+            );
+            assert_eq!(sent(&azure).0["x5c"], json!(chain), "{encryption}");
+        }
+    }
+}
+
+/// The password is of a PFX alone: SDKs ignore it for a key that is not encrypted.
+#[test]
+fn password_is_ignored_for_pem() {
+    let azure = Azure::start();
+    let run = SOURCE
+        .token(&azure, &[])
+        .env("AZURE_CLIENT_CERTIFICATE_PASSWORD", "LEAK");
+    assert_token(&azure, &run.outcome());
+}
+
+#[test]
+fn pfx_that_cannot_be_used_is_named() {
+    let azure = Azure::start();
+    let elliptic = KeyPair::generate().unwrap();
+    let of_it = CertificateParams::default().self_signed(&elliptic).unwrap();
+    let ec_pem = azure.dir().join("elliptic.pem");
+    fs::write(&ec_pem, [elliptic.serialize_pem(), of_it.pem()].concat()).unwrap();
+    let elliptic = &["-in", ec_pem.to_str().unwrap()][..];
+    let none: &[&str] = &[];
+    for (options, password, given, hint) in [
+        (none, "", "LEAK", Some("AZURE_CLIENT_CERTIFICATE_PASSWORD")),
+        (none, "LEAK", "", Some("AZURE_CLIENT_CERTIFICATE_PASSWORD")),
+        (
+            none,
+            "LEAK",
+            "LEAk",
+            Some("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
+        ),
+        (
+            &["-legacy", "-nomac"],
+            "LEAK",
+            "LEAk",
+            Some("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
+        ),
+        (
+            &["-keypbe", "CAMELLIA-256-CBC"],
+            "",
+            "",
+            Some("openssl pkcs12"),
+        ),
+        (
+            &["-legacy", "-certpbe", "PBE-SHA1-RC4-128"],
+            "",
+            "",
+            Some("openssl pkcs12"),
+        ),
+        (&["-macalg", "sha224"], "", "", Some("openssl pkcs12")),
+        (&["-iter", "600001"], "", "", Some("openssl pkcs12")),
+        (&["-nokeys"], "", "", None),
+        (&["-nocerts"], "", "", None),
+        (elliptic, "", "", None),
+    ] {
+        let path = pfx(&azure, options, password);
+        let run = SOURCE
+            .token(&azure, &[])
+            .env("AZURE_CLIENT_CERTIFICATE_PATH", &path)
+            .env("AZURE_CLIENT_CERTIFICATE_PASSWORD", given);
+        let failure = run.failure(78, "config");
+        failure
+            .names("AZURE_CLIENT_CERTIFICATE_PATH")
+            .names(path.to_str().unwrap())
+            .omits("LEA");
+        match hint {
+            Some(hint) => failure.hint_names(hint),
+            None => failure.unhinted(),
+        };
+    }
+    // Cut off at every hundredth byte.
+    let path = pfx(&azure, &[], "");
+    let content = fs::read(&path).unwrap();
+    for end in (1..content.len()).step_by(100) {
+        let (_, run) = with_file(&azure, "cut.pfx", &content[..end]);
+        run.failure(78, "config").names("cut.pfx");
+    }
+    assert_eq!(azure.requests_at(Endpoint::Login).len(), 0);
+}
+
 #[test]
 fn certificate_file_that_cannot_be_used_is_named() {
     let azure = Azure::start();
@@ -208,9 +329,11 @@ fn certificate_file_that_cannot_be_used_is_named() {
     let elliptic = [elliptic.serialize_pem(), of_it.pem()].concat();
     for (name, content, hint) in [
         (
-            "app.pfx",
-            b"\x30\x82\x0a\x5e\x02\x01\x03\x30".to_vec(),
-            true,
+            "app.cer",
+            CertificateDer::from_pem_slice(certificates.as_bytes())
+                .unwrap()
+                .to_vec(),
+            false,
         ),
         (
             "encrypted.pem",
@@ -242,13 +365,18 @@ fn certificate_that_is_not_registered_is_denied_after_one_request() {
     let key = KeyPair::from_pem(&parts(&azure, "PRIVATE KEY")).unwrap();
     let other = CertificateParams::default().self_signed(&key).unwrap();
     let pem = [key.serialize_pem(), other.pem()].concat();
-    let (_, run) = with_file(&azure, "other.pem", pem);
+    let (pem_path, run) = with_file(&azure, "other.pem", pem);
     let failure = run.failure(77, "denied");
     let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, other.der());
     let hex = |byte: &u8| format!("{byte:02X}");
     let thumbprint: String = thumbprint.as_ref().iter().map(hex).collect();
     failure.names("AADSTS700027").hint_names(&thumbprint);
     only_request(&azure, Endpoint::Login);
+    let path = pfx(&azure, &["-in", pem_path.to_str().unwrap()], "");
+    let run = SOURCE
+        .token(&azure, &[])
+        .env("AZURE_CLIENT_CERTIFICATE_PATH", path);
+    run.failure(77, "denied").hint_names(&thumbprint);
 }
 
 /// One of the clocks is wrong, or was for a moment.
