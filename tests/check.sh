@@ -286,7 +286,7 @@ row 'the identity is not attached' 77 'token https://vault.azure.net: from 169.2
     'user-assigned' "$ca" :: --client-id "$stranger" "${secret[@]:1}"
 row 'no workload identity label' 78 'identity | workload identity is not set up for this pod' \
     'azure.workload.identity/use: "true" | --client-id' "$ca" KUBERNETES_SERVICE_HOST=10.96.0.1 "${secret[@]}"
-row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' '~set the missing variables' \
+row 'half a credential' 78 'identity | AZURE_TENANT_ID, AZURE_CLIENT_ID' 'set the missing variables' \
     "$ca" AZURE_CLIENT_SECRET=sentinel-client-secret "${secret[@]}"
 row 'the token file is missing' 78 'token https://vault.azure.net: | AZURE_FEDERATED_TOKEN_FILE: `/nowhere`' \
     'label the pod azure.workload.identity/use' "$ca" "${workload[@]}" AZURE_FEDERATED_TOKEN_FILE=/nowhere "${secret[@]}"

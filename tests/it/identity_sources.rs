@@ -137,6 +137,30 @@ fn service_fabric_is_rejected_unless_another_source_is_named() {
     assert_source(&principal, &[], &[ENTRA]);
 }
 
+/// A template leaves it empty, for example. The machine's identity is another one.
+#[test]
+fn empty_credential_beside_both_ids_is_half_of_one() {
+    for name in [
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_SECRET_FILE",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+    ] {
+        let empty: Variables = Box::leak(Box::new([(name, "")]));
+        for groups in [&[WHO, empty][..], &[WHO, empty, APP_SERVICE]] {
+            let failure = dry_run(groups, &[]).failure(78, "config");
+            failure.names(name).hinted();
+            let managed = dry_run(groups, &["--identity", "managed"]);
+            assert_eq!(managed.outcome().code, Some(0), "{name}");
+        }
+        assert_source(&[&WHO[..1], empty], &[], &[IMDS_HOST]);
+        assert_source(&[&WHO[1..], empty], &[], &[IMDS_HOST]);
+    }
+    // One that is complete is used.
+    let empty = &[("AZURE_FEDERATED_TOKEN_FILE", "")];
+    assert_source(&[WHO, empty, SECRET], &[], &[ENTRA, "secret"]);
+}
+
 #[test]
 fn azure_token_credentials_is_read_as_the_sdks_do() {
     let workload = &[ENTRA, "workload identity"][..];

@@ -53,16 +53,14 @@ impl EntraClient {
                 "workload identity",
                 Credential::workload_identity(env),
                 credential::TOKEN_FILE_VARIABLE,
-                Some(
-                    "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
-                     account is annotated with azure.workload.identity/client-id",
-                ),
+                "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
+                 account is annotated with azure.workload.identity/client-id",
             ),
             false => (
                 "the service principal",
                 Credential::service_principal(env)?,
                 "AZURE_CLIENT_SECRET (or AZURE_CLIENT_SECRET_FILE, AZURE_CLIENT_CERTIFICATE_PATH)",
-                None,
+                "set the missing variables (an empty one does not count), or select another identity with --identity",
             ),
         };
         let client_id = match settings.identity_id(env)? {
@@ -86,7 +84,7 @@ impl EntraClient {
             missing.retain(|_| is_set.next() == Some(&false));
             let missing = missing.join(", ");
             let reason = format!("{name} is incomplete: missing {missing}");
-            return Err(Error::config(reason).set_hint(hint.map(str::to_owned)));
+            return Err(Error::config(reason).hint(hint));
         };
         Ok(EntraClient {
             authority_host,

@@ -47,14 +47,17 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
             TOKEN_CREDENTIALS_VARIABLE,
         ),
     };
+    let is_any_set = |variables| !which_are_set(env, variables).is_empty();
+    // An empty variable beside both ids is half a credential rather than none.
+    let has_ids = which_are_set(env, &["AZURE_TENANT_ID", "AZURE_CLIENT_ID"]).len() == 2;
+    let has_half =
+        |variables: Variables| has_ids && variables.iter().any(|name| env.get(name).is_some());
     let kind = match requested {
         Some(kind) => kind,
-        None if !which_are_set(env, WORKLOAD_IDENTITY_VARIABLES).is_empty() => {
-            IdentityKind::Workload
-        }
-        None if !which_are_set(env, SERVICE_PRINCIPAL_VARIABLES).is_empty() => {
-            IdentityKind::ServicePrincipal
-        }
+        None if is_any_set(WORKLOAD_IDENTITY_VARIABLES) => IdentityKind::Workload,
+        None if is_any_set(SERVICE_PRINCIPAL_VARIABLES) => IdentityKind::ServicePrincipal,
+        None if has_half(WORKLOAD_IDENTITY_VARIABLES) => IdentityKind::Workload,
+        None if has_half(SERVICE_PRINCIPAL_VARIABLES) => IdentityKind::ServicePrincipal,
         None => IdentityKind::Managed,
     };
     let (source, variables): (Box<dyn TokenSource>, Variables) = match kind {
@@ -63,7 +66,7 @@ pub fn select(env: &Environment, settings: &Settings) -> Result<Selection, Error
             let (endpoint, variables) = managed_endpoint(env)?;
             let identity_id = settings.identity_id(env)?;
             let is_requested = requested.is_some() || identity_id.is_some();
-            let is_pod = !which_are_set(env, &["KUBERNETES_SERVICE_HOST"]).is_empty();
+            let is_pod = is_any_set(&["KUBERNETES_SERVICE_HOST"]);
             if variables == IMDS_VARIABLES && is_pod && !is_requested {
                 return Err(no_pod_identity_error());
             }

@@ -127,11 +127,7 @@ fn add_network_checks(arguments: &Arguments<'_>, plan: Plan, report: &mut Report
     }
     let selection = match identity::select(arguments.env, &plan.settings) {
         Ok(selection) => selection,
-        Err(mut error) => {
-            let hint = "set the missing variables, or select an identity with --identity";
-            error.hint.get_or_insert(hint.to_owned());
-            return report.add(Check::failed("identity", "", &error));
-        }
+        Err(error) => return report.add(Check::failed("identity", "", &error)),
     };
     report.add(identity_check(&selection));
     match HttpClient::build(arguments.env, &plan.settings) {
