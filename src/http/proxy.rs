@@ -27,8 +27,7 @@ impl ProxySettings {
         };
         let parse_proxy = |(name, url): (&str, &str)| {
             let config_error = |reason: &str| Error::config(format!("{name}: {reason}"));
-            let proxy =
-                Proxy::new(url.trim()).map_err(|_| config_error("expected the URL of a proxy"))?;
+            let proxy = Proxy::new(url).map_err(|_| config_error("expected the URL of a proxy"))?;
             match proxy.protocol() {
                 ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
                 _ => Err(config_error(

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Cause, Error};
-use crate::request::environment::{Environment, SETTINGS_PREFIX};
+use crate::request::environment::{Environment, SETTINGS_PREFIX, unquoted};
 use crate::request::option_table::{CliOption, Takes, all_options};
 use crate::request::suggestion::nearest;
 
@@ -210,7 +210,7 @@ impl<'a> Arguments<'a> {
         parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let values = self.values(name).into_iter().map(|(name, value)| {
-            let text = value.to_str();
+            let text = value.to_str().map(unquoted);
             let text = text.ok_or_else(|| Error::config("the value is not UTF-8"));
             text.and_then(&parse)
                 .map_err(|error| self.malformed_value_error(name, error))

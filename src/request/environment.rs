@@ -66,13 +66,19 @@ impl Environment {
             .map(|(_, value)| value)
     }
 
-    /// The value of a variable that configures akv-init; `None` if it is not set or empty. Fails if it is not UTF-8.
+    /// The value of a variable that configures akv-init, as [`unquoted`]; `None` if it is not set or empty. Fails if it is
+    /// not UTF-8.
     pub fn setting(&self, name: &str) -> Result<Option<&str>, Error> {
-        let value = self.get(name).filter(|value| !value.is_empty());
+        let value = self.secret_setting(name)?.map(unquoted);
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// Like [`Environment::setting`], but only white space is removed: quotes may belong to a secret.
+    pub fn secret_setting(&self, name: &str) -> Result<Option<&str>, Error> {
+        let value = self.get(name).unwrap_or_default();
         let not_utf8_error = || Error::config("the value is not UTF-8").context(name);
-        value
-            .map(|value| value.to_str().ok_or_else(not_utf8_error))
-            .transpose()
+        let value = value.to_str().ok_or_else(not_utf8_error)?.trim();
+        Ok(Some(value).filter(|value| !value.is_empty()))
     }
 
     /// The entries of COMMAND's environment: those of the caller in their order, without the variables in `unset` and
@@ -105,6 +111,14 @@ impl Environment {
         }
         Ok(entries)
     }
+}
+
+/// A setting without the white space and the quotes around it, which no setting has: `echo` adds a newline, and
+/// `docker run --env-file` keeps quotes.
+pub fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    let inside = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
+    inside('"').or_else(|| inside('\'')).unwrap_or(text).trim()
 }
 
 /// Fails if `--secret` and `--memfd` cannot set a variable of this name.

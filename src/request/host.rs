@@ -37,7 +37,6 @@ impl VaultName {
 
     /// Parses the value of `--vault`: a short name, a host, or the URL of a vault.
     pub fn parse_option(text: &str) -> Result<VaultName, Error> {
-        let text = text.trim();
         if strip_prefix_ignore_case(text, "http://").is_some() {
             return Err(Error::config("vaults are only accessed over https"));
         }

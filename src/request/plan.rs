@@ -8,7 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::Error;
 use crate::request::arguments::Arguments;
-use crate::request::environment::{SETTINGS_PREFIX, check_not_reserved, check_variable_name};
+use crate::request::environment::{
+    SETTINGS_PREFIX, check_not_reserved, check_variable_name, unquoted,
+};
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name, parse_mode};
 use crate::request::format::FileFormat;
 use crate::request::host::Host;
@@ -34,7 +36,7 @@ pub struct Plan {
     pub unset: Vec<OsString>,
     /// The permission bits of files in memory.
     pub memfd_mode: u32,
-    /// Options and variables without effect, probably typos, each with the reason.
+    /// Options and variables that are probably mistakes, most of them without effect, each with the reason.
     pub ignored: Vec<(String, String)>,
     /// The settings for requests to Azure.
     pub settings: Settings,
@@ -195,6 +197,20 @@ impl Plan {
         {
             let reason = "no effect without --allow-vault or AKV_INIT_ALLOW_VAULT";
             ignored.push((setting.to_owned(), reason.to_owned()));
+        }
+        if let Some(host) = settings.contradicting_authority(arguments.env) {
+            let used = settings.cloud.authority_host();
+            let reason = format!(
+                "no effect, since --cloud or AKV_INIT_CLOUD selects another cloud: {used} is used, not {host}"
+            );
+            ignored.push(("AZURE_AUTHORITY_HOST".to_owned(), reason));
+        }
+        let secret_name = "AZURE_CLIENT_SECRET";
+        if let Ok(Some(secret)) = arguments.env.secret_setting(secret_name)
+            && unquoted(secret) != secret
+        {
+            let reason = "the quotes around it become part of the secret";
+            ignored.push((secret_name.to_owned(), reason.to_owned()));
         }
         for name in arguments.variable_names("--literal") {
             if !arguments.env.variables().any(|(known, _)| known == name) {

@@ -95,13 +95,21 @@ impl Settings {
         }
     }
 
-    /// The host of Entra: the one in `AZURE_AUTHORITY_HOST`, or else the cloud's.
+    /// The host of Entra: the one in `AZURE_AUTHORITY_HOST`, unless it is of another cloud; or else the cloud's.
     pub fn authority_host(&self, env: &Environment) -> Result<Host, Error> {
         let host = authority_host_from_environment(env)?;
+        let host = host.filter(|_| self.contradicting_authority(env).is_none());
         Ok(host.unwrap_or_else(|| Host {
             name: self.cloud.authority_host().to_owned(),
             port: 443,
         }))
+    }
+
+    /// The host in `AZURE_AUTHORITY_HOST`, if an option or `AKV_INIT_CLOUD` selects another cloud than that host's.
+    pub fn contradicting_authority(&self, env: &Environment) -> Option<Host> {
+        let host = authority_host_from_environment(env).ok().flatten()?;
+        let cloud = Cloud::from_authority_host(&host.name)?;
+        (cloud != self.cloud).then_some(host)
     }
 
     /// Resolves a reference to a vault, the default one if it names none, and the resource of the access token.

@@ -1,7 +1,7 @@
 //! Clouds: the authority, the resource and the vaults of each, and a custom one by its three settings.
 
 use crate::azure::{Azure, Endpoint, Identity};
-use crate::support::{NO_OPTIONS, exec_federated, through_the_proxy};
+use crate::support::{NO_OPTIONS, akv_init, exec_federated, through_the_proxy};
 use crate::support_identities::{Source, assert_token, with};
 use crate::support_requests::counts;
 
@@ -52,6 +52,56 @@ fn cloud_has_its_authority_and_its_resource() {
             }
         }
     }
+}
+
+/// The webhook of workload identity sets the public cloud's authority in every cluster.
+#[test]
+fn selected_cloud_beats_the_authority_of_another_one() {
+    let azure = Azure::start();
+    azure.secret("sql-sa", "value");
+    let (public, usgov) = ("login.microsoftonline.com", "login.microsoftonline.us");
+    for source in [Source::Secret, Source::Certificate, Source::Workload] {
+        let run = || {
+            with(through_the_proxy(&azure), &source.environment(&azure))
+                .env("AZURE_AUTHORITY_HOST", format!("https://{public}/"))
+        };
+        for run in [
+            run().args(["--cloud", "usgov"]),
+            run().env("AKV_INIT_CLOUD", "usgov"),
+        ] {
+            let outcome = run.printing(&["akv://prod-kv/sql-sa"]).outcome();
+            assert_eq!(outcome.stdout, "value\n", "{source:?}");
+            let request = azure.requests_at(Endpoint::Login).pop().unwrap();
+            assert_eq!(request.host, usgov);
+            assert!(outcome.stderr.contains(public), "{}", outcome.stderr);
+        }
+        // Another name of the same cloud, and a host of no cloud.
+        for host in ["login.windows.net", "login.example.com"] {
+            let words = ["--cloud", "public", "--timeout", "0"];
+            let run = run().args(words).printing(&["akv://prod-kv/sql-sa"]);
+            let run = run.env("AZURE_AUTHORITY_HOST", host);
+            let outcome = run.outcome();
+            assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
+        }
+    }
+    let run = akv_init([
+        "check",
+        "--cloud",
+        "usgov",
+        "--secret",
+        "S=akv://prod-kv/sql-sa",
+    ]);
+    let run = run.args(["--timeout", "1", "--format", "json"]);
+    let run = with(run, &Source::Secret.environment(&azure));
+    let run = run
+        .env("AZURE_AUTHORITY_HOST", public)
+        .env("HTTPS_PROXY", azure.proxy());
+    let outcome = run.outcome();
+    let mut lines = outcome.stdout.lines();
+    let is_named = |line: &str| {
+        line.contains("AZURE_AUTHORITY_HOST") && line.contains(public) && line.contains(usgov)
+    };
+    assert!(lines.any(is_named), "{}", outcome.stdout);
 }
 
 /// Short names of vaults are completed with the suffix of the authority's cloud.

@@ -508,7 +508,7 @@ fn option_takes_precedence_over_the_variable() {
         assert_eq!(facts(&outcome), [not_executable()], "{words:?} {variable}");
     }
     // The error of an invalid format is text.
-    for variable in ["xml", "JSON", "json ", "true"] {
+    for variable in ["xml", "JSON", "jso n", "true"] {
         let outcome = failing(&[], variable);
         assert_eq!(outcome.code, Some(78));
         let error = outcome.error().unwrap_or_default();

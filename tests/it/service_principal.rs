@@ -5,7 +5,7 @@ mod certificate;
 
 use std::fs;
 
-use crate::azure::{Azure, CLIENT_SECRET, Endpoint, Identity, Response};
+use crate::azure::{APPLICATION, Azure, CLIENT_SECRET, Endpoint, Identity, Response};
 use crate::support_identities::{CLIENT, RESOURCE, Source, assert_token, only_request, with};
 use crate::support_requests::connections;
 
@@ -23,6 +23,52 @@ fn secret_in_a_file_may_end_in_a_line_end() {
             .env("AZURE_CLIENT_SECRET_FILE", &file);
         assert_token(&azure, &run.outcome());
     }
+}
+
+/// `echo … | base64` adds a line end, and `docker run --env-file` keeps quotes.
+#[test]
+fn white_space_and_quotes_around_a_setting_are_not_a_part_of_it() {
+    let azure = Azure::start();
+    azure.identities(&[Identity::system()]);
+    let forms: [fn(&str) -> String; 5] = [
+        |value| format!("{value}\n"),
+        |value| format!("  {value}\r\n"),
+        |value| format!("\"{value}\""),
+        |value| format!("'{value}'\n"),
+        |value| format!("\" {value} \""),
+    ];
+    for source in [
+        SOURCE,
+        Source::Certificate,
+        Source::Workload,
+        Source::AppService,
+    ] {
+        for (name, value) in source.environment(&azure) {
+            // Quotes can belong to a secret.
+            let count = if name == "AZURE_CLIENT_SECRET" { 2 } else { 5 };
+            for form in &forms[..count] {
+                let run = source.token(&azure, &[]).env(&name, form(&value));
+                assert_token(&azure, &run.outcome());
+            }
+        }
+    }
+    for form in forms {
+        let run = SOURCE.token(&azure, &[]).without("AZURE_CLIENT_ID");
+        let run = run.env("AKV_INIT_CLIENT_ID", form(APPLICATION));
+        assert_token(&azure, &run.env("AKV_INIT_TIMEOUT", form("90")).outcome());
+    }
+}
+
+#[test]
+fn quotes_around_a_secret_are_sent_with_a_warning() {
+    let azure = Azure::start();
+    let run = SOURCE.token(&azure, &[]).json();
+    let run = run.env("AZURE_CLIENT_SECRET", format!("\"{CLIENT_SECRET}\"\n"));
+    let outcome = run.outcome();
+    assert_eq!(outcome.code, Some(77), "{}", outcome.stderr);
+    let warnings = outcome.lines_of("warning");
+    let message = warnings[0]["message"].as_str().unwrap();
+    assert!(message.contains("AZURE_CLIENT_SECRET"), "{message}");
 }
 
 /// A name without a directory is a file of `$CREDENTIALS_DIRECTORY`, if it exists there.

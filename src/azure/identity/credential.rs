@@ -47,16 +47,14 @@ pub enum Credential {
 
 impl Credential {
     /// The credential of workload identity; `None` if the environment does not have the path of its token.
-    pub fn workload_identity(env: &Environment) -> Option<Credential> {
-        let path = env
-            .get(TOKEN_FILE_VARIABLE)
-            .filter(|path| !path.is_empty())?;
-        Some(Credential::TokenFile(PathBuf::from(path)))
+    pub fn workload_identity(env: &Environment) -> Result<Option<Credential>, Error> {
+        let path = env.setting(TOKEN_FILE_VARIABLE)?;
+        Ok(path.map(|path| Credential::TokenFile(PathBuf::from(path))))
     }
 
     /// The first credential of a service principal that is in the environment; `None` if there is none.
     pub fn service_principal(env: &Environment) -> Result<Option<Credential>, Error> {
-        if let Some(secret) = env.setting(SECRET_VARIABLE)? {
+        if let Some(secret) = env.secret_setting(SECRET_VARIABLE)? {
             let secret = Secret::new(secret.to_owned());
             return Ok(Some(Credential::Secret(secret)));
         }

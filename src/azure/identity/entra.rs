@@ -51,7 +51,7 @@ impl EntraClient {
         let (name, credential, credential_variables, hint) = match is_workload_identity {
             true => (
                 "workload identity",
-                Credential::workload_identity(env),
+                Credential::workload_identity(env)?,
                 credential::TOKEN_FILE_VARIABLE,
                 "the webhook sets all three in a pod labelled azure.workload.identity/use: \"true\" whose service \
                  account is annotated with azure.workload.identity/client-id",

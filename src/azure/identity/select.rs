@@ -166,7 +166,7 @@ fn identity_from_token_credentials(env: &Environment) -> Result<Option<IdentityK
     let Some(text) = env.setting(TOKEN_CREDENTIALS_VARIABLE)? else {
         return Ok(None);
     };
-    match text.trim().to_ascii_lowercase().as_str() {
+    match text.to_ascii_lowercase().as_str() {
         "prod" => Ok(None),
         "dev" | "azureclicredential" => Ok(Some(IdentityKind::Cli)),
         "environmentcredential" => Ok(Some(IdentityKind::ServicePrincipal)),

@@ -179,6 +179,8 @@ fn empty_variable_is_unset() {
     for name in others {
         assert_eq!(plan(&[], &[(name, "")]), without, "{name}");
     }
+    // As `docker run --env-file` passes NAME="" on.
+    assert_eq!(plan(&[], &[("AZURE_CLIENT_ID", "\"\"")]), without);
     let no_vault = dry_run(&[]).env("A", "akv:///sa").env("AKV_INIT_VAULT", "");
     let failure = no_vault.failure(78, "config");
     failure

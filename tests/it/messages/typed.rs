@@ -95,6 +95,8 @@ pub fn settings(page: &mut Page) {
     ] {
         page.run(dry(&[]).env(name, value));
     }
+    page.run(dry(&["--cloud=usgov"]).env("AZURE_AUTHORITY_HOST", "login.microsoftonline.com"));
+    page.run(dry(&[]).env("AZURE_CLIENT_SECRET", "\"a\""));
     page.run(dry(&[]).env("AKV_INIT_TIMEOUT", not_utf8()));
     page.run(dry(&["--literal", "DB_PASWORD"]).env("DB_PASSWORD", "secret"));
     let both = dry(&[]).env("AKV_INIT_CLIENT_ID", "a");
