@@ -641,11 +641,12 @@ part_foreign() {
 }
 
 part_caseless() {
-    table "without case" case=ignored
+    table "without case" names=alike
     each one_name A a
     each one_name dir/B dir/b
     each one_name DIR dir DIR/c dir/b
     each one_name Ä ä
+    each one_name $'o\u308' ö "" "" "another one"
     each renamed
 }
 
@@ -669,6 +670,10 @@ loose() {
     local offline=("${offline[@]:0:${#offline[@]}-1}" AKV_INIT_ALLOW_LOOSE_MODE=true "${offline[-1]}")
     table "$1, and files may be read by everybody" "${@:2}"
     each too_loose "$@"
+    share "${@:2}"
+    run "${offline[@]}" install "$dir"
+    check "$1: install warns" equal \
+        "0 akv-init: warning: in DIR, the file system gives files mode 0777 instead of 0755" "$code $(mask <<<"$output")"
 }
 
 too_loose() { # too_loose SENTENCE SWITCH...
@@ -689,11 +694,11 @@ too_loose() { # too_loose SENTENCE SWITCH...
     check "what it gives may be requested" equal "0 " "$code $(messages)"
 }
 
-# one_name NAME OTHER [FILE OTHER-FILE]: the names differ in case only.
+# one_name NAME OTHER [FILE OTHER-FILE [SHOWN]]: the names differ in case only, or in the form of Unicode.
 one_name() {
     local new=(--secret "c=akv://$vault/new-c" --secret "${3:-$1}=akv://$vault/new-a"
         --secret "${4:-$2}=akv://$vault/new-b")
-    share case=ignored
+    share names=alike
     begin
     case $layout/$state/$2 in
         # The link of the old set is in the way.
@@ -702,7 +707,7 @@ one_name() {
             ;;
         *)
             refused "$1 and $2 ($now)" \
-                "cannot write \`DIR/$2\`: the file system does not distinguish it from \`$1\`" choose
+                "cannot write \`DIR/$2\`: the file system does not distinguish it from ${5:-\`$1\`}" choose
             ;;
     esac
 }
@@ -711,7 +716,7 @@ one_name() {
 renamed() {
     [ "$layout/$state" = plain/empty ] || return 0
     local name new=()
-    share case=ignored
+    share names=alike
     options=(--keep-existing)
     for name in A=old-a a=new-b A=old-a; do
         new=(--secret "${name%=*}=akv://$vault/${name#*=}")

@@ -5,7 +5,7 @@
     chmod=ignored|refused   changes of modes have no effect, or fail with EPERM
     files=MODE dirs=MODE    the mode that every file, every directory has
     uid=UID gid=GID         the user and the group to whom all of it belongs
-    case=ignored            upper and lower case are the same in names
+    names=alike             upper and lower case are the same in names, and so are the forms of Unicode
     fsyncdir=refused        directories cannot be synced (EINVAL)
     symlink=refused         there are no symbolic links (ENOSYS)
 
@@ -16,10 +16,15 @@ import errno
 import os
 import stat
 import sys
+import unicodedata
 
 from fusepy import FUSE, FuseOSError, Operations
 
 FIELDS = ["st_" + field for field in "atime ctime gid ino mode mtime nlink size uid".split()]
+
+
+def folded(name):
+    return unicodedata.normalize("NFC", name).lower()
 
 
 class Share(Operations):
@@ -39,8 +44,8 @@ class Share(Operations):
         """The path of the entry to which a path of the share leads."""
         found = self.directory
         for name in filter(None, path.split("/")):
-            if self.switches.get("case") == "ignored" and os.path.isdir(found):
-                same = [other for other in os.listdir(found) if other.lower() == name.lower()]
+            if self.switches.get("names") == "alike" and os.path.isdir(found):
+                same = [other for other in os.listdir(found) if folded(other) == folded(name)]
                 name = (same or [name])[0]
             found = os.path.join(found, name)
         return found

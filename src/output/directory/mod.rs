@@ -142,31 +142,32 @@ fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), 
     }
 }
 
-/// Fails if two of the paths, or of the directories in them, are one on a file system that ignores case. This is tried
-/// out in a directory with a temporary name.
+/// Fails if two of the paths, or of the directories in them, are one on a file system that ignores case or the form of
+/// Unicode (NFC, NFD). Where names could be, this is tried out in a directory with a temporary name.
 fn check_distinct(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     let names: BTreeSet<&str> = paths
         .iter()
         .flat_map(|path| self_and_parents(path))
         .collect();
     let find_similar = |path| names.iter().find(|name| differ_in_case_only(name, path));
-    if names.iter().all(|path| find_similar(path).is_none()) {
+    let are_ascii = names.iter().all(|path| path.is_ascii());
+    if are_ascii && names.iter().all(|path| find_similar(path).is_none()) {
         return Ok(());
     }
     let trial = dir.create_directory(&Dir::temporary_name(), 0, &dir.path_of(""))?;
     for path in &names {
         let (parent, name) = split_path(path);
         let parent = trial.open_existing_subdirectory(parent)?;
-        match (parent.create_private_directory(name), find_similar(path)) {
-            (Err(Errno::EEXIST), Some(other)) => {
-                let reason = format!("the file system does not distinguish it from `{other}`");
-                let error = dir.write_error(path, &reason);
-                return Err(
-                    error.hint("choose names that differ in more than upper and lower case")
-                );
+        parent.create_private_directory(name).map_err(|errno| {
+            let other = find_similar(path).map_or("another one".to_owned(), |it| format!("`{it}`"));
+            let reason = format!("the file system does not distinguish it from {other}");
+            match errno {
+                Errno::EEXIST => dir
+                    .write_error(path, &reason)
+                    .hint("choose names that differ in more than case or accents"),
+                _ => dir.call_error(path)(errno),
             }
-            (result, _) => result.map_err(dir.call_error(path))?,
-        }
+        })?;
     }
     Ok(())
 }
