@@ -44,6 +44,7 @@ use crate::request::reference::{Reference, SecretRef, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{IdentityId, Settings};
 use crate::request::supervision::Supervision;
+use crate::request::template::Template;
 use crate::request::value;
 use crate::request::{pem, pfx};
 use crate::secret::Secret;
@@ -192,6 +193,14 @@ pub fn references(data: &[u8]) {
     let text = text(data);
     let env = env(&["AKV_INIT_VAULT=default"]);
     let settings = settings(&env);
+    if let Ok(Some(template)) = Template::detect("NAME", data)
+        && !(template.parts.len() == 1 && template.end.is_empty())
+    {
+        // Nothing but the references is taken out of the text.
+        let literals = template.parts.iter().map(|(before, _)| before.len());
+        assert!(literals.sum::<usize>() + template.end.len() < data.len());
+        assert!(text.contains('{') && text.contains('}'));
+    }
     let found = Reference::detect("NAME", &text);
     let parsed = Reference::parse(&text);
     match &found {

@@ -118,7 +118,7 @@ fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
         for index in &file.target_indices {
             let target = &plan.targets[*index];
             let name = target.name.to_string_lossy().into_owned();
-            references.push((name, plan.reference_of(target)?));
+            references.push((name, plan.source_of(target)?));
         }
         let format = file.format.map_or("file", |format| format.name());
         manifest.insert(&file.path, format, references, date::unix_now());

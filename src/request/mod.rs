@@ -18,4 +18,5 @@ pub mod secret_id;
 pub mod settings;
 mod suggestion;
 pub mod supervision;
+pub mod template;
 pub mod value;

@@ -18,6 +18,7 @@ use crate::request::reference::options::SecretOptions;
 use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{Settings, unknown_settings};
+use crate::request::template::Template;
 
 /// The mode of files in memory without `--memfd-mode`: readable by every user, since entrypoints often change the user
 /// before they start the server.
@@ -66,23 +67,61 @@ impl PlanItem {
 pub struct Target {
     /// The name of the variable, or the path of the file below DIR.
     pub name: OsString,
-    /// What the value consists of, in order.
+    /// What the value consists of, in order. There is at least one part.
     pub parts: Vec<TargetPart>,
+    /// The literal text after the last part.
+    pub text_after: Vec<u8>,
     /// Whether an option names the target, and not the environment.
     pub is_from_option: bool,
     /// Whether the value is put into a file in memory (memfd), whose path the variable gets.
     pub in_memfd: bool,
 }
 
+/// What the value of a target is made of, for the manifest of files.
+pub enum TargetSource {
+    /// A reference.
+    Reference(String),
+    /// A text with references. It may hold what is no secret of a vault, and is one nonetheless.
+    Text(Vec<u8>),
+}
+
 impl Target {
+    /// Whether the value is more than what is made of one item.
+    pub fn is_composed(&self) -> bool {
+        self.parts.len() > 1 || self.has_literals()
+    }
+
+    /// Whether the value has literal parts.
+    fn has_literals(&self) -> bool {
+        let texts = self.parts.iter().map(|part| &part.text_before);
+        texts.chain([&self.text_after]).any(|text| !text.is_empty())
+    }
+
+    /// Whether the value has a secret between `://` and `@`, where a URL has a password, that is not encoded.
+    pub fn has_unencoded_password(&self) -> bool {
+        let texts = self.parts.iter().skip(1).map(|part| &part.text_before);
+        let texts_after = texts.chain([&self.text_after]);
+        let mut before = String::new();
+        self.parts.iter().zip(texts_after).any(|(part, after)| {
+            before.push_str(&String::from_utf8_lossy(&part.text_before));
+            let authority = before.rsplit_once("://").map(|(_, authority)| authority);
+            let ends_authority = ['/', '?', '#', '@'];
+            let is_in_authority = authority.is_some_and(|text| !text.contains(ends_authority));
+            let end = after.iter().find(|byte| b"/?#@".contains(byte));
+            part.options.encoding.is_none() && is_in_authority && end == Some(&b'@')
+        })
+    }
+
     /// Whether a part of the value is made of this item.
     fn has_item(&self, item_index: usize) -> bool {
         self.parts.iter().any(|part| part.item_index == item_index)
     }
 }
 
-/// A part of the value of a target.
+/// A part of the value of a target: a literal text, and what is made of an item.
 pub struct TargetPart {
+    /// The literal text before the item.
+    pub text_before: Vec<u8>,
     /// The item that the part is made of, as an index into [`Plan::items`].
     pub item_index: usize,
     /// What is made of the item.
@@ -109,7 +148,7 @@ impl Plan {
         let subject = format!("`{resource}`");
         check_resource(&resource)
             .map_err(|error| arguments.malformed_value_error(&subject, error))?;
-        plan.add_target(STANDARD_OUTPUT.as_ref(), Reference::Token(resource))?;
+        plan.add_target(STANDARD_OUTPUT.as_ref(), Reference::Token(resource).into())?;
         Ok(plan)
     }
 
@@ -119,8 +158,7 @@ impl Plan {
         let Some(text) = arguments.single_operand_text("REF")? else {
             return Err(arguments.usage_error("no REF given"));
         };
-        let reference = Reference::parse(text)?;
-        plan.add_target(STANDARD_OUTPUT.as_ref(), reference)?;
+        plan.add_target(STANDARD_OUTPUT.as_ref(), Template::parse(text)?)?;
         Ok(plan)
     }
 
@@ -295,25 +333,31 @@ impl Plan {
     }
 
     /// Adds a target; also its item, unless the plan has that already.
-    fn add_target(&mut self, name: &OsStr, reference: Reference) -> Result<&mut Target, Error> {
-        let (item, options) = match reference {
-            Reference::Secret(secret) => (
-                PlanItem::Secret(self.settings.resolve(&secret)?),
-                secret.options,
-            ),
-            Reference::Token(resource) => (PlanItem::Token(resource), SecretOptions::default()),
-        };
-        let known_index = self.items.iter().position(|known| *known == item);
-        let item_index = known_index.unwrap_or_else(|| {
-            self.items.push(item);
-            self.items.len() - 1
-        });
-        self.targets.push(Target {
-            name: name.to_owned(),
-            parts: vec![TargetPart {
+    fn add_target(&mut self, name: &OsStr, template: Template) -> Result<&mut Target, Error> {
+        let mut parts = Vec::new();
+        for (text_before, reference) in template.parts {
+            let (item, options) = match reference {
+                Reference::Secret(secret) => (
+                    PlanItem::Secret(self.settings.resolve(&secret)?),
+                    secret.options,
+                ),
+                Reference::Token(resource) => (PlanItem::Token(resource), SecretOptions::default()),
+            };
+            let known_index = self.items.iter().position(|known| *known == item);
+            let item_index = known_index.unwrap_or_else(|| {
+                self.items.push(item);
+                self.items.len() - 1
+            });
+            parts.push(TargetPart {
+                text_before,
                 item_index,
                 options,
-            }],
+            });
+        }
+        self.targets.push(Target {
+            name: name.to_owned(),
+            parts,
+            text_after: template.end,
             is_from_option: false,
             in_memfd: false,
         });
@@ -355,17 +399,35 @@ impl Plan {
         Ok(files)
     }
 
-    /// The reference of a target in full, including the vault if it is the default one; `None` if the target is an
-    /// access token.
-    pub fn reference_of(&self, target: &Target) -> Option<String> {
-        let TargetPart {
-            item_index,
-            options,
-        } = &target.parts[0];
-        match &self.items[*item_index] {
-            PlanItem::Token(_) => None,
-            PlanItem::Secret(secret) => Some(secret.reference(options)),
+    /// The references of a target in full, including the vault if it is the default one. A token is written as its
+    /// reference, too.
+    pub fn references_of(&self, target: &Target) -> Vec<String> {
+        let parts = target.parts.iter();
+        let references = parts.map(|part| match &self.items[part.item_index] {
+            PlanItem::Token(resource) => format!("entra-token:{resource}"),
+            PlanItem::Secret(secret) => secret.reference(&part.options),
+        });
+        references.collect()
+    }
+
+    /// What the value of a target is made of, as one text for each meaning; `None` if an access token is a part of it.
+    pub fn source_of(&self, target: &Target) -> Option<TargetSource> {
+        let is_secret =
+            |part: &TargetPart| matches!(self.items[part.item_index], PlanItem::Secret(_));
+        if !target.parts.iter().all(is_secret) {
+            return None;
         }
+        let references = self.references_of(target);
+        if !target.is_composed() {
+            return Some(TargetSource::Reference(references.concat()));
+        }
+        let mut text = Vec::new();
+        for (part, reference) in target.parts.iter().zip(&references) {
+            text.extend_from_slice(&part.text_before);
+            text.extend_from_slice(format!("{{{reference}}}").as_bytes());
+        }
+        text.extend_from_slice(&target.text_after);
+        Some(TargetSource::Text(text))
     }
 
     /// The vaults, in the order of their first secrets; each with its secrets, as indices into the plan's items.
@@ -447,6 +509,15 @@ impl Plan {
                     lines.push(format!("do        {name}, {}", steps.join(", ")));
                 }
             }
+            if target.is_composed() {
+                let count = target.parts.len();
+                let what = if count == 1 {
+                    "reference"
+                } else {
+                    "references"
+                };
+                lines.push(format!("compose   {name} (a text with {count} {what})"));
+            }
         }
         let unset = self.unset.iter();
         lines.extend(unset.map(|name| format!("unset     {}", name.to_string_lossy())));
@@ -471,7 +542,7 @@ fn parse_option_targets(
     arguments: &Arguments<'_>,
     option: &str,
     in_memfd: bool,
-) -> Result<Vec<(String, Reference, bool)>, Error> {
+) -> Result<Vec<(String, Template, bool)>, Error> {
     let pairs = arguments.parse_values(option, |pair| Ok(pair.to_owned()))?;
     let targets = pairs.iter().map(|pair| {
         let pair = pair.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -484,8 +555,8 @@ fn parse_option_targets(
                 "`{option}` takes NAME=REF, where NAME is {target_noun}"
             ))
         })?;
-        let reference = Reference::parse(reference).map_err(|error| error.context(name))?;
-        Ok((name.to_owned(), reference, in_memfd))
+        let template = Template::parse(reference).map_err(|error| error.context(name))?;
+        Ok((name.to_owned(), template, in_memfd))
     });
     targets.collect()
 }
@@ -496,10 +567,9 @@ fn detect_reference(
     arguments: &Arguments<'_>,
     name: &OsStr,
     value: &OsStr,
-) -> Result<Option<Reference>, Error> {
+) -> Result<Option<Template>, Error> {
     let shown = name.to_string_lossy();
-    // A reference is ASCII, so that bytes which are not UTF-8 cannot hide one.
-    let Some(reference) = Reference::detect(&shown, &value.to_string_lossy())? else {
+    let Some(template) = Template::detect(&shown, value.as_bytes())? else {
         return Ok(None);
     };
     let has_same_name = |(other, _): &(&OsStr, &OsStr)| *other == name;
@@ -512,5 +582,5 @@ fn detect_reference(
     } else if name.to_str().is_none() {
         return Err(Error::config("the name is not UTF-8"));
     }
-    Ok(Some(reference))
+    Ok(Some(template))
 }

@@ -12,6 +12,7 @@ mod challenge;
 mod check_command;
 mod clouds;
 mod command_line;
+mod compositions;
 mod docs;
 mod entra;
 mod entra_token;

@@ -37,7 +37,15 @@ const DOORS: [(&str, &[&str]); 13] = [
     ("nix", &["input", "output", "os", "signals"]),
     ("percent_encoding", &["request::percent"]),
     ("rc2", &["request::pfx"]),
-    ("ring", &["http", "azure::identity", "request::pfx"]),
+    (
+        "ring",
+        &[
+            "http",
+            "azure::identity",
+            "output::directory::manifest",
+            "request::pfx",
+        ],
+    ),
     ("rustls", &["http", "azure::identity"]),
     (
         "serde_json",

@@ -66,17 +66,19 @@ pub fn assemble(
         .map(|result| Some(result?.ok()?.into_iter()));
     let mut parts = parts.collect::<Option<Vec<_>>>()?;
     let targets = plan.targets.iter().map(|target| {
-        let mut target_parts = target
-            .parts
-            .iter()
-            .map(|part| parts[part.item_index].next()?.ok());
-        let mut value = target_parts.next()??;
-        for part in target_parts {
-            let part = part?;
-            value.value = Secret::new([value.value.expose(), part.value.expose()].concat());
-            value.warnings.extend(part.warnings);
+        if !target.is_composed() {
+            return parts[target.parts[0].item_index].next()?.ok();
         }
-        Some(value)
+        let (mut value, mut warnings) = (Vec::new(), Vec::new());
+        for part in &target.parts {
+            let made = parts[part.item_index].next()?.ok()?;
+            value.extend_from_slice(&part.text_before);
+            value.extend_from_slice(made.value.expose());
+            warnings.extend(made.warnings);
+        }
+        value.extend_from_slice(&target.text_after);
+        let value = Secret::new(value);
+        Some(FetchedValue { value, warnings })
     });
     targets.collect()
 }

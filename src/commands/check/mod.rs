@@ -85,13 +85,22 @@ fn reference_check(plan: &Plan, target: &Target) -> Check {
         false => "the environment",
     };
     let resolves_to = match &plan.items[target.parts[0].item_index] {
-        PlanItem::Token(resource) => format!("an access token for {resource}"),
-        PlanItem::Secret(_) => plan.reference_of(target).unwrap_or_default(),
+        PlanItem::Token(resource) if !target.is_composed() => {
+            format!("an access token for {resource}")
+        }
+        _ => plan.references_of(target).join(", "),
+    };
+    let text = match target.is_composed() {
+        true => format!("a text with {resolves_to}"),
+        false => resolves_to.clone(),
     };
     let name = target.name.to_string_lossy();
-    Check::passed("reference", name, format!("{resolves_to}, from {origin}"))
+    let check = Check::passed("reference", name, format!("{text}, from {origin}"))
         .fact("reference", resolves_to)
-        .fact("place", origin)
+        .fact("place", origin);
+    let note = "a password in a URL is percent-encoded: add `?encode=url`, unless it is stored so";
+    let note = target.has_unencoded_password().then(|| note.to_owned());
+    check.labeled("note", "note: ", note)
 }
 
 /// The check that COMMAND can be found and executed.

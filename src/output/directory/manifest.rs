@@ -1,9 +1,11 @@
 //! What `--keep-existing` knows about an earlier run: which files were written from which references, and when. It
-//! holds nothing about a value, not even its length or a hash.
+//! holds nothing about a value, not even its length or a hash. A text with references is held as its hash.
 
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::dir::{Dir, OutputFile};
+use crate::request::plan::TargetSource;
 
 /// The name of the manifest file, which is in DIR or, with the atomic layout, in the current set.
 pub const NAME: &str = "..akv-init.json";
@@ -62,12 +64,22 @@ impl Manifest {
         &mut self,
         name: &str,
         format: &str,
-        references: Vec<(String, String)>,
+        references: Vec<(String, TargetSource)>,
         written: i64,
     ) {
-        let references = references
-            .into_iter()
-            .map(|(name, reference)| (name, reference.into()));
+        let references = references.into_iter().map(|(name, source)| {
+            let text = match source {
+                TargetSource::Reference(reference) => reference,
+                // A volume must not hold a password that is a part of the text.
+                TargetSource::Text(text) => {
+                    let hash = digest(&SHA256, &text);
+                    let bytes = hash.as_ref().iter();
+                    let digits = bytes.map(|byte| format!("{byte:02x}"));
+                    format!("sha256:{}", digits.collect::<String>())
+                }
+            };
+            (name, text.into())
+        });
         let references: Map<String, Value> = references.collect();
         let entry = json!({"format": format, "references": references, "written": written});
         self.files.insert(name.to_owned(), entry);

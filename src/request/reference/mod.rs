@@ -15,6 +15,8 @@ use options::SecretOptions;
 const AKV_PREFIX: &str = "akv://";
 const TOKEN_PREFIX: &str = "entra-token:";
 const APP_SERVICE_PREFIX: &str = "@microsoft.keyvault(";
+/// What a reference in a variable begins with, in lower case.
+const PREFIXES: [&str; 3] = [AKV_PREFIX, TOKEN_PREFIX, APP_SERVICE_PREFIX];
 
 /// What a variable or a file gets its value from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,30 +50,26 @@ impl Reference {
         result.map_err(|error| error.context(error_context(text)))
     }
 
+    /// Parses a reference in the value of a variable.
+    /// `None` unless it [begins with a reference](begins_with_reference).
+    pub fn parse_in_variable(text: &str) -> Option<Result<Reference, Error>> {
+        let result = parse_prefixed(text)?;
+        Some(result.map_err(|error| with_variable_context(error, text)))
+    }
+
     /// The reference that is the whole value of the variable `name`; `None` if the value is not a reference. Fails if
     /// the value was probably meant to be one: COMMAND would otherwise use the text as the password.
     pub fn detect(name: &str, value: &str) -> Result<Option<Reference>, Error> {
         let text = value.trim();
-        if let Some(result) = parse_prefixed(text) {
-            return result.map(Some).map_err(|error| {
-                let error = error.context(error_context(text));
-                match text.contains("$(") {
-                    true => error.hint(
-                        "Kubernetes did not expand `$(NAME)`: define NAME before this variable in `env`",
-                    ),
-                    false => error,
-                }
-            });
+        if let Some(result) = Reference::parse_in_variable(text) {
+            return result.map(Some);
         }
         let pass_on_hint = format!("to pass the value on unchanged, add --literal {name}");
         let lower = value.to_ascii_lowercase();
-        if [AKV_PREFIX, TOKEN_PREFIX, APP_SERVICE_PREFIX]
-            .iter()
-            .any(|prefix| lower.contains(prefix))
-        {
-            let reason = "a reference must be the whole value, not a part of it";
+        if PREFIXES.iter().any(|prefix| lower.contains(prefix)) {
+            let reason = "a reference must be the whole value, or be in braces";
             return Err(Error::config(reason).hint(format!(
-                "put the reference into a variable of its own; {pass_on_hint}"
+                "write it in braces, as in `user:{{akv://VAULT/NAME}}@host`, or in a variable of its own; {pass_on_hint}"
             )));
         }
         // `akv:` without a slash may be the name of an image or a prefix of keys.
@@ -98,6 +96,14 @@ impl Reference {
         }
         Ok(None)
     }
+}
+
+/// Whether a text begins with a reference that variables can contain, good or not.
+pub fn begins_with_reference(text: &[u8]) -> bool {
+    PREFIXES.iter().any(|prefix| {
+        let start = text.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    })
 }
 
 impl SecretRef {
@@ -361,6 +367,16 @@ fn check_secret_name(name: &str) -> Result<(), Error> {
 /// Whether a text has the form of the versions that Key Vault generates: 32 hexadecimal digits.
 fn is_generated_version(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Adds to the error of a reference in a variable what the reference is, as far as that is shown.
+fn with_variable_context(error: Error, text: &str) -> Error {
+    let error = error.context(error_context(text));
+    match text.contains("$(") {
+        true => error
+            .hint("Kubernetes did not expand `$(NAME)`: define NAME before this variable in `env`"),
+        false => error,
+    }
 }
 
 /// The context of an error about a reference. It shows the text only as far as that looks like a reference: a

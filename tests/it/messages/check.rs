@@ -56,6 +56,8 @@ pub fn links(page: &mut Page) {
         });
         page.show(check(&azure, Source::Imds, &[]));
     }
+    let url = format!("postgres://app:{{akv://prod-kv/{NAME}}}@db/app");
+    page.show(check(&azure, Source::Imds, &[]).env("DB_URL", url));
     // Every warning about a value, and a token that has expired.
     for value in [
         "\u{feff}hunter2\n",

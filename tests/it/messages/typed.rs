@@ -139,6 +139,10 @@ pub fn references(page: &mut Page) {
         "entra-token:",
         "entra-token:https://vault.azure.net/.default",
         "Server=db;Password=akv://kv1/sql-sa",
+        "Server=db;Password=${akv://kv1/sql-sa}",
+        "Server=db;Password={akv://kv1/sql-sa",
+        "Server=db;Password={akv://kv1/sql-sa};User=akv://kv1/user",
+        "Server=db;Password={akv://kv1/sql-sa?upper}",
         "sql-sa@azurekeyvault",
         "akv:///sql-sa",
     ] {
@@ -155,6 +159,7 @@ pub fn references(page: &mut Page) {
     ] {
         page.run(dry(&["--secret", &format!("DB_PASSWORD={text}")]));
     }
+    page.run(dry(&[]).env("DB_PASSWORD", OsStr::from_bytes(b"akv://kv1/sql-sa#/\xff")));
 }
 
 pub fn variables(page: &mut Page) {
@@ -219,6 +224,7 @@ pub fn plans(page: &mut Page) {
         "--vault=prod-kv",
         "--secret=DB_PASSWORD=sql-sa",
         "--secret=API_KEY=akv://vault.example.com/api-key?trim",
+        "--secret=DB_URL=postgres://app:{akv://prod-kv/sql-sa?encode=url}@db/app",
         "--secret=DB_USER=akv://prod-kv/sql-sa?decode=base64&encode=url#/user",
         "--secret=PGPASSWORD=entra-token:https://ossrdbms-aad.database.windows.net",
         "--memfd=CERTIFICATE_FILE=certificate",
