@@ -352,22 +352,27 @@ fn spelling_len(text: &str, secret: &str) -> Option<usize> {
 
 /// What follows an escaped `c` at the start of a text; `None` if the text starts with anything else.
 fn after_escaped(text: &str, c: char) -> Option<&str> {
-    let (mut utf8, mut utf16) = ([0; 4], [0; 2]);
-    let escaped: String = match text.as_bytes() {
-        [b'+', ..] if c == ' ' => "+".to_owned(),
-        [b'%', ..] => {
-            let bytes = c.encode_utf8(&mut utf8).bytes();
-            bytes.map(|byte| format!("%{byte:02x}")).collect()
-        }
-        [b'\\', b'u', ..] => {
-            let units = c.encode_utf16(&mut utf16).iter();
-            units.map(|unit| format!("\\u{unit:04x}")).collect()
-        }
-        [b'\\', ..] => format!("\\{c}"),
-        _ => return None,
-    };
-    let (start, rest) = text.split_at_checked(escaped.len())?;
-    start.eq_ignore_ascii_case(&escaped).then_some(rest)
+    fn after_hex(text: &str, value: u16, length: usize) -> Option<&str> {
+        let (digits, rest) = text.split_at_checked(length)?;
+        (u16::from_str_radix(digits, 16) == Ok(value)).then_some(rest)
+    }
+    match text.as_bytes() {
+        [b'+', ..] if c == ' ' => Some(&text[1..]),
+        [b'%', ..] => c
+            .encode_utf8(&mut [0; 4])
+            .bytes()
+            .try_fold(text, |rest, byte| {
+                after_hex(rest.strip_prefix('%')?, byte.into(), 2)
+            }),
+        [b'\\', b'u', ..] => c
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .try_fold(text, |rest, unit| {
+                after_hex(rest.strip_prefix("\\u")?, *unit, 4)
+            }),
+        [b'\\', ..] => text[1..].strip_prefix(c),
+        _ => None,
+    }
 }
 
 /// The length of the field with Entra's credential, name and value, at the start of a form or of JSON; `None` if the text
