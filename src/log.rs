@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
+use crate::error::Cause;
 use crate::os;
 
 /// The maximum length of a line in bytes, without its newline. A pipe takes PIPE_BUF bytes (4096) at once.
@@ -128,6 +129,23 @@ pub fn error(event: Event, hint: Option<&str>) {
     }
 }
 
+/// Writes an error with its hint without allocating. Neither text may need an escape in JSON.
+pub fn error_without_memory(cause: Cause, message: &str, hint: &str) {
+    let mut buffer = [0; 512];
+    let mut rest = &mut buffer[..];
+    let (name, code) = (cause.name(), cause.exit_code());
+    let _ = match format() {
+        LineFormat::Json => writeln!(
+            rest,
+            r#"{{"cause":"{name}","code":{code},"hint":"{hint}","level":"error","message":"{message}"}}"#
+        ),
+        LineFormat::Text => writeln!(rest, "akv-init: error: {message}")
+            .and_then(|()| writeln!(rest, "akv-init: hint: {hint}")),
+    };
+    let unused = rest.len();
+    write_to_stderr(&buffer[..buffer.len() - unused]);
+}
+
 /// Writes a warning: something looks wrong, but the run continues.
 pub fn warning(event: impl Into<Event>) {
     write_event("warning", "warning: ", event.into());
@@ -208,7 +226,7 @@ fn write_stdout(bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_line(prefix: &str, text: &str) {
-    write_to_stderr(text_line(prefix, text));
+    write_to_stderr((text_line(prefix, text) + "\n").as_bytes());
 }
 
 /// A line in the text format, at most [`MAX_LINE_LEN`] bytes long.
@@ -219,7 +237,7 @@ pub fn text_line(prefix: &str, text: &str) -> String {
 }
 
 fn write_json(level: &str, event: Event) {
-    write_to_stderr(json_line(level, event));
+    write_to_stderr((json_line(level, event) + "\n").as_bytes());
 }
 
 /// A line in the JSON format. Its strings are cut where it would be longer than [`MAX_LINE_LEN`] bytes.
@@ -253,13 +271,12 @@ pub fn json_line(level: &str, event: Event) -> String {
 }
 
 /// Writes a line to standard error, or drops it if there is no room for it in time.
-fn write_to_stderr(mut line: String) {
-    line.push('\n');
+fn write_to_stderr(line: &[u8]) {
     let timeout_ms = match DROPS_WHEN_FULL.load(Ordering::Relaxed) {
         true => 0,
         false => READER_TIMEOUT_MS,
     };
-    if !os::write_to_stderr(line.as_bytes(), timeout_ms) {
+    if !os::write_to_stderr(line, timeout_ms) {
         drop_when_full();
     }
 }

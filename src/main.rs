@@ -2,6 +2,8 @@
 //!
 //! This file parses the command line, runs the command, reports its error and sets the exit code.
 
+#[path = "os/allocator.rs"]
+mod allocator;
 mod azure;
 mod commands;
 mod date;
@@ -17,6 +19,9 @@ mod secret;
 mod signals;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::error::{Cause, Error};
 use crate::log::{Event, LineFormat};
@@ -28,6 +33,8 @@ use crate::request::help;
 use crate::request::plan::Plan;
 
 fn main() -> ExitCode {
+    allocator::set_failure_hook(report_out_of_memory);
+    os::restore_fault_signals();
     std::panic::set_hook(Box::new(report_panic));
     let code = run().unwrap_or_else(|error| {
         report(&error);
@@ -111,6 +118,27 @@ fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let error = Error::new(Cause::Internal, format!("internal error{location}"))
         .hint("this is a bug of akv-init: please report it with this line and the version");
     report(&error);
-    signals::kill_child_groups();
-    os::exit_at_once(Cause::Internal.exit_code().into());
+    exit_in_any_thread(Cause::Internal)
+}
+
+/// Reports that there is no memory, and ends the process. A limit on the address space (ulimit -v) leads here; that of a
+/// container leads to the kernel's OOM killer. Not by [`report`]: an [`Error`] takes memory.
+fn report_out_of_memory() -> ! {
+    static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+    // Several threads run out of memory at once. The first one is about to end the process.
+    while IS_REPORTED.swap(true, Ordering::Relaxed) {
+        thread::sleep(Duration::MAX);
+    }
+    log::error_without_memory(
+        Cause::Unavailable,
+        "out of memory",
+        "raise the limit on memory: the container's, or that on the address space (ulimit -v)",
+    );
+    exit_in_any_thread(Cause::Unavailable)
+}
+
+/// Ends the process, whatever its threads do and whichever locks they hold.
+fn exit_in_any_thread(cause: Cause) -> ! {
+    signals::try_kill_child_groups();
+    os::exit_at_once(cause.exit_code().into())
 }

@@ -12,6 +12,11 @@ use super::signal::{is_ignored, set_ignored, sigprocmask};
 
 /// Whether SIGPIPE was ignored when the process started, before std ignored it.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+/// Whether SIGSEGV and SIGBUS were ignored when the process started.
+static FAULT_SIGNALS_WERE_IGNORED: [(Signal, AtomicBool); 2] = [
+    (Signal::SIGSEGV, AtomicBool::new(false)),
+    (Signal::SIGBUS, AtomicBool::new(false)),
+];
 /// Which standard descriptors were closed when the process started, before std opened /dev/null there: bit N is for
 /// descriptor N (0 to 2).
 static CLOSED_DESCRIPTORS: AtomicU8 = AtomicU8::new(0);
@@ -31,6 +36,11 @@ static STARTUP_FUNCTION: extern "C" fn() = remember_inherited_state;
 
 extern "C" fn remember_inherited_state() {
     SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    // std gives each thread a second stack, for a handler of these signals, and panics if there is no memory for it; not
+    // where they are ignored. The kernel still ends a process that commits a fault.
+    for (signal, was_ignored) in &FAULT_SIGNALS_WERE_IGNORED {
+        was_ignored.store(set_ignored(*signal, true), Ordering::Relaxed);
+    }
     let mask = sigprocmask(SigmaskHow::SIG_BLOCK, 0);
     CALLER_MASK.store(mask.unwrap_or(0), Ordering::Relaxed);
     for fd in 0..3 {
@@ -38,6 +48,13 @@ extern "C" fn remember_inherited_state() {
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
             CLOSED_DESCRIPTORS.fetch_or(1 << fd, Ordering::Relaxed);
         }
+    }
+}
+
+/// Gives SIGSEGV and SIGBUS back what they had before [`remember_inherited_state`]. Called when std has started.
+pub fn restore_fault_signals() {
+    for (signal, was_ignored) in &FAULT_SIGNALS_WERE_IGNORED {
+        set_ignored(*signal, was_ignored.load(Ordering::Relaxed));
     }
 }
 

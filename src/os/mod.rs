@@ -19,7 +19,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::write;
 
-pub use caller::{caller_mask, forbid_memory_access, restore_for_exec, was_closed_at_start};
+pub use caller::{
+    caller_mask, forbid_memory_access, restore_fault_signals, restore_for_exec, was_closed_at_start,
+};
 pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_state};
 pub use libc::{EMFILE, ENFILE};
 pub use limits::{file_capabilities, is_in_bounding_set, is_open_for_writing, stack_limit};

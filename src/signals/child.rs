@@ -21,6 +21,8 @@ fn lock_groups() -> MutexGuard<'static, Vec<u32>> {
 /// can kill.
 pub fn spawn_child_group(command: &mut Command) -> io::Result<Child> {
     let mut groups = lock_groups();
+    // A child that has started must not be missed for lack of memory.
+    groups.reserve(1);
     let child = os::with_caller_state(command).process_group(0).spawn()?;
     groups.push(child.id());
     Ok(child)
@@ -45,7 +47,18 @@ pub fn forget_child_group(group_id: u32) -> bool {
 /// Kills the process groups of all running children, before this process ends. The lock stays held, so that no more
 /// children can start.
 pub fn kill_child_groups() {
-    let groups = lock_groups();
+    kill_groups(lock_groups());
+}
+
+/// The same for a thread that may hold the lock itself, since it has failed in the middle of anything: if the lock is
+/// held, kills none.
+pub fn try_kill_child_groups() {
+    if let Ok(groups) = CHILD_GROUPS.try_lock() {
+        kill_groups(groups);
+    }
+}
+
+fn kill_groups(groups: MutexGuard<'_, Vec<u32>>) {
     for group_id in groups.iter() {
         os::send_signal(-group_id.cast_signed(), Signal::SIGKILL as i32);
     }

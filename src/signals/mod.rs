@@ -10,7 +10,10 @@ mod inbox;
 mod reader;
 mod wait;
 
-pub use child::{forget_child_group, kill_child_group, kill_child_groups, spawn_child_group};
+pub use child::{
+    forget_child_group, kill_child_group, kill_child_groups, spawn_child_group,
+    try_kill_child_groups,
+};
 pub use inbox::Inbox;
 pub use reader::{elapsed_since_start, exit_if_pending, spawn_thread, start_reading, wait_until};
 pub use wait::{WaitGuard, current_wait, last_attempt_error};

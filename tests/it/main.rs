@@ -31,6 +31,7 @@ mod leaks;
 mod log_format;
 mod managed_identities;
 mod memfd;
+mod memory;
 mod messages;
 mod network;
 mod references;

@@ -480,6 +480,7 @@ fn top_level_has_only_the_usual_entries() {
         "LICENSE-MIT",
         "README.md",
         "bench",
+        "build.rs",
         "docker",
         "examples",
         "fuzz",

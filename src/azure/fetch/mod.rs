@@ -129,7 +129,7 @@ fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
             Err(error) => {
                 let message = format!("starting a thread: {error}");
                 return Err(Error::new(Cause::Unavailable, message)
-                    .hint("raise the container's limit on processes (pids)"));
+                    .hint("raise the container's limit on processes (pids) or on memory"));
             }
         }
     }

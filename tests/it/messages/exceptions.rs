@@ -66,7 +66,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         "for root only its container limits the number of processes",
         &[
             "starting a thread: {error}",
-            "raise the container's limit on processes (pids)",
+            "raise the container's limit on processes (pids) or on memory",
         ],
     ),
     (

@@ -11,6 +11,7 @@ use super::book::Page;
 use super::time::listen;
 use super::vault::prod_kv;
 use crate::azure::{Azure, Endpoint, Response};
+use crate::memory::out_of_memory;
 use crate::support::{Run, akv_init};
 use crate::support_identities::{Source, outcome_without_stdout};
 use crate::support_inherited as inherited;
@@ -56,6 +57,7 @@ pub fn json(page: &mut Page) {
     let as_json = |run: Run| run.env("AKV_INIT_LOG_FORMAT", "json");
     let exec = |command: &str| as_json(akv_init(["exec", "--", command]));
     page.run(exec("/absent"));
+    page.record(&out_of_memory(as_json));
     page.run(exec("/"));
     page.run(as_json(akv_init([
         "write",
