@@ -7,6 +7,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+/// The hint for a process or a thread that cannot be started.
+pub const PROCESS_LIMITS_HINT: &str =
+    "raise the container's limit on processes (pids) or on memory";
+
 /// Why the run failed, grouped by who can fix it. The number of each cause is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

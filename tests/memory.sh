@@ -5,12 +5,13 @@
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/memory.sh
 #
-# Needs root, for cgroups, and cargo; takes a minute. Prints a table of how each run has ended: `-` where the limit does
-# not even let the kernel start the program.
+# Needs root, for cgroups, cargo and strace; takes a minute. Prints tables of how each run has ended: `-` where the
+# limit does not even let the kernel start the program.
 
 set -euo pipefail
 # shellcheck source=tests/namespace/common.sh
 source "$(dirname "$0")/namespace/common.sh"
+command -v strace >/dev/null || cannot "there is no strace"
 build_standin
 
 mkdir "$tmp/azure"

@@ -53,7 +53,11 @@ pub fn check_before_fetch(count: usize) -> Result<(), Error> {
 /// Returns a path by which every process that has the descriptor can open the file, any number of times.
 pub fn create(target: &str, content: &[u8], mode: u32) -> Result<String, Error> {
     let to_error = |errno: Errno| {
-        let error = Error::new(Cause::CannotCreate, errno.desc());
+        let cause = match errno {
+            Errno::ENOMEM => Cause::Unavailable,
+            _ => Cause::CannotCreate,
+        };
+        let error = Error::new(cause, errno.desc());
         let error = error.context(format!("{target}: creating a file in memory"));
         error.set_hint(match errno {
             Errno::EINVAL | Errno::EMFILE => Some(format!(

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{AccessFlags, access, execve};
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, PROCESS_LIMITS_HINT};
 use crate::input;
 use crate::os;
 use crate::request::environment::Environment;
@@ -167,8 +167,11 @@ impl Fault {
             (Errno::ENOENT | Errno::ENOTDIR, _) => (Cause::CommandNotFound, "not found".to_owned()),
             (_, Some(irregular_type)) => (Cause::NotExecutable, irregular_type.to_owned()),
             (errno, None) => {
-                let reason = format!("it cannot be executed: {}", errno.desc());
-                (Cause::NotExecutable, reason)
+                let cause = match errno {
+                    Errno::EAGAIN | Errno::ENOMEM => Cause::Unavailable,
+                    _ => Cause::NotExecutable,
+                };
+                (cause, format!("it cannot be executed: {}", errno.desc()))
             }
         };
         let hint = match (self.errno, &self.needed_by) {
@@ -183,6 +186,7 @@ impl Fault {
             (Errno::ENOEXEC, _) => Some(exec_format_error_hint(file)),
             (Errno::EACCES, _) => Some(no_access_hint(file)),
             (Errno::EPERM, _) => missing_capabilities_hint(file),
+            (Errno::EAGAIN | Errno::ENOMEM, _) => Some(PROCESS_LIMITS_HINT.to_owned()),
             (Errno::ETXTBSY, _) => Some(
                 "a process has it open for writing: start COMMAND when it has been copied completely"
                     .to_owned(),

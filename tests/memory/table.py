@@ -1,4 +1,4 @@
-"""Runs akv-init with too little memory, prints a table of how the runs ended, and fails for an end that is not allowed.
+"""Runs akv-init with too little memory, prints tables of how the runs ended, and fails for an end that is not allowed.
 
     table.py BINARY DIR IMDS VAULT
 
@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "SSL_CERT_FILE": str(azure / "ca.pem"),
     "AKV_INIT_ALLOW_VAULT": vault,
     "AKV_INIT_TIMEOUT": "10",
+    "PATH": "/usr/bin:/bin",
 }
 SECONDS = 30
 
@@ -140,6 +141,20 @@ def table(kind):
     return ends
 
 
+def refused_calls():
+    """Yields how a run ends when the kernel refuses memory to one of its calls."""
+    secret = f"--secret=S=akv://{vault}/s1"
+    for calls, words in [
+        ("fork,vfork,clone", ["exec", "--init", secret, *COMMAND]),  # The child's own threads are not reached.
+        ("clone", ["exec", secret, *COMMAND]),
+        ("fork,vfork", ["exec", "--identity=cli", secret, *COMMAND]),
+        ("memfd_create", ["exec", f"--memfd=S=akv://{vault}/s1", *COMMAND]),
+        ("execve", ["exec", secret, *COMMAND]),
+    ]:
+        refused = ["strace", "-f", "-o", "/dev/null", "-e", f"inject={calls}:error=ENOMEM"]
+        yield calls, verdict(*run([*refused, binary, *words]))
+
+
 failures = []
 for kind in [AddressSpace(), Cgroup()]:
     try:
@@ -152,6 +167,11 @@ for kind in [AddressSpace(), Cgroup()]:
     for end in ["ok", "69"] if kind.title == "ulimit -v" else ["ok"]:
         if end not in ends.values():
             failures.append(f"{kind.title}: no run has ended with {end}")
+print("\ncall without memory | end")
+for calls, end in refused_calls():
+    print(calls, end, sep=" | ")
+    if end != "69":
+        failures.append(f"{calls}: {end}")
 print()
 for error, times in sorted(reasons.items(), key=lambda reason: -reason[1])[:20]:
     print(f"{times} times: {error[:300]}")

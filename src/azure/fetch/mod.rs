@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
 use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, PROCESS_LIMITS_HINT};
 use crate::http::HttpClient;
 use crate::log::{self, Event};
 use crate::request::plan::{Plan, PlanItem};
@@ -128,8 +128,7 @@ fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
             Err(_) if thread > 0 => break,
             Err(error) => {
                 let message = format!("starting a thread: {error}");
-                return Err(Error::new(Cause::Unavailable, message)
-                    .hint("raise the container's limit on processes (pids) or on memory"));
+                return Err(Error::new(Cause::Unavailable, message).hint(PROCESS_LIMITS_HINT));
             }
         }
     }

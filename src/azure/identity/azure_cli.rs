@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::entra::configured_tenant;
 use super::source::TokenSource;
 use super::token::{AccessToken, TokenRequest};
-use crate::error::{Error, RequestFailure};
+use crate::error::{Cause, Error, PROCESS_LIMITS_HINT, RequestFailure};
 use crate::http::retry::Deadline;
 use crate::http::{HttpClient, Service};
 use crate::log;
@@ -69,8 +69,12 @@ impl TokenSource for AzureCli {
             .and_then(|child| wait_or_kill(child, &http.deadline))
             .map_err(|error| {
                 let reason = format!("starting az: {error}");
-                let az_error = RequestFailure::InvalidSettings.error(reason);
+                let mut az_error = RequestFailure::InvalidSettings.error(reason);
                 match error.kind() {
+                    io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => {
+                        az_error.cause = Cause::Unavailable;
+                        az_error.hint(PROCESS_LIMITS_HINT)
+                    }
                     io::ErrorKind::NotFound => {
                         az_error.hint("install the Azure CLI, or use another --identity")
                     }

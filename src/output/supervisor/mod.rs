@@ -17,7 +17,7 @@ use nix::sys::prctl::{get_dumpable, set_child_subreaper, set_dumpable};
 use nix::sys::signal::{SigmaskHow, Signal};
 use nix::unistd::{ForkResult, Pid, chdir, getpid, setpgid, tcsetpgrp};
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, PROCESS_LIMITS_HINT};
 use crate::os;
 use crate::request::supervision::Supervision;
 use event_loop::Supervisor;
@@ -79,9 +79,7 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
 fn call_error(activity: &'static str) -> impl FnOnce(Errno) -> Error {
     move |errno| {
         let hint = match errno {
-            Errno::EAGAIN | Errno::ENOMEM => {
-                "raise the container's limit on processes (pids) or on memory"
-            }
+            Errno::EAGAIN | Errno::ENOMEM => PROCESS_LIMITS_HINT,
             Errno::EMFILE | Errno::ENFILE => "raise the limit on open files (ulimit -n)",
             _ => "does a sandbox (seccomp) forbid it? try without --init",
         };
