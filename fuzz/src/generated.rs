@@ -59,6 +59,9 @@ fn reference(random: &mut Random) -> String {
         "encode=ado",
         "encode=json",
         "encode=base64",
+        "optional",
+        "default=",
+        "default=a%26%7Db",
     ];
     const POINTERS: &[&str] = &[
         "/",

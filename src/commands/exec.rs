@@ -51,23 +51,28 @@ fn replace_with_command(
     let fetched = fetch(plan, env)?;
     let plan = fetched.plan();
     let targets = || plan.targets.iter().zip(&fetched.values);
-    let memfd_paths = targets().map(|(target, fetched)| match target.in_memfd {
-        true => {
-            let (name, content) = (target.name.to_string_lossy(), fetched.value.expose());
-            let path = memfd::create(&name, content, plan.memfd_mode)?;
+    let memfd_paths = targets().map(|(target, fetched)| match &fetched.value {
+        Some(value) if target.in_memfd => {
+            let name = target.name.to_string_lossy();
+            let path = memfd::create(&name, value.expose(), plan.memfd_mode)?;
             Ok(Some(Secret::new(path.into_bytes())))
         }
-        false => Ok(None),
+        _ => Ok(None),
     });
     let memfd_paths: Vec<Option<SecretBytes>> = memfd_paths.collect::<Result<_, Error>>()?;
     let assignments = targets().zip(&memfd_paths);
-    let assignments = assignments.map(|((target, fetched), memfd_path)| {
+    // The variable of a target that is left out holds a reference, which must not become a password.
+    let mut unset = plan.unset.clone();
+    let assignments = assignments.filter_map(|((target, fetched), memfd_path)| {
         warn_of_value(target, fetched, target.in_memfd);
-        let value = memfd_path.as_ref().unwrap_or(&fetched.value);
-        (target.name.as_os_str(), value)
+        let value = memfd_path.as_ref().or(fetched.value.as_ref());
+        if value.is_none() {
+            unset.push(target.name.clone());
+        }
+        Some((target.name.as_os_str(), value?))
     });
     let assignments: Vec<(&OsStr, &SecretBytes)> = assignments.collect();
-    let environment = env.for_command(&assignments, &plan.unset)?;
+    let environment = env.for_command(&assignments, &unset)?;
     let (path, argv, stack_limit) = (&program.path, &program.argv, os::stack_limit());
     environment::check_exec_size(path, argv, &environment, stack_limit, &assignments)?;
     program.replace_process(&environment)

@@ -8,6 +8,7 @@ use crate::log;
 use crate::os;
 use crate::request::environment::Environment;
 use crate::request::plan::{Plan, Target};
+use crate::secret::SecretBytes;
 use crate::signals;
 
 /// Turns debug lines on if `--verbose` is set, and warns of settings that have no effect.
@@ -33,7 +34,13 @@ pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
 pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<(), Error> {
     enable_verbose_and_warn(&plan);
     let fetched = fetch(plan, env)?;
-    let value = fetched.values[0].value.expose();
+    let FetchedValue { value, note, .. } = &fetched.values[0];
+    if let Some(note) = note {
+        log::info(note.clone());
+    }
+    let Some(value) = value.as_ref().map(SecretBytes::expose) else {
+        return Ok(());
+    };
     let to_error = |reason: String| {
         Error::new(Cause::CannotCreate, reason)
             .context(format!("writing {value_noun} to standard output"))
@@ -45,9 +52,12 @@ pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<()
     log::print_value(value).map_err(|error| to_error(error.to_string()))
 }
 
-/// Writes the warnings about the value of a target: for example, about a newline at the end of a password. There is none
+/// Writes why a target is left out or has a default, and the warnings about its value: for example, about a newline at the end of a password. There is none
 /// about a newline at the end of a file (`is_file`).
 pub fn warn_of_value(target: &Target, fetched: &FetchedValue, is_file: bool) {
+    if let Some(note) = &fetched.note {
+        log::info(note.clone());
+    }
     let warnings = fetched.warnings.iter();
     for warning in warnings.filter(|warning| !(is_file && warning.is_newline)) {
         log::warning(format!("{}: {}", target.name.display(), warning.text));

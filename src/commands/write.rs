@@ -12,7 +12,7 @@ use crate::output::directory::{self, Manifest, WriteRequest};
 use crate::output::formats;
 use crate::request::arguments::Arguments;
 use crate::request::files::{PlannedFile, WriteOptions};
-use crate::request::plan::Plan;
+use crate::request::plan::{Plan, Target};
 use crate::secret::{Secret, SecretBytes};
 
 /// Fetches the secrets and writes the files. With `--keep-existing`, leaves the files of an earlier run as they are if
@@ -23,26 +23,36 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
     enable_verbose_and_warn(&plan);
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let dir_id = directory::check_before_fetch(&options, &paths)?;
-    let manifest = options
-        .keep_existing
-        .and_then(|_| build_manifest(&plan, &files));
+    // To remove the file of a secret that was deleted, a later run has to know which files are its own.
+    let has_optional = plan.targets.iter().any(Target::is_optional);
+    let mut manifest = match options.keep_existing.is_some() || has_optional {
+        true => build_manifest(&plan, &files),
+        false => None,
+    };
     let fetched = match fetch(plan, arguments.env) {
         Ok(fetched) => fetched,
         Err(error) => return directory::keep_existing(&options, manifest.as_ref(), error),
     };
     let contents = render_files(&files, &fetched)?;
-    let files: Vec<directory::OutputFile<'_>> = paths
-        .into_iter()
-        .zip(&contents)
-        .map(|(path, content)| directory::OutputFile {
-            path,
-            content: content.expose(),
-            mode: options.mode,
-        })
-        .collect();
+    let mut missing = Vec::new();
+    let mut files = Vec::new();
+    for (path, content) in paths.into_iter().zip(&contents) {
+        match content {
+            None => missing.push(path),
+            Some(content) => files.push(directory::OutputFile {
+                path,
+                content: content.expose(),
+                mode: options.mode,
+            }),
+        }
+    }
+    if let Some(manifest) = &mut manifest {
+        missing.iter().for_each(|path| manifest.set_missing(path));
+    }
     let request = WriteRequest {
         options: &options,
         files: &files,
+        missing: &missing,
         manifest: manifest.as_ref(),
     };
     let written = directory::write(&dir_id, &request)?;
@@ -62,7 +72,8 @@ fn summary(request: &WriteRequest<'_>, written: usize) -> Event {
         _ if written == count => format!("wrote {count} {noun} to {shown}"),
         _ => format!("wrote {written} of {count} {noun} to {shown}"),
     };
-    let Ok(file) = fs::metadata(dir.join(request.files[0].path)) else {
+    let first = request.files.first().map(|file| dir.join(file.path));
+    let Some(file) = first.and_then(|path| fs::metadata(path).ok()) else {
         return Event::new(text);
     };
     let (mode, uid, gid) = (
@@ -79,26 +90,27 @@ fn summary(request: &WriteRequest<'_>, written: usize) -> Event {
         .fact("gid", gid)
 }
 
-/// The content of each file, in the order of `files`.
-fn render_files(files: &[PlannedFile], fetched: &FetchedPlan) -> Result<Vec<SecretBytes>, Error> {
+/// The content of each file, in the order of `files`; `None` if there is no secret for it.
+fn render_files(
+    files: &[PlannedFile],
+    fetched: &FetchedPlan,
+) -> Result<Vec<Option<SecretBytes>>, Error> {
     let plan = fetched.plan();
     let mut contents = Vec::new();
     for file in files {
-        let entries = file.target_indices.iter().map(|index| {
+        let entries = file.target_indices.iter().filter_map(|index| {
             let name = plan.targets[*index].name.to_str().unwrap_or_default();
-            (name, fetched.values[*index].value.expose())
+            Some((name, fetched.values[*index].value.as_ref()?.expose()))
         });
         let entries: Vec<(&str, &[u8])> = entries.collect();
         contents.push(match file.format {
-            None => Secret::new(
-                entries
-                    .iter()
-                    .flat_map(|(_, value)| *value)
-                    .copied()
-                    .collect(),
-            ),
-            Some(format) => formats::render(format, &entries)
-                .map_err(|error| error.context(format!("`{}`", file.path)))?,
+            None => entries
+                .first()
+                .map(|(_, value)| Secret::new(value.to_vec())),
+            Some(format) => {
+                let rendered = formats::render(format, &entries);
+                Some(rendered.map_err(|error| error.context(format!("`{}`", file.path)))?)
+            }
         });
     }
     // After rendering, so that a refused value gets no warning.

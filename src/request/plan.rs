@@ -14,7 +14,7 @@ use crate::request::environment::{
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name, parse_mode};
 use crate::request::format::FileFormat;
 use crate::request::host::Host;
-use crate::request::reference::options::SecretOptions;
+use crate::request::reference::options::{IfMissing, SecretOptions};
 use crate::request::reference::{Reference, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{Settings, unknown_settings};
@@ -81,7 +81,7 @@ pub struct Target {
 pub enum TargetSource {
     /// A reference.
     Reference(String),
-    /// A text with references. It may hold what is no secret of a vault, and is one nonetheless.
+    /// A text with references, or one with a default. It may hold what is no secret of a vault, and is one nonetheless.
     Text(Vec<u8>),
 }
 
@@ -110,6 +110,12 @@ impl Target {
             let end = after.iter().find(|byte| b"/?#@".contains(byte));
             part.options.encoding.is_none() && is_in_authority && end == Some(&b'@')
         })
+    }
+
+    /// Whether the target is left out if there is no secret for it.
+    pub fn is_optional(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| part.options.if_missing == IfMissing::LeaveOut)
     }
 
     /// Whether a part of the value is made of this item.
@@ -399,13 +405,14 @@ impl Plan {
         Ok(files)
     }
 
-    /// The references of a target in full, including the vault if it is the default one. A token is written as its
-    /// reference, too.
-    pub fn references_of(&self, target: &Target) -> Vec<String> {
+    /// The references of a target in full, including the vault if it is the default one. The texts of defaults are for
+    /// no message.
+    pub fn references_of(&self, target: &Target, shows_defaults: bool) -> Vec<String> {
         let parts = target.parts.iter();
         let references = parts.map(|part| match &self.items[part.item_index] {
             PlanItem::Token(resource) => format!("entra-token:{resource}"),
-            PlanItem::Secret(secret) => secret.reference(&part.options),
+            PlanItem::Secret(secret) if shows_defaults => secret.reference(&part.options),
+            PlanItem::Secret(secret) => secret.reference(&part.options.shown()),
         });
         references.collect()
     }
@@ -417,8 +424,10 @@ impl Plan {
         if !target.parts.iter().all(is_secret) {
             return None;
         }
-        let references = self.references_of(target);
-        if !target.is_composed() {
+        let references = self.references_of(target, true);
+        let has_default =
+            |part: &TargetPart| matches!(part.options.if_missing, IfMissing::Default(_));
+        if !target.is_composed() && !target.parts.iter().any(has_default) {
             return Some(TargetSource::Reference(references.concat()));
         }
         let mut text = Vec::new();
@@ -504,6 +513,12 @@ impl Plan {
                         "trim      {name} (byte order mark, newlines removed)"
                     ));
                 }
+                let if_missing = match part.options.if_missing {
+                    IfMissing::Fail => None,
+                    IfMissing::LeaveOut => Some("optional  {name} (left out if it is missing)"),
+                    IfMissing::Default(_) => Some("default   {name} (a text if it is missing)"),
+                };
+                lines.extend(if_missing.map(|line| line.replace("{name}", &name)));
                 let steps = part.options.steps();
                 if !steps.is_empty() {
                     lines.push(format!("do        {name}, {}", steps.join(", ")));
@@ -543,9 +558,10 @@ fn parse_option_targets(
     option: &str,
     in_memfd: bool,
 ) -> Result<Vec<(String, Template, bool)>, Error> {
-    let pairs = arguments.parse_values(option, |pair| Ok(pair.to_owned()))?;
-    let targets = pairs.iter().map(|pair| {
-        let pair = pair.split_once('=').filter(|(name, _)| !name.is_empty());
+    let targets = arguments.values(option).into_iter().map(|(_, pair)| {
+        // Not trimmed, as other values are: white space may be a part of the text.
+        let pair = pair.to_str().and_then(|pair| pair.split_once('='));
+        let pair = pair.filter(|(name, _)| !name.is_empty());
         let (name, reference) = pair.ok_or_else(|| {
             let target_noun = match arguments.command {
                 "write" => "a file",

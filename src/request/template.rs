@@ -3,6 +3,7 @@
 //! The braces have no `$` before them: bash makes `P=;X=1` of `P=${akv://kv/pw};X=1`, without an error.
 
 use crate::error::Error;
+use crate::request::reference::options::IfMissing;
 use crate::request::reference::{Reference, begins_with_reference};
 
 /// Where the value of a target comes from.
@@ -44,6 +45,12 @@ impl Template {
             }
             reference => Ok(reference.map(Template::from)),
         }
+    }
+
+    /// Whether it is a reference and nothing else.
+    fn is_reference(&self) -> bool {
+        let is_empty = |(before, _): &(Vec<u8>, Reference)| before.is_empty();
+        self.parts.len() == 1 && self.parts.iter().all(is_empty) && self.end.is_empty()
     }
 
     /// Parses a text with references in braces; `None` if there is no brace before a reference.
@@ -88,6 +95,13 @@ impl Template {
         {
             before.clear();
             template.end.clear();
+        }
+        let is_optional = |(_, reference): &(Vec<u8>, Reference)| matches!(reference, Reference::Secret(secret) if secret.options.if_missing == IfMissing::LeaveOut);
+        if !template.is_reference() && template.parts.iter().any(is_optional) {
+            let reason = "a reference in a text cannot be `optional`";
+            return Err(
+                Error::config(reason).hint("write `default=`, which leaves its place empty")
+            );
         }
         Ok(Some(template))
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::{Cause, Error};
 use crate::request::percent;
 use crate::request::reference::options::{
-    Decoding, Encoding, POINTER_HINT, SecretOptions, Selection,
+    Decoding, Encoding, IfMissing, POINTER_HINT, SecretOptions, Selection,
 };
 use crate::request::secret_id::SecretId;
 use crate::secret::{Secret, SecretBytes};
@@ -25,18 +25,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The value that the options make of a secret.
-pub fn make(secret: &SecretBytes, options: &SecretOptions) -> Result<SecretBytes, Error> {
+/// The value that the options make of a secret; `None` if it has no such field and the options allow that.
+pub fn make(secret: &SecretBytes, options: &SecretOptions) -> Result<Option<SecretBytes>, Error> {
     let mut value = match &options.selection {
         Selection::Whole => secret.expose().to_vec(),
-        Selection::Field(pointer) => {
-            let field = find_field(secret.expose(), pointer)?;
-            let field = field.ok_or_else(|| {
+        Selection::Field(pointer) => match find_field(secret.expose(), pointer)? {
+            Some(text) => text.into_bytes(),
+            None if options.if_missing != IfMissing::Fail => return Ok(None),
+            None => {
                 let reason = format!("the secret has no field `{pointer}`");
-                Error::new(Cause::NotFound, reason).hint(POINTER_HINT)
-            });
-            field?.into_bytes()
-        }
+                return Err(Error::new(Cause::NotFound, reason).hint(POINTER_HINT));
+            }
+        },
     };
     if let Some(decoding) = options.decoding {
         value = decode(&value, decoding)?;
@@ -52,7 +52,7 @@ pub fn make(secret: &SecretBytes, options: &SecretOptions) -> Result<SecretBytes
     if let Some(encoding) = options.encoding {
         value = encode(&value, encoding)?.into_bytes();
     }
-    Ok(Secret::new(value))
+    Ok(Some(Secret::new(value)))
 }
 
 /// The text of a field of a secret that is JSON; `None` if there is no such field, or if it is `null`.
@@ -171,7 +171,7 @@ pub fn warnings(
     value: &SecretBytes,
 ) -> Vec<ValueWarning> {
     let with_option = |change: fn(&mut SecretOptions)| {
-        let mut options = options.clone();
+        let mut options = options.shown();
         change(&mut options);
         secret.reference(&options)
     };

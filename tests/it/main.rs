@@ -34,6 +34,7 @@ mod memfd;
 mod memory;
 mod messages;
 mod network;
+mod optional;
 mod references;
 mod retries;
 mod service_principal;

@@ -440,7 +440,6 @@ fn secrets_are_exposed_only_in_listed_files() {
         "src/azure/identity/token.rs",
         "src/azure/key_vault/client.rs",
         "src/commands/exec.rs",
-        "src/commands/shared.rs",
         "src/commands/write.rs",
         "src/request/environment.rs",
         "src/request/value.rs",

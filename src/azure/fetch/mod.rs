@@ -164,7 +164,7 @@ impl FetchRun {
                 (Ok(token), PlanItem::Token(_)) => {
                     self.log_expiry(index, &token);
                     let token = Secret::new(token.value.expose().as_bytes().to_vec());
-                    Ok(make_parts(&self.plan, index, &token))
+                    make_parts(&self.plan, index, Ok(token))
                 }
                 (Err(error), _) => Err(error),
             };
@@ -205,10 +205,11 @@ impl FetchRun {
             let read = self
                 .secret_reader
                 .read(&self.http, &vault.client, secret, &targets);
-            let result = read.map(|bundle| {
+            let read = read.map(|bundle| {
                 warn_if_not_valid(secret, &bundle);
-                make_parts(&self.plan, *index, &bundle.value)
+                bundle.value
             });
+            let result = make_parts(&self.plan, *index, read);
             self.results.send((*index, result));
         }
     }

@@ -226,6 +226,13 @@ fn failed_request_check(kind: &'static str, subject: &str, mut error: Error) -> 
     Check::failed(kind, subject, &error)
 }
 
+/// The check of a secret that is not there, which no target needs.
+pub fn missing_secret_check(target_names: &str, secret: &SecretId) -> Check {
+    let shown = secret.name_and_version();
+    let text = format!("`{shown}`, which is not there, and not needed");
+    Check::passed("secret", target_names, text).fact("secret", shown)
+}
+
 /// The check of a secret that was read: version and attributes.
 pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle) -> Check {
     let (not_before, expires) = (bundle.not_before, bundle.expires);

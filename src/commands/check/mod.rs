@@ -88,7 +88,7 @@ fn reference_check(plan: &Plan, target: &Target) -> Check {
         PlanItem::Token(resource) if !target.is_composed() => {
             format!("an access token for {resource}")
         }
-        _ => plan.references_of(target).join(", "),
+        _ => plan.references_of(target, false).join(", "),
     };
     let text = match target.is_composed() {
         true => format!("a text with {resolves_to}"),

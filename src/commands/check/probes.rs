@@ -334,8 +334,8 @@ impl Prober {
                 let read = self
                     .secret_reader
                     .read(&http, &vault.client, secret, &target_names);
-                let check = match read {
-                    Ok(bundle) => self.check_parts(item_index, secret, &target_names, &bundle),
+                let check = match self.check_parts(item_index, secret, &target_names, read) {
+                    Ok(check) => check,
                     // The check of the vault's first secret has this error, which is the same for each.
                     Err(error)
                         if item_index != vault.item_indices[0]
@@ -351,21 +351,29 @@ impl Prober {
         self.send(check, item_index + 1);
     }
 
-    /// The check of a secret that was read, and of what the targets get of it.
+    /// The check of a secret that was read or may be missing, and of what the targets get of it.
     fn check_parts(
         &self,
         item_index: usize,
         secret: &SecretId,
         target_names: &str,
-        bundle: &SecretBundle,
-    ) -> Check {
-        let mut check = describe::secret_check(target_names, secret, bundle);
-        let parts = self.plan.parts_of(item_index);
-        for ((target, _), part) in parts.zip(make_parts(&self.plan, item_index, &bundle.value)) {
-            let fetched = match part {
-                Ok(fetched) => fetched,
-                Err(error) => return describe::failed_secret_check(target_names, secret, error),
-            };
+        read: Result<SecretBundle, Error>,
+    ) -> Result<Check, Error> {
+        let is_there = read.is_ok();
+        let (mut check, read) = match read {
+            Ok(bundle) => (
+                describe::secret_check(target_names, secret, &bundle),
+                Ok(bundle.value),
+            ),
+            Err(error) => (
+                describe::missing_secret_check(target_names, secret),
+                Err(error),
+            ),
+        };
+        let made = make_parts(&self.plan, item_index, read)?;
+        for ((target, _), part) in self.plan.parts_of(item_index).zip(made) {
+            let fetched = part?;
+            check = check.labeled("note", "note: ", fetched.note.filter(|_| is_there));
             let warnings = fetched.warnings.into_iter();
             for warning in warnings.filter(|warning| !(target.in_memfd && warning.is_newline)) {
                 // Two targets of a secret mostly have the same warnings.
@@ -374,7 +382,7 @@ impl Prober {
                 }
             }
         }
-        check
+        Ok(check)
     }
 }
 

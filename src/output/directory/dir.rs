@@ -250,6 +250,23 @@ impl Dir {
         }))
     }
 
+    /// When the file at this path was last changed, in seconds and nanoseconds; `None` if there is no entry. Anything
+    /// but a file counts as changed after every file.
+    pub fn modified(&self, path: &str) -> Result<Option<(i64, i64)>, Error> {
+        let (parent, name) = split_path(path);
+        let Some(directory) = self.open_subdirectory(parent)? else {
+            return Ok(None);
+        };
+        match fstatat(&directory.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(status) if file_type(&status) == SFlag::S_IFREG => {
+                Ok(Some((status.st_mtime, status.st_mtime_nsec)))
+            }
+            Ok(_) => Ok(Some((i64::MAX, 0))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(directory.call_error(name)(errno)),
+        }
+    }
+
     /// Whether the entry with this name is trusted to be what an earlier run made: a directory, or for a `mode` a
     /// regular file with that mode. Its owner has to be this user or root.
     pub fn has_trusted(&self, name: &str, mode: Option<u32>) -> bool {

@@ -58,7 +58,9 @@ fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<
     let Some(set) = set else {
         return Ok(None);
     };
-    for path in expected.files.keys() {
+    let manifest = Manifest::read(&set);
+    let paths = expected.files.keys();
+    for path in paths.filter(|path| !manifest.is_missing(path)) {
         // In the atomic layout, this entry is the link to the file.
         if dir.entry_kind(first_component(path))?.is_none() {
             return Ok(None);
@@ -74,5 +76,5 @@ fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<
             }
         }
     }
-    Ok(Manifest::read(&set).oldest_written(expected))
+    Ok(manifest.oldest_written(expected))
 }

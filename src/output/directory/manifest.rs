@@ -16,7 +16,7 @@ const VERSION: u64 = 1;
 
 /// What a later run needs to know about the written files. Maps the path of each file to an object: `format`;
 /// `references`, an object from names to references; and `written`, the Unix time at which format and references were
-/// last confirmed.
+/// last confirmed. If there was no secret for a file, and so no file, `missing` is true.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The entry of each file, by its path.
@@ -83,6 +83,20 @@ impl Manifest {
         let references: Map<String, Value> = references.collect();
         let entry = json!({"format": format, "references": references, "written": written});
         self.files.insert(name.to_owned(), entry);
+    }
+
+    /// Records that there is no file at this path, since there is no secret for it.
+    pub fn set_missing(&mut self, name: &str) {
+        if let Some(entry) = self.files.get_mut(name) {
+            entry["missing"] = true.into();
+        }
+    }
+
+    /// Whether there is no file at this path, since there was no secret for it.
+    pub fn is_missing(&self, name: &str) -> bool {
+        self.files
+            .get(name)
+            .is_some_and(|entry| entry["missing"] == true)
     }
 
     /// When, in Unix seconds, the oldest of the `expected` files was written; `None` if a file was written from other

@@ -129,6 +129,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
             content: &content,
             mode: options.mode,
         }],
+        missing: &[],
         manifest: None,
     };
     write(&opened.id()?, &request).map(drop)

@@ -38,6 +38,33 @@ pub fn check_names(dir: &Dir, paths: &[&str], writes_manifest: bool) -> Result<(
     Ok(())
 }
 
+/// The files for which there is no secret any more. A file that has changed since an earlier run wrote it, or that none
+/// wrote, is left, with a warning.
+fn removable_files<'a>(
+    dir: &Dir,
+    request: &WriteRequest<'a>,
+    manifest: &Manifest,
+) -> Result<Vec<&'a str>, Error> {
+    // The manifest is newer than the files that it names.
+    let written = dir.modified(manifest::NAME)?;
+    let mut removable = Vec::new();
+    for path in request.missing.iter().copied() {
+        let Some(modified) = dir.modified(path)? else {
+            continue;
+        };
+        let is_own = manifest.files.contains_key(path) && !manifest.is_missing(path);
+        if is_own && written.is_some_and(|written| modified <= written) {
+            removable.push(path);
+        } else {
+            log::warning(format!(
+                "`{}`: there is no secret for this file, which akv-init has not written or which was changed since: remove it",
+                dir.path_of(path).display()
+            ));
+        }
+    }
+    Ok(removable)
+}
+
 /// Writes those files whose content or mode has changed, and returns their number.
 pub fn write(
     transaction: &mut Transaction<'_>,
@@ -66,8 +93,9 @@ pub fn write(
     new_manifest.files.retain(|name, _| {
         is_any(&|path| path == name) || !is_any(&|path| differ_in_case_only(path, name))
     });
-    let must_set_aside_manifest =
-        has_manifest && (!changed.is_empty() || new_manifest.files.is_empty());
+    let removed = removable_files(dir, request, &old_manifest)?;
+    let is_changed = !changed.is_empty() || !removed.is_empty();
+    let must_set_aside_manifest = has_manifest && (is_changed || new_manifest.files.is_empty());
 
     let mut staged_files = Vec::new();
     for file in &changed {
@@ -92,6 +120,10 @@ pub fn write(
     for (file, staged) in changed.iter().zip(staged_files) {
         transaction.rename_into_place(&staged, file.path)?;
         log::debug(|| format!("wrote `{}`", file.path));
+    }
+    for path in removed {
+        transaction.set_aside(path)?;
+        log::debug(|| format!("removed `{path}`"));
     }
     for path in directories {
         dir.open_existing_subdirectory(path)?.sync()?;

@@ -12,6 +12,8 @@ pub struct WriteRequest<'a> {
     pub options: &'a WriteOptions,
     /// All files to write.
     pub files: &'a [OutputFile<'a>],
+    /// The paths of files for which there is no secret. Those that an earlier run wrote are removed.
+    pub missing: &'a [&'a str],
     /// What a later run needs to know to keep these files if Azure cannot be reached; `None` if it must not keep them.
     pub manifest: Option<&'a Manifest>,
 }

@@ -57,11 +57,13 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Renames a file in DIR to a temporary name.
-    pub fn set_aside(&mut self, name: &str) -> Result<(), Error> {
+    /// Renames a file to a temporary name.
+    pub fn set_aside(&mut self, path: &str) -> Result<(), Error> {
+        let (parent, name) = split_path(path);
+        let directory = self.dir.open_existing_subdirectory(parent)?;
         let backup = Dir::temporary_name();
-        self.dir.rename(name, self.dir, &backup)?;
-        self.steps.push((name.to_owned(), Undo::Restore(backup)));
+        directory.rename(name, self.dir, &backup)?;
+        self.steps.push((path.to_owned(), Undo::Restore(backup)));
         Ok(())
     }
 

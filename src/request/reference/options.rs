@@ -21,6 +21,20 @@ pub struct SecretOptions {
     pub trim: bool,
     /// How the value is encoded (`encode`); `None` if it is not.
     pub encoding: Option<Encoding>,
+    /// What the target gets if the vault has no such secret, or the secret no such field.
+    pub if_missing: IfMissing,
+}
+
+/// What a target gets if there is no secret or field for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Nothing: that is an error.
+    #[default]
+    Fail,
+    /// Nothing: the target is left out (`optional`).
+    LeaveOut,
+    /// This text, as it stands (`default`).
+    Default(String),
 }
 
 /// The part of a secret that a target gets.
@@ -97,8 +111,13 @@ impl SecretOptions {
                     options.encoding = Some(choice("encode", &ENCODINGS, value)?);
                 }
                 ("trim", None) => options.trim = true,
+                ("optional", None) => options.if_missing = IfMissing::LeaveOut,
+                ("default", Some(value)) => {
+                    options.if_missing = IfMissing::Default(decode_text(value)?);
+                }
                 _ => {
-                    let reason = "the options after `?` are decode, trim and encode";
+                    let reason =
+                        "the options after `?` are decode, trim, encode, optional and default";
                     return Err(Error::config(reason));
                 }
             }
@@ -106,6 +125,9 @@ impl SecretOptions {
                 return Err(Error::config(format!("`{name}` is given twice")));
             }
             known.push(name);
+        }
+        if known.contains(&"optional") && known.contains(&"default") {
+            return Err(Error::config("`optional` and `default` exclude each other"));
         }
         if let Some(pointer) = fragment {
             options.selection = Selection::Field(parse_pointer(pointer)?);
@@ -128,6 +150,15 @@ impl SecretOptions {
         steps
     }
 
+    /// The same options for a message, which does not show the text of `default`.
+    pub fn shown(&self) -> SecretOptions {
+        let mut options = self.clone();
+        if let IfMissing::Default(text) = &mut options.if_missing {
+            *text = "...".to_owned();
+        }
+        options
+    }
+
     /// The options as they follow a reference: each in its place, then the field. Empty without options.
     pub fn to_text(&self) -> String {
         let mut words = Vec::new();
@@ -139,6 +170,11 @@ impl SecretOptions {
         }
         if let Some(encoding) = self.encoding {
             words.push(format!("encode={}", encoding.name()));
+        }
+        match &self.if_missing {
+            IfMissing::Fail => {}
+            IfMissing::LeaveOut => words.push("optional".to_owned()),
+            IfMissing::Default(text) => words.push(format!("default={}", percent::encode(text))),
         }
         let mut text = match words.is_empty() {
             true => String::new(),
@@ -172,7 +208,7 @@ fn parse_pointer(fragment: &str) -> Result<String, Error> {
     if !fragment.starts_with('/') {
         return Err(Error::config("a field begins with `#/`").hint(POINTER_HINT));
     }
-    let pointer = decode_text(fragment, &['#', '{', '}'])?;
+    let pointer = decode_text(fragment)?;
     let mut escapes = pointer.split('~').skip(1);
     match escapes.all(|rest| rest.starts_with(['0', '1'])) {
         true => Ok(pointer),
@@ -180,9 +216,9 @@ fn parse_pointer(fragment: &str) -> Result<String, Error> {
     }
 }
 
-/// Percent-decodes a text. Fails if it contains white space, control characters, or any of the `reserved` characters.
-fn decode_text(text: &str, reserved: &[char]) -> Result<String, Error> {
-    let is_reserved = |c: char| c.is_whitespace() || c.is_control() || reserved.contains(&c);
+/// Percent-decodes a text. Fails if it contains white space, control characters, or what ends or begins a reference.
+fn decode_text(text: &str) -> Result<String, Error> {
+    let is_reserved = |c: char| c.is_whitespace() || c.is_control() || "#{}".contains(c);
     if text.contains(is_reserved) {
         let reason = "white space, `#`, `{`, `}` and, in an option, `&` are written as `%` and two hexadecimal digits";
         return Err(Error::config(reason));

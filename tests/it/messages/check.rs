@@ -58,6 +58,12 @@ pub fn links(page: &mut Page) {
     }
     let url = format!("postgres://app:{{akv://prod-kv/{NAME}}}@db/app");
     page.show(check(&azure, Source::Imds, &[]).env("DB_URL", url));
+    let (absent, field) = ("akv://prod-kv/absent?optional", "?default=x#/a");
+    let run = check(&azure, Source::Imds, &[]).env("DB_REPLICA", absent);
+    page.show(run);
+    azure.secret("db", "{}");
+    let field = format!("akv://prod-kv/db{field}");
+    page.show(check(&azure, Source::Imds, &[]).env("DB_REGION", field));
     // Every warning about a value, and a token that has expired.
     for value in [
         "\u{feff}hunter2\n",

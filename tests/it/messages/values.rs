@@ -7,7 +7,7 @@ use std::process::Stdio;
 use nix::pty::openpty;
 
 use super::book::Page;
-use crate::azure::Azure;
+use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{akv_init, exec, write};
 use crate::support_identities::outcome_without_stdout;
 use crate::support_scratch::Scratch;
@@ -30,6 +30,34 @@ pub fn made(page: &mut Page) {
     ] {
         page.run(exec(&azure, ["/bin/true"]).env("DB_PASSWORD", reference(secret, options)));
     }
+    for options in ["?optional#/replica", "?default=none#/replica"] {
+        let run = exec(&azure, ["/bin/true"]).env("DB_REPLICA", reference("{}", options));
+        page.record_all(&run.outcome());
+    }
+    let absent = format!("akv://{}/replica?optional", azure.vault());
+    page.record_all(
+        &exec(&azure, ["/bin/true"])
+            .env("DB_REPLICA", &absent)
+            .outcome(),
+    );
+    azure.next(Endpoint::Vault, Response::rbac());
+    page.run(exec(&azure, ["--timeout=0", "/bin/true"]).env("DB_REPLICA", &absent));
+    let volume = Scratch::new();
+    page.replace(volume.path("").trim_end_matches('/'), "/run/volume");
+    volume.file("replica", b"", 0o600);
+    let secret = format!("--secret=replica={absent}");
+    page.run(write(&azure, [secret]).args([volume.path("")]));
+    // By the same run later, of a secret that was deleted meanwhile.
+    let removing = format!("--secret=deleted=akv://{}/deleted?optional", azure.vault());
+    let run = || write(&azure, ["--verbose", &removing]).args([volume.path("")]);
+    azure.secret("deleted", "hunter2");
+    run().outcome();
+    azure.next_for(
+        Endpoint::Vault,
+        "/secrets/deleted",
+        Response::not_found("deleted"),
+    );
+    page.run(run());
     let bytes = reference("/w==", "?decode=base64");
     let scratch = Scratch::new();
     page.replace(scratch.path("").trim_end_matches('/'), "/run/secrets");

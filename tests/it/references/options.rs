@@ -45,6 +45,10 @@ fn each_meaning_has_one_text() {
             "/0123456789abcdef0123456789abcdef?trim#/a",
         ),
         ("/?trim", "?trim"),
+        ("?optional", "?optional"),
+        ("?optional&encode=url#/a", "?encode=url&optional#/a"),
+        ("?default=", "?default=..."),
+        ("?default=a%26b", "?default=..."),
     ] {
         let reference = format!("akv://kv1.vault.azure.net/sa{canonical}");
         assert_eq!(printed(&format!("akv://kv1/sa{written}")), reference);
