@@ -60,6 +60,7 @@ fn reference(random: &mut Random) -> String {
         "encode=json",
         "encode=base64",
         "optional",
+        "file",
         "default=",
         "default=a%26%7Db",
     ];

@@ -194,7 +194,7 @@ fn build_entry(name: &OsStr, value: &SecretBytes) -> Result<CString, Error> {
         let reason =
             "the value contains a NUL character, which an environment variable cannot hold";
         return Err(value_error(reason.to_owned())
-            .hint("hand it over in a file, with --memfd or `akv-init write`"));
+            .hint("hand it over in a file, with `?file`, --memfd or `akv-init write`"));
     }
     if name.len() + 1 + value.len() + 1 > MAX_STRING_SIZE {
         return Err(value_error(format!(

@@ -191,6 +191,15 @@ impl Plan {
                 Err(error) => on_error(error.context(name))?,
             }
         }
+        for target in &mut plan.targets {
+            target.in_memfd |= target.parts.iter().any(|part| part.options.in_file);
+            let name = target.name.to_string_lossy();
+            if !target.in_memfd && names_a_path(&name) {
+                let reason = "by its name it holds the path of a file, and programs print a path that they cannot open: \
+                              add `?file` to the reference, or use --memfd";
+                plan.ignored.push((name.into_owned(), reason.to_owned()));
+            }
+        }
         Ok(plan)
     }
 
@@ -549,6 +558,11 @@ impl Plan {
         }
         lines
     }
+}
+
+/// Whether programs expect a path in a variable of this name: `POSTGRES_PASSWORD_FILE`, `FILE__PASSWORD`.
+fn names_a_path(name: &str) -> bool {
+    name.ends_with("_FILE") || name.starts_with("FILE__")
 }
 
 /// Parses the values of an option that takes `NAME=REF`. Returns for each the name, the reference, and

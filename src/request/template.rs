@@ -96,12 +96,24 @@ impl Template {
             before.clear();
             template.end.clear();
         }
-        let is_optional = |(_, reference): &(Vec<u8>, Reference)| matches!(reference, Reference::Secret(secret) if secret.options.if_missing == IfMissing::LeaveOut);
-        if !template.is_reference() && template.parts.iter().any(is_optional) {
-            let reason = "a reference in a text cannot be `optional`";
-            return Err(
-                Error::config(reason).hint("write `default=`, which leaves its place empty")
-            );
+        let options = template
+            .parts
+            .iter()
+            .filter_map(|(_, reference)| match reference {
+                Reference::Secret(secret) => Some(&secret.options),
+                Reference::Token(_) => None,
+            });
+        for options in options.filter(|_| !template.is_reference()) {
+            if options.if_missing == IfMissing::LeaveOut {
+                let reason = "a reference in a text cannot be `optional`";
+                return Err(
+                    Error::config(reason).hint("write `default=`, which leaves its place empty")
+                );
+            }
+            if options.in_file {
+                let reason = "a reference in a text cannot be `file`";
+                return Err(Error::config(reason).hint("use --memfd for the whole text"));
+            }
         }
         Ok(Some(template))
     }

@@ -114,6 +114,7 @@ fn text_that_is_nearly_composed_is_rejected() {
         "outside as well": "{akv://KV/x};akv://KV/y" => Err(78);
         "outside before": "entra-token:x {akv://KV/x}" => Err(78);
         "quoted": r#"{"a":"akv://KV/x"}"# => Err(78);
+        "a file": "P={akv://KV/x?file}" => Err(78);
         "malformed": "P={akv://KV/x?upper};hunter2" => Err(78);
         "one malformed": "P={akv://KV/x}{akv://KV/a_b}" => Err(78);
         "of App Service": "{@Microsoft.KeyVault(VaultName=kv1;SecretName=a_b)}hunter2" => Err(78);

@@ -1,5 +1,6 @@
 //! `exec --memfd`: COMMAND inherits a file in memory that holds the secret, and a variable with its path.
 
+mod option;
 mod refusals;
 mod together;
 

@@ -23,6 +23,8 @@ pub struct SecretOptions {
     pub encoding: Option<Encoding>,
     /// What the target gets if the vault has no such secret, or the secret no such field.
     pub if_missing: IfMissing,
+    /// Whether a variable gets the path of a file in memory with the value (`file`).
+    pub in_file: bool,
 }
 
 /// What a target gets if there is no secret or field for it.
@@ -115,9 +117,9 @@ impl SecretOptions {
                 ("default", Some(value)) => {
                     options.if_missing = IfMissing::Default(decode_text(value)?);
                 }
+                ("file", None) => options.in_file = true,
                 _ => {
-                    let reason =
-                        "the options after `?` are decode, trim, encode, optional and default";
+                    let reason = "the options after `?` are decode, trim, encode, optional, default and file";
                     return Err(Error::config(reason));
                 }
             }
@@ -175,6 +177,9 @@ impl SecretOptions {
             IfMissing::Fail => {}
             IfMissing::LeaveOut => words.push("optional".to_owned()),
             IfMissing::Default(text) => words.push(format!("default={}", percent::encode(text))),
+        }
+        if self.in_file {
+            words.push("file".to_owned());
         }
         let mut text = match words.is_empty() {
             true => String::new(),

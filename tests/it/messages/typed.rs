@@ -119,6 +119,7 @@ pub fn references(page: &mut Page) {
         "akv://kv1/sql-sa?decode=base32",
         "akv://kv1/sql-sa?optional&default=none",
         "Server={akv://kv1/server?optional}",
+        "Server={akv://kv1/server?file}",
         "akv://kv1/sql-sa#password",
         "akv://kv1/sql-sa#/a b",
         "akv://kv1/sql-sa#/100%",
@@ -175,6 +176,7 @@ pub fn variables(page: &mut Page) {
     page.run(dry(&["--secret", SECRET]).env("DB_PASSWORD", "secret"));
     page.run(dry(&["--secret", SECRET]).env("DB_PASSWORD", "akv://kv1/sql-sa"));
     page.run(dry(&[]).env("BASH_ENV", "akv://kv1/sql-sa"));
+    page.run(dry(&[]).env("POSTGRES_PASSWORD_FILE", "akv://kv1/sql-sa"));
     page.run(dry(&[]).with(|command| inherited::environ(command, &[SECRET, "DB_PASSWORD=x"])));
 }
 

@@ -48,6 +48,7 @@ fn each_meaning_has_one_text() {
         ("?optional", "?optional"),
         ("?optional&encode=url#/a", "?encode=url&optional#/a"),
         ("?default=", "?default=..."),
+        ("?file&optional&trim#/a", "?trim&optional&file#/a"),
         ("?default=a%26b", "?default=..."),
     ] {
         let reference = format!("akv://kv1.vault.azure.net/sa{canonical}");
