@@ -11,9 +11,8 @@
 //!   the text of a server are replaced, so that a response can neither forge a line nor control a terminal.
 //! * A standard error that is closed, or full and not read, must not keep COMMAND from starting: the line is dropped.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -214,13 +213,17 @@ pub fn print_value(value: &[u8]) -> io::Result<()> {
 }
 
 /// Writes to standard output in parts of PIPE_BUF bytes. If a pipe polls as writable, it has room for one part.
-fn write_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    for part in bytes.chunks(MAX_LINE_LEN + 1) {
+fn write_stdout(mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
         if let Some(hook) = STDOUT_HOOK.get() {
-            hook(stdout.as_fd());
+            hook(os::standard_descriptor(1));
         }
-        stdout.write_all(part)?;
+        let part = &bytes[..bytes.len().min(MAX_LINE_LEN + 1)];
+        match os::write_to_stdout(part) {
+            Ok(length) => bytes = &bytes[length..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

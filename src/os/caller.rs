@@ -3,9 +3,10 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigmaskHow, Signal};
 
 use super::signal::{is_ignored, set_ignored, sigprocmask};
@@ -23,7 +24,8 @@ static CLOSED_DESCRIPTORS: AtomicU8 = AtomicU8::new(0);
 /// The signals that were blocked when the process started, before musl unblocked those that it reserves for itself.
 static CALLER_MASK: AtomicU64 = AtomicU64::new(0);
 
-/// The soft and the hard limit on the size of a core, before [`forbid_memory_access`] has lowered the soft one.
+/// The soft and the hard limit on the size of a core, before [`forbid_memory_access`] has lowered the soft one; not set
+/// where that fails.
 static CORE_LIMIT: OnceLock<(u64, u64)> = OnceLock::new();
 
 /// Runs before std's start-up code, the last moment at which the caller's SIGPIPE and closed descriptors are visible.
@@ -74,16 +76,31 @@ pub fn was_closed_at_start(fd: u8) -> bool {
 pub fn forbid_memory_access() {
     let _ = set_dumpable(false);
     // Where a sandbox refuses the call above, at least no core is written.
-    if let Ok(limit) = getrlimit(Resource::RLIMIT_CORE) {
-        let (_, hard) = *CORE_LIMIT.get_or_init(|| limit);
-        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_CORE)
+        && set_core_limit(0, hard).is_ok()
+    {
+        let _ = CORE_LIMIT.set((soft, hard));
     }
+}
+
+/// Sets the soft and the hard limit on the size of a core. By prlimit(2), since musl's setrlimit has a fallback for
+/// kernels and sandboxes without that call: it interrupts every thread by a signal, and would wait forever for threads
+/// that block it.
+fn set_core_limit(soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    let old_limit = std::ptr::null_mut();
+    // SAFETY: the kernel reads the limit, which lives until the call returns. A null pointer takes no old limit.
+    let result = unsafe { libc::prlimit(0, libc::RLIMIT_CORE, &raw const limit, old_limit) };
+    Errno::result(result).map(drop)
 }
 
 /// Restores, for a program that this process or its child is about to execute, the signal mask and the limit on cores.
 pub fn restore_mask_and_core_limit() -> nix::Result<()> {
     if let Some((soft, hard)) = CORE_LIMIT.get() {
-        setrlimit(Resource::RLIMIT_CORE, *soft, *hard)?;
+        set_core_limit(*soft, *hard)?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, caller_mask()).map(drop)
 }

@@ -7,7 +7,7 @@ mod signal;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -23,7 +23,7 @@ pub use caller::{
     caller_mask, forbid_memory_access, restore_fault_signals, restore_for_exec, was_closed_at_start,
 };
 pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_state};
-pub use libc::{EMFILE, ENFILE};
+pub use libc::{EACCES, EMFILE, ENFILE, ENOSYS, EPERM};
 pub use limits::{file_capabilities, is_in_bounding_set, is_open_for_writing, stack_limit};
 pub use signal::{
     ALL_SIGNALS, is_ignored, is_pending, next_signal, send_signal, set_ignored, signal_bit,
@@ -44,6 +44,12 @@ pub fn terminal_width(fd: i32) -> Option<usize> {
     // SAFETY: TIOCGWINSZ writes a winsize.
     let status = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
     (status == 0 && size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// Sets the mask of permissions that new files do not get. nix's umask panics if a sandbox refuses the call.
+pub fn set_umask(mask: u32) {
+    // SAFETY: umask takes any number.
+    unsafe { libc::umask(mask) };
 }
 
 /// Ends the process with all its threads. Runs no destructors and no atexit handlers, and takes no locks.
@@ -94,6 +100,12 @@ pub fn write_to_stderr(line: &[u8], timeout_ms: u16) -> bool {
     }
     let _ = write(stderr, line);
     true
+}
+
+/// Writes a part of `bytes` to standard output and returns its length. Not by std, whose buffer would keep a copy of a
+/// secret.
+pub fn write_to_stdout(bytes: &[u8]) -> io::Result<usize> {
+    Ok(write(standard_descriptor(1), bytes)?)
 }
 
 /// The entries of the C library's `environ`, unchanged.

@@ -23,7 +23,6 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, umask};
 
 use crate::error::{Cause, Error};
 use crate::log;
@@ -67,7 +66,7 @@ pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<usize
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
     os::set_ignored(Signal::SIGXFSZ, true);
     // Until the mode of a new file is set by its descriptor, only the owner may read it.
-    umask(Mode::from_bits_truncate(0o077));
+    os::set_umask(0o077);
     let options = request.options;
     let open = || Dir::open(&options.dir, options.allow_loose_mode);
     let dir = open()?;

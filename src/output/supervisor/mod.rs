@@ -14,7 +14,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::prctl::{get_dumpable, set_child_subreaper, set_dumpable};
-use nix::sys::signal::{SigmaskHow, Signal};
+use nix::sys::signal::{SigmaskHow, Signal, kill};
 use nix::unistd::{ForkResult, Pid, chdir, getpid, setpgid, tcsetpgrp};
 
 use crate::error::{Cause, Error, PROCESS_LIMITS_HINT};
@@ -39,6 +39,12 @@ pub fn supervise(supervision: Supervision) -> Result<Role, Error> {
     let sigchld_was_ignored = os::set_ignored(Signal::SIGCHLD, false);
     let signalfd = os::signalfd(os::ALL_SIGNALS).map_err(call_error("signalfd"))?;
     let parent_pid = getpid().as_raw();
+    // A sandbox that forbids these would be noticed only when COMMAND has ended, or is to be stopped.
+    kill(getpid(), None).map_err(call_error("sending signals"))?;
+    match os::wait_for_any_child() {
+        Ok(_) | Err(Errno::ECHILD) => {}
+        Err(errno) => return Err(call_error("waiting for child processes")(errno)),
+    }
     // Process 1 gets orphans anyway.
     if parent_pid != 1 {
         set_child_subreaper(true).map_err(call_error("becoming a subreaper"))?;

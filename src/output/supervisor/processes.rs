@@ -5,6 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd::getpid;
 
 /// A process, as /proc shows it.
@@ -50,11 +53,13 @@ pub fn descendants() -> Option<Vec<Process>> {
         return None;
     }
     let mut processes: Vec<Process> = Vec::new();
-    for entry in fs::read_dir("/proc").ok()? {
-        let process = entry
-            .ok()
-            .and_then(|entry| parse_stat(&fs::read(entry.path().join("stat")).ok()?));
-        processes.extend(process);
+    // Not by std's read_dir, which panics if a sandbox refuses to close the directory.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut listing = Dir::open("/proc", flags, Mode::empty()).ok()?;
+    for entry in listing.iter() {
+        let name = entry.ok()?.file_name().to_string_lossy().into_owned();
+        let stat = fs::read(format!("/proc/{name}/stat"));
+        processes.extend(stat.ok().and_then(|stat| parse_stat(&stat)));
     }
     Some(descendants_of(this_pid, processes))
 }
