@@ -88,10 +88,19 @@ fn unexpected_response_error(reason: &str) -> Error {
 
 /// Converts an I/O error of a connection.
 fn from_io(error: &io::Error) -> Error {
-    if matches!(error.raw_os_error(), Some(os::EMFILE | os::ENFILE)) {
-        return RequestFailure::NoRoute
-            .error("too many open files")
-            .hint("raise the limit on open files (ulimit -n)");
+    match error.raw_os_error() {
+        Some(os::EMFILE | os::ENFILE) => {
+            return RequestFailure::NoRoute
+                .error("too many open files")
+                .hint("raise the limit on open files (ulimit -n)");
+        }
+        Some(os::EPERM | os::EACCES | os::ENOSYS) => {
+            return RequestFailure::NoRoute.error(error.to_string()).hint(
+                "this node refuses the connection itself: does a sandbox (seccomp), a security module or a network \
+                 policy (eBPF) forbid it?",
+            );
+        }
+        _ => {}
     }
     let (failure, reason) = match error.kind() {
         io::ErrorKind::ConnectionRefused => {

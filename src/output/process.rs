@@ -185,7 +185,10 @@ impl Fault {
             _ if irregular_type.is_some() => None,
             (Errno::ENOEXEC, _) => Some(exec_format_error_hint(file)),
             (Errno::EACCES, _) => Some(no_access_hint(file)),
-            (Errno::EPERM, _) => missing_capabilities_hint(file),
+            (Errno::EPERM | Errno::ENOSYS, _) => {
+                let hint = "does a sandbox (seccomp) or a security module (AppArmor, SELinux) forbid it?";
+                missing_capabilities_hint(file).or(Some(hint.to_owned()))
+            }
             (Errno::EAGAIN | Errno::ENOMEM, _) => Some(PROCESS_LIMITS_HINT.to_owned()),
             (Errno::ETXTBSY, _) => Some(
                 "a process has it open for writing: start COMMAND when it has been copied completely"

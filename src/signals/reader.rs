@@ -70,7 +70,12 @@ pub fn start_reading() -> Result<(), Error> {
     let mask = signals.fold(0, |mask, signal| mask | os::signal_bit(signal)) & !os::caller_mask();
     let start_error = |errno: Errno| {
         let error = Error::new(Cause::Unavailable, errno.desc()).context("waiting for signals");
-        error.hint("raise the limit on open files (ulimit -n)")
+        error.hint(match errno {
+            Errno::EPERM | Errno::ENOSYS => {
+                "does a sandbox (seccomp) forbid signalfd, eventfd or rt_sigprocmask?"
+            }
+            _ => "raise the limit on open files (ulimit -n)",
+        })
     };
     // The first pthread_create of musl and of glibc unblocks the signals that they reserve. So the first one is here,
     // before they are blocked; it creates no thread, since no address space has room for this stack.

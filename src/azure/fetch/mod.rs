@@ -128,7 +128,8 @@ fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
             Err(_) if thread > 0 => break,
             Err(error) => {
                 let message = format!("starting a thread: {error}");
-                return Err(Error::new(Cause::Unavailable, message).hint(PROCESS_LIMITS_HINT));
+                let hint = format!("{PROCESS_LIMITS_HINT}; does a sandbox (seccomp) forbid clone?");
+                return Err(Error::new(Cause::Unavailable, message).hint(hint));
             }
         }
     }

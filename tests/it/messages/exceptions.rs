@@ -14,11 +14,8 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "rolling back failed: {undo_error}",
             "already written: {}",
             "{error}; the next run will try again",
-            "blocking signals",
-            "becoming a subreaper",
             "starting a process",
             "restoring the signal mask",
-            "does a sandbox (seccomp) forbid it? try without --init",
             "raise the container's limit on processes (pids) or on memory",
         ],
     ),
@@ -66,7 +63,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         "for root only its container limits the number of processes",
         &[
             "starting a thread: {error}",
-            "raise the container's limit on processes (pids) or on memory",
+            "{PROCESS_LIMITS_HINT}; does a sandbox (seccomp) forbid clone?",
         ],
     ),
     (
@@ -105,7 +102,17 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         &["an issuer without a name"],
     ),
     (
-        "whatever runs the tests has it",
-        &["does a sandbox forbid memfd_create? use `akv-init write` and a volume"],
+        "a sandbox has to refuse a system call: tests/sweep.sh has them",
+        &[
+            "becoming a subreaper",
+            "blocking signals",
+            "does a sandbox (seccomp) forbid it? try without --init",
+            "does a sandbox (seccomp) forbid signalfd, eventfd or rt_sigprocmask?",
+            "does a sandbox (seccomp) or a security module (AppArmor, SELinux) forbid it?",
+            "does a sandbox forbid memfd_create? use `akv-init write` and a volume",
+            "sending signals",
+            "this node refuses the connection itself: does a sandbox (seccomp), a security module or a network policy (eBPF) forbid it?",
+            "waiting for child processes",
+        ],
     ),
 ];
