@@ -373,13 +373,18 @@ impl Dir {
     }
 
     /// Compares the mode of a file with the requested one. More permissions are an error about `subject`, unless they
-    /// are allowed; any other difference is a warning.
+    /// are allowed, and so is a program that its owner may not execute; any other difference is a warning.
     fn check_mode(&self, status: &FileStat, mode: u32, subject: &Path) -> Result<(), Error> {
         let found = mode_of(status);
         if found == mode {
             return Ok(());
         }
         let reason = format!("the file system gives files mode {found:04o} instead of {mode:04o}");
+        if mode & !found & 0o100 != 0 {
+            let hint =
+                "no program can be started from there; choose another volume, such as an emptyDir";
+            return Err(write_error(subject, &reason).hint(hint));
+        }
         if found & !mode != 0 && !self.allow_loose_mode {
             return Err(write_error(subject, &reason).hint(format!(
                 "mount the volume with `file_mode={mode:04o}` (SMB) or a `umask=` (FUSE, vfat), or accept it with \

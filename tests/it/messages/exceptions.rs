@@ -110,6 +110,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "does a sandbox (seccomp) forbid signalfd, eventfd or rt_sigprocmask?",
             "does a sandbox (seccomp) or a security module (AppArmor, SELinux) forbid it?",
             "does a sandbox forbid memfd_create? use `akv-init write` and a volume",
+            "no program can be started from there; choose another volume, such as an emptyDir",
             "sending signals",
             "this node refuses the connection itself: does a sandbox (seccomp), a security module or a network policy (eBPF) forbid it?",
             "waiting for child processes",
