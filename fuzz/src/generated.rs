@@ -2,8 +2,9 @@
 //!
 //! `AKV_INIT_TEST_CASES` is how many; the numbers are the same in every run.
 
+use crate::replay::fuzz_folder;
 use crate::request::reference::{Reference, SecretRef};
-use crate::targets::{CANARY, assert_value};
+use crate::targets::{self, CANARY, assert_value};
 
 /// How many cases a usual run has.
 const CASES: usize = 20_000;
@@ -51,6 +52,8 @@ fn reference(random: &mut Random) -> String {
     const NAMES: &[&str] = &["a", "sql-SA", "0", "-", "secrets"];
     const VERSIONS: &[&str] = &["", "", "", "/", "/0123456789abcdef0123456789ABCDEF"];
     const OPTIONS: &[&str] = &[
+        "pem",
+        "pem=key",
         "trim",
         "decode=base64",
         "decode=hex",
@@ -173,6 +176,10 @@ fn no_message_holds_a_part_of_the_secret() {
         "\0",
         "é",
         "-----BEGIN ",
+        "-----BEGIN CERTIFICATE-----",
+        "-----END CERTIFICATE-----",
+        "-----BEGIN PRIVATE KEY-----MAA=",
+        "-----END PRIVATE KEY-----",
         "\"c4n4ry\"",
         "/",
     ];
@@ -188,4 +195,29 @@ fn no_message_holds_a_part_of_the_secret() {
         }
         assert_value(reference, &secret);
     });
+}
+
+/// Bytes of PFX files are replaced, removed and repeated. The files ask for one iteration, so that most of the time is
+/// not spent on keys.
+#[test]
+fn hundred_thousand_changed_pfx_are_read_or_refused() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for name in ["one-iteration", "without-mac", "plain"] {
+        let path = fuzz_folder().join(format!("corpus/pfx/{name}.pfx"));
+        let original = std::fs::read(path).expect("it is in the corpus");
+        for _ in 0..33_334 {
+            let mut changed = original.clone();
+            for _ in 0..=random.below(4) {
+                let at = random.below(changed.len());
+                let end = (at + random.below(64)).min(changed.len());
+                match random.below(8) {
+                    0 if end < changed.len() => drop(changed.drain(at..end)),
+                    1 => changed.extend_from_within(at..end),
+                    2 => changed.truncate(at.max(1)),
+                    _ => changed[at] = u8::try_from(random.below(256)).expect("a byte"),
+                }
+            }
+            targets::pfx(&changed);
+        }
+    }
 }

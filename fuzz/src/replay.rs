@@ -11,7 +11,7 @@ const MAX_INPUTS: usize = 20;
 const MAX_INPUT_SIZE: usize = 8 * 1024;
 
 /// In the product and in the fuzz folder `CARGO_MANIFEST_DIR` differs.
-fn fuzz_folder() -> PathBuf {
+pub fn fuzz_folder() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     match root.join("fuzz_targets").is_dir() {
         true => root.to_owned(),
@@ -47,39 +47,6 @@ fn every_input_of_the_corpora_passes() {
             for end in 0..input.len().min(256) {
                 run(&input[..end]);
             }
-        }
-    }
-}
-
-/// An xorshift generator.
-fn next_random(state: &mut u64) -> usize {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    usize::try_from(*state >> 32).unwrap()
-}
-
-/// Bytes are replaced, removed and repeated. The files ask for one iteration, so that most of the time is not spent on
-/// keys.
-#[test]
-fn hundred_thousand_changed_pfx_are_read_or_refused() {
-    let mut state = 1;
-    for name in ["one-iteration", "without-mac", "plain"] {
-        let path = fuzz_folder().join(format!("corpus/pfx/{name}.pfx"));
-        let original = fs::read(path).unwrap();
-        for _ in 0..33_334 {
-            let mut changed = original.clone();
-            for _ in 0..=next_random(&mut state) % 4 {
-                let at = next_random(&mut state) % changed.len();
-                let end = (at + next_random(&mut state) % 64).min(changed.len());
-                match next_random(&mut state) % 8 {
-                    0 if end < changed.len() => drop(changed.drain(at..end)),
-                    1 => changed.extend_from_within(at..end),
-                    2 => changed.truncate(at.max(1)),
-                    _ => changed[at] = next_random(&mut state).to_le_bytes()[0],
-                }
-            }
-            crate::targets::pfx(&changed);
         }
     }
 }

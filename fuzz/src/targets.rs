@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::thread::LocalKey;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value as Json;
@@ -37,23 +39,23 @@ use crate::request::files::WriteOptions;
 use crate::request::format::FileFormat;
 use crate::request::help;
 use crate::request::host::{Host, VaultName};
+use crate::request::pem::{self, PFX_CONTENT_TYPE};
 use crate::request::percent::encode;
 use crate::request::plan::{Plan, PlanItem};
-use crate::request::reference::options::SecretOptions;
+use crate::request::reference::options::{PemPart, SecretOptions};
 use crate::request::reference::{Reference, SecretRef, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{IdentityId, Settings};
 use crate::request::supervision::Supervision;
 use crate::request::template::Template;
-use crate::request::value;
-use crate::request::{pem, pfx};
+use crate::request::value::{self, StoredSecret};
 use crate::secret::Secret;
 
 /// A target, by the name of its program and corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("values", values),
     ("references", references),
     ("environment", environment),
@@ -69,6 +71,7 @@ pub const TARGETS: [Target; 16] = [
     ("hosts_file", hosts_file),
     ("proc_stat", proc_stat),
     ("log_lines", log_lines),
+    ("pem", pem),
     ("pfx", pfx),
 ];
 
@@ -270,7 +273,11 @@ pub fn assert_value(reference: &SecretRef, secret: &[u8]) {
     let env = env(&["AKV_INIT_VAULT=default"]);
     let id = settings(&env).resolve(reference);
     let id = id.unwrap_or_else(|error| panic!("{error}"));
-    let said = match value::make(&Secret::new(secret.to_vec()), &reference.options) {
+    let stored = StoredSecret {
+        value: Secret::new(secret.to_vec()),
+        content_type: None,
+    };
+    let said = match value::make(&stored, &reference.options) {
         Ok(None) => String::new(),
         Ok(Some(value)) => {
             if reference.options == SecretOptions::default() {
@@ -302,7 +309,10 @@ pub fn environment(data: &[u8]) {
     assert!(!name.starts_with(SETTINGS_PREFIX) && !name.starts_with("LD_") && name != "PATH");
     let entries: Vec<OsString> = head.lines().map(OsString::from).collect();
     let caller = Environment::new(entries.clone());
-    let secret = Secret::new(value.as_bytes().to_vec());
+    let secret = StoredSecret {
+        value: Secret::new(value.as_bytes().to_vec()),
+        content_type: None,
+    };
     for trim in [false, true] {
         let expected = match trim {
             true => value
@@ -478,7 +488,7 @@ pub fn vault_responses(data: &[u8]) {
             assert_hides(&error, ACCESS_TOKEN);
             match vault.parse_bundle(&response, secret) {
                 Ok(bundle) => {
-                    assert!(response.text().len() >= bundle.value.expose().len());
+                    assert!(response.text().len() >= bundle.stored.value.expose().len());
                     assert!(response.text().to_ascii_lowercase().contains("db"));
                 }
                 Err(error) => assert_hides(&error, CANARY),
@@ -817,15 +827,40 @@ pub fn log_lines(data: &[u8]) {
     assert_eq!(object["level"], "error");
 }
 
-/// A PFX: certificates are ordered, and none is lost.
+/// The value of a secret that holds PEM.
+pub fn pem(data: &[u8]) {
+    assert_pem(data, None);
+}
+
+/// A PFX, which a secret holds in base64.
 pub fn pfx(data: &[u8]) {
-    let Ok(pfx) = pfx::read(data, "") else {
-        return;
-    };
-    if let Some(mut ordered) = pem::leaf_first(&pfx.certificates) {
-        let mut certificates = pfx.certificates.clone();
-        certificates.sort();
-        ordered.sort();
-        assert_eq!(ordered, certificates);
+    assert_pem(
+        BASE64_STANDARD.encode(data).as_bytes(),
+        Some(PFX_CONTENT_TYPE),
+    );
+}
+
+/// Each part is PEM, which gives itself again. No error holds a line of the secret.
+fn assert_pem(value: &[u8], content_type: Option<&str>) {
+    let all = pem::select(value, content_type, PemPart::All);
+    for part in [PemPart::Chain, PemPart::Leaf, PemPart::Ca, PemPart::Key] {
+        // A part is only missing, if the whole is read.
+        let error = match (&all, pem::select(value, content_type, part)) {
+            (Ok(all), Ok(text)) => {
+                let part_of_all = pem::select(all, None, part);
+                assert_eq!(part_of_all.ok().as_ref(), Some(&text), "{part:?}");
+                continue;
+            }
+            (Ok(_), Err(error)) => {
+                assert_eq!(error.cause, Cause::NotFound);
+                error
+            }
+            (Err(_), Ok(_)) => panic!("{part:?} of nothing"),
+            (Err(_), Err(error)) => error,
+        };
+        let printed = printed(&error);
+        let words = value.split(|byte| !byte.is_ascii_alphanumeric());
+        let mut words = words.filter(|word| word.len() > 20).map(text);
+        assert!(!words.any(|word| printed.contains(&word)), "{printed}");
     }
 }

@@ -8,11 +8,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use crate::error::{Cause, Error};
-use crate::request::percent;
 use crate::request::reference::options::{
     Decoding, Encoding, IfMissing, POINTER_HINT, SecretOptions, Selection,
 };
 use crate::request::secret_id::SecretId;
+use crate::request::{pem, percent};
 use crate::secret::{Secret, SecretBytes};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -25,11 +25,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// A secret as the vault has it.
+pub struct StoredSecret {
+    /// Its value.
+    pub value: SecretBytes,
+    /// Its content type: any text that was set with it.
+    pub content_type: Option<String>,
+}
+
 /// The value that the options make of a secret; `None` if it has no such field and the options allow that.
-pub fn make(secret: &SecretBytes, options: &SecretOptions) -> Result<Option<SecretBytes>, Error> {
+pub fn make(secret: &StoredSecret, options: &SecretOptions) -> Result<Option<SecretBytes>, Error> {
+    let StoredSecret {
+        value,
+        content_type,
+    } = secret;
+    let secret = value.expose();
     let mut value = match &options.selection {
-        Selection::Whole => secret.expose().to_vec(),
-        Selection::Field(pointer) => match find_field(secret.expose(), pointer)? {
+        Selection::Whole => secret.to_vec(),
+        Selection::Field(pointer) => match find_field(secret, pointer)? {
             Some(text) => text.into_bytes(),
             None if options.if_missing != IfMissing::Fail => return Ok(None),
             None => {
@@ -37,6 +50,7 @@ pub fn make(secret: &SecretBytes, options: &SecretOptions) -> Result<Option<Secr
                 return Err(Error::new(Cause::NotFound, reason).hint(POINTER_HINT));
             }
         },
+        Selection::Pem(part) => pem::select(secret, content_type.as_deref(), *part)?,
     };
     if let Some(decoding) = options.decoding {
         value = decode(&value, decoding)?;
@@ -164,7 +178,8 @@ pub struct ValueWarning {
     pub is_newline: bool,
 }
 
-/// The warnings about the value that these options made of a secret. There is none about the bytes of a decoded value.
+/// The warnings about the value that these options made of a secret. There is none about the bytes of a decoded value,
+/// nor about PEM, whose newlines belong to it.
 pub fn warnings(
     secret: &SecretId,
     options: &SecretOptions,
@@ -179,7 +194,8 @@ pub fn warnings(
     let mut warnings = Vec::new();
     let mut warn = |is_newline, text| warnings.push(ValueWarning { text, is_newline });
     let value = value.expose();
-    if options.decoding.is_none() {
+    let is_pem = matches!(options.selection, Selection::Pem(_));
+    if options.decoding.is_none() && !is_pem {
         if value.starts_with(BYTE_ORDER_MARK) {
             warn(
                 false,

@@ -8,6 +8,7 @@ mod arc;
 #[path = "../azure/mod.rs"]
 mod azure;
 mod azure_cli;
+mod certificates;
 mod challenge;
 mod check_command;
 mod clouds;

@@ -30,7 +30,10 @@ const ARROWS: [(&str, &[&str]); 7] = [
 /// Each third-party crate, and the modules that may name it: a top-level one, or a path below it.
 const DOORS: [(&str, &[&str]); 13] = [
     ("aes", &["request::pfx"]),
-    ("base64", &["azure::identity", "request::value"]),
+    (
+        "base64",
+        &["azure::identity", "request::pem", "request::value"],
+    ),
     ("cbc", &["request::pfx"]),
     ("des", &["request::pfx"]),
     ("log", &[]),

@@ -19,6 +19,7 @@ use crate::http::HttpClient;
 use crate::log::{self, Event};
 use crate::request::plan::{Plan, PlanItem};
 use crate::request::secret_id::SecretId;
+use crate::request::value::StoredSecret;
 use crate::secret::Secret;
 use crate::signals::{self, Inbox};
 
@@ -164,7 +165,10 @@ impl FetchRun {
                 (Ok(_), PlanItem::Secret(_)) => continue,
                 (Ok(token), PlanItem::Token(_)) => {
                     self.log_expiry(index, &token);
-                    let token = Secret::new(token.value.expose().as_bytes().to_vec());
+                    let token = StoredSecret {
+                        value: Secret::new(token.value.expose().as_bytes().to_vec()),
+                        content_type: None,
+                    };
                     make_parts(&self.plan, index, Ok(token))
                 }
                 (Err(error), _) => Err(error),
@@ -208,7 +212,7 @@ impl FetchRun {
                 .read(&self.http, &vault.client, secret, &targets);
             let read = read.map(|bundle| {
                 warn_if_not_valid(secret, &bundle);
-                bundle.value
+                bundle.stored
             });
             let result = make_parts(&self.plan, *index, read);
             self.results.send((*index, result));

@@ -6,7 +6,7 @@
 use crate::error::{Cause, Error, RequestFailure};
 use crate::request::plan::{Plan, PlanItem, Target, TargetPart};
 use crate::request::reference::options::{IfMissing, Selection};
-use crate::request::value::{self, ValueWarning};
+use crate::request::value::{self, StoredSecret, ValueWarning};
 use crate::secret::{Secret, SecretBytes};
 
 /// The value of a target, or of a part of it.
@@ -27,7 +27,7 @@ pub type PartResult = Result<FetchedValue, Error>;
 pub fn make_parts(
     plan: &Plan,
     item_index: usize,
-    read: Result<SecretBytes, Error>,
+    read: Result<StoredSecret, Error>,
 ) -> Result<Vec<PartResult>, Error> {
     let item = &plan.items[item_index];
     let may_be_missing = |part: &TargetPart| part.options.if_missing != IfMissing::Fail;
@@ -60,7 +60,7 @@ fn make_part(
     item: &PlanItem,
     target: &Target,
     part: &TargetPart,
-    value: Option<&SecretBytes>,
+    value: Option<&StoredSecret>,
 ) -> PartResult {
     let is_there = value.is_some();
     let made = match value {

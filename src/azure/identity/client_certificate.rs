@@ -97,7 +97,7 @@ fn read_pfx(
     };
     let pfx = pfx::read(der, password).map_err(flaw_error)?;
     let chain = pem::leaf_first(&pfx.certificates).ok_or_else(|| flaw_error(Flaw::Malformed))?;
-    let chain = chain.iter().map(|der| der.to_vec().into());
+    let chain = chain.into_iter().map(CertificateDer::from);
     let key = pfx.keys.into_iter().next();
     Ok((
         chain.collect(),

@@ -17,7 +17,8 @@ use crate::http::{HttpClient, Request, Response, Service, Timeouts, random_uuid}
 use crate::log::{self, Event};
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
-use crate::secret::{Secret, SecretBytes};
+use crate::request::value::StoredSecret;
+use crate::secret::Secret;
 use crate::signals::WaitGuard;
 
 /// The api-version of requests: a stable one that the vaults of every cloud know. Later versions read secrets in the
@@ -30,12 +31,10 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// A secret as the vault returns it.
 pub struct SecretBundle {
-    /// The value of the secret.
-    pub value: SecretBytes,
+    /// What targets are made of.
+    pub stored: StoredSecret,
     /// The version of the secret that was read.
     pub version: Option<String>,
-    /// The content type of the secret: any text that was set with it.
-    pub content_type: Option<String>,
     /// When the secret begins to be valid, in Unix seconds.
     pub not_before: Option<i64>,
     /// When the secret expires, in Unix seconds.
@@ -241,9 +240,11 @@ impl VaultClient {
         }
         let attributes = &bundle["attributes"];
         Ok(SecretBundle {
-            value: Secret::new(value.into_bytes()),
+            stored: StoredSecret {
+                value: Secret::new(value.into_bytes()),
+                content_type: bundle["contentType"].as_str().map(str::to_owned),
+            },
             version: version.map(str::to_owned),
-            content_type: bundle["contentType"].as_str().map(str::to_owned),
             not_before: attributes["nbf"].as_i64(),
             expires: attributes["exp"].as_i64(),
         })

@@ -239,7 +239,7 @@ pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle
     let mut check = Check::passed("secret", target_names, format!("`{}`", secret.name))
         .fact("secret", secret.name.as_str())
         .labeled("version", "version ", bundle.version.clone())
-        .labeled("content_type", "", bundle.content_type.clone());
+        .labeled("content_type", "", bundle.stored.content_type.clone());
     check.text.push_str(", enabled");
     let (from_text, until_text) = (not_before.map(date::format), expires.map(date::format));
     let check = check.labeled("from", "valid from ", from_text).labeled(

@@ -363,7 +363,7 @@ impl Prober {
         let (mut check, read) = match read {
             Ok(bundle) => (
                 describe::secret_check(target_names, secret, &bundle),
-                Ok(bundle.value),
+                Ok(bundle.stored),
             ),
             Err(error) => (
                 describe::missing_secret_check(target_names, secret),

@@ -47,6 +47,23 @@ pub enum Selection {
     Whole,
     /// A field of a secret that is JSON, by its JSON Pointer (RFC 6901): `/user/name`.
     Field(String),
+    /// A part of a certificate with its private key, as PEM (`pem`).
+    Pem(PemPart),
+}
+
+/// What of a certificate with its private key a target gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PemPart {
+    /// The private key, then the certificates.
+    All,
+    /// The certificates, the leaf first.
+    Chain,
+    /// The first certificate.
+    Leaf,
+    /// All certificates but the first.
+    Ca,
+    /// The private key.
+    Key,
 }
 
 /// How a text is decoded.
@@ -72,6 +89,15 @@ pub enum Encoding {
     /// Base64 with padding.
     Base64,
 }
+
+/// The values of `pem`. Without a value it is the first one.
+const PEM_PARTS: [(&str, PemPart); 5] = [
+    ("all", PemPart::All),
+    ("chain", PemPart::Chain),
+    ("leaf", PemPart::Leaf),
+    ("ca", PemPart::Ca),
+    ("key", PemPart::Key),
+];
 
 /// The values of `decode`.
 const DECODINGS: [(&str, Decoding); 3] = [
@@ -106,6 +132,10 @@ impl SecretOptions {
                 None => (option, None),
             };
             match (name, value) {
+                ("pem", value) => {
+                    let part = choice("pem", &PEM_PARTS, value.unwrap_or("all"))?;
+                    options.selection = Selection::Pem(part);
+                }
                 ("decode", Some(value)) => {
                     options.decoding = Some(choice("decode", &DECODINGS, value)?);
                 }
@@ -119,7 +149,7 @@ impl SecretOptions {
                 }
                 ("file", None) => options.in_file = true,
                 _ => {
-                    let reason = "the options after `?` are decode, trim, encode, optional, default and file";
+                    let reason = "the options after `?` are pem, decode, trim, encode, optional, default and file";
                     return Err(Error::config(reason));
                 }
             }
@@ -131,6 +161,10 @@ impl SecretOptions {
         if known.contains(&"optional") && known.contains(&"default") {
             return Err(Error::config("`optional` and `default` exclude each other"));
         }
+        let is_pem = options.selection != Selection::Whole;
+        if is_pem && (fragment.is_some() || options.decoding.is_some()) {
+            return Err(Error::config("`pem` takes no field and no `decode`"));
+        }
         if let Some(pointer) = fragment {
             options.selection = Selection::Field(parse_pointer(pointer)?);
         }
@@ -140,8 +174,10 @@ impl SecretOptions {
     /// What is done to the secret, for `--dry-run`; trimming is not listed.
     pub fn steps(&self) -> Vec<String> {
         let mut steps = Vec::new();
-        if let Selection::Field(pointer) = &self.selection {
-            steps.push(format!("field {pointer}"));
+        match &self.selection {
+            Selection::Whole => {}
+            Selection::Field(pointer) => steps.push(format!("field {pointer}")),
+            Selection::Pem(part) => steps.push(format!("pem ({})", name_of(&PEM_PARTS, *part))),
         }
         if let Some(decoding) = self.decoding {
             steps.push(format!("decoded ({})", name_of(&DECODINGS, decoding)));
@@ -164,6 +200,11 @@ impl SecretOptions {
     /// The options as they follow a reference: each in its place, then the field. Empty without options.
     pub fn to_text(&self) -> String {
         let mut words = Vec::new();
+        match self.selection {
+            Selection::Pem(PemPart::All) => words.push("pem".to_owned()),
+            Selection::Pem(part) => words.push(format!("pem={}", name_of(&PEM_PARTS, part))),
+            Selection::Whole | Selection::Field(_) => {}
+        }
         if let Some(decoding) = self.decoding {
             words.push(format!("decode={}", name_of(&DECODINGS, decoding)));
         }

@@ -8,6 +8,14 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         &["its key cannot sign", "waiting for signals"],
     ),
     (
+        "it is of a value, and not of a message",
+        &[
+            "-----END {label}-----\n",
+            "-----END {label}-----",
+            "PRIVATE KEY",
+        ],
+    ),
+    (
         "a system call has to fail between two others",
         &[
             "{error}; it leads nowhere, and the next run will try again",

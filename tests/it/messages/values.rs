@@ -1,15 +1,19 @@
 //! What a reference makes of a secret.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::process::Stdio;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use nix::pty::openpty;
+use rcgen::{CertificateParams, KeyPair};
 
 use super::book::Page;
-use crate::azure::{Azure, Endpoint, Response};
+use crate::azure::{Azure, Endpoint, Response, Stored};
 use crate::support::{akv_init, exec, write};
 use crate::support_identities::outcome_without_stdout;
+use crate::support_openssl::openssl;
 use crate::support_scratch::Scratch;
 
 pub fn made(page: &mut Page) {
@@ -58,6 +62,36 @@ pub fn made(page: &mut Page) {
         Response::not_found("deleted"),
     );
     page.run(run());
+    let own = KeyPair::generate().expect("keys can be made");
+    let own_pem = CertificateParams::default()
+        .self_signed(&own)
+        .expect("it signs itself")
+        .pem();
+    for (secret, part) in [
+        ("hunter2", "all"),
+        (&*own_pem, "key"),
+        (&*own_pem, "ca"),
+        (&*own.serialize_pem(), "leaf"),
+    ] {
+        page.run(
+            exec(&azure, ["/bin/true"]).env("TLS", reference(secret, &format!("?pem={part}"))),
+        );
+    }
+    let directory = Scratch::new();
+    fs::write(directory.0.join("key.pem"), own.serialize_pem() + &own_pem).expect("it is ours");
+    for options in [
+        &["-passout", "pass:p"][..],
+        &["-passout", "pass:", "-keypbe", "CAMELLIA-256-CBC"],
+    ] {
+        let export = ["pkcs12", "-export", "-in", "key.pem"];
+        let pfx = openssl(&directory.0, [&export, options].concat());
+        azure.put(Stored {
+            content_type: Some("application/x-pkcs12".to_owned()),
+            ..Stored::new("tls", &BASE64_STANDARD.encode(pfx))
+        });
+        let tls = format!("akv://{}/tls?pem", azure.vault());
+        page.run(exec(&azure, ["/bin/true"]).env("TLS", tls));
+    }
     let bytes = reference("/w==", "?decode=base64");
     let scratch = Scratch::new();
     page.replace(scratch.path("").trim_end_matches('/'), "/run/secrets");
