@@ -14,6 +14,7 @@ use crate::request::arguments::Arguments;
 use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::{Plan, Target};
 use crate::secret::{Secret, SecretBytes};
+use crate::signals;
 
 /// Fetches the secrets and writes the files. With `--keep-existing`, leaves the files of an earlier run as they are if
 /// Azure cannot be reached.
@@ -56,7 +57,10 @@ pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
         manifest: manifest.as_ref(),
     };
     let written = directory::write(&dir_id, &request)?;
-    log::info(summary(&request, written));
+    let summary = summary(&request, written);
+    // The summary looks at a file of DIR, and a signal may have arrived by then.
+    signals::exit_if_pending();
+    log::info(summary);
     Ok(())
 }
 
