@@ -99,11 +99,20 @@ def start(words, environment=ENVIRONMENT):
         output = process.communicate(timeout=TIMEOUT)
         code = process.returncode
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        # COMMAND has a session of its own with --init, but it ends by itself.
+        kill_session(process.pid)
         output = process.communicate()
     stdout, stderr = (stream.decode(errors="replace") for stream in output)
     return code, stdout, stderr
+
+
+def kill_session(session):
+    """With --init, COMMAND has a process group of its own."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(path.name)) == session:
+                os.kill(int(path.name), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 class Run:
