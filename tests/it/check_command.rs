@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -155,6 +155,56 @@ fn json_report_has_one_object_per_link() {
     // A second may have begun between the answer and our look at it.
     found[9]["skew"] = 0.into();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn secret_has_its_days_left() {
+    const HOUR: i64 = 3_600;
+    let azure = Azure::start();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    for (left, words, fact, state) in [
+        (None, "enabled", Value::Null, "ok"),
+        (Some(HOUR), "ends in less than a day", 0.into(), "warning"),
+        (Some(25 * HOUR), "ends in 1 day", 1.into(), "warning"),
+        (
+            Some(12 * 24 * HOUR + HOUR),
+            "ends in N days",
+            12.into(),
+            "warning",
+        ),
+        (
+            Some(30 * 24 * HOUR + HOUR),
+            "ends in N days",
+            30.into(),
+            "ok",
+        ),
+        (
+            Some(400 * 24 * HOUR + HOUR),
+            "ends in N days",
+            400.into(),
+            "ok",
+        ),
+        (Some(-HOUR), "expired", Value::Null, "warning"),
+    ] {
+        azure.put(Stored {
+            expires: left.map(|left| now.as_secs().saturating_add_signed(left)),
+            ..Stored::new("dated", VALUE)
+        });
+        let target = format!("S=akv://{}/dated", azure.vault());
+        let text = check(&azure, &["--secret", &target]).outcome();
+        assert!(
+            unfolded(&azure, report_of(&text, 0)).contains(words),
+            "{words}"
+        );
+        let json = check(&azure, &["--format", "json", "--secret", &target]).outcome();
+        let links = links(report_of(&json, 0));
+        let secret = links.iter().find(|link| link["link"] == "secret").unwrap();
+        assert_eq!(
+            (&secret["days_left"], &secret["state"]),
+            (&fact, &state.into()),
+            "{secret}"
+        );
+    }
 }
 
 /// The objects are the lines.

@@ -242,21 +242,29 @@ pub fn secret_check(target_names: &str, secret: &SecretId, bundle: &SecretBundle
         .labeled("content_type", "", bundle.stored.content_type.clone());
     check.text.push_str(", enabled");
     let (from_text, until_text) = (not_before.map(date::format), expires.map(date::format));
-    let check = check.labeled("from", "valid from ", from_text).labeled(
+    check = check.labeled("from", "valid from ", from_text).labeled(
         "until",
         "valid until ",
         until_text,
     );
     let now = date::unix_now();
+    let seconds_left = expires.map(|expires| expires - now);
+    let seconds_left = seconds_left.filter(|seconds| *seconds > 0);
+    let days_left = seconds_left.map(|seconds| seconds / SECONDS_PER_DAY);
+    if let Some(days) = days_left {
+        check.text.push_str(&match days {
+            0 => ", ends in less than a day".to_owned(),
+            1 => ", ends in 1 day".to_owned(),
+            _ => format!(", ends in {days} days"),
+        });
+        check = check.fact("days_left", days);
+    }
     if not_before.is_some_and(|not_before| not_before > now) {
         return check.warn("it is not valid yet; exec uses it anyway", None);
     }
-    match expires.map(|expires| expires - now) {
-        Some(..=0) => check.warn("it has expired; exec uses it anyway", None),
-        Some(seconds_left) if seconds_left < EXPIRY_WARNING_DAYS * SECONDS_PER_DAY => check.warn(
-            &format!("it expires in {} days", seconds_left / SECONDS_PER_DAY),
-            None,
-        ),
+    match (expires, days_left) {
+        (Some(_), None) => check.warn("it has expired; exec uses it anyway", None),
+        (_, Some(days)) if days < EXPIRY_WARNING_DAYS => check.warn("it ends soon", None),
         _ => check,
     }
 }

@@ -45,6 +45,8 @@ pub fn links(page: &mut Page) {
     let now = UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
     for (not_before, expires) in [
         (None, Some(now + 10 * DAY + 60)),
+        (None, Some(now + DAY + 3_600)),
+        (None, Some(now + 3_600)),
         (None, Some(now - DAY)),
         (Some(now + DAY), None),
     ] {
