@@ -188,7 +188,7 @@ impl<'a> Arguments<'a> {
             .filter_map(|(option, value)| Some((option.name, value.as_deref()?)))
             .collect();
         let option = self.command_options().find(|option| option.name == name);
-        if let Some(option) = option.filter(|_| values.is_empty()) {
+        if let Some(option) = option.filter(|_| !self.has(name)) {
             let variable_value = self.env.get(option.variable);
             let variable_value = variable_value.filter(|value| !value.is_empty());
             let mut defaults = option.defaults.iter();
@@ -218,10 +218,22 @@ impl<'a> Arguments<'a> {
         values.collect()
     }
 
-    /// The names of variables that an option takes as its values.
-    pub fn variable_names(&self, option: &str) -> Vec<OsString> {
-        let names = self.values(option).into_iter();
-        names.map(|(_, name)| name.to_owned()).collect()
+    /// The names of variables that an option takes as its values, each with the name of the option, and then those in
+    /// its variable, separated by commas, each with the name of that. The variable adds names, and does not give way to
+    /// the option: an option in the ENTRYPOINT of an image must not make a container's variable useless.
+    pub fn variable_names(&self, name: &str) -> Result<Vec<(&'static str, OsString)>, Error> {
+        let given_options = self.options.iter();
+        let given_options = given_options.filter(|(option, _)| option.name == name);
+        let mut names: Vec<_> = given_options
+            .filter_map(|(option, name)| Some((option.name, name.clone()?)))
+            .collect();
+        if let Some(option) = self.command_options().find(|option| option.name == name) {
+            let listed = self.env.setting(option.variable)?.unwrap_or_default();
+            let listed = listed.split(',').map(str::trim);
+            let listed = listed.filter(|name| !name.is_empty());
+            names.extend(listed.map(|name| (option.variable, OsString::from(name))));
+        }
+        Ok(names)
     }
 
     /// The value of an option, its variable or its default, parsed; `None` if there is none of these.
@@ -236,13 +248,7 @@ impl<'a> Arguments<'a> {
     /// The value of an option that accepts only certain names, converted by means of `choices`; `None` if neither the
     /// option nor its variable is set.
     pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
-        self.parse_value(name, |text| {
-            if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == text) {
-                return Ok(*choice);
-            }
-            let names: Vec<&str> = choices.iter().map(|(known, _)| *known).collect();
-            Err(unexpected_value_error(text, &alternatives(&names)))
-        })
+        self.parse_value(name, |text| choose(text, choices))
     }
 
     /// Whether an option without a value is set: on the command line, or by its variable as `true` or `1`.
@@ -278,6 +284,15 @@ impl<'a> Arguments<'a> {
         });
         text.transpose()
     }
+}
+
+/// The choice with this name. Fails if there is none.
+pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Error> {
+    if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == text) {
+        return Ok(*choice);
+    }
+    let names: Vec<&str> = choices.iter().map(|(known, _)| *known).collect();
+    Err(unexpected_value_error(text, &alternatives(&names)))
 }
 
 /// Joins names for a message: `A, B or C`.

@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::request::format::is_identifier;
 use crate::secret::SecretBytes;
 
 /// The prefix of the variables with settings of akv-init. COMMAND does not get these variables.
@@ -121,10 +120,12 @@ pub fn unquoted(text: &str) -> &str {
     inside('"').or_else(|| inside('\'')).unwrap_or(text).trim()
 }
 
-/// Fails if `--secret` and `--memfd` cannot set a variable of this name.
+/// Fails if `--secret` and `--memfd` cannot set a variable of this name. Shells know fewer names, but .NET and Spring
+/// read `ConnectionStrings:Main` and `my-app.key`. A name with another character is rather a reference without NAME.
 pub fn check_variable_name(name: &str) -> Result<(), Error> {
-    if !is_identifier(name) {
-        let reason = "a variable name may contain only letters, digits and `_`, and may not start with a digit";
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"_-.:".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_valid) {
+        let reason = "a variable name may contain only letters, digits, `_`, `-`, `.` and `:`";
         return Err(Error::config(reason));
     }
     check_not_reserved(name)

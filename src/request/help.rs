@@ -145,7 +145,7 @@ fn entry(option: &CliOption, command: Option<&str>, command_note: &str) -> Strin
     let short = short.unwrap_or_default();
     let (value, repeat_note, variable_note) = match option.takes {
         Takes::Nothing => (String::new(), "", "=true"),
-        Takes::Optional(value) => (format!("[={value}]"), "", ""),
+        Takes::Optional(value) => (format!("[={value}]"), "", "=true"),
         Takes::Value(value) => (format!(" {value}"), "", ""),
         Takes::Values(value) => (format!(" {value}"), "repeatable", ", comma-separated"),
     };

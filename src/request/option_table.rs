@@ -70,8 +70,10 @@ const fn option(
 #[rustfmt::skip] // It would put each field of an option on a line of its own.
 pub static SECTIONS: [(&str, &[CliOption]); 7] = [
     ("Which secrets", &[
-        option("--secret", Values("NAME=REF"), PROGRAM_COMMANDS, "", "put the secret into variable NAME"),
-        option("--secret", Values("NAME=REF"), &["write"], "", "put the secret into file NAME below DIR"),
+        option("--secret", Values("NAME[=REF]"), PROGRAM_COMMANDS, "",
+            "put the secret into variable NAME; without =REF, the secret with that name in the default vault"),
+        option("--secret", Values("NAME[=REF]"), &["write"], "",
+            "put the secret into file NAME below DIR; without =REF, the secret with that name in the default vault"),
         option("--memfd", Values("NAME=REF"), PROGRAM_COMMANDS, "",
             "put the secret into an unnamed file in memory that COMMAND inherits, and the path of that file into \
              variable NAME: for programs that take NAME_FILE"),
@@ -84,9 +86,10 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
             "the default vault: a short name or a host"),
         option("--override", Nothing, PROGRAM_COMMANDS, "AKV_INIT_OVERRIDE",
             "let --secret and --memfd replace a variable that has a value or is a reference"),
-        option("--literal", Values("NAME"), &["exec", "write", "check"], "",
-            "leave variable NAME as it is, even if it looks like a reference"),
-        option("--unset", Values("NAME"), PROGRAM_COMMANDS, "", "remove variable NAME from the environment of COMMAND"),
+        option("--literal", Values("NAME"), &["exec", "write", "check"], "AKV_INIT_LITERAL",
+            "leave variable NAME as it is, even if it looks like a reference; names in AKV_INIT_LITERAL are added"),
+        option("--unset", Values("NAME"), PROGRAM_COMMANDS, "AKV_INIT_UNSET",
+            "remove variable NAME from the environment of COMMAND; names in AKV_INIT_UNSET are added"),
     ]),
     ("As the first process of a container", &[
         CliOption {
@@ -94,10 +97,10 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
                 ("group", "the process group of COMMAND (the default)"),
                 ("child", "COMMAND alone, which signals its own workers"),
             ],
-            ..option("--init", Optional("RECIPIENT"), PROGRAM_COMMANDS, "",
+            ..option("--init", Optional("RECIPIENT"), PROGRAM_COMMANDS, "AKV_INIT_INIT",
                 "run COMMAND as a child, reap every orphan, and forward every signal to RECIPIENT")
         },
-        option("--drain", Value("TIME"), PROGRAM_COMMANDS, "",
+        option("--drain", Value("TIME"), PROGRAM_COMMANDS, "AKV_INIT_DRAIN",
             "with --init: how long the remaining processes may take to stop after COMMAND has ended (default 5s). \
              They get TERM, and KILL after TIME. 0 ends akv-init at once, without signalling them"),
     ]),

@@ -15,7 +15,7 @@ use crate::request::files::{Output, PlannedFile, check_collisions, check_file_na
 use crate::request::format::FileFormat;
 use crate::request::host::Host;
 use crate::request::reference::options::{IfMissing, SecretOptions};
-use crate::request::reference::{Reference, check_resource};
+use crate::request::reference::{Reference, check_resource, check_secret_name};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{Settings, unknown_settings};
 use crate::request::template::Template;
@@ -176,8 +176,15 @@ impl Plan {
     ) -> Result<Plan, Error> {
         let mut plan = Plan::new(arguments)?;
         let allow_override = arguments.flag("--override")?;
-        let mut skipped = arguments.variable_names("--literal");
-        skipped.extend(arguments.variable_names("--unset"));
+        let mut skipped = skipped_names(arguments, "--literal")?;
+        skipped.extend(skipped_names(arguments, "--unset")?);
+        if arguments.values("--init").is_empty()
+            && !arguments.has("--init")
+            && let Some((setting, _)) = arguments.values("--drain").pop()
+        {
+            let reason = "no effect without --init or AKV_INIT_INIT";
+            plan.ignored.push((setting.to_owned(), reason.to_owned()));
+        }
         let mut option_targets = parse_option_targets(arguments, "--secret", false)?;
         option_targets.extend(parse_option_targets(arguments, "--memfd", true)?);
         if allow_override {
@@ -221,7 +228,7 @@ impl Plan {
         let mut plan = Plan::new(arguments)?;
         let option_targets = parse_option_targets(arguments, "--secret", false)?;
         if from_env {
-            plan.add_environment(arguments, &arguments.variable_names("--literal"), &mut Err)?;
+            plan.add_environment(arguments, &skipped_names(arguments, "--literal")?, &mut Err)?;
         }
         for (name, reference, _) in option_targets {
             let result = match plan.find_target(&name) {
@@ -265,17 +272,18 @@ impl Plan {
             let reason = "the quotes around it become part of the secret";
             ignored.push((secret_name.to_owned(), reason.to_owned()));
         }
-        for name in arguments.variable_names("--literal") {
+        for (setting, name) in arguments.variable_names("--literal")? {
             if !arguments.env.variables().any(|(known, _)| known == name) {
-                let option = format!("--literal {}", name.to_string_lossy());
-                ignored.push((option, "there is no such variable".to_owned()));
+                let separator = if setting == "--literal" { ' ' } else { '=' };
+                let setting = format!("{setting}{separator}{}", name.to_string_lossy());
+                ignored.push((setting, "there is no such variable".to_owned()));
             }
         }
         let memfd_mode = arguments.parse_value("--memfd-mode", parse_mode)?;
         Ok(Plan {
             items: Vec::new(),
             targets: Vec::new(),
-            unset: arguments.variable_names("--unset"),
+            unset: skipped_names(arguments, "--unset")?,
             memfd_mode: memfd_mode.unwrap_or(DEFAULT_MEMFD_MODE),
             ignored,
             settings,
@@ -322,13 +330,10 @@ impl Plan {
     ) -> Result<(), Error> {
         check_variable_name(name)?;
         for option in ["--unset", "--literal"] {
-            if arguments
-                .variable_names(option)
-                .iter()
-                .any(|other| other == name)
-            {
+            let mut names = arguments.variable_names(option)?.into_iter();
+            if let Some((setting, _)) = names.find(|(_, other)| other == name) {
                 return Err(Error::config(format!(
-                    "cannot be set from a secret and also be given to {option}"
+                    "cannot be set from a secret and also be given to {setting}"
                 )));
             }
         }
@@ -338,10 +343,10 @@ impl Plan {
             Some(_) => Err(Error::config(
                 "two sources: an option, and a reference in the environment",
             )
-            .hint("remove one of them, or add --override to let the option take precedence")),
+            .hint("remove one of them, or add --override (AKV_INIT_OVERRIDE=true) to let the option take precedence")),
             None if !allow_override && arguments.env.variables().any(has_value) => {
                 Err(Error::config("the variable already has a value")
-                    .hint("remove it from the environment, or add --override to replace it"))
+                    .hint("remove it from the environment, or add --override (AKV_INIT_OVERRIDE=true) to replace it"))
             }
             None => Ok(()),
         }
@@ -565,7 +570,14 @@ fn names_a_path(name: &str) -> bool {
     name.ends_with("_FILE") || name.starts_with("FILE__")
 }
 
-/// Parses the values of an option that takes `NAME=REF`. Returns for each the name, the reference, and
+/// The names of variables that `option` or its variable has.
+fn skipped_names(arguments: &Arguments<'_>, option: &str) -> Result<Vec<OsString>, Error> {
+    let names = arguments.variable_names(option)?.into_iter();
+    Ok(names.map(|(_, name)| name).collect())
+}
+
+/// Parses the values of an option that takes `NAME=REF`, or `--secret`, which also takes the NAME of a secret in the
+/// default vault. Returns for each the name, the reference, and
 /// [`Target::in_memfd`].
 fn parse_option_targets(
     arguments: &Arguments<'_>,
@@ -574,8 +586,10 @@ fn parse_option_targets(
 ) -> Result<Vec<(String, Template, bool)>, Error> {
     let targets = arguments.values(option).into_iter().map(|(_, pair)| {
         // Not trimmed, as other values are: white space may be a part of the text.
-        let pair = pair.to_str().and_then(|pair| pair.split_once('='));
-        let pair = pair.filter(|(name, _)| !name.is_empty());
+        let pair = pair.to_str().and_then(|pair| match pair.split_once('=') {
+            None if !in_memfd && check_secret_name(pair).is_ok() => Some((pair, pair)),
+            pair => pair.filter(|(name, _)| !name.is_empty()),
+        });
         let (name, reference) = pair.ok_or_else(|| {
             let target_noun = match arguments.command {
                 "write" => "a file",

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::request::arguments::Arguments;
+use crate::request::arguments::{Arguments, choose};
 use crate::request::settings::parse_duration;
 
 /// The default of `--drain`: half of the ten seconds that Docker waits before it kills a container.
@@ -20,18 +20,26 @@ pub struct Supervision {
 }
 
 impl Supervision {
-    /// Parses `--init` and `--drain`; `None` means that COMMAND replaces this process.
+    /// Parses `--init`, `--drain` and their variables; `None` means that COMMAND replaces this process.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Option<Supervision>, Error> {
-        let recipient = arguments.choice("--init", &SignalRecipient::CHOICES)?;
+        let has_option = arguments.has("--init");
+        let recipient = arguments.parse_value("--init", |text| match text {
+            "0" | "false" if !has_option => Ok(None),
+            "1" | "true" if !has_option => Ok(Some(SignalRecipient::Group)),
+            _ => choose(text, &SignalRecipient::CHOICES).map(Some),
+        })?;
         let drain = arguments.parse_value("--drain", parse_duration)?;
-        if !arguments.has("--init") {
-            return match drain {
-                Some(_) => Err(arguments.usage_error("`--drain` needs `--init`")),
-                None => Ok(None),
-            };
-        }
+        let recipient = match (recipient, has_option) {
+            (None, true) => SignalRecipient::Group,
+            (Some(Some(recipient)), _) => recipient,
+            _ if arguments.has("--drain") => {
+                return Err(arguments.usage_error("`--drain` needs `--init`"));
+            }
+            _ => return Ok(None),
+        };
         // In `--init child -- COMMAND`, `child` is parsed as COMMAND.
-        if let [first, dashes, ..] = arguments.operands.as_slice()
+        if has_option
+            && let [first, dashes, ..] = arguments.operands.as_slice()
             && let Some((name, _)) = SignalRecipient::CHOICES
                 .iter()
                 .find(|(name, _)| first == name)
@@ -44,7 +52,7 @@ impl Supervision {
                 .hint(format!("write `--init={name}`")));
         }
         Ok(Some(Supervision {
-            recipient: recipient.unwrap_or(SignalRecipient::Group),
+            recipient,
             drain: drain.unwrap_or(DEFAULT_DRAIN),
         }))
     }

@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::request::reference::options::IfMissing;
-use crate::request::reference::{Reference, begins_with_reference};
+use crate::request::reference::{Reference, begins_with_reference, pass_on_hint};
 
 /// Where the value of a target comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Template {
     /// was probably meant to be one.
     pub fn detect(name: &str, value: &[u8]) -> Result<Option<Template>, Error> {
         let composition = Template::parse_composition(value).map_err(|error| {
-            let pass_on_hint = format!("to pass the value on unchanged, add --literal {name}");
+            let pass_on_hint = pass_on_hint(name);
             let hint = match &error.hint {
                 Some(hint) => format!("{hint}; {pass_on_hint}"),
                 None => pass_on_hint,

@@ -207,7 +207,7 @@ fn value_that_only_contains_a_reference_is_rejected() {
 fn rules_for_names_of_variables_apply() {
     let azure = Azure::start();
     let reference = |name: &str| format!("{name}=entra-token:{POSTGRES}");
-    for name in ["PATH", "1X"] {
+    for name in ["PATH", "a b"] {
         let run = job(&azure, &["--secret", &reference(name), "--", "true"]);
         run.failure(78, "config").names(name);
     }

@@ -28,7 +28,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes every check and prints the report. Returns the exit code that `exec` would have.
 pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let format = arguments.choice("--format", &LineFormat::CHOICES)?;
-    Supervision::parse(arguments)?;
     // A malformed value fails the plan below, which is reported.
     if arguments.flag("--verbose").unwrap_or(false) {
         log::set_verbose();
@@ -68,7 +67,8 @@ fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<P
         report.add(Check::failed("reference", variable, &error));
         Ok(())
     };
-    match Plan::for_exec(arguments, &mut on_error) {
+    let plan = Supervision::parse(arguments).and_then(|_| Plan::for_exec(arguments, &mut on_error));
+    match plan {
         Ok(plan) => Ok(Some(plan)),
         Err(error) if error.cause == Cause::Usage => Err(error),
         Err(error) => {

@@ -64,7 +64,7 @@ impl Reference {
         if let Some(result) = Reference::parse_in_variable(text) {
             return result.map(Some);
         }
-        let pass_on_hint = format!("to pass the value on unchanged, add --literal {name}");
+        let pass_on_hint = pass_on_hint(name);
         let lower = value.to_ascii_lowercase();
         if PREFIXES.iter().any(|prefix| lower.contains(prefix)) {
             let reason = "a reference must be the whole value, or be in braces";
@@ -96,6 +96,11 @@ impl Reference {
         }
         Ok(None)
     }
+}
+
+/// The hint for a variable whose value is not meant to be a reference.
+pub fn pass_on_hint(name: &str) -> String {
+    format!("to pass the value on unchanged, add --literal {name} or set AKV_INIT_LITERAL={name}")
 }
 
 /// Whether a text begins with a reference that variables can contain, good or not.
@@ -340,7 +345,7 @@ fn parse_path(path: &str) -> Result<(&str, Option<&str>), Error> {
 }
 
 /// Fails if a text cannot be the name of a secret.
-fn check_secret_name(name: &str) -> Result<(), Error> {
+pub fn check_secret_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::config("the secret name is empty"));
     }

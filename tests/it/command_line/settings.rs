@@ -8,6 +8,7 @@ use std::path::Path;
 use super::{NO_IMDS, dry_run};
 use crate::azure::{APPLICATION, Azure};
 use crate::support::{Outcome, akv_init, exec};
+use crate::support_files::Place;
 use crate::support_identities::CLIENT;
 
 /// A plan that shows every setting which `--dry-run` prints: two references, one without a vault and one to a host that
@@ -321,6 +322,137 @@ fn override_and_verbose_are_true_or_false() {
     let outcome = run(&["--override"], "false").outcome();
     assert_eq!(outcome.stdout_alone(), "s3cret\n");
     run(&[], "false").failure(78, "config").names("S");
+}
+
+/// An image with an ENTRYPOINT leaves only variables to who runs it.
+#[test]
+fn names_of_variables_are_those_of_the_option_and_of_its_variable() {
+    let script = "printf %s \"$A,$B,$C,$D\"";
+    for (literal, unset, words) in [
+        ("A,B", "D", &["--literal=C"][..]),
+        (" C , A ,, B ", " D", &[]),
+        ("\"A,B,C\"", "'D,E'", &["--unset=E"]),
+        (
+            "",
+            "",
+            &["--literal=A", "--literal=B", "--literal=C", "--unset=D"],
+        ),
+    ] {
+        let run = akv_init(["exec"])
+            .args(words)
+            .args(["/bin/sh", "-c", script]);
+        let run = run
+            .env("AKV_INIT_LITERAL", literal)
+            .env("AKV_INIT_UNSET", unset);
+        let run = run
+            .env("A", "akv://kv1")
+            .env("B", "akv:/b")
+            .env("C", "akv://c/d");
+        let outcome = run.env("D", "akv://kv1/d").outcome();
+        assert_eq!(outcome.stdout_alone(), "akv://kv1,akv:/b,akv://c/d,");
+    }
+    for (setting, words) in [
+        ("AKV_INIT_LITERAL", &[][..]),
+        ("AKV_INIT_UNSET", &["--literal=Y"]),
+    ] {
+        let run = dry_run(&[words, &["--secret", "X=akv://kv1/x"]].concat());
+        let failure = run.env("Y", "").env(setting, "Z,X").failure(78, "config");
+        failure.names("X").names(setting);
+    }
+    let run = dry_run(&[]).env("AKV_INIT_LITERAL", "NONE").json();
+    let outcome = run.outcome();
+    let warnings = outcome.lines_of("warning");
+    let message = warnings[0]["message"].as_str().unwrap();
+    assert!(message.contains("AKV_INIT_LITERAL=NONE"), "{message}");
+}
+
+#[test]
+fn hint_names_the_variable_of_literal() {
+    for value in ["akv:/kv1/x", "${akv://kv1/x}", "a akv://kv1/x"] {
+        let failure = dry_run(&[]).env("S", value).failure(78, "config");
+        failure
+            .hint_names("--literal S")
+            .hint_names("AKV_INIT_LITERAL=S");
+    }
+}
+
+/// How COMMAND is started, by the last line of the plan.
+#[test]
+fn variables_supervise_like_the_options() {
+    let group = "signals go to its process group; remaining processes get";
+    let alone = "signals go to it alone; remaining processes get";
+    for (words, init, drain, expected) in [
+        (&[][..], "true", "", format!("{group} 5 s")),
+        (&[], "1", "7", format!("{group} 7 s")),
+        (&[], "group", "1m", format!("{group} 60 s")),
+        (&[], "child", "0", format!("{alone} 0 s")),
+        (&["--drain=8"], "child", "9", format!("{alone} 8 s")),
+        (&["--init"], "child", "9", format!("{group} 9 s")),
+        (&["--init=child"], "false", "", format!("{alone} 5 s")),
+        (&[], "false", "", "exec      ".to_owned()),
+        (&[], "", "", "exec      ".to_owned()),
+    ] {
+        let run = dry_run(words)
+            .env("AKV_INIT_INIT", init)
+            .env("AKV_INIT_DRAIN", drain);
+        let outcome = run.outcome();
+        let last = outcome.stdout_alone().lines().last().unwrap();
+        assert!(last.contains(&expected), "{words:?} {init} {drain}: {last}");
+    }
+    for (setting, value) in [("AKV_INIT_INIT", "yes"), ("AKV_INIT_DRAIN", "never")] {
+        let run = dry_run(&["--init"][usize::from(setting == "AKV_INIT_INIT")..]);
+        run.env(setting, value).failure(78, "config").names(setting);
+        let check = akv_init(["check"]).env(setting, value).outcome();
+        assert_eq!(check.code, Some(78), "{}", check.stderr);
+        assert!(check.stdout.contains(setting), "{}", check.stdout);
+    }
+    for words in [&["--init=true"][..], &["--init=0"]] {
+        dry_run(words).failure(64, "usage").names("--init");
+    }
+    // Without a supervisor it is a warning, since a variable may be for several containers.
+    let outcome = dry_run(&[]).env("AKV_INIT_DRAIN", "9").outcome();
+    assert!(
+        outcome.stderr.contains("AKV_INIT_DRAIN"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.code, Some(0));
+}
+
+#[test]
+fn name_alone_is_the_secret_of_that_name_in_the_default_vault() {
+    for name in ["db-password", "S"] {
+        let outcome = dry_run(&["--vault=kv1", "--secret", name]).outcome();
+        let url = format!("{name} <- https://kv1.vault.azure.net/secrets/{name} ");
+        let planned = outcome.planned("secret");
+        assert!(
+            planned.len() == 1 && planned[0].starts_with(&url),
+            "{planned:?}"
+        );
+    }
+    dry_run(&["--secret=db-password"])
+        .failure(78, "config")
+        .names("db-password")
+        .hint_names("AKV_INIT_VAULT");
+    // A variable's name that is no name of a secret, and NAME_FILE.
+    for words in [
+        ["--vault=kv1", "--secret=DB_PASSWORD"],
+        ["--vault=kv1", "--memfd=db"],
+    ] {
+        dry_run(&words).failure(64, "usage");
+    }
+    let azure = Azure::start();
+    azure.secret("db-password", "s3cret");
+    let words = ["--secret=db-password", "/usr/bin/env"];
+    let outcome = exec(&azure, words)
+        .env("AKV_INIT_VAULT", azure.vault())
+        .outcome();
+    let line = "db-password=s3cret";
+    assert!(outcome.stdout.lines().any(|it| it == line), "{outcome:?}");
+    let place = Place::in_memory();
+    let run = place.write(&azure, &["--secret=db-password"]);
+    run.env("AKV_INIT_VAULT", azure.vault()).outcome();
+    assert_eq!(place.read("db-password"), b"s3cret");
 }
 
 /// A reference that was meant to be there is missed at a glance.

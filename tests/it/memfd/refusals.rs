@@ -40,8 +40,7 @@ const USAGE: (i32, &str) = (64, "usage");
 #[test]
 fn name_that_a_secret_may_not_set_is_refused() {
     for name in [
-        "1ST",
-        "my-app",
+        "a b",
         "a/b",
         "ä",
         "PATH",

@@ -48,7 +48,7 @@ pub fn command_line(page: &mut Page) {
         &["token", "a resource"],
         &["exec", "--secret", "DB_PASSWORD", "true"],
         &["exec", "--memfd", "DB_PASSWORD", "true"],
-        &["write", "--secret", "password", "/secrets"],
+        &["write", "--secret", "pass_word", "/secrets"],
         &["exec", "--timeout", "soon", "true"],
         &["exec", "--identity", "system", "true"],
         &["exec", "--cloud", "AzureCloud", "true"],
@@ -92,6 +92,9 @@ pub fn settings(page: &mut Page) {
         ("AKV_INIT_TIMOUT", "5m"),
         ("AKV_INIT_REGION", "westeurope"),
         ("AKV_INIT_VAULT_RESOURCE", "https://vault.example.com"),
+        ("AKV_INIT_INIT", "yes"),
+        ("AKV_INIT_DRAIN", "9"),
+        ("AKV_INIT_LITERAL", "DB_PASWORD"),
     ] {
         page.run(dry(&[]).env(name, value));
     }
@@ -169,7 +172,7 @@ pub fn references(page: &mut Page) {
 
 pub fn variables(page: &mut Page) {
     const SECRET: &str = "DB_PASSWORD=akv://kv1/sql-sa";
-    for name in ["db-password", "LD_PRELOAD", "AKV_INIT_SECRET"] {
+    for name in ["db password", "LD_PRELOAD", "AKV_INIT_SECRET"] {
         page.run(dry(&["--secret", &format!("{name}=akv://kv1/sql-sa")]));
     }
     page.run(dry(&["--secret", SECRET, "--memfd", SECRET]));

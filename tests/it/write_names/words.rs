@@ -117,7 +117,7 @@ fn value_that_an_option_does_not_take_is_rejected() {
             failure.names(&format!("`{value}`")).hinted();
         }
     }
-    for value in ["alpha", "=alpha", "="] {
+    for value in ["al_pha", "=alpha", "="] {
         refusals
             .refused(&["--secret", value], USAGE, "--secret")
             .hinted();
