@@ -60,6 +60,7 @@ fn every_form_names_the_same_secret() {
         "@Microsoft.KeyVault(SecretUri=https://kv1.vault.azure.net/secrets/sql-sa)",
         "@Microsoft.KeyVault(SecretUri=https://kv1.vault.azure.net/secrets/sql-sa/)",
         "@Microsoft.KeyVault(SecretUri=HTTPS://KV1.vault.azure.net:443/secrets/sql-sa)",
+        "@Microsoft.KeyVault(SecretUri=https://kv1.vault.azure.net//secrets/sql-sa)",
         "@microsoft.keyvault(secreturi=https://kv1.vault.azure.net/secrets/sql-sa)",
         "@Microsoft.KeyVault(VaultName=kv1;SecretName=sql-sa)",
         "@Microsoft.KeyVault( SecretName = sql-sa ; VaultName = KV1 ; )",
@@ -73,6 +74,7 @@ fn every_form_names_the_same_secret() {
     for form in [
         "https://kv1.vault.azure.net/secrets/sql-sa",
         "HTTPS://KV1.vault.azure.net:443/secrets/sql-sa/",
+        "https://kv1.vault.azure.net//secrets/sql-sa",
     ] {
         assert_eq!(url_of_option(&[], form), url, "{form}");
     }
@@ -296,6 +298,27 @@ fn reference_of_another_tool_is_rejected() {
     }
 }
 
+/// `docker run --env-file` keeps quotes.
+#[test]
+fn reference_in_quotes_is_rejected() {
+    for quote in ["\"", "'"] {
+        for reference in [
+            "akv://kv1/sa",
+            "akv://kv1/sa?trim#/a",
+            "@Microsoft.KeyVault(VaultName=kv1;SecretName=sa)",
+            "entra-token:https://database.windows.net/",
+        ] {
+            let value = format!("{quote}{reference}{quote}");
+            assert_rejected_unless_literal(&value);
+            let failure = dry_run(&[]).env("S", &value).failure(78, "config");
+            failure.hint_names("without quotes");
+            let option = format!("S={value}");
+            let failure = dry_run(&["--secret", &option]).failure(78, "config");
+            failure.names("S").hint_names("without quotes");
+        }
+    }
+}
+
 /// It belongs to the URL; a secret may have that name.
 #[test]
 fn path_of_a_url_in_a_reference_is_rejected() {
@@ -311,6 +334,8 @@ fn path_of_a_url_in_a_reference_is_rejected() {
         "secrets",
         "secrets/",
         "secrets/0123456789abcdef0123456789abcdef",
+        "certificates",
+        "keys/0123456789abcdef0123456789abcdef",
     ] {
         let run = dry_run(&[]).env("S", format!("akv://kv1/{path}"));
         let path = path.trim_end_matches('/');

@@ -9,6 +9,7 @@ pub mod options;
 use std::fmt;
 
 use crate::error::Error;
+use crate::request::environment::unquoted;
 use crate::request::host::{VaultName, strip_prefix_ignore_case};
 use options::SecretOptions;
 
@@ -44,6 +45,7 @@ impl Reference {
     /// Parses a reference on the command line, in any form.
     pub fn parse(text: &str) -> Result<Reference, Error> {
         let text = text.trim();
+        check_not_quoted(text)?;
         let result = parse_prefixed(text).unwrap_or_else(|| {
             parse_without_options(text, parse_unprefixed).map(Reference::Secret)
         });
@@ -65,6 +67,10 @@ impl Reference {
             return result.map(Some);
         }
         let pass_on_hint = pass_on_hint(name);
+        check_not_quoted(text).map_err(|error| {
+            let hint = error.hint.clone().unwrap_or_default();
+            error.hint(format!("{hint}; {pass_on_hint}"))
+        })?;
         let lower = value.to_ascii_lowercase();
         if PREFIXES.iter().any(|prefix| lower.contains(prefix)) {
             let reason = "a reference must be the whole value, or be in braces";
@@ -98,6 +104,17 @@ impl Reference {
     }
 }
 
+/// Fails if a text is a good reference in quotes.
+fn check_not_quoted(text: &str) -> Result<(), Error> {
+    let inside = unquoted(text);
+    let is_reference = matches!(parse_prefixed(inside), Some(Ok(_)));
+    if inside.len() == text.len() || !is_reference {
+        return Ok(());
+    }
+    let hint = "write it without quotes: `docker run --env-file`, for example, makes them a part of the value";
+    Err(Error::config("the reference is in quotes").hint(hint))
+}
+
 /// The hint for a variable whose value is not meant to be a reference.
 pub fn pass_on_hint(name: &str) -> String {
     format!("to pass the value on unchanged, add --literal {name} or set AKV_INIT_LITERAL={name}")
@@ -119,13 +136,12 @@ impl SecretRef {
         version: Option<&str>,
     ) -> Result<SecretRef, Error> {
         check_secret_name(name)?;
-        let is_invalid = |version: &str| {
-            version.len() > 127 || !version.bytes().all(|b| b.is_ascii_alphanumeric())
-        };
-        if version.is_some_and(is_invalid) {
-            return Err(Error::config(
-                "a secret version contains only letters and digits",
-            ));
+        if version.is_some_and(|version| !is_generated_version(version)) {
+            let hint = match name.eq_ignore_ascii_case("secrets") {
+                true => "write `secrets/` once, before the name",
+                false => "leave it out for the current version",
+            };
+            return Err(Error::config("a version has 32 hexadecimal digits").hint(hint));
         }
         let (name, version) = (name.to_owned(), version.map(str::to_owned));
         Ok(SecretRef {
@@ -253,6 +269,12 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
 fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     let (rest, fragment) = split_at_first(rest, '#');
     let (path, query) = split_at_first(rest, '?');
+    if let Some(url) = strip_prefix_ignore_case(path, "https://") {
+        let reference = parse_url(url).map(|reference| reference.to_string());
+        let reference = reference.unwrap_or_else(|_| "akv://VAULT/NAME".to_owned());
+        let reason = "a URL cannot follow akv://";
+        return Err(Error::config(reason).hint(format!("write {reference}")));
+    }
     let Some((vault, path)) = path.split_once('/') else {
         return Err(Error::config("the secret name is missing").hint("write akv://VAULT/NAME"));
     };
@@ -262,10 +284,11 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     };
     // A generated version after `secrets/` is one of the secret named `secrets`. Anything else there may be a pasted
     // value, so it is not shown.
-    let rest = strip_prefix_ignore_case(path, "secrets/").map(|rest| rest.trim_end_matches('/'));
-    if rest.is_some_and(|rest| !rest.is_empty() && !is_generated_version(rest)) {
-        return Err(Error::config("`secrets/` belongs only in an https:// URL")
-            .hint("write akv://VAULT/NAME or akv://VAULT/NAME/VERSION"));
+    for (start, reason, hint) in URL_PATHS {
+        let rest = strip_prefix_ignore_case(path, start).map(|rest| rest.trim_end_matches('/'));
+        if rest.is_some_and(|rest| !rest.is_empty() && !is_generated_version(rest)) {
+            return Err(Error::config(reason).hint(hint));
+        }
     }
     let (name, version) = parse_path(path)?;
     let reference = SecretRef::new(vault, name, version)?;
@@ -275,6 +298,25 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
         ..reference
     })
 }
+
+/// How the path of a URL of a vault begins: what is wrong with it behind `akv://VAULT/`, and what to write.
+const URL_PATHS: [(&str, &str, &str); 3] = [
+    (
+        "secrets/",
+        "`secrets/` belongs only in an https:// URL",
+        "write akv://VAULT/NAME or akv://VAULT/NAME/VERSION",
+    ),
+    (
+        "certificates/",
+        "only secrets are read, and a certificate has a secret of the same name",
+        "write akv://VAULT/NAME?pem=chain for the certificates, or ?pem=key for the key",
+    ),
+    (
+        "keys/",
+        "only secrets are read, and keys never leave the vault",
+        "store the key as a secret, and write akv://VAULT/NAME",
+    ),
+];
 
 /// The text before the first `separator`, and the text after it; `None` if there is no separator.
 fn split_at_first(text: &str, separator: char) -> (&str, Option<&str>) {
@@ -293,6 +335,8 @@ fn parse_url(rest: &str) -> Result<SecretRef, Error> {
             "expected a hostname, not the short name of a vault",
         ));
     }
+    // The URI of a vault ends in a slash, to which templates append another.
+    let path = path.strip_prefix('/').unwrap_or(path);
     let Some(path) = strip_prefix_ignore_case(path, "secrets/") else {
         return Err(Error::config(
             "expected https://HOST/secrets/NAME[/VERSION]",

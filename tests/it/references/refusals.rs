@@ -52,8 +52,37 @@ const EVERYWHERE: &[(&str, &str, bool)] = &[
     // The version.
     ("akv://kv1/a/b/c", "", false),
     ("akv://kv1/a//", "", false),
-    ("akv://kv1/a/b-c", "", false),
-    ("akv://kv1/a/latest_1", "", false),
+    ("akv://kv1/a/b-c", "", true),
+    ("akv://kv1/a/latest_1", "", true),
+    ("akv://kv1/a/v1", "", true),
+    ("akv://kv1/a/0123456789abcdef0123456789abcdeg", "", true),
+    ("akv://kv1/a/0123456789abcdef0123456789abcdef0", "", true),
+    (
+        "@Microsoft.KeyVault(VaultName=kv1;SecretName=a;SecretVersion=latest)",
+        APP_SERVICE,
+        true,
+    ),
+    (
+        "@Microsoft.KeyVault(SecretUri=https://kv1.vault.azure.net/secrets/secrets/f)",
+        APP_SERVICE,
+        true,
+    ),
+    (
+        "@Microsoft.KeyVault(SecretUri=https://kv1.vault.azure.net///secrets/f)",
+        APP_SERVICE,
+        false,
+    ),
+    // A URL, and the path of one.
+    ("akv://https://kv1.vault.azure.net/secrets/sa", "", true),
+    ("akv://HTTPS://kv1.vault.azure.net/keys/sa", "", true),
+    ("akv://https://", "", true),
+    ("akv://kv1/certificates/nl", "", true),
+    (
+        "akv://kv1/Certificates/nl/0123456789abcdef0123456789abcdef",
+        "",
+        true,
+    ),
+    ("akv://kv1/keys/nl", "", true),
     // Options.
     ("akv://kv1/sa?", "akv://kv1/sa…", false),
     ("akv://kv1/sa?Trim", "akv://kv1/sa…", false),
@@ -174,6 +203,12 @@ fn correction_is_named() {
     )
     .hint_names("SQL-PASSWORD");
     assert_rejected(option("kv1/sa"), "kv1/sa", true).hint_names("akv://kv1/sa");
+    let text = "akv://https://kv1.vault.azure.net//secrets/sa";
+    for run in [variable(text), option(text)] {
+        assert_rejected(run, text, true).hint_names("akv://kv1.vault.azure.net/sa");
+    }
+    let text = "@Microsoft.KeyVault(SecretUri=https://kv1.vault.azure.net/secrets/secrets/f)";
+    assert_rejected(variable(text), APP_SERVICE, true).hint_names("`secrets/` once");
     for (domain, suffix) in [
         ("azure.net", "vault.azure.net"),
         ("usgovcloudapi.net", "vault.usgovcloudapi.net"),
