@@ -94,7 +94,7 @@ fn from_io(error: &io::Error) -> Error {
                 .error("too many open files")
                 .hint("raise the limit on open files (ulimit -n)");
         }
-        Some(os::EPERM | os::EACCES | os::ENOSYS) => {
+        Some(os::EPERM | os::ENOSYS) => {
             return RequestFailure::NoRoute.error(error.to_string()).hint(
                 "this node refuses the connection itself: does a sandbox (seccomp), a security module or a network \
                  policy (eBPF) forbid it?",

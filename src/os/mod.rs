@@ -23,7 +23,7 @@ pub use caller::{
     caller_mask, forbid_memory_access, restore_fault_signals, restore_for_exec, was_closed_at_start,
 };
 pub use child::{fork, keep_only_stderr_and, wait_for_any_child, with_caller_state};
-pub use libc::{EACCES, EMFILE, ENFILE, ENOSYS, EPERM};
+pub use libc::{EMFILE, ENFILE, ENOSYS, EPERM};
 pub use limits::{file_capabilities, is_in_bounding_set, is_open_for_writing, stack_limit};
 pub use signal::{
     ALL_SIGNALS, is_ignored, is_pending, next_signal, send_signal, set_ignored, signal_bit,
