@@ -32,6 +32,7 @@ usage: standin [FLAGS]
   --secret [VAULT/]NAME=VALUE
                              put a secret into every vault, or into that one alone (repeatable)
   --secret-file NAME=PATH    the same with the value that a file holds, byte for byte (repeatable)
+  --content-type NAME=TYPE   of a secret that an earlier flag has put (repeatable)
   --disabled NAME            put a disabled secret into every vault (repeatable)
   --identity CLIENT_ID       attach a user-assigned identity (repeatable); none: a system-assigned one
   --delay MS                 wait before each answer of the vault
@@ -166,6 +167,14 @@ impl Setup {
                     let value = fs::read_to_string(path)
                         .with_context(|| format!("reading `{path}` for `{name}`"))?;
                     setup.secrets.push(azure::Stored::new(name, &value));
+                }
+                "--content-type" => {
+                    let (name, kind) = value
+                        .split_once('=')
+                        .context("`--content-type` wants NAME=TYPE")?;
+                    let secret = setup.secrets.iter_mut().find(|secret| secret.name == name);
+                    let secret = secret.with_context(|| format!("there is no secret `{name}`"))?;
+                    secret.content_type = Some(kind.to_owned());
                 }
                 "--disabled" => {
                     let secret = azure::Stored::new(&value, "");
