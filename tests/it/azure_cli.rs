@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use crate::azure::{Azure, Endpoint, OTHER_TENANT, TENANT};
 use crate::support::{Run, akv_init, exec};
 use crate::support_identities::{VAULT, assert_token, with};
+use crate::support_inherited as inherited;
 use crate::support_requests::connections;
 use crate::support_scratch::write_program;
 
@@ -190,6 +192,21 @@ fn output_that_is_not_a_token_is_rejected_and_not_shown() {
             failure.omits(&token[..24]);
         }
     }
+}
+
+/// Without a limit, it would fill the memory until the deadline.
+#[test]
+fn output_without_an_end_is_not_read_to_its_end() {
+    let azure = Azure::start();
+    let limited = |body: &str| {
+        let run = token(&az(&azure, &format!("PATH=/usr/bin:/bin\n{body}")), &[]);
+        run.with(|command| inherited::limit(command, Resource::RLIMIT_AS, 1 << 29, 1 << 29))
+    };
+    limited("exec yes LEAK")
+        .failure(76, "protocol")
+        .omits("LEAK");
+    let failure = limited("exec yes 'ERROR: sorry' >&2").failure(77, "denied");
+    failure.names("sorry");
 }
 
 /// Before az 2.54 there is only local time.

@@ -5,7 +5,7 @@
 //! is killed at the deadline and when this process ends.
 
 use std::cell::OnceCell;
-use std::io;
+use std::io::{self, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 
@@ -17,6 +17,7 @@ use super::token::{AccessToken, TokenRequest};
 use crate::error::{Cause, Error, PROCESS_LIMITS_HINT, RequestFailure};
 use crate::http::retry::Deadline;
 use crate::http::{HttpClient, Service};
+use crate::input;
 use crate::log;
 use crate::request::environment::Environment;
 use crate::signals;
@@ -81,7 +82,8 @@ impl TokenSource for AzureCli {
                     _ => az_error,
                 }
             })?;
-        if output.status.success() {
+        // An `az` that prints more has been ended by SIGPIPE.
+        if output.status.success() || output.stdout.len() as u64 == input::MAX_SIZE {
             // `az` before 2.54 has no `expires_on`, only `expiresOn` in local time.
             let body: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             return AccessToken::from_body(json!({
@@ -114,8 +116,9 @@ impl TokenSource for AzureCli {
     }
 }
 
-/// Waits until `az` ends, and returns its output. At the deadline, kills the process group of `az`.
-fn wait_or_kill(child: Child, deadline: &Deadline) -> io::Result<Output> {
+/// Waits until `az` ends, and returns the first [`input::MAX_SIZE`] bytes of each of its outputs. At the deadline, kills
+/// the process group of `az`.
+fn wait_or_kill(mut child: Child, deadline: &Deadline) -> io::Result<Output> {
     let group_id = child.id();
     let (_ended_sender, ended) = mpsc::channel::<()>();
     if let Some(left) = deadline.remaining() {
@@ -126,7 +129,26 @@ fn wait_or_kill(child: Child, deadline: &Deadline) -> io::Result<Output> {
             }
         });
     }
-    let output = child.wait_with_output();
+    let (stderr_sender, stderr) = mpsc::channel();
+    let stderr_pipe = child.stderr.take();
+    // Without a thread, there is no error output.
+    let _ = signals::spawn_thread(move || {
+        let _ = stderr_sender.send(read_start(stderr_pipe));
+    });
+    let stdout = read_start(child.stdout.take());
+    let stderr = stderr.recv().unwrap_or_default();
+    let status = child.wait();
     signals::forget_child_group(group_id);
-    output
+    Ok(Output {
+        status: status?,
+        stdout,
+        stderr,
+    })
+}
+
+/// The first [`input::MAX_SIZE`] bytes of a pipe, which is closed then.
+fn read_start(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = pipe.map(|pipe| pipe.take(input::MAX_SIZE).read_to_end(&mut bytes));
+    bytes
 }
