@@ -79,7 +79,7 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
              variable NAME: for programs that take NAME_FILE"),
         option("--memfd-mode", Value("MODE"), PROGRAM_COMMANDS, "AKV_INIT_MEMFD_MODE",
             "the permissions of these files (default 0444, since many entrypoints change the user); 0400 for programs \
-             that refuse a key which others can read, such as ssh"),
+             that refuse a key which others can read, such as ssh-add"),
         option("--from-env", Nothing, &["write"], "",
             "also write every variable that is a reference, to a file with the name of the variable"),
         option("--vault", Value("VAULT"), SECRET_COMMANDS, "AKV_INIT_VAULT",
