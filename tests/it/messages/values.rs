@@ -10,6 +10,7 @@ use nix::pty::openpty;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::book::Page;
+use super::time::listen;
 use crate::azure::{Azure, Endpoint, Response, Stored};
 use crate::support::{akv_init, exec, write};
 use crate::support_identities::outcome_without_stdout;
@@ -61,7 +62,8 @@ pub fn made(page: &mut Page) {
         "/secrets/deleted",
         Response::not_found("deleted"),
     );
-    page.run(run());
+    azure.next(Endpoint::Imds, Response::usual().hold());
+    page.record(&listen(&azure, run(), Endpoint::Imds, "connected to "));
     let own = KeyPair::generate().expect("keys can be made");
     let own_pem = CertificateParams::default()
         .self_signed(&own)
