@@ -68,6 +68,23 @@ pub fn pass(command: &mut Command, descriptor: OwnedFd, number: RawFd) {
     });
 }
 
+/// Leaves it the standard descriptors and no others: a terminal of another test may be inherited, too.
+pub fn only_standard_descriptors(command: &mut Command) {
+    before_exec(command, || {
+        // SAFETY: the call takes numbers, and marks descriptors of this process only.
+        let marked = unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            )
+        };
+        Errno::result(marked)?;
+        Ok(())
+    });
+}
+
 /// Sets the soft and the hard limit of a resource.
 pub fn limit(command: &mut Command, resource: Resource, soft: u64, hard: u64) {
     before_exec(command, move || Ok(setrlimit(resource, soft, hard)?));

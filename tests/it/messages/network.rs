@@ -53,7 +53,10 @@ pub fn connections(page: &mut Page) {
         page.run(one_try(Source::Imds));
     }
     // Besides the standard ones, what the main thread waits for.
-    let few = |command: &mut _| inherited::limit(command, Resource::RLIMIT_NOFILE, 5, 5);
+    let few = |command: &mut _| {
+        inherited::only_standard_descriptors(command);
+        inherited::limit(command, Resource::RLIMIT_NOFILE, 5, 5);
+    };
     page.run(one_try(Source::Imds).without("SSL_CERT_FILE").with(few));
     azure.mute(Endpoint::Imds);
     page.run(imds(&azure.imds(), 2));
