@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the recipes of examples/kubernetes/ and examples/compose/ as they stand there, on the release binary with its
-# built-in addresses, and measures which way of handing over a secret leaks it where.
+# Runs the recipes of examples/kubernetes/, examples/migrations/ and examples/compose/ as they stand there, on the release
+# binary with its built-in addresses, and measures which way of handing over a secret leaks it where.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/recipes.sh
 #
@@ -8,7 +8,7 @@
 # PostgreSQL is Debian's, in an image whose entrypoint takes its password as the official image does. What podman does not
 # support, env[].valueFrom.fileKeyRef, is judged by the API server's own code, and its file is read by the kubelet's.
 #
-# Needs root, Go, podman with runc, mmdebstrap, and the programs that tests/container/common.sh asks for. podman's
+# Needs root, Go, OpenSSL, podman with runc, mmdebstrap, and the programs that tests/container/common.sh asks for. podman's
 # storage, state and network are those of a mount namespace of its own, so that the machine's containers are neither
 # seen nor touched. Every check prints a sentence; the exit code is 0 if and only if all of them hold.
 
@@ -60,6 +60,7 @@ recipe() {
 source "$(dirname "$0")/container/common.sh"
 kept=$target/recipes
 kubernetes=$repository/examples/kubernetes
+migrations=$repository/examples/migrations
 
 # In no other file of this machine. The last ones are each for one way of handing over.
 random() {
@@ -74,6 +75,23 @@ arguments=()
 for name in "${!secret[@]}"; do
     arguments+=(--secret "$name=${secret[$name]}")
 done
+
+# What the migrations read: bytes, a JSON object, and a certificate with its issuer's in a PFX, as Key Vault keeps it.
+made=$tmp/made
+mkdir -m 0700 "$made"
+head -c 32 /dev/urandom >"$made/session-key"
+(
+    cd "$made"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=issuer -keyout issuer.key -out issuer.pem
+    openssl req -newkey rsa:2048 -nodes -subj /CN=orders -keyout orders.key -out orders.csr
+    openssl x509 -req -in orders.csr -CA issuer.pem -CAkey issuer.key -CAcreateserial -days 2 -out orders.pem
+    openssl pkcs12 -export -in orders.pem -inkey orders.key -certfile issuer.pem -passout pass: -out orders.pfx
+    cat orders.pem issuer.pem >chain.pem
+    cat orders.key chain.pem >all.pem
+) 2>"$tmp/openssl.log" || cannot "openssl: $(cat "$tmp/openssl.log")"
+arguments+=(--secret "session-key=$(base64 -w 0 "$made/session-key")"
+    --secret "orders-tls=$(base64 -w 0 "$made/orders.pfx")" --content-type orders-tls=application/x-pkcs12
+    --secret "orders-db={\"user\":\"orders\",\"password\":\"${secret[orders-db-password]}\"}")
 start_azure "${arguments[@]}"
 
 # send LINE: to the stand-in, see examples/standin.rs. Waits until it is done.
@@ -142,7 +160,7 @@ logged() { # logged CONTAINER TEXT: it is in the container's log
 
 echo "# What an API server says to the manifests"
 
-for manifest in "$kubernetes"/*.yaml "$repository/examples/mssql/kubernetes.yaml"; do
+for manifest in "$kubernetes"/*.yaml "$migrations"/*/after.yaml "$repository/examples/mssql/kubernetes.yaml"; do
     attempt "$kept/api-server" "$manifest"
     check "${manifest#"$repository/examples/"} is one for Kubernetes 1.35, and its pods are \"restricted\" ones" went_well
 done
@@ -305,6 +323,44 @@ for run in report:report:0 report:fail:42 orders-db-password:no-such-secret:66; 
     attempt kube down "$tmp/job.json"
 done
 check "the secret is nowhere on the disk" nowhere "${secret[orders-db-password]}"
+
+echo "# The migrations of examples/migrations/*/after.yaml"
+
+migrated() { # migrated TOOL [OPTION...]: starts its pod
+    pod "$tmp/orders.json" "${short[@]}" "${@:2}" <"$migrations/$1/after.yaml"
+    attempt kube play "$tmp/orders.json"
+    check "$1: the pod starts" went_well
+}
+variable() { # variable NAME: its value in the application's environment
+    tr '\0\n' '\n\0' <"/proc/$(pid orders-0-orders)/environ" | sed -n "s/^$1=//p" | tr '\0\n' '\n\0' | tr -d '\0'
+}
+
+migrated secrets-store-csi --env "WITNESS=$("$tmp/image/witness" sum <"$made/session-key")"
+check "its program finds the decoded key in a file" until_true logged orders-0-orders "child: file"
+written=$tmp/memory/orders-0/secrets
+check "the session key is what was encoded" cmp "$made/session-key" "$written/session-key"
+check "orders.pfx is the PFX" cmp "$made/orders.pfx" "$written/orders.pfx"
+check "orders.pem is its key, its certificate and the issuer's" cmp "$made/all.pem" "$written/orders.pem"
+check "the application's group may read it" equal "440 65532:10001" "$(stat -c '%a %u:%g' "$written/orders.pfx")"
+attempt kube down "$tmp/orders.json"
+
+before=$(requests vault)
+migrated akv2k8s --env "WITNESS=$(checksum orders-db-password)"
+check "its program has the password as a value" until_true logged orders-0-orders "child: value"
+check "?user is that field" equal orders "$(variable DB_USER)"
+check "?password is the other one" equal "${secret[orders-db-password]}" "$(variable DB_PASSWORD)"
+check "?tls.crt is the certificate and its issuer's" equal "$(cat "$made/chain.pem")" "$(variable TLS_CRT)"
+check "?tls.key is the private key" equal "$(cat "$made/orders.key")" "$(variable TLS_KEY)"
+check "four variables of two secrets are two requests" equal 2 "$(($(requests vault) - before))"
+attempt kube down "$tmp/orders.json"
+
+for name in payment-api-key orders-db-password; do
+    migrated secret-init --env "WITNESS=$(checksum "$name")"
+    check "its program ends" until_true exited orders-0-orders
+    check "with 0, and had $name" equal $'exited 0 pid 1 uid 10001 gid 10001\nreport: value\nchild: value' \
+        "$(exit_code orders-0-orders) $(podman logs orders-0-orders 2>&1)"
+    attempt kube down "$tmp/orders.json"
+done
 
 echo "# The file of examples/kubernetes/file-key-ref.yaml"
 
