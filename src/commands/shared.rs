@@ -19,6 +19,9 @@ pub fn enable_verbose_and_warn(plan: &Plan) {
     for (setting, reason) in &plan.ignored {
         log::warning(format!("{setting}: {reason}"));
     }
+    for (variable, note) in &plan.passed_on {
+        log::debug(|| format!("{variable} is passed on as it is: {note}"));
+    }
 }
 
 /// Selects the identity and fetches every item of the plan. From now on a signal ends the process.

@@ -13,7 +13,8 @@ use crate::request::environment::{
 };
 use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name, parse_mode};
 use crate::request::format::FileFormat;
-use crate::request::host::Host;
+use crate::request::host::{Host, VaultName, strip_prefix_ignore_case};
+use crate::request::reference::dialects::is_of_another_store;
 use crate::request::reference::options::{IfMissing, SecretOptions};
 use crate::request::reference::{Reference, check_resource, check_secret_name};
 use crate::request::secret_id::SecretId;
@@ -39,6 +40,8 @@ pub struct Plan {
     pub memfd_mode: u32,
     /// Options and variables that are probably mistakes, most of them without effect, each with the reason.
     pub ignored: Vec<(String, String)>,
+    /// Variables that COMMAND gets as they are although they may have been meant as references, each with a note.
+    pub passed_on: Vec<(String, String)>,
     /// The settings for requests to Azure.
     pub settings: Settings,
 }
@@ -286,6 +289,7 @@ impl Plan {
             unset: skipped_names(arguments, "--unset")?,
             memfd_mode: memfd_mode.unwrap_or(DEFAULT_MEMFD_MODE),
             ignored,
+            passed_on: Vec::new(),
             settings,
         })
     }
@@ -318,7 +322,37 @@ impl Plan {
                 on_error(error.context(shown.as_ref()).fact("for", shown))?;
             }
         }
+        let is_passed_on = |name: &OsStr| {
+            let is_setting = name.as_bytes().starts_with(SETTINGS_PREFIX.as_bytes());
+            !is_setting && !skipped.iter().any(|other| other == name)
+        };
+        for (name, value) in arguments.env.variables() {
+            let is_target = self.targets.iter().any(|target| target.name == name);
+            if is_passed_on(name)
+                && !is_target
+                && let Some(note) = self.note_of(&value.to_string_lossy())
+            {
+                self.passed_on
+                    .push((name.to_string_lossy().into_owned(), note));
+            }
+        }
         Ok(())
+    }
+
+    /// What the value of a variable that is not a reference may have been meant as; `None` for most values.
+    fn note_of(&self, value: &str) -> Option<String> {
+        let names = self
+            .targets
+            .iter()
+            .map(|target| target.name.to_string_lossy());
+        let mut expansions = names.map(|name| format!("$({name})"));
+        match expansions.find(|expansion| value.contains(expansion)) {
+            Some(expansion) => Some(format!(
+                "`{expansion}` was not expanded by Kubernetes; define that variable before this one in `env`, and write \
+                 its reference in braces"
+            )),
+            None => note_of_value(value.trim()),
+        }
     }
 
     /// Fails if a variable that an option names cannot get the secret.
@@ -563,6 +597,21 @@ impl Plan {
         }
         lines
     }
+}
+
+/// What a text alone may have been meant as; `None` for most texts.
+fn note_of_value(text: &str) -> Option<String> {
+    if strip_prefix_ignore_case(text, "https://").is_some()
+        && let Ok(Reference::Secret(reference)) = Reference::parse(text)
+        && let Some(VaultName::Host(host)) = &reference.vault
+        && host.cloud().is_some()
+    {
+        return Some(format!(
+            "the URL of a secret; for its value, write {reference}"
+        ));
+    }
+    let note = "a reference that akv-init does not read; those to Key Vault begin with akv://";
+    is_of_another_store(text).then(|| note.to_owned())
 }
 
 /// Whether programs expect a path in a variable of this name: `POSTGRES_PASSWORD_FILE`, `FILE__PASSWORD`.

@@ -6,12 +6,15 @@ use std::time::Duration;
 use crate::error::{Cause, Error};
 use crate::request::arguments::{Arguments, unexpected_value_error};
 use crate::request::cloud::Cloud;
-use crate::request::environment::{Environment, SETTINGS_PREFIX};
+use crate::request::environment::{Environment, SETTINGS_PREFIX, unquoted};
 use crate::request::host::{Host, VaultName, is_domain, strip_prefix_ignore_case};
 use crate::request::option_table::setting_variables;
 use crate::request::reference::{SecretRef, check_resource};
 use crate::request::secret_id::SecretId;
 use crate::request::suggestion::nearest;
+
+/// The variable with the URL of a vault, as secret-init and Azure's samples have it.
+const KEY_VAULT_URL: &str = "AZURE_KEY_VAULT_URL";
 
 /// The kind of identity that `--identity` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,9 @@ pub struct Settings {
     pub verbose: bool,
     /// The vault for references that name none; `None` if there is no default.
     pub default_vault: Option<VaultName>,
+    /// The value of `AZURE_KEY_VAULT_URL`, which names the default vault if no other setting does; `None` if it is not
+    /// set. It may be for the application, and is parsed only if it is needed.
+    key_vault_url: Option<String>,
     /// The hosts outside Azure's domains that akv-init may send an access token for vaults to.
     pub allowed_hosts: Vec<Host>,
     /// The resource of the access token for `allowed_hosts`; `None` means that of the cloud's vaults.
@@ -79,6 +85,11 @@ impl Settings {
             ca_file: ca_file.map(|(_, path)| PathBuf::from(path)),
             verbose: arguments.flag("--verbose")?,
             default_vault: arguments.parse_value("--vault", VaultName::parse_option)?,
+            key_vault_url: arguments
+                .env
+                .get(KEY_VAULT_URL)
+                .map(|url| unquoted(&url.to_string_lossy()).to_owned())
+                .filter(|url| !url.is_empty()),
             allowed_hosts: allowed_hosts.concat(),
             vault_resource: arguments.parse_value("--vault-resource", |text| {
                 check_resource(text)?;
@@ -114,16 +125,26 @@ impl Settings {
 
     /// Resolves a reference to a vault, the default one if it names none, and the resource of the access token.
     pub fn resolve(&self, reference: &SecretRef) -> Result<SecretId, Error> {
-        let Some(vault) = reference.vault.as_ref().or(self.default_vault.as_ref()) else {
+        let named = reference.vault.as_ref().or(self.default_vault.as_ref());
+        let vault = match (named, &self.key_vault_url) {
+            (Some(vault), _) => Some(vault.clone()),
+            (None, Some(url)) => {
+                let vault = VaultName::parse_option(url);
+                Some(vault.map_err(|error| error.context(KEY_VAULT_URL))?)
+            }
+            (None, None) => None,
+        };
+        let Some(vault) = vault else {
             let reason = format!(
                 "`akv:///{}` does not name a vault, and no default vault is set",
                 reference.name
             );
-            return Err(Error::config(reason)
-                .hint("write akv://VAULT/NAME, or set --vault or AKV_INIT_VAULT"));
+            return Err(Error::config(reason).hint(
+                "write akv://VAULT/NAME, or set --vault, AKV_INIT_VAULT or AZURE_KEY_VAULT_URL",
+            ));
         };
         let host = match vault {
-            VaultName::Host(host) => host.clone(),
+            VaultName::Host(host) => host,
             VaultName::Short(name) => Host {
                 name: format!("{name}.{}", self.cloud.vault_suffix()),
                 port: 443,

@@ -3,8 +3,9 @@
 //! The braces have no `$` before them: bash makes `P=;X=1` of `P=${akv://kv/pw};X=1`, without an error.
 
 use crate::error::Error;
+use crate::request::reference::dialects::begins_with_vals;
 use crate::request::reference::options::IfMissing;
-use crate::request::reference::{Reference, begins_with_reference, pass_on_hint};
+use crate::request::reference::{Reference, add_hint, begins_with_reference, pass_on_hint};
 
 /// Where the value of a target comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +28,8 @@ impl Template {
     /// The template that is the value of the variable `name`; `None` if the value has no reference. Fails if the value
     /// was probably meant to be one.
     pub fn detect(name: &str, value: &[u8]) -> Result<Option<Template>, Error> {
-        let composition = Template::parse_composition(value).map_err(|error| {
-            let pass_on_hint = pass_on_hint(name);
-            let hint = match &error.hint {
-                Some(hint) => format!("{hint}; {pass_on_hint}"),
-                None => pass_on_hint,
-            };
-            error.hint(hint)
-        })?;
+        let composition = Template::parse_composition(value)
+            .map_err(|error| add_hint(error, &pass_on_hint(name)))?;
         if composition.is_some() {
             return Ok(composition);
         }
@@ -82,8 +77,10 @@ impl Template {
             end: text[end..].to_vec(),
         };
         let literals = template.parts.iter().map(|(before, _)| before);
-        let has_reference =
-            |literal: &Vec<u8>| (0..literal.len()).any(|at| begins_with_reference(&literal[at..]));
+        let has_reference = |literal: &Vec<u8>| {
+            let mut rests = (0..literal.len()).map(|at| &literal[at..]);
+            rests.any(|rest| begins_with_reference(rest) || begins_with_vals(rest))
+        };
         if literals.chain([&template.end]).any(has_reference) {
             let reason = "the text has a reference in braces, and one without";
             return Err(Error::config(reason).hint("write {akv://VAULT/NAME}"));

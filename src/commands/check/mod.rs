@@ -44,6 +44,10 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
         for target in &plan.targets {
             report.add(reference_check(plan, target));
         }
+        for (variable, note) in &plan.passed_on {
+            let text = format!("passed on as it is: {note}");
+            report.add(Check::passed("reference", variable.as_str(), text));
+        }
     }
     if !arguments.operands.is_empty() {
         report.add(command_check(arguments));

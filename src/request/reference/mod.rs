@@ -4,6 +4,7 @@
 //! is an error before any request is sent. Names follow
 //! <https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name>.
 
+pub mod dialects;
 pub mod options;
 
 use std::fmt;
@@ -11,6 +12,9 @@ use std::fmt;
 use crate::error::Error;
 use crate::request::environment::unquoted;
 use crate::request::host::{VaultName, strip_prefix_ignore_case};
+use dialects::{
+    SECRET_INIT_PREFIX, VALS_PREFIX, VALS_SECRET_PREFIX, check_not_of_another_tool, find_vals,
+};
 use options::SecretOptions;
 
 const AKV_PREFIX: &str = "akv://";
@@ -67,16 +71,22 @@ impl Reference {
             return result.map(Some);
         }
         let pass_on_hint = pass_on_hint(name);
-        check_not_quoted(text).map_err(|error| {
-            let hint = error.hint.clone().unwrap_or_default();
-            error.hint(format!("{hint}; {pass_on_hint}"))
-        })?;
+        check_not_quoted(text).map_err(|error| add_hint(error, &pass_on_hint))?;
         let lower = value.to_ascii_lowercase();
         if PREFIXES.iter().any(|prefix| lower.contains(prefix)) {
             let reason = "a reference must be the whole value, or be in braces";
             return Err(Error::config(reason).hint(format!(
                 "write it in braces, as in `user:{{akv://VAULT/NAME}}@host`, or in a variable of its own; {pass_on_hint}"
             )));
+        }
+        if let Some(inside) = find_vals(text) {
+            let reference = match parse_prefixed(inside) {
+                Some(Ok(Reference::Secret(reference))) => reference.to_string(),
+                _ => "akv://VAULT/NAME".to_owned(),
+            };
+            let error = Error::config("a reference of vals must be the whole value");
+            let hint = format!("write {{{reference}}}; {pass_on_hint}");
+            return Err(error.hint(hint));
         }
         // `akv:` without a slash may be the name of an image or a prefix of keys.
         let after_prefix = |prefix| strip_prefix_ignore_case(text, prefix);
@@ -90,16 +100,7 @@ impl Reference {
                     .hint(format!("write akv://VAULT/NAME; {pass_on_hint}")),
             );
         }
-        // Only as the whole value: elsewhere it may be part of a URL, `https://USER:PASSWORD@azurekeyvault…`.
-        if let Some((secret, rest)) = text.split_once("@azurekeyvault")
-            && (rest.is_empty() || rest.starts_with('?'))
-            && check_secret_name(secret).is_ok()
-        {
-            return Err(
-                Error::config("`NAME@azurekeyvault` is the syntax of another tool")
-                    .hint(format!("write akv://VAULT/{secret}; {pass_on_hint}")),
-            );
-        }
+        check_not_of_another_tool(text).map_err(|error| add_hint(error, &pass_on_hint))?;
         Ok(None)
     }
 }
@@ -113,6 +114,15 @@ fn check_not_quoted(text: &str) -> Result<(), Error> {
     }
     let hint = "write it without quotes: `docker run --env-file`, for example, makes them a part of the value";
     Err(Error::config("the reference is in quotes").hint(hint))
+}
+
+/// Adds a hint to that of the error.
+pub fn add_hint(error: Error, hint: &str) -> Error {
+    let hint = match &error.hint {
+        Some(first) => format!("{first}; {hint}"),
+        None => hint.to_owned(),
+    };
+    error.hint(hint)
 }
 
 /// The hint for a variable whose value is not meant to be a reference.
@@ -175,13 +185,17 @@ impl fmt::Display for SecretRef {
 }
 
 /// Parses the forms with a prefix, which variables can contain too: `akv://…`, `@Microsoft.KeyVault(…)`,
-/// `entra-token:…`. `None` if there is no such prefix.
+/// `entra-token:…`, and those of other tools. `None` if there is no such prefix.
 fn parse_prefixed(text: &str) -> Option<Result<Reference, Error>> {
     if let Some(rest) = strip_prefix_ignore_case(text, AKV_PREFIX) {
         return Some(parse_akv(rest).map(Reference::Secret));
     }
     if let Some(resource) = strip_prefix_ignore_case(text, TOKEN_PREFIX) {
         return Some(check_resource(resource).map(|()| Reference::Token(resource.to_owned())));
+    }
+    if let Some(translated) = dialects::translate(text) {
+        let parse = |text: String| parse_akv(&text[AKV_PREFIX.len()..]);
+        return Some(translated.and_then(parse).map(Reference::Secret));
     }
     let parse_closed = |text: &str| match text.strip_suffix(')') {
         Some(inner) => parse_app_service(inner),
@@ -431,7 +445,14 @@ fn with_variable_context(error: Error, text: &str) -> Error {
 /// The context of an error about a reference. It shows the text only as far as that looks like a reference: a
 /// connection string that starts like one may contain a password further on, after a colon for example.
 fn error_context(text: &str) -> String {
-    let mut prefixes = [TOKEN_PREFIX, APP_SERVICE_PREFIX].into_iter();
+    let mut prefixes = [
+        TOKEN_PREFIX,
+        APP_SERVICE_PREFIX,
+        SECRET_INIT_PREFIX,
+        VALS_PREFIX,
+        VALS_SECRET_PREFIX,
+    ]
+    .into_iter();
     let prefix = prefixes.find(|prefix| strip_prefix_ignore_case(text, prefix).is_some());
     let start = prefix.map_or(0, str::len);
     let rest = &text[start..];

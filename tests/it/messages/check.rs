@@ -60,6 +60,12 @@ pub fn links(page: &mut Page) {
     }
     let url = format!("postgres://app:{{akv://prod-kv/{NAME}}}@db/app");
     page.show(check(&azure, Source::Imds, &[]).env("DB_URL", url));
+    let notes = check(&azure, Source::Imds, &[])
+        .env("CONNECTION", "Password=$(PASSWORD)")
+        .env("PASSWORD", format!("akv://prod-kv/{NAME}"))
+        .env("STORE", "op://vault/item/field")
+        .env("URL", format!("https://prod-kv.vault.azure.net/secrets/{NAME}"));
+    page.show(notes);
     let (absent, field) = ("akv://prod-kv/absent?optional", "?default=x#/a");
     let run = check(&azure, Source::Imds, &[]).env("DB_REPLICA", absent);
     page.show(run);

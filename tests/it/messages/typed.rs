@@ -101,6 +101,7 @@ pub fn settings(page: &mut Page) {
     page.run(dry(&["--cloud=usgov"]).env("AZURE_AUTHORITY_HOST", "login.microsoftonline.com"));
     page.run(dry(&[]).env("AZURE_CLIENT_SECRET", "\"a\""));
     page.run(dry(&[]).env("AKV_INIT_TIMEOUT", not_utf8()));
+    page.run(dry(&["--verbose"]).env("STORE", "op://vault/item/field"));
     page.run(dry(&["--literal", "DB_PASWORD"]).env("DB_PASSWORD", "secret"));
     let both = dry(&[]).env("AKV_INIT_CLIENT_ID", "a");
     page.run(both.env("AKV_INIT_OBJECT_ID", "b"));
@@ -156,7 +157,11 @@ pub fn references(page: &mut Page) {
         "Server=db;Password={akv://kv1/sql-sa",
         "Server=db;Password={akv://kv1/sql-sa};User=akv://kv1/user",
         "Server=db;Password={akv://kv1/sql-sa?upper}",
-        "sql-sa@azurekeyvault",
+        "sql-sa@azurekeyvault?tls.crt",
+        "keyvaultref:https://kv1.vault.azure.net/secrets/sql-sa,identityref:system",
+        "ref+azurekeyvault:///sql-sa",
+        "ref+azurekeyvault://kv1/sql-sa?trim",
+        "Password=ref+azurekeyvault://kv1/sql-sa+;",
         "akv:///sql-sa",
     ] {
         page.run(dry(&[]).env("DB_PASSWORD", text));
