@@ -64,7 +64,10 @@ pub fn links(page: &mut Page) {
         .env("CONNECTION", "Password=$(PASSWORD)")
         .env("PASSWORD", format!("akv://prod-kv/{NAME}"))
         .env("STORE", "op://vault/item/field")
-        .env("URL", format!("https://prod-kv.vault.azure.net/secrets/{NAME}"));
+        .env(
+            "URL",
+            format!("https://prod-kv.vault.azure.net/secrets/{NAME}"),
+        );
     page.show(notes);
     let (absent, field) = ("akv://prod-kv/absent?optional", "?default=x#/a");
     let run = check(&azure, Source::Imds, &[]).env("DB_REPLICA", absent);
