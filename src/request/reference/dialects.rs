@@ -45,14 +45,17 @@ pub fn translate(text: &str) -> Option<Result<String, Error>> {
     })
 }
 
-/// The error for a reference of another tool with options. The hint does not show what follows the name, which may be a
-/// part of a password.
-fn options_error(translated: &str) -> Error {
+/// The error for a reference in a form that takes no options. The hint has the reference as akv:// text, but not what
+/// follows the name if there is a colon: that may be a part of a password.
+pub fn options_error(translated: &str) -> Error {
     let is_in_path = |c: char| c.is_ascii_alphanumeric() || "/:.-".contains(c);
     let end = translated.find(|c| !is_in_path(c));
-    let path = &translated[..end.unwrap_or(translated.len())];
-    Error::config("only a reference that begins with akv:// takes options")
-        .hint(format!("write {path} and the options"))
+    let (path, options) = translated.split_at(end.unwrap_or(translated.len()));
+    let error = Error::config("only a reference that begins with akv:// takes options");
+    match options.is_empty() || options.contains(':') {
+        true => error.hint(format!("write {path} and the options")),
+        false => error.hint(format!("write {path}{options}")),
+    }
 }
 
 /// Whether a text begins with a reference of vals, good or not.

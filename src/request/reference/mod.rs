@@ -222,10 +222,7 @@ fn parse_without_options(
     };
     match with_options() {
         None => parse(text),
-        Some(reference) => Err(Error::config(
-            "only a reference that begins with akv:// takes options",
-        )
-        .hint(format!("write {reference}"))),
+        Some(reference) => Err(dialects::options_error(&reference.to_string())),
     }
 }
 
