@@ -177,6 +177,12 @@ pub fn without_brackets(host: &str) -> &str {
         .unwrap_or(host)
 }
 
+/// Whether bytes begin with a prefix, ignoring the case of ASCII letters.
+pub fn begins_with(bytes: &[u8], prefix: &str) -> bool {
+    let start = bytes.get(..prefix.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
 /// Like `str::strip_prefix`, but ignores the case of ASCII letters.
 pub fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let start = text.get(..prefix.len())?;

@@ -2,7 +2,7 @@
 //! password.
 
 use crate::error::Error;
-use crate::request::host::strip_prefix_ignore_case;
+use crate::request::host::{begins_with, strip_prefix_ignore_case};
 
 /// How secret-init of Bank-Vaults writes a secret of the default vault: `azure:keyvault:NAME[/VERSION]`.
 pub const SECRET_INIT_PREFIX: &str = "azure:keyvault:";
@@ -10,6 +10,8 @@ pub const SECRET_INIT_PREFIX: &str = "azure:keyvault:";
 pub const VALS_PREFIX: &str = "ref+azurekeyvault://";
 /// How vals writes a secret that it masks.
 pub const VALS_SECRET_PREFIX: &str = "secretref+azurekeyvault://";
+/// Why an option after a reference in another form than `akv://` is an error.
+pub const TAKES_NO_OPTIONS: &str = "only a reference that begins with akv:// takes options";
 /// How references to other stores begin: those of vals, 1Password, Berglas, and a tool for Key Vault of 2017.
 const OTHER_STORES: [&str; 5] = ["ref+", "secretref+", "op://", "sm://", "keyvault://"];
 
@@ -45,23 +47,18 @@ pub fn translate(text: &str) -> Option<Result<String, Error>> {
     })
 }
 
-/// The error for a reference in a form that takes no options. The hint has the reference as akv:// text, but not what
-/// follows the name if there is a colon: that may be a part of a password.
-pub fn options_error(translated: &str) -> Error {
+/// The error for a reference of another tool with options. The hint does not show what follows the name, which may be a
+/// part of a password.
+fn options_error(translated: &str) -> Error {
     let is_in_path = |c: char| c.is_ascii_alphanumeric() || "/:.-".contains(c);
     let end = translated.find(|c| !is_in_path(c));
-    let (path, options) = translated.split_at(end.unwrap_or(translated.len()));
-    let error = Error::config("only a reference that begins with akv:// takes options");
-    match options.is_empty() || options.contains(':') {
-        true => error.hint(format!("write {path} and the options")),
-        false => error.hint(format!("write {path}{options}")),
-    }
+    let path = &translated[..end.unwrap_or(translated.len())];
+    Error::config(TAKES_NO_OPTIONS).hint(format!("write {path} and the options"))
 }
 
 /// Whether a text begins with a reference of vals, good or not.
 pub fn begins_with_vals(text: &[u8]) -> bool {
-    let start = text.get(..VALS_PREFIX.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(VALS_PREFIX.as_bytes()))
+    begins_with(text, VALS_PREFIX)
 }
 
 /// The first reference of vals in a text, up to its `+`; `None` if there is none.

@@ -11,9 +11,10 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::request::environment::unquoted;
-use crate::request::host::{VaultName, strip_prefix_ignore_case};
+use crate::request::host::{VaultName, begins_with, strip_prefix_ignore_case};
 use dialects::{
-    SECRET_INIT_PREFIX, VALS_PREFIX, VALS_SECRET_PREFIX, check_not_of_another_tool, find_vals,
+    SECRET_INIT_PREFIX, TAKES_NO_OPTIONS, VALS_PREFIX, VALS_SECRET_PREFIX,
+    check_not_of_another_tool, find_vals,
 };
 use options::SecretOptions;
 
@@ -56,8 +57,7 @@ impl Reference {
         result.map_err(|error| error.context(error_context(text)))
     }
 
-    /// Parses a reference in the value of a variable.
-    /// `None` unless it [begins with a reference](begins_with_reference).
+    /// Parses a reference in the value of a variable. `None` unless it [begins with a reference](begins_with_reference).
     pub fn parse_in_variable(text: &str) -> Option<Result<Reference, Error>> {
         let result = parse_prefixed(text)?;
         Some(result.map_err(|error| with_variable_context(error, text)))
@@ -132,10 +132,7 @@ pub fn pass_on_hint(name: &str) -> String {
 
 /// Whether a text begins with a reference that variables can contain, good or not.
 pub fn begins_with_reference(text: &[u8]) -> bool {
-    PREFIXES.iter().any(|prefix| {
-        let start = text.get(..prefix.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    })
+    PREFIXES.iter().any(|prefix| begins_with(text, prefix))
 }
 
 impl SecretRef {
@@ -222,7 +219,19 @@ fn parse_without_options(
     };
     match with_options() {
         None => parse(text),
-        Some(reference) => Err(dialects::options_error(&reference.to_string())),
+        Some(reference) => {
+            let options = reference.options.shown().to_text();
+            let plain = SecretRef {
+                options: SecretOptions::default(),
+                ..reference
+            };
+            // After a colon there may be a part of a password.
+            let hint = match options.contains(':') {
+                true => format!("write {plain} and the options"),
+                false => format!("write {plain}{options}"),
+            };
+            Err(Error::config(TAKES_NO_OPTIONS).hint(hint))
+        }
     }
 }
 

@@ -137,6 +137,9 @@ fn only_akv_takes_options() {
             "akv://kv1.vault.azure.net/sa#/a",
         ),
         ("sa#/a".to_owned(), "akv:///sa#/a"),
+        // Neither the text of a default nor what follows a colon is shown.
+        ("sa?default=pw-4711".to_owned(), "akv:///sa?default=..."),
+        ("sa#/a:pw-4711".to_owned(), "akv:///sa and the options"),
     ] {
         let run = dry_run(&["--secret", &format!("S={text}")]);
         run.failure(78, "config").hint_names(hint);
