@@ -4,7 +4,8 @@
 //!   information, nothing. Lower case, no full stop at the end.
 //! * As JSON, every line is one object with `level` and `message`; an error also has `code`, `cause` and, if there is
 //!   one, `hint`. Each fact in the message is a field too.
-//! * Silent on success, except for what `write` has written. `--quiet` leaves out information, `--verbose` adds one `debug:` line a step: names, hosts, status codes, attempts, milliseconds.
+//! * Silent on success, except for a line about what `write` has written. `--quiet` leaves out information. `--verbose`
+//!   adds one `debug:` line for each step: names, hosts, status codes, attempts, milliseconds.
 //! * Never a value, a value's length, a token, a header, a whole body, a query string or a whole environment. A message
 //!   is made of chosen parts; the error text of a server goes through [`redact`] or [`excerpt`].
 //! * One line is one `write`, so that lines of several processes on one descriptor do not mix. Control characters in

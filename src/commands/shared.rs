@@ -55,8 +55,8 @@ pub fn print_value(plan: Plan, env: &Environment, value_noun: &str) -> Result<()
     log::print_value(value).map_err(|error| to_error(error.to_string()))
 }
 
-/// Writes why a target is left out or has a default, and the warnings about its value: for example, about a newline at the end of a password. There is none
-/// about a newline at the end of a file (`is_file`).
+/// Writes why a target is left out or has a default, and the warnings about its value: for example, about a newline at
+/// the end of a password. There is none about a newline at the end of a file (`is_file`).
 pub fn warn_of_value(target: &Target, fetched: &FetchedValue, is_file: bool) {
     if let Some(note) = &fetched.note {
         log::info(note.clone());

@@ -296,7 +296,7 @@ pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Error> {
 }
 
 /// Joins names for a message: `A, B or C`.
-fn alternatives(names: &[&str]) -> String {
+pub fn alternatives(names: &[&str]) -> String {
     match names.split_last() {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),

@@ -166,8 +166,8 @@ fn parse_key(label: &str, body: &str) -> Option<Key> {
     })
 }
 
-/// Certificates in the order of TLS: the leaf, its issuer, and so on; then those that this leads not to, in their order.
-/// `None` if one is malformed.
+/// Certificates in the order of TLS: the leaf, its issuer, and so on; then those that are no part of this chain, in their
+/// own order. `None` if one is malformed.
 ///
 /// The leaf is the first one whose subject is not the issuer of another one; a root, which is its own issuer, only if
 /// there is no other. Names decide, and not the ids of keys, which a leaf may be without.

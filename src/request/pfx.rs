@@ -53,8 +53,8 @@ impl fmt::Display for Flaw {
 
 /// The maximum number of iterations of one key: OWASP's recommendation for PBKDF2.
 const MAX_ITERATIONS: u32 = 600_000;
-/// The maximum number of iterations of one file: for its MAC, its certificates and its private key. Others that are
-/// encrypted on their own share it.
+/// The maximum number of iterations of one file: for its MAC, its certificates and its private key. A file with
+/// more encrypted parts has to do with the same number.
 const MAX_FILE_ITERATIONS: u32 = 3 * MAX_ITERATIONS;
 
 /// The tag of the content in a ContentInfo or in a bag: `[0]`, explicit.
@@ -253,8 +253,8 @@ impl<'a> Reader<'a> {
         decrypted.ok_or(Flaw::Password)
     }
 
-    /// Derives key material from the password (RFC 7292, B.2). The id is of what it is for: 1 a key, 2 an
-    /// initialisation vector, 3 a MAC.
+    /// Derives key material from the password (RFC 7292, B.2). `id` says what for: 1 is a key, 2 an initialisation
+    /// vector, 3 the key of a MAC.
     fn derive(
         &self,
         algorithm: &'static Algorithm,

@@ -307,11 +307,12 @@ impl Plan {
         skipped: &[OsString],
         on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for (name, value) in arguments.env.variables() {
+        let variables = arguments.env.variables().filter(|(name, _)| {
             let is_setting = name.as_bytes().starts_with(SETTINGS_PREFIX.as_bytes());
-            if is_setting || skipped.iter().any(|other| other == name) {
-                continue;
-            }
+            !is_setting && !skipped.iter().any(|other| other == name)
+        });
+        let variables: Vec<(&OsStr, &OsStr)> = variables.collect();
+        for &(name, value) in &variables {
             let shown = name.to_string_lossy();
             let result = match detect_reference(arguments, name, value) {
                 Ok(None) => continue,
@@ -322,16 +323,9 @@ impl Plan {
                 on_error(error.context(shown.as_ref()).fact("for", shown))?;
             }
         }
-        let is_passed_on = |name: &OsStr| {
-            let is_setting = name.as_bytes().starts_with(SETTINGS_PREFIX.as_bytes());
-            !is_setting && !skipped.iter().any(|other| other == name)
-        };
-        for (name, value) in arguments.env.variables() {
+        for (name, value) in variables {
             let is_target = self.targets.iter().any(|target| target.name == name);
-            if is_passed_on(name)
-                && !is_target
-                && let Some(note) = self.note_of(&value.to_string_lossy())
-            {
+            if !is_target && let Some(note) = self.note_of(&value.to_string_lossy()) {
                 self.passed_on
                     .push((name.to_string_lossy().into_owned(), note));
             }
@@ -341,10 +335,12 @@ impl Plan {
 
     /// What the value of a variable that is not a reference may have been meant as; `None` for most values.
     fn note_of(&self, value: &str) -> Option<String> {
-        let names = self
-            .targets
-            .iter()
-            .map(|target| target.name.to_string_lossy());
+        // Most values have none, and the targets need not be looked through.
+        let targets = match value.contains("$(") {
+            true => self.targets.as_slice(),
+            false => &[],
+        };
+        let names = targets.iter().map(|target| target.name.to_string_lossy());
         let mut expansions = names.map(|name| format!("$({name})"));
         match expansions.find(|expansion| value.contains(expansion)) {
             Some(expansion) => Some(format!(
@@ -561,12 +557,15 @@ impl Plan {
                         "trim      {name} (byte order mark, newlines removed)"
                     ));
                 }
-                let if_missing = match part.options.if_missing {
+                lines.extend(match part.options.if_missing {
                     IfMissing::Fail => None,
-                    IfMissing::LeaveOut => Some("optional  {name} (left out if it is missing)"),
-                    IfMissing::Default(_) => Some("default   {name} (a text if it is missing)"),
-                };
-                lines.extend(if_missing.map(|line| line.replace("{name}", &name)));
+                    IfMissing::LeaveOut => {
+                        Some(format!("optional  {name} (left out if it is missing)"))
+                    }
+                    IfMissing::Default(_) => {
+                        Some(format!("default   {name} (a text if it is missing)"))
+                    }
+                });
                 let steps = part.options.steps();
                 if !steps.is_empty() {
                     lines.push(format!("do        {name}, {}", steps.join(", ")));
@@ -626,8 +625,7 @@ fn skipped_names(arguments: &Arguments<'_>, option: &str) -> Result<Vec<OsString
 }
 
 /// Parses the values of an option that takes `NAME=REF`, or `--secret`, which also takes the NAME of a secret in the
-/// default vault. Returns for each the name, the reference, and
-/// [`Target::in_memfd`].
+/// default vault. Returns for each the name, the reference, and [`Target::in_memfd`].
 fn parse_option_targets(
     arguments: &Arguments<'_>,
     option: &str,

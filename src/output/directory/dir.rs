@@ -341,7 +341,7 @@ impl Dir {
     ) -> Result<(), Error> {
         let to_error = |errno| self.call_error_for(subject, errno);
         let (mut fd, status) = self.create_empty_file(name, file.mode).map_err(to_error)?;
-        // Before the first byte is written, which nobody else may read.
+        // Before the first byte is written: no other user may read any of it.
         self.check_mode(&status, file.mode, subject)?;
         fd.write_all(file.content)
             .map_err(|error| to_error(Errno::try_from(error).unwrap_or(Errno::EIO)))?;

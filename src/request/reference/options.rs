@@ -4,6 +4,7 @@
 //! own, so that two targets of one secret still are one request. Printing and parsing again gives the same options.
 
 use crate::error::Error;
+use crate::request::arguments::alternatives;
 use crate::request::percent;
 
 /// How to name a field.
@@ -238,8 +239,7 @@ fn choice<T: Copy>(option: &str, choices: &[(&str, T)], value: &str) -> Result<T
     let found = choices.iter().find(|(name, _)| *name == value);
     found.map(|(_, choice)| *choice).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let (last, others) = names.split_last().expect("there are choices");
-        Error::config(format!("`{option}` is {} or {last}", others.join(", ")))
+        Error::config(format!("`{option}` is {}", alternatives(&names)))
     })
 }
 
