@@ -42,7 +42,7 @@ impl Cause {
         self as u8
     }
 
-    /// The name of the cause in the README's table of exit codes and in the field `cause` of JSON lines.
+    /// The name of the cause in the table of docs/troubleshooting.md and in the field `cause` of JSON lines.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Usage => "usage",

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Proves, on the release binary as it is, that too little memory ends it with exit code 69 and its own message, or by the
 # kernel's OOM killer where the limit is that of a container; that nothing crashes or hangs, with any number of secrets;
-# and that what README says to be enough is enough.
+# and that what docs/operations.md says to be enough is enough.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/memory.sh
 #

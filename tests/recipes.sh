@@ -513,6 +513,6 @@ start by-write --volume "$tmp/memory/by-write:/secrets:ro" --env SECRET_FILE=/se
 stands_in() { # stands_in FILE TEXT: all of its lines, one after the other
     [[ $(<"$1") == *"$2"* ]] || { printf '%s has not:\n%s\n' "$1" "$2"; false; }
 }
-check "README.md has the table that was measured here" stands_in "$repository/README.md" "$(cat "$tmp/leaks.md")"
+check "docs/security.md has the table that was measured here" stands_in "$repository/docs/security.md" "$(cat "$tmp/leaks.md")"
 
 total

@@ -1,7 +1,7 @@
 //! `akv-init check` as a process: every link in a line, the exit code that `exec` would have, one token and one request
 //! for each secret, and nothing secret. What it finds in other networks than this machine's is in tests/check.sh.
 
-mod readme;
+mod page;
 mod report;
 mod terminal;
 mod threads;

@@ -1,12 +1,11 @@
-//! README, `--help` and the code agree.
+//! The pages, `--help` and the code agree.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use crate::support::akv_init;
-
-const README: &str = include_str!("../../README.md");
+use crate::support_pages::{blocks, page, pages, section};
 
 fn help() -> String {
     akv_init(["--help"]).outcome().stdout_alone().to_owned()
@@ -32,13 +31,13 @@ fn version_is_that_of_the_package() {
 }
 
 #[test]
-fn readme_contains_the_help_text() {
+fn commands_contain_the_help_text() {
     let help = help();
-    assert!(README.contains(&format!("```text\n{help}```\n")));
+    assert!(page("docs/commands.md").contains(&format!("```text\n{help}```\n")));
 }
 
 #[test]
-fn readme_names_only_existing_options() {
+fn pages_name_only_existing_options() {
     // Options of other programs.
     let others = [
         "--container",
@@ -55,8 +54,10 @@ fn readme_names_only_existing_options() {
     ];
     let mut known = options_of(&help());
     known.extend(others.map(str::to_owned));
-    let unknown: Vec<String> = options_of(README).difference(&known).cloned().collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
+    for (path, text) in pages() {
+        let unknown: Vec<String> = options_of(&text).difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "{path}: {unknown:?}");
+    }
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn help_text_names_all_variables() {
 }
 
 #[test]
-fn exit_codes_of_help_readme_and_code_agree() {
+fn exit_codes_of_help_pages_and_code_agree() {
     let numbers = |text: &str| -> BTreeSet<u32> {
         text.split(|c: char| !c.is_ascii_digit())
             .filter_map(|word| word.parse().ok())
@@ -120,32 +121,20 @@ fn exit_codes_of_help_readme_and_code_agree() {
         .next()
         .unwrap();
     assert_eq!(numbers(help), in_code);
-    let readme = README
-        .split("## Exit codes\n")
-        .nth(1)
-        .unwrap()
-        .split("\n\nAny other")
-        .next()
-        .unwrap();
-    let rows = readme
+    let troubleshooting = page("docs/troubleshooting.md");
+    let section = section(&troubleshooting, "Exit codes");
+    let table = section.split("\n\nAny other").next().unwrap();
+    let rows = table
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
-    let in_readme: BTreeSet<u32> = rows.flat_map(numbers).collect();
-    assert_eq!(in_readme, in_code);
+    let in_table: BTreeSet<u32> = rows.flat_map(numbers).collect();
+    assert_eq!(in_table, in_code);
 }
 
 #[test]
-fn command_lines_of_exec_in_the_readme_are_valid() {
-    let section = README.split("## exec\n").nth(1).unwrap();
-    let block = section
-        .split("```sh\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
+fn command_lines_of_exec_are_valid() {
     let mut count = 0;
-    for line in block.lines() {
+    for line in blocks(&page("docs/exec.md"), "sh")[0].lines() {
         let words: Vec<&str> = line.split(' ').collect();
         assert_eq!(words[..2], ["akv-init", "exec"], "{line}");
         // /bin/true replaces a program that this machine lacks; --dry-run keeps Azure out of it.
@@ -163,13 +152,14 @@ fn command_lines_of_exec_in_the_readme_are_valid() {
 
 /// Without Azure: none is a usage error.
 #[test]
-fn other_command_lines_in_the_readme_are_valid() {
+fn other_command_lines_are_valid() {
     let mut count = 0;
-    for section in ["check", "get", "token"] {
-        let text = README.split(&format!("\n## {section}\n")).nth(1).unwrap();
-        let block = text.split("```sh\n").nth(1).unwrap();
-        let block = block.split("```").next().unwrap();
-        for line in block.lines() {
+    for (path, command) in [
+        ("docs/troubleshooting.md", "check"),
+        ("docs/laptop.md", "get"),
+        ("docs/laptop.md", "token"),
+    ] {
+        for line in blocks(section(&page(path), command), "sh")[0].lines() {
             let words = line.split("akv-init ").nth(1).unwrap();
             let words = words.split(" | ").next().unwrap().split(' ');
             // Nothing listens at these addresses.
@@ -178,7 +168,7 @@ fn other_command_lines_in_the_readme_are_valid() {
                 .env("HTTPS_PROXY", "http://127.0.0.1:1")
                 .env("AKV_INIT_TIMEOUT", "0");
             let outcome = run.outcome();
-            let expected = match section {
+            let expected = match command {
                 // Without a reference only the program is missing.
                 "check" => 127,
                 // There is no sign-in of the Azure CLI.

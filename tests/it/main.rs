@@ -48,6 +48,7 @@ mod support_inherited;
 mod support_listen;
 mod support_namespaces;
 mod support_openssl;
+mod support_pages;
 mod support_points;
 mod support_requests;
 mod support_scratch;

@@ -484,6 +484,7 @@ fn top_level_has_only_the_usual_entries() {
         "bench",
         "build.rs",
         "docker",
+        "docs",
         "examples",
         "fuzz",
         "man",

@@ -16,7 +16,7 @@ import time
 
 binary, azure, imds, vault = sys.argv[1:]
 azure = pathlib.Path(azure)
-readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+operations = (pathlib.Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 COUNTS = [1, 12, 40]
 COMMAND = ["--", binary, "--version"]  # It needs less memory than any run below.
@@ -41,7 +41,7 @@ class AddressSpace:
 
     title = "ulimit -v"
     limits = [*range(2048, 8192, 256), 8192, 12288, 16384]
-    needs = int(re.search(r"`ulimit -v (\d+)`", readme)[1])
+    needs = int(re.search(r"`ulimit -v (\d+)`", operations)[1])
 
     def run(self, kib, words):
         code, output = run(["sh", "-c", 'ulimit -v "$1" && shift && exec "$@"', "sh", str(kib), *words])
@@ -60,7 +60,7 @@ class Cgroup:
 
     title = "memory of a container"
     limits = range(2048, 8193, 256)
-    needs = int(re.search(r"(\d+) MiB as the limit of its\s+container", readme)[1]) * 1024
+    needs = int(re.search(r"(\d+) MiB as the limit of its\s+container", operations)[1]) * 1024
 
     def __init__(self):
         name = f"akv-init-memory-{os.getpid()}"

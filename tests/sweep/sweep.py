@@ -33,7 +33,7 @@ binary, launcher, ca_file, scratch, *only = sys.argv[1:]
 ERRNOS = {"EPERM": 1, "ENOSYS": 38}
 TIMEOUT = 15  # seconds. Each wait of a run is limited to a few.
 COMMAND_CODE = 42
-DOCUMENTED = {64, 66, 69, 73, 76, 77, 78, 126, 127}  # in README's table, without 70, which is a bug.
+DOCUMENTED = {64, 66, 69, 73, 76, 77, 78, 126, 127}  # docs/troubleshooting.md has them, and 70, a bug.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SSL_CERT_FILE": ca_file, "AKV_INIT_TIMEOUT": "10", "ORDINARY": "value"}
 # For runs that may well not succeed.
 IMPATIENT = ENVIRONMENT | {"AKV_INIT_TIMEOUT": "1"}

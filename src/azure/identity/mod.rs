@@ -1,7 +1,8 @@
 //! The identity of the container, and its access tokens.
 //!
-//! [`select`] chooses the source of tokens by the table in the README. A source that the environment selects is used, or its
-//! settings are an error: IMDS never replaces it. Building a source validates its settings and makes no request.
+//! [`select`] chooses the source of tokens by the table in docs/identities.md. A source that the environment selects is
+//! used, or its settings are an error: IMDS never replaces it. Building a source validates its settings and makes no
+//! request.
 
 pub mod assertion;
 pub mod azure_arc;

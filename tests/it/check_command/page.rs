@@ -1,4 +1,4 @@
-//! The README shows a check that is well and one that is not, as they are.
+//! The page about troubleshooting shows a check that is well and one that is not, as they are.
 
 use std::os::unix::fs::symlink;
 
@@ -6,19 +6,9 @@ use super::report::{links, unfolded};
 use super::run;
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support_identities::with;
+use crate::support_pages::{blocks, page, section};
 
-const README: &str = include_str!("../../../README.md");
-
-/// The texts in a section of the README.
-fn blocks(section: &str, kind: &str) -> Vec<&'static str> {
-    let section = README.split(&format!("\n## {section}\n")).nth(1).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let fence = format!("```{kind}\n");
-    let blocks = section.split(&fence).skip(1);
-    blocks
-        .map(|block| block.split("```").next().unwrap())
-        .collect()
-}
+const PAGE: &str = "docs/troubleshooting.md";
 
 /// What the stand-in says, as Azure would: its hosts, addresses and authorities have other names there, and nobody has
 /// one authority for all.
@@ -52,7 +42,7 @@ fn as_azure_has_it(azure: &Azure, port: &str, report: &str) -> String {
 }
 
 #[test]
-fn readme_shows_the_report_of_check() {
+fn page_shows_the_report_of_check() {
     let azure = Azure::start();
     azure.secret("sql-sa-password", "pa$$w0rd");
     let command = azure.dir().join("sqlservr");
@@ -69,7 +59,8 @@ fn readme_shows_the_report_of_check() {
     // By an address, so that it is another name than the vault's.
     let well = with(run(), &azure.workload_environment())
         .env("AZURE_AUTHORITY_HOST", format!("https://127.0.0.1:{port}"));
-    let shown = blocks("check", "text");
+    let page = page(PAGE);
+    let shown = blocks(section(&page, "check"), "text");
     assert_eq!(shown.len(), 2);
     for ((run, code), shown) in [(well, 0), (run(), 78)].into_iter().zip(shown) {
         let outcome = run.outcome();
@@ -80,14 +71,14 @@ fn readme_shows_the_report_of_check() {
             outcome.stdout
         );
         let report = as_azure_has_it(&azure, port, &unfolded(&azure, &outcome.stdout));
-        let why = "read it, and if it is as it should be, put it into the README";
+        let why = "read it, and if it is as it should be, put it into docs/troubleshooting.md";
         assert_eq!(report, unfolded(&azure, shown), "{why}");
     }
 }
 
 /// And an error as a log collector gets it.
 #[test]
-fn readme_shows_an_error_as_json() {
+fn page_shows_an_error_as_json() {
     let azure = Azure::start();
     azure.always(Endpoint::Vault, Response::disabled());
     let run = run(&azure, "exec", &["--log-format", "json", "--", "/bin/true"]);
@@ -100,6 +91,7 @@ fn readme_shows_an_error_as_json() {
     let said = outcome
         .stderr
         .replace(&azure.vault(), "prod-kv.vault.azure.net");
-    let shown = blocks("`--log-format json`", "json").concat();
+    let page = page(PAGE);
+    let shown = blocks(section(&page, "`--log-format json`"), "json").concat();
     assert_eq!(links(&said), links(&shown));
 }
