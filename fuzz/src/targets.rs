@@ -263,38 +263,47 @@ pub fn values(data: &[u8]) {
     let secret = data.get(reference.len() + 1..).unwrap_or_default();
     if let Ok(Reference::Secret(reference)) = Reference::parse(&text(reference)) {
         for secret in [secret, &[CANARY.as_bytes(), secret].concat()] {
-            assert_value(&reference, secret);
+            assert_value(&reference, secret, None);
         }
     }
 }
 
-/// Makes the value. No error and no warning holds a part of the secret.
-pub fn assert_value(reference: &SecretRef, secret: &[u8]) {
+/// Makes the value, and returns whether there is one. No error and no warning holds a part of the secret.
+pub fn assert_value(reference: &SecretRef, secret: &[u8], content_type: Option<&str>) -> bool {
     let env = env(&["AKV_INIT_VAULT=default"]);
     let id = settings(&env).resolve(reference);
     let id = id.unwrap_or_else(|error| panic!("{error}"));
     let stored = StoredSecret {
         value: Secret::new(secret.to_vec()),
-        content_type: None,
+        content_type: content_type.map(str::to_owned),
     };
-    let said = match value::make(&stored, &reference.options) {
+    let made = value::make(&stored, &reference.options);
+    let said = match &made {
         Ok(None) => String::new(),
         Ok(Some(value)) => {
             if reference.options == SecretOptions::default() {
                 assert_eq!(value.expose(), secret);
             }
-            let warnings = value::warnings(&id, &reference.options, &value);
+            let warnings = value::warnings(&id, &reference.options, value);
             warnings.into_iter().map(|warning| warning.text).collect()
         }
         Err(error) => {
             assert!(matches!(error.cause, Cause::Config | Cause::NotFound));
-            printed(&error)
+            printed(error)
         }
     };
+    let reference = reference.to_string();
     assert!(
-        !said.contains(CANARY) || reference.to_string().contains(CANARY),
+        !said.contains(CANARY) || reference.contains(CANARY),
         "{said}"
     );
+    let words = secret.split(|byte| !byte.is_ascii_alphanumeric());
+    let mut words = words.filter(|word| word.len() > 20).map(text);
+    assert!(
+        !words.any(|word| said.contains(&word) && !reference.contains(&word)),
+        "{said}"
+    );
+    matches!(made, Ok(Some(_)))
 }
 
 /// COMMAND's environment. The input: `NAME=VALUE` of the caller's, a line each; an empty line; the name of the variable

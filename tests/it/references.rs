@@ -1,5 +1,6 @@
 //! References: every form names one URL, in every cloud. `--dry-run` shows the URL without a request.
 
+mod commands;
 mod dialects;
 mod options;
 mod refusals;
