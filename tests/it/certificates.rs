@@ -348,6 +348,29 @@ fn edge_cases() {
     let authority = Authority::new();
     let leaf = KINDS[0].0;
     authority.issue("other", KINDS[0].1, Some("inter-2"));
+    // Without the id of its key.
+    let words = [
+        "req",
+        "-x509",
+        "-new",
+        "-key",
+        "other.key",
+        "-subj",
+        "/CN=bare",
+    ];
+    let issuer = [
+        "-CA",
+        "inter-2.pem",
+        "-CAkey",
+        "inter-2.key",
+        "-days",
+        "3000",
+    ];
+    let without_id = ["-addext", "subjectKeyIdentifier=none", "-out", "bare.pem"];
+    openssl(
+        authority.dir(),
+        words.into_iter().chain(issuer).chain(without_id),
+    );
     // Each names the other as its issuer.
     for (name, subject, issuer) in [("a", "one", "two"), ("b", "two", "one")] {
         authority.certify("issuer.pem", "other.key", issuer, None);
@@ -458,6 +481,13 @@ fn edge_cases() {
             Ok(certificates(&[leaf, "inter-2", "inter-1", "root", "other"])),
         ),
         (
+            "a leaf without the id of its key",
+            certificates(&["root", "inter-1", "inter-2", "bare"]),
+            PEM,
+            "pem",
+            Ok(certificates(&["bare", "inter-2", "inter-1", "root"])),
+        ),
+        (
             "a circle",
             certificates(&["a", "b"]),
             PEM,
@@ -550,6 +580,13 @@ fn edge_cases() {
             Some("text/plain"),
             "pem",
             Ok(with_key.clone()),
+        ),
+        (
+            "encoded a second time",
+            BASE64_STANDARD.encode(&modern),
+            PFX,
+            "pem",
+            Err(78),
         ),
         ("a PFX in lines", in_lines, PFX, "pem", Ok(with_key.clone())),
         (

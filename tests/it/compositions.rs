@@ -115,6 +115,8 @@ fn text_that_is_nearly_composed_is_rejected() {
         "outside before": "entra-token:x {akv://KV/x}" => Err(78);
         "quoted": r#"{"a":"akv://KV/x"}"# => Err(78);
         "a file": "P={akv://KV/x?file}" => Err(78);
+        "of vals": "-{ref+azurekeyvault://KV/x}" => Err(78);
+        "of vals, and one that is read": "{akv://KV/x}{ref+azurekeyvault://KV/x}" => Err(78);
         "malformed": "P={akv://KV/x?upper};hunter2" => Err(78);
         "one malformed": "P={akv://KV/x}{akv://KV/a_b}" => Err(78);
         "of App Service": "{@Microsoft.KeyVault(VaultName=kv1;SecretName=a_b)}hunter2" => Err(78);
@@ -133,6 +135,36 @@ fn other_forms_may_be_in_braces() {
         got.starts_with("X;") && got.len() > token.len() / 2,
         "{got}"
     );
+}
+
+/// A file with a token is never kept.
+#[test]
+fn text_with_a_token_is_not_kept() {
+    let azure = azure();
+    let place = Place::in_memory();
+    let words = [
+        "--keep-existing",
+        "--timeout=0",
+        "--secret=a=<{entra-token:https://database.windows.net/}>",
+    ];
+    place.wrote(&azure, &words);
+    azure.close(Endpoint::Imds);
+    place.write(&azure, &words).failure(69, "unavailable");
+}
+
+#[test]
+fn text_has_the_limit_of_a_variable() {
+    let azure = azure();
+    let half = (128 * 1024 - "S=".len() - "x".len()) / 2;
+    for (length, fits) in [(half, true), (half + 1, false)] {
+        azure.secret("half", &"x".repeat(length));
+        let run =
+            exec(&azure, ["/bin/true"]).env("S", text(&azure, "{akv://KV/half}{akv://KV/half}"));
+        match fits {
+            true => assert_eq!(run.outcome().stdout_alone(), ""),
+            false => drop(run.failure(78, "config").names("S")),
+        }
+    }
 }
 
 #[test]

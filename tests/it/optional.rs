@@ -98,6 +98,22 @@ fn every_other_failure_stays_one() {
         }
         azure.next(Endpoint::Vault, Response::rbac());
         fails("db?", 77, "denied").hint_names("at the vault");
+        // It waits for access, as for any other secret.
+        let run = |wait: &str| {
+            let run = printing(&azure, &format!("db{options}#/user"));
+            run.env("AKV_INIT_TIMEOUT", "0")
+                .env("AKV_INIT_WAIT_FOR_ACCESS", wait)
+        };
+        azure.next(Endpoint::Vault, Response::rbac());
+        assert_eq!(run("30").outcome().stdout_alone(), "app");
+        azure.always(Endpoint::Vault, Response::rbac());
+        run("1").failure(77, "denied").omits("hunter2");
+        azure.clear(Endpoint::Vault);
+        azure.close(Endpoint::Vault);
+        let run = printing(&azure, &format!("db{options}"));
+        let run = run.env("AKV_INIT_TIMEOUT", "0");
+        run.failure(69, "unavailable").omits("hunter2");
+        azure.open(Endpoint::Vault);
     }
     azure.next(Endpoint::Vault, Response::rbac());
     let hint = printing(&azure, "db").failure(77, "denied").line["hint"].clone();

@@ -26,6 +26,14 @@ fn get(azure: &Azure, name: &str, options: &str) -> Run {
         .env("AKV_INIT_ALLOW_VAULT", azure.vault())
 }
 
+/// The same options with `file`.
+fn with_file(options: &str) -> String {
+    match options.strip_prefix('?') {
+        Some(options) => format!("?file&{options}"),
+        None => format!("?file{options}"),
+    }
+}
+
 fn reference(azure: &Azure, name: &str, options: &str) -> String {
     format!("akv://{}/{name}{options}", azure.vault())
 }
@@ -132,6 +140,12 @@ fn json_may_be_nested_127_deep() {
     }
 }
 
+const SIXTY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const LINES_OF_64: &str =
+    "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\r\nQUFBQUFBQUFBQUFB\r\n";
+const LINES_OF_76: &str =
+    "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\r\nQUFB\r\n";
+
 #[test]
 fn value_is_decoded() {
     let lines = "QmFzZTY0RW5jb2Rl\r\nZFN0cmluZw==\r\n";
@@ -148,6 +162,9 @@ fn value_is_decoded() {
         "one letter": "Z", "?decode=base64" => Err(78);
         "two values": "Zg==Zg==", "?decode=base64" => Err(78);
         "too much padding": "Zg===", "?decode=base64" => Err(78);
+        "lines of 64": LINES_OF_64, "?decode=base64" => Ok(SIXTY);
+        "lines of 76": LINES_OF_76, "?decode=base64" => Ok(SIXTY);
+        "a sign": "!", "?decode=base64" => Err(78);
         "not base64": "c4n4ry!", "?decode=base64" => Err(78);
         "a JWT": "eyJh.c4n4ry.x", "?decode=base64" => Err(78);
         "an odd number of digits": "ABC", "?decode=hex" => Err(78);
@@ -223,10 +240,17 @@ fn variable_holds_any_bytes_but_nul() {
     };
     let outcome = run("latin-1", "printf %s \"$S\" | base64").outcome();
     assert_eq!(outcome.stdout_alone(), "6Q==\n");
-    run("nul", "exit 0")
-        .failure(78, "config")
-        .names("S")
-        .hint_names("--memfd");
+    azure.secret("field", r#"{"a":"x\u0000y"}"#);
+    for options in ["?decode=base64", "#/a"] {
+        let name = if options == "#/a" { "field" } else { "nul" };
+        let failure = exec(&azure, ["/bin/true"])
+            .env("S", reference(&azure, name, options))
+            .failure(78, "config");
+        failure.names("S").hint_names("--memfd");
+        let value = reference(&azure, name, &with_file(options));
+        let run = exec(&azure, ["/bin/sh", "-c", "od -An -tx1 $S"]).env("S", value);
+        assert!(run.outcome().stdout_alone().contains(" 00"));
+    }
 }
 
 #[test]
@@ -256,6 +280,15 @@ fn terminal_gets_only_utf8() {
         command.stdout(Stdio::from(terminal.slave));
     }));
     outcome.failure(73, "cannot create").hinted();
+}
+
+/// JSON has no byte order mark, and nobody sees one.
+#[test]
+fn hint_names_a_byte_order_mark_before_json() {
+    let azure = Azure::start();
+    azure.secret("mark", "\u{feff}{\"a\":\"b\"}");
+    let failure = get(&azure, "mark", "#/a").failure(78, "config");
+    failure.hint_names("byte order mark");
 }
 
 /// And all failures of one secret are in one line.

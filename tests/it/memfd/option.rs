@@ -1,8 +1,11 @@
 //! `?file`: a file in memory without a word on the command line.
 
+use nix::sys::resource::Resource;
+
 use crate::azure::{Azure, Endpoint};
 use crate::support::{Run, exec};
 use crate::support_files::Place;
+use crate::support_inherited as inherited;
 
 fn azure() -> Azure {
     let azure = Azure::start();
@@ -44,6 +47,23 @@ fn variable_is_removed_if_it_is_optional() {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "unset"));
 }
 
+/// One file for each variable, and the limit on open files counts each.
+#[test]
+fn limit_of_open_files_is_that_of_the_option() {
+    let azure = azure();
+    let limited = |limit| {
+        let run = printing(&azure).env("P_FILE", reference(&azure, "pg?file"));
+        let run = run.env("Q_FILE", reference(&azure, "pg?file&trim"));
+        run.with(move |command| {
+            inherited::limit(command, Resource::RLIMIT_NOFILE, limit, limit);
+        })
+    };
+    let failure = limited(101).failure(73, "cannot create");
+    failure.names("101").hint_names("102");
+    assert_eq!(azure.connections(Endpoint::Vault), 0);
+    assert_eq!(limited(102).outcome().stdout_alone(), "hunter2\nunset");
+}
+
 #[test]
 fn two_sources_are_an_error() {
     let azure = azure();
@@ -60,9 +80,12 @@ fn write_ignores_it() {
     let secret = format!("--secret=pg={}", reference(&azure, "pg?file"));
     place.wrote(&azure, &[&secret]);
     assert_eq!(place.read("pg"), b"hunter2\n");
-    let secret = format!("--secret=pg={}", reference(&azure, "pg?file&trim"));
-    place.wrote(&azure, &["--output=json:all", &secret]);
-    assert_eq!(place.read("all"), b"{\n  \"pg\": \"hunter2\"\n}\n");
+    let run = place.write(&azure, &["--output=json:all", "--from-env"]);
+    place.quiet(
+        &run.env("P_FILE", reference(&azure, "pg?file&trim"))
+            .outcome(),
+    );
+    assert_eq!(place.read("all"), b"{\n  \"P_FILE\": \"hunter2\"\n}\n");
 }
 
 #[test]

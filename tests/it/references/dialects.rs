@@ -207,6 +207,7 @@ const PASSED_ON: &[(&str, bool)] = &[
     ("x@azurekeyvault.example", false),
     ("secret-no-inject", false),
     ("{azure:keyvault:x}", false),
+    ("{https://kv1.vault.azure.net/secrets/x}", false),
 ];
 
 #[test]
