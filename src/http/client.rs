@@ -5,13 +5,16 @@
 //! no body of a request is ever printed.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use ureq::{Agent, Proxy, RequestBuilder};
 
-use super::connection::{self, Connections, LAST_CONNECTION, PooledConnector, RequestConnection};
+use super::connection::{
+    self, Connections, LAST_CONNECTION, Milestones, PooledConnector, RequestConnection,
+};
 use super::dns::ServiceResolver;
 use super::error::from_ureq;
 use super::proxy::ProxySettings;
@@ -189,6 +192,11 @@ impl Service {
         }
     }
 
+    /// How far the connections have come.
+    pub fn milestones(&self) -> &Milestones {
+        &self.connections.milestones
+    }
+
     /// Opens a connection, for the first request that needs one. An error is only logged: the request will report it
     /// again.
     pub fn open_early(&self, timeouts: Timeouts) {
@@ -209,10 +217,12 @@ impl Service {
 
     /// Makes one attempt. A response is `Ok` whatever its status, except for a redirect.
     pub fn send(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
+        connection::mark(&self.milestones().first_request);
         loop {
             let started = Instant::now();
             LAST_CONNECTION.set(RequestConnection::Reused);
             let response = self.send_once(request, deadline);
+            self.milestones().responses.fetch_add(1, Ordering::Relaxed);
             self.record(request, &response, started);
             // A server may close an idle connection at any moment. That does not count as an attempt: the request is
             // sent again, which is safe for all our requests, until it gets a new connection.

@@ -6,8 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{self, Duration};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
@@ -67,6 +68,26 @@ pub struct Handshake {
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
+/// How far the connections to an origin have come: when each of these happened first.
+#[derive(Default)]
+pub struct Milestones {
+    /// The host's address was known, and a TCP connection to it, or to the proxy, was begun.
+    pub connecting: OnceLock<time::Instant>,
+    /// TCP was connected, through the tunnel of a proxy if there is one.
+    pub connected: OnceLock<time::Instant>,
+    /// The TLS handshake was done.
+    pub ready: OnceLock<time::Instant>,
+    /// A request was begun.
+    pub first_request: OnceLock<time::Instant>,
+    /// The number of requests so far that ended, with a response or not.
+    pub responses: AtomicUsize,
+}
+
+/// Marks that something happened now, unless it happened before.
+pub fn mark(milestone: &OnceLock<time::Instant>) {
+    milestone.get_or_init(time::Instant::now);
+}
+
 /// The idle connections to one origin, and what is needed to open more of them.
 pub struct Connections {
     /// The scheme, host and port that connections are for.
@@ -78,6 +99,8 @@ pub struct Connections {
     pub resolver: ServiceResolver,
     /// The connections that were opened early and that no request has used yet.
     idle: Mutex<Vec<Box<dyn Transport>>>,
+    /// How far these connections have come.
+    pub milestones: Milestones,
 }
 
 impl Connections {
@@ -89,6 +112,7 @@ impl Connections {
             latest_handshake: Mutex::default(),
             resolver,
             idle: Mutex::default(),
+            milestones: Milestones::default(),
         }
     }
 
@@ -122,7 +146,9 @@ impl Connections {
             // This is for shutting an agent down; our connections end with the process.
             register_shutdown: Arc::new(|_| Ok(())),
         };
+        mark(&self.milestones.connecting);
         let connection = self.connect(&details)?;
+        mark(&self.milestones.ready);
         self.lock_idle().push(connection);
         Ok(())
     }
@@ -133,11 +159,15 @@ impl Connections {
             ConnectProxyConnector::default().connect(details, None::<Box<dyn Transport>>)?;
         let stream = TcpConnector::default().connect(details, tunnel)?;
         let stream = stream.ok_or(Error::ConnectionFailed)?.boxed();
+        let is_to_origin = details.uri.authority() == self.origin.authority();
+        if is_to_origin {
+            mark(&self.milestones.connected);
+        }
         let stream = match details.needs_tls() && !stream.is_tls() {
             true => self.start_tls(details, stream)?,
             false => stream,
         };
-        Ok(match details.uri.authority() == self.origin.authority() {
+        Ok(match is_to_origin {
             true => stream,
             false => Box::new(ProxyTransport(stream)),
         })

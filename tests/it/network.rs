@@ -17,7 +17,8 @@ use crate::support_requests::{
 
 /// Arguments for this number of secrets of one vault.
 fn secrets_of(azure: &Azure, count: usize) -> Vec<String> {
-    let mut words = Vec::new();
+    // A slow machine would make it report its progress.
+    let mut words = vec!["--quiet".to_owned()];
     for index in 0..count {
         azure.secret(&format!("secret-{index}"), &format!("value {index}"));
         words.push("--secret".to_owned());
@@ -29,7 +30,7 @@ fn secrets_of(azure: &Azure, count: usize) -> Vec<String> {
 
 #[test]
 fn connections_to_the_vault_are_opened_while_the_token_is_requested() {
-    for (secrets, connections) in [(1, 1), (3, 3), (20, 16)] {
+    for (secrets, connections) in [(1, 1), (3, 3), (20, 20), (40, 24)] {
         let azure = Azure::start();
         azure.next(Endpoint::Imds, Response::usual().hold());
         let run = exec(&azure, secrets_of(&azure, secrets)).spawn();
@@ -41,6 +42,28 @@ fn connections_to_the_vault_are_opened_while_the_token_is_requested() {
         assert_eq!(counts(&azure), [1, 0, secrets]);
         assert_eq!(azure.connections(Endpoint::Vault), connections);
     }
+}
+
+#[test]
+fn vaults_share_the_connections() {
+    let azure = Azure::start();
+    azure.next(Endpoint::Imds, Response::usual().hold());
+    let port = azure.vault().rsplit_once(':').unwrap().1.to_owned();
+    let vaults = [azure.vault(), format!("127.0.0.1:{port}")];
+    let mut words = vec!["--quiet".to_owned()];
+    for (index, vault) in vaults.iter().cycle().take(80).enumerate() {
+        azure.secret(&format!("secret-{index}"), "value");
+        let reference = format!("S{index}=akv://{vault}/secret-{index}");
+        words.extend(["--secret".to_owned(), reference]);
+    }
+    words.extend(["--", "printenv", "S79"].map(str::to_owned));
+    let run = exec(&azure, words).env("AKV_INIT_ALLOW_VAULT", vaults.join(","));
+    let run = run.spawn();
+    azure.wait_for_connections(Endpoint::Vault, 32);
+    azure.release();
+    assert_eq!(run.outcome().stdout_alone(), "value\n");
+    assert_eq!(counts(&azure), [1, 0, 80]);
+    assert_eq!(azure.connections(Endpoint::Vault), 32);
 }
 
 #[test]

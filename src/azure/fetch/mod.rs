@@ -3,6 +3,7 @@
 //! The main thread only waits, so that neither a DNS look-up nor a service that never responds can hold it beyond the
 //! deadline. Threads that still work after that end with the process or at its execve.
 
+mod connections;
 mod reader;
 mod values;
 
@@ -23,11 +24,13 @@ use crate::request::value::StoredSecret;
 use crate::secret::Secret;
 use crate::signals::{self, Inbox};
 
+use connections::{Progress, VaultState};
+
 pub use reader::{SecretReader, resource_without_token};
 pub use values::{FetchedValue, PartResult, make_parts};
 
-/// The maximum number of connections to one vault. Each connection has its own thread.
-const MAX_CONNECTIONS_PER_VAULT: usize = 16;
+/// The shortest and the longest time between two looks at the progress of connections.
+const LOOK_INTERVALS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 /// How long after its start the process writes what it is waiting for.
 const FIRST_PROGRESS_DELAY: Duration = Duration::from_secs(5);
 /// The time from then on between two lines about that.
@@ -47,6 +50,7 @@ struct FetchRun {
     secret_reader: SecretReader,
     /// For each item of the plan: the thread that reads it; empty until a thread does.
     reader_threads: Vec<OnceLock<ThreadId>>,
+    vaults: Vec<Arc<VaultQueue>>,
     tasks: Vec<Task>,
     /// The index in `tasks` of the next task to do.
     next_task: AtomicUsize,
@@ -61,13 +65,17 @@ struct VaultQueue {
     items: Vec<usize>,
     /// The position in `items` of the next secret to read.
     next_item: AtomicUsize,
+    /// The number of connections that threads were started for, and of those that were opened and given up.
+    started: AtomicUsize,
+    opened: AtomicUsize,
+    finished: AtomicUsize,
 }
 
 /// What a thread does; one thread may do several in turn.
 enum Task {
     /// Request the tokens whose resources are known, while other threads connect to the vaults.
     Tokens,
-    /// Read secrets of a vault over one connection.
+    /// Read secrets of a vault over its first connection.
     Secrets(Arc<VaultQueue>),
 }
 
@@ -96,20 +104,20 @@ pub fn fetch(
             client: VaultClient::new(&http, host),
             items,
             next_item: AtomicUsize::new(0),
+            started: AtomicUsize::new(1),
+            opened: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
         })
     });
     let vaults: Vec<Arc<VaultQueue>> = vaults.collect();
     let mut tasks = vec![Task::Tokens];
-    // Every vault has one connection before any has two.
-    for connection in 0..MAX_CONNECTIONS_PER_VAULT {
-        let vaults = vaults.iter().filter(|vault| connection < vault.items.len());
-        tasks.extend(vaults.cloned().map(Task::Secrets));
-    }
+    tasks.extend(vaults.iter().cloned().map(Task::Secrets));
     let run = Arc::new(FetchRun {
         reader_threads: plan.items.iter().map(|_| OnceLock::new()).collect(),
         plan,
         http,
         secret_reader: SecretReader::new(source),
+        vaults,
         tasks,
         next_task: AtomicUsize::new(0),
         results: Inbox::new(),
@@ -119,10 +127,10 @@ pub fn fetch(
     Ok(FetchedPlan { run, values })
 }
 
-/// Starts a thread for each task. If a limit on processes allows fewer threads, those that were started do all the
-/// tasks. Fails if not even one thread can be started.
+/// Starts a thread for each task, but not more than there may be connections. If a limit on processes allows fewer
+/// threads, those that were started do all the tasks. Fails if not even one thread can be started.
 fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
-    for thread in 0..run.tasks.len() {
+    for thread in 0..run.tasks.len().min(1 + connections::MAX_IN_USE) {
         let run = run.clone();
         match signals::spawn_thread(move || run.work()) {
             Ok(()) => {}
@@ -198,6 +206,7 @@ impl FetchRun {
         if vault.next_item.load(Ordering::Relaxed) < vault.items.len() {
             vault.client.open_early();
         }
+        vault.opened.fetch_add(1, Ordering::Relaxed);
         while let Some(index) = vault
             .items
             .get(vault.next_item.fetch_add(1, Ordering::Relaxed))
@@ -217,6 +226,111 @@ impl FetchRun {
             let result = make_parts(&self.plan, *index, read);
             self.results.send((*index, result));
         }
+        vault.finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl VaultQueue {
+    /// The state of the vault's connections. `latest_change` is updated when their number changes.
+    fn state(&self, latest_change: &mut Change) -> VaultState {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let (started, opened) = (count(&self.started), count(&self.opened));
+        let milestones = &self.client.service.milestones();
+        let since = |time: &OnceLock<Instant>| time.get().map(Instant::elapsed);
+        let responses = count(&milestones.responses);
+        let at_work = opened.saturating_sub(count(&self.finished));
+        if latest_change.connections != at_work {
+            *latest_change = Change {
+                connections: at_work,
+                responses,
+                time: Instant::now(),
+            };
+        }
+        let progress = if responses > 0 {
+            Progress::Responding(
+                responses - latest_change.responses,
+                latest_change.time.elapsed(),
+            )
+        } else if let Some(time) = since(&milestones.first_request)
+            .or_else(|| since(&milestones.ready))
+            .or_else(|| since(&milestones.connected))
+        {
+            Progress::Waiting(time)
+        } else {
+            since(&milestones.connecting).map_or(Progress::LookingUp, Progress::Connecting)
+        };
+        let taken = count(&self.next_item).min(self.items.len());
+        VaultState {
+            progress,
+            connections: started - count(&self.finished),
+            waiting: (self.items.len() - taken).saturating_sub(started - opened),
+        }
+    }
+}
+
+/// Opens more connections where they save time.
+struct ConnectionOpener {
+    /// The latest change of the number of connections to each vault.
+    changes: Vec<Change>,
+    /// Whether the CPU quota is small; `None` until that matters.
+    has_small_quota: Option<bool>,
+    /// When to look at the progress again; `None` if no more connections will be opened.
+    next_look: Option<Instant>,
+}
+
+/// When the number of a vault's connections changed.
+#[derive(Clone, Copy)]
+struct Change {
+    connections: usize,
+    /// The number of responses until then.
+    responses: usize,
+    time: Instant,
+}
+
+impl ConnectionOpener {
+    fn new(run: &FetchRun) -> ConnectionOpener {
+        let start = Change {
+            connections: 0,
+            responses: 0,
+            time: Instant::now(),
+        };
+        ConnectionOpener {
+            changes: vec![start; run.vaults.len()],
+            has_small_quota: None,
+            next_look: Some(start.time),
+        }
+    }
+
+    /// Opens connections if it is time to look for that.
+    fn look(&mut self, run: &Arc<FetchRun>) {
+        if self.next_look.is_none_or(|time| time > Instant::now()) {
+            return;
+        }
+        self.next_look = None;
+        let vaults = run.vaults.iter().zip(&mut self.changes);
+        let states: Vec<VaultState> = vaults.map(|(vault, change)| vault.state(change)).collect();
+        let mut to_open = connections::connections_to_open(&states, false);
+        if to_open.iter().any(|count| *count > 0) {
+            let has_small_quota = self
+                .has_small_quota
+                .get_or_insert_with(connections::has_small_quota);
+            to_open = connections::connections_to_open(&states, *has_small_quota);
+        }
+        for (vault, count) in run.vaults.iter().zip(to_open) {
+            for _ in 0..count {
+                let (run, queue) = (run.clone(), vault.clone());
+                vault.started.fetch_add(1, Ordering::Relaxed);
+                if signals::spawn_thread(move || run.read_secrets(&queue)).is_err() {
+                    // A limit on processes: the threads that there are read all secrets.
+                    return;
+                }
+            }
+        }
+        let [shortest, longest] = LOOK_INTERVALS;
+        let states = states.iter().filter(|state| state.may_want_more());
+        let interval = (signals::elapsed_since_start() / 8).clamp(shortest, longest);
+        let next = states.map(|state| state.next_look().unwrap_or(interval));
+        self.next_look = next.min().map(|interval| Instant::now() + interval);
     }
 }
 
@@ -241,14 +355,16 @@ fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
 
 /// Waits for the value of every item. Fails if an item fails, after another [`FAILURE_COLLECTION_WINDOW`] for failures
 /// of others; or if a value is missing at the deadline.
-fn collect(run: &FetchRun) -> Result<Vec<FetchedValue>, Error> {
+fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
     let deadline = &run.http.deadline;
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
     let mut window_end: Option<Instant> = None;
     let mut was_slow = false;
     let mut progress_at =
         Instant::now() + FIRST_PROGRESS_DELAY.saturating_sub(signals::elapsed_since_start());
+    let mut opener = ConnectionOpener::new(run);
     while results.iter().any(Option::is_none) {
+        opener.look(run);
         if progress_at <= Instant::now() {
             was_slow = true;
             progress_at += PROGRESS_INTERVAL;
@@ -266,10 +382,12 @@ fn collect(run: &FetchRun) -> Result<Vec<FetchedValue>, Error> {
             let late_end = deadline.end().map(|end| end + LATE_RESULT_WINDOW);
             [late_end, window_end].into_iter().flatten().min()
         };
-        match run
-            .results
-            .receive(wait_until().into_iter().chain([progress_at]).min())
-        {
+        match run.results.receive(
+            [wait_until(), opener.next_look, Some(progress_at)]
+                .into_iter()
+                .flatten()
+                .min(),
+        ) {
             Some((index, result)) => {
                 if values::errors(&result).next().is_some() {
                     deadline.give_up();
