@@ -69,7 +69,7 @@ fn config_with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier(roots)))
+        .with_custom_certificate_verifier(Arc::new(Verifier::new(roots)))
         .with_no_client_auth();
     // This process is too short-lived to gain from resumption, and in a resumed session the server presents no
     // certificate for `check` to show.

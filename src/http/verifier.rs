@@ -2,7 +2,8 @@
 //! rejected certificate, so that a message can name its issuer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -16,9 +17,66 @@ use rustls::{
 use super::certificate::Certificate;
 use super::crypto::SIGNATURE_ALGORITHMS;
 
+/// How long a verified chain is trusted without another look: long enough for connections that are opened together.
+const CACHE_LIFETIME: Duration = Duration::from_secs(60);
+
 /// A certificate verifier that trusts these roots.
+///
+/// It verifies a chain once for all connections to a name that are opened together. That concerns the chain alone: that
+/// the server has the key of its certificate is verified in each handshake.
 #[derive(Debug)]
-pub struct Verifier(pub RootCertStore);
+pub struct Verifier {
+    roots: RootCertStore,
+    verified: Mutex<Vec<VerifiedChain>>,
+}
+
+/// A chain that was verified for a name.
+#[derive(Debug)]
+struct VerifiedChain {
+    name: ServerName<'static>,
+    /// The server's certificate, and then the intermediate ones.
+    chain: Vec<CertificateDer<'static>>,
+    time: UnixTime,
+}
+
+impl Verifier {
+    /// A verifier that has verified nothing yet.
+    pub fn new(roots: RootCertStore) -> Verifier {
+        Verifier {
+            roots,
+            verified: Mutex::default(),
+        }
+    }
+
+    /// [`verify`], unless the same was verified a moment ago. Threads with the same chain wait for one result.
+    fn verify_once(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = || std::iter::once(certificate).chain(intermediates);
+        verified.retain(|known| {
+            let age = now.as_secs().checked_sub(known.time.as_secs());
+            age.is_some_and(|age| age < CACHE_LIFETIME.as_secs())
+        });
+        if verified
+            .iter()
+            .any(|known| known.name == *name && known.chain.iter().eq(chain()))
+        {
+            return Ok(());
+        }
+        verify(&self.roots, certificate, intermediates, name, now)?;
+        verified.push(VerifiedChain {
+            name: name.to_owned(),
+            chain: chain().map(|part| part.clone().into_owned()).collect(),
+            time: now,
+        });
+        Ok(())
+    }
+}
 
 /// A rejected certificate, for messages. It is the source of a [`CertificateError::Other`].
 #[derive(Debug)]
@@ -65,7 +123,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Err(error) = verify(&self.0, certificate, intermediates, name, now) else {
+        let Err(error) = self.verify_once(certificate, intermediates, name, now) else {
             return Ok(ServerCertVerified::assertion());
         };
         Err(match (error, Certificate::parse(certificate)) {

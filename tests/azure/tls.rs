@@ -5,6 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -14,7 +15,8 @@ use rcgen::{
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub const CA_FILE: &str = "ca.pem";
@@ -46,6 +48,10 @@ pub enum Certificate {
     OfAClient,
     /// For other names.
     OtherName,
+    /// The good one, but each connection after the first is signed with another key.
+    ThenOtherKey,
+    /// The good one, but each connection after the first has one like `UnknownAuthority`.
+    ThenUnknownAuthority,
     /// From a CA that is not in `ca.pem`, whose name has an organization.
     UnknownAuthority,
 }
@@ -112,7 +118,6 @@ impl Authority {
     /// The settings of an endpoint with this certificate.
     pub fn server(&self, certificate: Certificate, versions: Versions) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(certificate);
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut chain = vec![leaf.der().clone()];
         if certificate == Certificate::LongChain {
             let ca = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM");
@@ -123,14 +128,30 @@ impl Authority {
             chain = vec![CertificateDer::from(der[..der.len() / 2].to_vec())];
         }
         let provider = ring::default_provider();
-        let key = provider.key_provider.load_private_key(key);
-        let key = CertifiedKey::new(chain, key.expect("a P-256 key"));
+        let certified = |chain, key: KeyPair| {
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+            let key = provider.key_provider.load_private_key(key);
+            Arc::new(CertifiedKey::new(chain, key.expect("a P-256 key")))
+        };
+        let (unknown, other_key) = self.leaf(Certificate::UnknownAuthority);
+        let later = match certificate {
+            Certificate::ThenOtherKey => Some(certified(chain.clone(), other_key)),
+            Certificate::ThenUnknownAuthority => {
+                Some(certified(vec![unknown.der().clone()], other_key))
+            }
+            _ => None,
+        };
+        let resolver = Resolver {
+            first: certified(chain, key),
+            later,
+            handshakes: AtomicUsize::new(0),
+        };
         let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&versions.list())
             .expect("ring has suites for both versions")
             .with_no_client_auth()
             // Unlike `with_single_cert`, it takes a malformed one too.
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+            .with_cert_resolver(Arc::new(resolver));
         Arc::new(config)
     }
 
@@ -188,6 +209,23 @@ impl Authority {
         };
         let leaf = params.signed_by(&key, issuer).expect("the authority signs");
         (leaf, key)
+    }
+}
+
+/// What each handshake of an endpoint presents.
+#[derive(Debug)]
+struct Resolver {
+    first: Arc<CertifiedKey>,
+    /// What all others present instead.
+    later: Option<Arc<CertifiedKey>>,
+    handshakes: AtomicUsize,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_first = self.handshakes.fetch_add(1, Ordering::Relaxed) == 0;
+        let later = self.later.as_ref().filter(|_| !is_first);
+        Some(later.unwrap_or(&self.first).clone())
     }
 }
 

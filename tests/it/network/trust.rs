@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::thread;
+use std::time::Duration;
 
-use crate::azure::{Azure, Certificate, Endpoint};
+use crate::azure::{Azure, Certificate, Endpoint, Response, Versions};
 use crate::support::exec;
 use crate::support_requests::{
     NAME, assert_got_it, connections, counts, one_secret, one_secret_federated,
@@ -70,6 +71,29 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
 }
 
 /// A DNS name that holds an address matches no host: addresses have a type of their own.
+/// The chain of the first connection, which is verified only once, says nothing about the others.
+#[test]
+fn later_connection_with_another_key_or_chain_is_rejected() {
+    for certificate in [Certificate::ThenOtherKey, Certificate::ThenUnknownAuthority] {
+        for versions in [Versions::Only12, Versions::Only13] {
+            let azure = Azure::builder()
+                .certificate(Endpoint::Vault, certificate)
+                .versions(versions)
+                .start();
+            azure.secret("second", "value");
+            azure.next(Endpoint::Imds, Response::usual().hold());
+            // The first connection is not free for the second secret.
+            let slow = Response::usual().delay(Duration::from_secs(2));
+            azure.always(Endpoint::Vault, slow);
+            let second = format!("SECOND=akv://{}/second", azure.vault());
+            let run = one_secret(&azure, &["--secret", &second]).json().spawn();
+            azure.wait_for_connections(Endpoint::Vault, 2);
+            azure.release();
+            run.outcome().failure(76, "protocol");
+        }
+    }
+}
+
 #[test]
 fn address_as_dns_name_is_reported() {
     let azure = Azure::builder()
