@@ -15,13 +15,28 @@ pub const MAX_SIZE: u64 = 1 << 20;
 
 /// Reads a regular file. Fails if the file is of another type, or larger than `max_size` bytes.
 pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
-    let mut content = Vec::new();
+    let content = read_if(path, max_size, |_| true)?;
+    Ok(content.unwrap_or_default())
+}
+
+/// Reads a regular file if that is wanted for its metadata; `None` if it is not. Fails as [`read`] does.
+pub fn read_if(
+    path: &Path,
+    max_size: u64,
+    is_wanted: impl FnOnce(&Metadata) -> bool,
+) -> io::Result<Option<Vec<u8>>> {
+    let metadata = metadata(path)?;
+    if !is_wanted(&metadata) {
+        return Ok(None);
+    }
+    let file = open_as(path, &metadata)?;
+    let size = file.metadata()?.len();
     // Another process can append to the file, and files in /proc have no size.
-    if file.metadata()?.len() <= max_size {
+    if size <= max_size {
+        let mut content = Vec::with_capacity(size as usize + 1);
         (&file).take(max_size + 1).read_to_end(&mut content)?;
         if content.len() as u64 <= max_size {
-            return Ok(content);
+            return Ok(Some(content));
         }
     }
     let reason = format!("it is larger than {max_size} bytes");
@@ -30,8 +45,12 @@ pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
 
 /// Opens a regular file; fails for any other type of file, and never waits.
 pub fn open(path: &Path) -> io::Result<File> {
+    open_as(path, &metadata(path)?)
+}
+
+fn open_as(path: &Path, metadata: &Metadata) -> io::Result<File> {
     // Before it is opened, since that alone can have an effect: the writer of a pipe continues, a watchdog starts.
-    check_type(&metadata(path)?)?;
+    check_type(metadata)?;
     let mut options = OpenOptions::new();
     let file = options
         .read(true)

@@ -6,8 +6,10 @@
 //! cannot be used is an error now, since it would only be a certificate error later.
 
 use std::env::split_paths;
-use std::fs;
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,19 +35,19 @@ pub fn client_config(
     ca_file: Option<&Path>,
 ) -> Result<Arc<ClientConfig>, Error> {
     if let Some(file) = ca_file {
-        let mut roots = RootCertStore::empty();
-        add_file(&mut roots, file, "--ca-file or AKV_INIT_CA_FILE")?;
-        return Ok(config_with_roots(roots));
+        let mut roots = Roots::new(RootCertStore::empty());
+        roots.add_file(file, "--ca-file or AKV_INIT_CA_FILE")?;
+        return Ok(config_with_roots(roots.store));
     }
-    let mut roots = built_in_roots();
+    let mut roots = Roots::new(built_in_roots());
     if let Some(file) = env.get("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
-        add_file(&mut roots, Path::new(file), "SSL_CERT_FILE")?;
+        roots.add_file(Path::new(file), "SSL_CERT_FILE")?;
     }
     let directories = split_paths(env.get("SSL_CERT_DIR").unwrap_or_default());
     for directory in directories.filter(|path| !path.as_os_str().is_empty()) {
-        add_directory(&mut roots, &directory)?;
+        roots.add_directory(&directory)?;
     }
-    Ok(config_with_roots(roots))
+    Ok(config_with_roots(roots.store))
 }
 
 /// The built-in root certificates, which are Mozilla's.
@@ -56,10 +58,10 @@ pub fn built_in_roots() -> RootCertStore {
 /// The TLS configuration for a service with its own CAs. `ca_pem` holds their certificates, as PEM; no others are
 /// trusted.
 pub fn client_config_for_cas(ca_pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
-    let mut roots = RootCertStore::empty();
-    match add_certificates(&mut roots, ca_pem) {
-        0 => Err(Error::config(NO_CERTIFICATE).hint(PEM_HINT)),
-        _ => Ok(config_with_roots(roots)),
+    let mut roots = Roots::new(RootCertStore::empty());
+    match roots.add_certificates(ca_pem) {
+        false => Err(Error::config(NO_CERTIFICATE).hint(PEM_HINT)),
+        true => Ok(config_with_roots(roots.store)),
     }
 }
 
@@ -83,44 +85,90 @@ fn unusable_path_error(setting: &str, path: &Path, reason: &str) -> Error {
     Error::config(format!("{setting}: `{path}`: {reason}"))
 }
 
-/// Adds the certificates in a file to `roots`. Fails if it contains none. `setting` is the option or variable that
-/// names the file.
-fn add_file(roots: &mut RootCertStore, path: &Path, setting: &str) -> Result<(), Error> {
-    let pem = input::read(path, input::MAX_SIZE).map_err(|error| {
-        let is_missing = error.kind() == ErrorKind::NotFound;
-        let hint = "mount the file with the certificates to trust, or remove the setting";
-        unusable_path_error(setting, path, &error.to_string())
-            .set_hint(is_missing.then(|| hint.to_owned()))
-    })?;
-    match add_certificates(roots, &pem) {
-        0 => Err(unusable_path_error(setting, path, NO_CERTIFICATE).hint(PEM_HINT)),
-        _ => Ok(()),
-    }
+/// Root certificates that are being collected. A directory such as /etc/ssl/certs has each certificate three times: in a
+/// file, by a link to it whose name is a hash, and in a bundle.
+struct Roots {
+    store: RootCertStore,
+    /// The device and inode of each file that was read.
+    files: Vec<(u64, u64)>,
+    /// The hash of the text of each certificate that was added.
+    certificates: Vec<u64>,
 }
 
-/// Adds the certificates in a directory to `roots`. Other files may be there too. Fails if there is no certificate.
-fn add_directory(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
-    let directory_error = |reason: &str| unusable_path_error("SSL_CERT_DIR", path, reason);
-    let entries = fs::read_dir(path).map_err(|error| directory_error(&error.to_string()))?;
-    let mut added = 0;
-    for entry in entries.filter_map(Result::ok) {
-        let path = entry.path();
-        match input::read(&path, input::MAX_SIZE) {
-            Ok(pem) => added += add_certificates(roots, &pem),
-            Err(error) => {
-                log::debug(|| format!("SSL_CERT_DIR: `{}` is skipped: {error}", path.display()))
-            }
+impl Roots {
+    fn new(store: RootCertStore) -> Roots {
+        Roots {
+            store,
+            files: Vec::new(),
+            certificates: Vec::new(),
         }
     }
-    match added {
-        0 => Err(directory_error(NO_CERTIFICATE)),
-        _ => Ok(()),
-    }
-}
 
-/// Adds the certificates in `pem` that can be parsed. Returns how many were added.
-fn add_certificates(roots: &mut RootCertStore, pem: &[u8]) -> usize {
-    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-    let (added, _ignored) = roots.add_parsable_certificates(certificates);
-    added
+    /// Adds the certificates in a file. Fails if it contains none. `setting` is the option or variable that names the
+    /// file.
+    fn add_file(&mut self, path: &Path, setting: &str) -> Result<(), Error> {
+        let pem = input::read(path, input::MAX_SIZE).map_err(|error| {
+            let is_missing = error.kind() == ErrorKind::NotFound;
+            let hint = "mount the file with the certificates to trust, or remove the setting";
+            unusable_path_error(setting, path, &error.to_string())
+                .set_hint(is_missing.then(|| hint.to_owned()))
+        })?;
+        match self.add_certificates(&pem) {
+            false => Err(unusable_path_error(setting, path, NO_CERTIFICATE).hint(PEM_HINT)),
+            true => Ok(()),
+        }
+    }
+
+    /// Adds the certificates in a directory. Other files may be there too. Fails if there is no certificate.
+    fn add_directory(&mut self, path: &Path) -> Result<(), Error> {
+        let directory_error = |reason: &str| unusable_path_error("SSL_CERT_DIR", path, reason);
+        let entries = fs::read_dir(path).map_err(|error| directory_error(&error.to_string()))?;
+        // A file that another directory links to counts in both.
+        self.files.clear();
+        let mut has_certificate = false;
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            let is_new = |file: &Metadata| {
+                let id = (file.dev(), file.ino());
+                let is_known = self.files.contains(&id);
+                self.files.extend((!is_known).then_some(id));
+                !is_known
+            };
+            match input::read_if(&path, input::MAX_SIZE, is_new) {
+                Ok(None) => {}
+                Ok(Some(pem)) => has_certificate |= self.add_certificates(&pem),
+                Err(error) => {
+                    log::debug(|| format!("SSL_CERT_DIR: `{}` is skipped: {error}", path.display()))
+                }
+            }
+        }
+        match has_certificate {
+            false => Err(directory_error(NO_CERTIFICATE)),
+            true => Ok(()),
+        }
+    }
+
+    /// Adds the certificates in `pem` that can be parsed and are not there yet. Returns whether there is one.
+    fn add_certificates(&mut self, pem: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(pem);
+        let mut has_certificate = false;
+        for block in text.split_inclusive("-----END CERTIFICATE-----") {
+            let Some(start) = block.rfind("-----BEGIN CERTIFICATE-----") else {
+                continue;
+            };
+            let block = &block.as_bytes()[start..];
+            let mut hasher = DefaultHasher::new();
+            hasher.write(block);
+            let hash = hasher.finish();
+            if self.certificates.contains(&hash) {
+                has_certificate = true;
+            } else if let Ok(certificate) = CertificateDer::from_pem_slice(block)
+                && self.store.add(certificate).is_ok()
+            {
+                has_certificate = true;
+                self.certificates.push(hash);
+            }
+        }
+        has_certificate
+    }
 }

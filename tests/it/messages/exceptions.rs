@@ -16,6 +16,10 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "it is read from a file, and not printed",
+        &["-----END CERTIFICATE-----"],
+    ),
+    (
         "a system call has to fail between two others",
         &[
             "{error}; it leads nowhere, and the next run will try again",
