@@ -11,11 +11,10 @@ use crate::input;
 
 /// The maximum number of connections to one vault, each with its own thread.
 pub const MAX_PER_VAULT: usize = 24;
-/// The maximum number of connections that are in use at once, over all vaults.
-pub const MAX_IN_USE: usize = 32;
-/// The same under a CPU quota below [`SMALL_QUOTA`]: there a handshake may use up the CPU time of a whole period. Each
-/// vault has one connection all the same.
-const MAX_IN_USE_WITH_SMALL_QUOTA: usize = 4;
+/// The maximum number of connections to all vaults together, except that each vault has one.
+pub const MAX: usize = 32;
+/// The same under a CPU quota below [`SMALL_QUOTA`]: there a handshake may use up the CPU time of a whole period.
+const MAX_WITH_SMALL_QUOTA: usize = 4;
 /// A CPU quota in CPUs.
 const SMALL_QUOTA: f64 = 0.25;
 /// A vault whose TCP connection takes longer than this is far.
@@ -44,7 +43,7 @@ pub enum Progress {
 pub struct VaultState {
     /// The progress of its connections.
     pub progress: Progress,
-    /// The number of connections in use, including those that are being opened.
+    /// The number of connections, including those that are being opened.
     pub connections: usize,
     /// The number of secrets that none of these connections reads or is about to read.
     pub waiting: usize,
@@ -89,11 +88,11 @@ impl VaultState {
 /// How many connections to open to each vault now. Vaults take turns while there are not enough for all.
 pub fn connections_to_open(vaults: &[VaultState], has_small_quota: bool) -> Vec<usize> {
     let max = match has_small_quota {
-        true => MAX_IN_USE_WITH_SMALL_QUOTA,
-        false => MAX_IN_USE,
+        true => MAX_WITH_SMALL_QUOTA,
+        false => MAX,
     };
-    let in_use = vaults.iter().map(|vault| vault.connections).sum::<usize>();
-    let mut free = max.saturating_sub(in_use);
+    let opened = vaults.iter().map(|vault| vault.connections).sum::<usize>();
+    let mut free = max.saturating_sub(opened);
     let mut opened = vec![0; vaults.len()];
     for round in 0..MAX_PER_VAULT {
         for (vault, opened) in vaults.iter().zip(&mut opened) {

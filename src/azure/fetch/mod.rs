@@ -65,10 +65,10 @@ struct VaultQueue {
     items: Vec<usize>,
     /// The position in `items` of the next secret to read.
     next_item: AtomicUsize,
-    /// The number of connections that threads were started for, and of those that were opened and given up.
+    /// The number of connections that threads were started for.
     started: AtomicUsize,
+    /// The number of those that were opened, or could not be.
     opened: AtomicUsize,
-    finished: AtomicUsize,
 }
 
 /// What a thread does; one thread may do several in turn.
@@ -106,7 +106,6 @@ pub fn fetch(
             next_item: AtomicUsize::new(0),
             started: AtomicUsize::new(1),
             opened: AtomicUsize::new(0),
-            finished: AtomicUsize::new(0),
         })
     });
     let vaults: Vec<Arc<VaultQueue>> = vaults.collect();
@@ -130,7 +129,7 @@ pub fn fetch(
 /// Starts a thread for each task, but not more than there may be connections. If a limit on processes allows fewer
 /// threads, those that were started do all the tasks. Fails if not even one thread can be started.
 fn start_threads(run: &Arc<FetchRun>) -> Result<(), Error> {
-    for thread in 0..run.tasks.len().min(1 + connections::MAX_IN_USE) {
+    for thread in 0..run.tasks.len().min(1 + connections::MAX) {
         let run = run.clone();
         match signals::spawn_thread(move || run.work()) {
             Ok(()) => {}
@@ -226,22 +225,20 @@ impl FetchRun {
             let result = make_parts(&self.plan, *index, read);
             self.results.send((*index, result));
         }
-        vault.finished.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl VaultQueue {
-    /// The state of the vault's connections. `latest_change` is updated when their number changes.
+    /// The state of the vault's connections. `latest_change` is updated when more are open.
     fn state(&self, latest_change: &mut Change) -> VaultState {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let (started, opened) = (count(&self.started), count(&self.opened));
         let milestones = &self.client.service.milestones();
         let since = |time: &OnceLock<Instant>| time.get().map(Instant::elapsed);
         let responses = count(&milestones.responses);
-        let at_work = opened.saturating_sub(count(&self.finished));
-        if latest_change.connections != at_work {
+        if latest_change.connections != opened {
             *latest_change = Change {
-                connections: at_work,
+                connections: opened,
                 responses,
                 time: Instant::now(),
             };
@@ -262,7 +259,7 @@ impl VaultQueue {
         let taken = count(&self.next_item).min(self.items.len());
         VaultState {
             progress,
-            connections: started - count(&self.finished),
+            connections: started,
             waiting: (self.items.len() - taken).saturating_sub(started - opened),
         }
     }
@@ -278,7 +275,7 @@ struct ConnectionOpener {
     next_look: Option<Instant>,
 }
 
-/// When the number of a vault's connections changed.
+/// When the number of a vault's open connections changed.
 #[derive(Clone, Copy)]
 struct Change {
     connections: usize,
