@@ -1,21 +1,20 @@
-//! A first look at akv-init: one process gets its secret, another fails with a hint. `cargo run --example demo`.
+//! A first look at akv-init: `cargo run --example demo`.
 //!
-//! Builds the real binary, starts a stand-in for Azure on loopback, and runs `akv-init exec` twice with nothing in its
-//! environment but what is printed: once the process receives its secret, once the vault refuses it and the hint says
-//! why. Then it shows what went over the wire. Every claim that it prints was checked before it was printed; if one
-//! does not hold, the demo ends with that instead.
+//! Builds the real binary, starts a stand-in for Azure on loopback, and runs akv-init with nothing in its environment
+//! but what is printed. Every claim that it prints was checked before it was printed; if one does not hold, the demo
+//! ends with that instead.
 
 #[path = "../tests/azure/mod.rs"]
 mod azure;
+#[path = "shared/binary.rs"]
+mod binary;
 
-use std::env;
-use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use azure::{Azure, Endpoint, Response};
 
@@ -35,188 +34,171 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     say("building akv-init …")?;
-    let binary = build()?;
+    let binary = binary::build()?;
     let azure = Azure::start();
     azure.secret("sql-sa", SECRET);
-    say("a stand-in for Azure runs on loopback: an identity endpoint, and a vault over TLS\n")?;
+    let demo = Demo { binary, azure };
+    say("a stand-in for Azure runs on loopback: an identity endpoint, and a vault over TLS")?;
 
-    say("1. A process receives its secret.")?;
-    let run = exec(&binary, &azure)?;
-    let expected = format!(
-        "I am process {}, and my DB_PASSWORD is: {SECRET}\n",
-        run.pid
-    );
+    say("\n1. exec: a process receives its secret.")?;
+    let command = ["exec", "--", "/bin/sh", "-c", SCRIPT];
+    let run = demo.run(&command, 0)?;
     ensure!(
-        run.output.status.success(),
-        "akv-init ended with {}:\n{}",
-        run.output.status,
-        run.stderr
-    );
-    ensure!(
-        run.stdout == expected,
-        "expected {expected:?}, the process said {:?}",
+        run.stdout
+            == format!(
+                "I am process {}, and my DB_PASSWORD is: {SECRET}\n",
+                run.pid
+            ),
+        "the process said {:?}",
         run.stdout
     );
-    ensure!(
-        run.stderr.is_empty(),
-        "akv-init was not silent: {}",
-        run.stderr
-    );
+    ensure!(run.stderr.is_empty(), "it was not silent: {}", run.stderr);
     say(&quoted(&run.stdout))?;
     say("   The same process that akv-init was: it has become its command.")?;
-    show_wire(&azure, 0)?;
+    demo.show_wire()?;
 
-    say("2. The identity may not read the vault.")?;
-    let seen = azure.requests().len();
-    azure.always(Endpoint::Vault, Response::rbac());
-    let run = exec(&binary, &azure)?;
-    ensure!(
-        run.output.status.code() == Some(77),
-        "expected exit code 77, got {}",
-        run.output.status
-    );
+    say("\n2. exec: the identity may not read the vault.")?;
+    demo.azure.always(Endpoint::Vault, Response::rbac());
+    let run = demo.run(&command, 77)?;
     ensure!(
         run.stdout.is_empty(),
         "the command was started without its secret: {:?}",
         run.stdout
     );
-    let tells = |word: &str| run.stderr.contains(word);
     ensure!(
-        tells("ForbiddenByRbac") && tells("hint: "),
+        run.stderr.contains("ForbiddenByRbac") && run.stderr.contains("hint: "),
         "no hint in what it said:\n{}",
         run.stderr
     );
     say(&quoted(&run.stderr))?;
     say("   Exit code 77: access denied. The command was not started.")?;
-    show_wire(&azure, seen)?;
 
-    say("akv-init printed neither a token nor the secret: that was looked for, too.")
+    say("\n3. check: which step fails. It tests every step, and starts nothing.")?;
+    let run = demo.run(&["check", "--", "/bin/sh"], 77)?;
+    let failed: Vec<&str> = run
+        .stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("FAILED"))
+        .collect();
+    ensure!(failed.len() >= 3, "no step failed:\n{}", run.stdout);
+    say("   | … (what comes before it is well)")?;
+    say(&quoted(&failed.join("\n")))?;
+
+    say("\n4. write: the role is there, and the secret becomes a file.")?;
+    demo.azure.clear(Endpoint::Vault);
+    let dir = demo.azure.dir().join("secrets");
+    fs::create_dir(&dir)?;
+    let run = demo.run(&["write", "--from-env", &dir.to_string_lossy()], 0)?;
+    let value = fs::read_to_string(dir.join("DB_PASSWORD"))?;
+    ensure!(value == SECRET, "the file holds something else");
+    say(&quoted(&run.stderr))?;
+    say("   The file DB_PASSWORD holds the secret, byte for byte.")?;
+
+    say("\nThe log showed neither a token nor the secret: that was checked, too.")?;
+    say("To try it yourself: cargo run --example standin -- --shell")
 }
 
-/// Has cargo build the binary, of the profile that this example was built with, and asks it where it is.
-fn build() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let profile = if cfg!(debug_assertions) {
-        "dev"
-    } else {
-        "release"
-    };
-    let mut command = Command::new(cargo);
-    command.args(["build", "--bin", "akv-init", "--profile", profile]);
-    command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
-    command
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit());
-    // `cargo run` tells us about our package in these; build scripts that look at them would run again each time.
-    let about_us =
-        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(about_us)) {
-        command.env_remove(name);
-    }
-    let output = command.output().context("starting cargo")?;
-    ensure!(output.status.success(), "akv-init does not build");
-    let messages = String::from_utf8(output.stdout).context("reading what cargo built")?;
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut executables =
-        messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-    executables
-        .next_back()
-        .context("cargo did not say where the binary is")
+struct Demo {
+    binary: PathBuf,
+    azure: Azure,
 }
 
 struct Run {
     pid: u32,
-    output: Output,
     stdout: String,
     stderr: String,
 }
 
-fn exec(binary: &Path, azure: &Azure) -> Result<Run> {
-    let mut command = Command::new(binary);
-    command.args(["exec", "--", "/bin/sh", "-c", SCRIPT]);
-    // The first is what a manifest would say. The others lead to the stand-in what would go to Azure.
-    command.env_clear();
-    command.env("DB_PASSWORD", REFERENCE);
-    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds());
-    command.env("HTTPS_PROXY", azure.proxy());
-    command.env("AKV_INIT_CA_FILE", azure.ca_file());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    say(&format!(
-        "   $ DB_PASSWORD={REFERENCE} akv-init exec -- /bin/sh -c '{SCRIPT}'"
-    ))?;
-    let child = command
-        .spawn()
-        .with_context(|| format!("starting {}", binary.display()))?;
-    let pid = child.id();
-    let output = child.wait_with_output()?;
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let told = azure
-        .tokens()
-        .iter()
-        .any(|token| stdout.contains(token) || stderr.contains(token));
-    ensure!(
-        !told && !stderr.contains(SECRET),
-        "akv-init printed a token or the secret"
-    );
-    Ok(Run {
-        pid,
-        output,
-        stdout,
-        stderr,
-    })
+impl Demo {
+    /// Runs akv-init, which has to end with this code.
+    fn run(&self, arguments: &[&str], code: i32) -> Result<Run> {
+        let azure = &self.azure;
+        let mut command = Command::new(&self.binary);
+        command.args(arguments);
+        // The first is what a manifest would say. The others lead to the stand-in what would go to Azure.
+        command.env_clear();
+        command.env("DB_PASSWORD", REFERENCE);
+        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds());
+        command.env("HTTPS_PROXY", azure.proxy());
+        command.env("AKV_INIT_CA_FILE", azure.ca_file());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let shown: Vec<String> = arguments.iter().map(|word| in_shell(word)).collect();
+        say(&format!(
+            "   $ DB_PASSWORD={REFERENCE} akv-init {}",
+            shown.join(" ")
+        ))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting {}", self.binary.display()))?;
+        let pid = child.id();
+        let output = child.wait_with_output()?;
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.code() == Some(code),
+            "akv-init ended with {}, not {code}:\n{stdout}{stderr}",
+            output.status
+        );
+        let tokens = azure.tokens();
+        let mut secrets = tokens.iter().map(String::as_str).chain([SECRET]);
+        ensure!(
+            !secrets.any(|secret| stderr.contains(secret)),
+            "the log shows a token or the secret"
+        );
+        Ok(Run {
+            pid,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Shows the requests so far.
+    fn show_wire(&self) -> Result<()> {
+        let count = |endpoint| self.azure.requests_at(endpoint).len();
+        ensure!(
+            (count(Endpoint::Imds), count(Endpoint::Vault)) == (1, 1),
+            "one token and one secret were to be asked for"
+        );
+        say("   What went over the wire:")?;
+        for request in self.azure.requests() {
+            let about = match (request.endpoint, &request.tls) {
+                (Endpoint::Imds, _) => {
+                    "identity endpoint, which is on the machine: plain http, answered with a token"
+                }
+                (Endpoint::Proxy, _) => "the proxy leads the vault's real name to the stand-in",
+                (_, Some(version)) if request.bearer().is_some() => {
+                    &format!("{version}, carries the token")
+                }
+                _ => anyhow::bail!(
+                    "{} {} went out in the clear",
+                    request.method,
+                    request.target
+                ),
+            };
+            let host = if request.method == "CONNECT" {
+                ""
+            } else {
+                &request.host
+            };
+            say(&format!(
+                "     {} {host}{}  ({about})",
+                request.method,
+                request.path()
+            ))?;
+        }
+        Ok(())
+    }
 }
 
-fn show_wire(azure: &Azure, from: usize) -> Result<()> {
-    let requests = azure.requests().split_off(from);
-    let count = |endpoint| {
-        requests
-            .iter()
-            .filter(|request| request.endpoint == endpoint)
-            .count()
-    };
-    let asked = [
-        count(Endpoint::Imds),
-        count(Endpoint::Vault),
-        count(Endpoint::Login),
-    ];
-    ensure!(
-        asked == [1, 1, 0],
-        "one token and one secret were to be asked for, not {asked:?}"
-    );
-    say("   What went over the wire:")?;
-    for request in &requests {
-        let way = match (request.endpoint, &request.tls) {
-            (Endpoint::Imds, _) => {
-                "identity endpoint, which is on the machine: plain http, answered with a token"
-            }
-            (Endpoint::Proxy, _) => "the proxy leads the vault's real name to the stand-in",
-            (_, Some(version)) if request.bearer().is_some() => {
-                &format!("{version}, carries the token")
-            }
-            _ => anyhow::bail!(
-                "{} {} went out in the clear",
-                request.method,
-                request.target
-            ),
-        };
-        let host = if request.method == "CONNECT" {
-            ""
-        } else {
-            &request.host
-        };
-        say(&format!(
-            "     {} {host}{}  ({way})",
-            request.method,
-            request.path()
-        ))?;
+/// A word as it is typed in a shell.
+fn in_shell(word: &str) -> String {
+    match word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.to_owned(),
     }
-    say("")
 }
 
 fn quoted(text: &str) -> String {

@@ -2,10 +2,13 @@
 //!
 //! Prints one line for each endpoint (`imds http://…`, `login https://…`, `vault host:port`, `proxy http://…`,
 //! `platform http://…`, `token-proxy https://…`), then `ready`. Ends on SIGTERM and SIGINT, and when standard input, if it
-//! is a pipe, reaches its end: the process that started it need not clean up. See `USAGE` for the flags.
+//! is a pipe, reaches its end: the process that started it need not clean up. See `USAGE` for the flags. With `--shell`
+//! it opens a shell for a user instead.
 
 #[path = "../tests/azure/mod.rs"]
 mod azure;
+#[path = "shared/playground.rs"]
+mod playground;
 
 use std::fs;
 use std::io::{self, BufRead, Write};
@@ -24,6 +27,7 @@ use azure::{Azure, Builder, Certificate, Endpoint, Environment, Identity, Respon
 
 const USAGE: &str = "\
 usage: standin [FLAGS]
+  --shell                    open a shell in which akv-init finds the stand-in, and print what to try there
   --imds|--login|--vault|--proxy|--platform|--token-proxy ADDR:PORT
                              endpoints to open; none given: all, on loopback with free ports
   --name HOST                one more name in the certificates (repeatable)
@@ -99,11 +103,23 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<String>) -> Result<()> {
-    // Before any thread: all of them inherit the mask, and only the wait below takes the signals.
-    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
-    signals.thread_block()?;
     let setup = Setup::parse(arguments)?;
+    // Before any thread: all of them inherit the mask, and only the wait below takes the signals. A shell would inherit it
+    // too.
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    if !setup.shell {
+        signals.thread_block()?;
+    }
     let azure = Arc::new(setup.start());
+    if setup.shell {
+        let delay = setup.delay;
+        let weak = Arc::downgrade(&azure);
+        let obey = move |line: &str| match weak.upgrade() {
+            Some(azure) => obey(&azure, line, delay),
+            None => Ok(()),
+        };
+        return playground::run(&azure, obey).map(drop);
+    }
     announce(&azure)?;
     if let Some(race) = setup.race {
         let azure = Arc::clone(&azure);
@@ -117,6 +133,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
 
 #[derive(Default)]
 struct Setup {
+    shell: bool,
     endpoints: Vec<(Endpoint, String)>,
     names: Vec<String>,
     dir: Option<PathBuf>,
@@ -137,6 +154,10 @@ impl Setup {
         let mut setup = Setup::default();
         let mut arguments = arguments.into_iter();
         while let Some(flag) = arguments.next() {
+            if flag == "--shell" {
+                setup.shell = true;
+                continue;
+            }
             let value = arguments
                 .next()
                 .with_context(|| format!("`{flag}` wants a value"))?;
@@ -193,6 +214,12 @@ impl Setup {
                 "--race" => setup.race = Some(parse_race(&value)?),
                 _ => bail!("unknown flag `{flag}`"),
             }
+        }
+        if setup.shell && setup.secrets.is_empty() {
+            let secrets = playground::SECRETS.iter();
+            setup.secrets = secrets
+                .map(|(name, value)| azure::Stored::new(name, value))
+                .collect();
         }
         Ok(setup)
     }

@@ -14,6 +14,7 @@ mod check_command;
 mod clouds;
 mod command_line;
 mod compositions;
+mod demonstrations;
 mod docs;
 mod entra;
 mod entra_token;

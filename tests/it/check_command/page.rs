@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::symlink;
 
+#[path = "../../../examples/capture.rs"]
+mod capture;
+
 use super::report::{links, unfolded};
 use super::run;
 use crate::azure::{Azure, Endpoint, Response};
@@ -94,4 +97,13 @@ fn page_shows_an_error_as_json() {
     let page = page(PAGE);
     let shown = blocks(section(&page, "`--log-format json`"), "json").concat();
     assert_eq!(links(&said), links(&shown));
+}
+
+/// The picture in the README is that of these reports.
+#[test]
+fn picture_shows_the_reports_of_the_page() {
+    assert!(
+        capture::picture(&page(PAGE)) == page("docs/images/check.svg"),
+        "run `cargo run --example capture < {PAGE} > docs/images/check.svg`"
+    );
 }
