@@ -56,7 +56,7 @@ fn run() -> Result<u8, Error> {
             return Ok(0);
         }
         Invocation::Version => {
-            log::print(concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n"));
+            log::print(concat!("akv-init ", env!("AKV_INIT_VERSION"), "\n"));
             return Ok(0);
         }
     };

@@ -23,11 +23,68 @@ fn options_of(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The value of a key in the first section of a TOML file that starts with this text.
+fn toml_value(file: &str, section: &str, key: &str) -> String {
+    let text = source(file);
+    let section = text.split(section).nth(1).expect(section);
+    let start = format!("{key} = \"");
+    let line = section.lines().find_map(|line| line.strip_prefix(&start));
+    line.expect(key).trim_end_matches('"').to_owned()
+}
+
+/// `akv-init VERSION (commit COMMIT, TARGET, webpki-roots VERSION of DATE)`
 #[test]
-fn version_is_that_of_the_package() {
-    let expected = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(akv_init(["--version"]).outcome().stdout_alone(), expected);
-    assert_eq!(akv_init(["exec", "-V"]).outcome().stdout_alone(), expected);
+fn version_names_the_commit_the_target_and_the_roots() {
+    let version = akv_init(["--version"]).outcome().stdout_alone().to_owned();
+    assert_eq!(akv_init(["exec", "-V"]).outcome().stdout_alone(), version);
+    let words: Vec<&str> = version.split([' ', ',', '(', ')', '\n']).collect();
+    let [
+        _,
+        package,
+        _,
+        "commit",
+        commit,
+        _,
+        target,
+        _,
+        "webpki-roots",
+        roots,
+        "of",
+        date,
+        "",
+        "",
+    ] = words[..]
+    else {
+        panic!("{version}");
+    };
+    assert!(version.starts_with("akv-init "), "{version}");
+    assert_eq!(package, env!("CARGO_PKG_VERSION"));
+    let is_hash = commit.len() == 12 && commit.chars().all(|c| c.is_ascii_hexdigit());
+    assert!(is_hash || commit == "unknown", "{version}");
+    assert!(target.contains("-linux-"), "{version}");
+    let section = "[package.metadata.webpki-roots]";
+    assert_eq!(roots, toml_value("Cargo.toml", section, "version"));
+    assert_eq!(date, toml_value("Cargo.toml", section, "date"));
+    let locked = toml_value("Cargo.lock", "name = \"webpki-roots\"", "version");
+    assert_eq!(
+        roots, locked,
+        "[package.metadata.webpki-roots] in Cargo.toml is that of another version: \
+         .ci/roots prints what belongs there"
+    );
+}
+
+/// The version is in Cargo.toml alone; what else names it agrees.
+#[test]
+fn changelog_manual_page_and_image_have_the_version_of_the_package() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = source("CHANGELOG.md");
+    let mut releases = changelog
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "));
+    let newest = releases.find(|title| *title != "Unreleased").unwrap();
+    assert_eq!(newest.split(' ').next(), Some(version), "CHANGELOG.md");
+    let title = format!("\"akv\\-init {version}\"");
+    assert!(source("man/akv-init.1").contains(&title), "man/akv-init.1");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn runs(place: &Place) {
         .env_clear()
         .output();
     let outcome = Outcome::from(output.expect("the copy can be started"));
-    let version = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
+    let version = akv_init(["--version"]).outcome().stdout;
     assert_eq!(outcome.stdout_alone(), version);
 }
 

@@ -202,7 +202,7 @@ fn age_of_keep_existing_must_follow_an_equals_sign() {
 
 #[test]
 fn help_and_version_are_printed() {
-    let version = concat!("akv-init ", env!("CARGO_PKG_VERSION"), "\n");
+    let version = akv_init(["--version"]).outcome().stdout;
     for words in [
         &["write", "--help"][..],
         &["write", "--mode", "rw", "-h", "/nowhere"],
