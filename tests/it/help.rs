@@ -1,4 +1,4 @@
-//! The help of each command, a complete part of the whole help, and the manual page.
+//! The help of each command, a complete part of the whole help, the manual page and the completions.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::support::akv_init;
 
+#[path = "../../examples/completions.rs"]
+mod completions;
 #[path = "../../examples/man.rs"]
 mod man;
 
@@ -148,6 +150,18 @@ fn help_of_a_command_has_its_exit_codes_and_deadline() {
             .find(|pair| pair[0] == "(default" && pair[1].ends_with("s)"))
             .map(|pair| pair[1].trim_end_matches(')'));
         assert_eq!(stated, deadline, "{command}");
+    }
+}
+
+#[test]
+fn completions_are_current() {
+    for shell in ["bash", "zsh", "fish"] {
+        let path = format!("completions/akv-init.{shell}");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
+        assert!(
+            fs::read_to_string(file).unwrap_or_default() == completions::completion(shell).unwrap(),
+            "run `cargo run --example completions -- {shell} >{path}`"
+        );
     }
 }
 
