@@ -35,6 +35,7 @@ mod managed_identities;
 mod memfd;
 mod memory;
 mod messages;
+mod migrations;
 mod network;
 mod optional;
 mod references;
