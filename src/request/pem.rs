@@ -19,9 +19,10 @@ const LINE_LEN: usize = 64;
 ///
 /// Fails if the secret is neither (78), or does not have this part (66).
 pub fn select(value: &[u8], content_type: Option<&str>, part: PemPart) -> Result<Vec<u8>, Error> {
-    let content = match content_type {
-        Some(PFX_CONTENT_TYPE) => parse_pfx(value).map_err(pfx_error)?,
-        _ => parse_pem(value).ok_or_else(no_pem_error)?,
+    let is_pfx = content_type.is_some_and(|it| it.eq_ignore_ascii_case(PFX_CONTENT_TYPE));
+    let content = match is_pfx {
+        true => parse_pfx(value).map_err(pfx_error)?,
+        false => parse_pem(value).ok_or_else(no_pem_error)?,
     };
     let certificates = &content.certificates;
     let certificates = match part {

@@ -4,8 +4,10 @@
 
 use crate::error::Error;
 use crate::request::reference::dialects::begins_with_vals;
-use crate::request::reference::options::IfMissing;
-use crate::request::reference::{Reference, add_hint, begins_with_reference, pass_on_hint};
+use crate::request::reference::options::{Encoding, IfMissing};
+use crate::request::reference::{
+    Reference, add_hint, begins_with_reference, pass_on_hint, quoted_error,
+};
 
 /// Where the value of a target comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,13 @@ impl Template {
             let reason = "the text has a reference in braces, and one without";
             return Err(Error::config(reason).hint("write {akv://VAULT/NAME}"));
         }
+        if let [(before, reference)] = template.parts.as_slice()
+            && let quote @ (b"\"" | b"'") = before.trim_ascii()
+            && template.end.trim_ascii() == quote
+            && !encodes_json(reference)
+        {
+            return Err(quoted_error());
+        }
         // Like a reference alone, which may have white space around it.
         if let [(before, _)] = template.parts.as_mut_slice()
             && before.trim_ascii().is_empty()
@@ -113,6 +122,14 @@ impl Template {
             }
         }
         Ok(Some(template))
+    }
+}
+
+/// Whether the value is the inside of a JSON string, whose quotes are in the text.
+fn encodes_json(reference: &Reference) -> bool {
+    match reference {
+        Reference::Secret(secret) => secret.options.encoding == Some(Encoding::Json),
+        Reference::Token(_) => false,
     }
 }
 

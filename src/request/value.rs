@@ -47,7 +47,11 @@ pub fn make(secret: &StoredSecret, options: &SecretOptions) -> Result<Option<Sec
             None if options.if_missing != IfMissing::Fail => return Ok(None),
             None => {
                 let reason = format!("the secret has no field `{pointer}`");
-                return Err(Error::new(Cause::NotFound, reason).hint(POINTER_HINT));
+                let hint = match pointer.contains(['?', '&']) {
+                    true => "options are before the field: `?trim#/user/name`",
+                    false => POINTER_HINT,
+                };
+                return Err(Error::new(Cause::NotFound, reason).hint(hint));
             }
         },
         Selection::Pem(part) => pem::select(secret, content_type.as_deref(), *part)?,

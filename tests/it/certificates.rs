@@ -590,6 +590,13 @@ fn edge_cases() {
         ),
         ("a PFX in lines", in_lines, PFX, "pem", Ok(with_key.clone())),
         (
+            "a PFX by a type in other letters",
+            modern.clone(),
+            Some("Application/X-PKCS12"),
+            "pem",
+            Ok(with_key.clone()),
+        ),
+        (
             "a PFX without the content type",
             modern.clone(),
             None,

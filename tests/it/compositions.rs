@@ -98,6 +98,8 @@ fn references_in_braces_are_replaced() {
         "aspire": "Server=db;Password={akv://KV/pw?encode=ado};Encrypt=True" => Ok("Server=db;Password=\"Passw0rd;Encrypt=False\";Encrypt=True");
         "url": "{akv://KV/unusual?encode=url}@" => Ok("p%40ss%20w%2F%C3%B6%22%C3%A9@");
         "json": r#"{"p":"{akv://KV/unusual?encode=json}"}"# => Ok(r#"{"p":"p@ss w/ö\"é"}"#);
+        "a JSON string": r#""{akv://KV/unusual?encode=json}""# => Ok(r#""p@ss w/ö\"é""#);
+        "quotes in a text": r#"a"{akv://KV/x}""# => Ok(r#"a"X""#);
         "no such field": "a{akv://KV/account#/c}" => Err(66);
     });
 }
@@ -114,6 +116,9 @@ fn text_that_is_nearly_composed_is_rejected() {
         "outside as well": "{akv://KV/x};akv://KV/y" => Err(78);
         "outside before": "entra-token:x {akv://KV/x}" => Err(78);
         "quoted": r#"{"a":"akv://KV/x"}"# => Err(78);
+        "in quotes": r#""{akv://KV/x}""# => Err(78);
+        "in other quotes": " '{akv://KV/x?trim}'\n" => Err(78);
+        "a token in quotes": r#""{entra-token:https://database.windows.net/}""# => Err(78);
         "a file": "P={akv://KV/x?file}" => Err(78);
         "of vals": "-{ref+azurekeyvault://KV/x}" => Err(78);
         "of vals, and one that is read": "{akv://KV/x}{ref+azurekeyvault://KV/x}" => Err(78);

@@ -291,6 +291,17 @@ fn hint_names_a_byte_order_mark_before_json() {
     failure.hint_names("byte order mark");
 }
 
+/// They belong to the name of the field.
+#[test]
+fn hint_names_options_behind_a_field() {
+    let azure = Azure::start();
+    azure.secret("db", "{}");
+    for options in ["#/a?trim", "#/a&trim"] {
+        let failure = get(&azure, "db", options).failure(66, "not found");
+        failure.hint_names("before the field");
+    }
+}
+
 /// And all failures of one secret are in one line.
 #[test]
 fn several_options_of_one_secret_are_one_request() {

@@ -109,11 +109,16 @@ impl Reference {
 fn check_not_quoted(text: &str) -> Result<(), Error> {
     let inside = unquoted(text);
     let is_reference = matches!(parse_prefixed(inside), Some(Ok(_)));
-    if inside.len() == text.len() || !is_reference {
-        return Ok(());
+    match inside.len() < text.len() && is_reference {
+        true => Err(quoted_error()),
+        false => Ok(()),
     }
+}
+
+/// The error for a reference in quotes.
+pub fn quoted_error() -> Error {
     let hint = "write it without quotes: `docker run --env-file`, for example, makes them a part of the value";
-    Err(Error::config("the reference is in quotes").hint(hint))
+    Error::config("the reference is in quotes").hint(hint)
 }
 
 /// Adds a hint to that of the error.

@@ -151,7 +151,7 @@ impl SecretOptions {
                 ("file", None) => options.in_file = true,
                 _ => {
                     let reason = "the options after `?` are pem, decode, trim, encode, optional, default and file";
-                    return Err(Error::config(reason));
+                    return Err(Error::config(reason).hint(POINTER_HINT));
                 }
             }
             if known.contains(&name) {

@@ -26,6 +26,7 @@ pub fn made(page: &mut Page) {
     };
     for (secret, options) in [
         (r#"{"user":"app"}"#, "#/password"),
+        (r#"{"user":"app"}"#, "#/user?trim"),
         (r#"{"user":{"name":"app"}}"#, "#/user"),
         ("hunter2", "#/password"),
         ("\u{feff}{}", "#/password"),

@@ -84,12 +84,12 @@ const EVERYWHERE: &[(&str, &str, bool)] = &[
     ),
     ("akv://kv1/keys/nl", "", true),
     // Options.
-    ("akv://kv1/sa?", "akv://kv1/sa…", false),
-    ("akv://kv1/sa?Trim", "akv://kv1/sa…", false),
-    ("akv://kv1/sa?trim=1", "akv://kv1/sa…", false),
-    ("akv://kv1/sa?trim&", "akv://kv1/sa…", false),
-    ("akv://kv1/sa?trim&version=1", "akv://kv1/sa…", false),
-    ("akv://kv1/sa?api-version=7.4", "akv://kv1/sa…", false),
+    ("akv://kv1/sa?", "akv://kv1/sa…", true),
+    ("akv://kv1/sa?Trim", "akv://kv1/sa…", true),
+    ("akv://kv1/sa?trim=1", "akv://kv1/sa…", true),
+    ("akv://kv1/sa?trim&", "akv://kv1/sa…", true),
+    ("akv://kv1/sa?trim&version=1", "akv://kv1/sa…", true),
+    ("akv://kv1/sa?api-version=7.4", "akv://kv1/sa…", true),
     (
         "@Microsoft.KeyVault(SecretUri=http://kv1.vault.azure.net/secrets/sa)",
         APP_SERVICE,
