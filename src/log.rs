@@ -12,10 +12,11 @@
 //!   the text of a server are replaced, so that a response can neither forge a line nor control a terminal.
 //! * A standard error that is closed, or full and not read, must not keep COMMAND from starting: the line is dropped.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::BorrowedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Map, Value};
 
@@ -40,6 +41,8 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 /// Whether a line is dropped at once if standard error is a full pipe: the reader was too slow once, or a signal is
 /// ending the process.
 static DROPS_WHEN_FULL: AtomicBool = AtomicBool::new(false);
+/// With [`begin_round`]: which lines were written.
+static ROUND: Mutex<Option<Round>> = Mutex::new(None);
 /// The function that is called before each write to standard output.
 static STDOUT_HOOK: OnceLock<fn(BorrowedFd<'_>)> = OnceLock::new();
 
@@ -57,6 +60,14 @@ impl LineFormat {
     /// The values of `--log-format`, and of `--format` of `check`, each with the format that it selects.
     pub const CHOICES: [(&str, LineFormat); 2] =
         [("text", LineFormat::Text), ("json", LineFormat::Json)];
+}
+
+/// The lines of one round of several that do the same, each as its hash.
+struct Round {
+    /// Those of the round before; `None` in the first one.
+    previous: Option<Vec<u64>>,
+    /// Those of this round, also where they were left out.
+    current: Vec<u64>,
 }
 
 /// A message, and the facts in it for programs.
@@ -115,15 +126,64 @@ pub fn drop_when_full() {
     DROPS_WHEN_FULL.store(true, Ordering::Relaxed);
 }
 
+/// Begins a round. From now on, a warning or a line of information that the round before had, by its hash in
+/// `previous`, is left out, and so is progress. The first round has no `previous`, and leaves nothing out.
+pub fn begin_round(previous: Option<Vec<u64>>) {
+    *lock_round() = Some(Round {
+        previous,
+        current: Vec::new(),
+    });
+}
+
+/// The hashes of this round's lines so far, for the round after it.
+pub fn lines_of_round() -> Vec<u64> {
+    let round = lock_round();
+    round
+        .as_ref()
+        .map_or_else(Vec::new, |round| round.current.clone())
+}
+
+fn lock_round() -> MutexGuard<'static, Option<Round>> {
+    ROUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A hash of a text, the same in each process of this program.
+pub fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Records a line of this round. Returns whether the round before had it too.
+fn is_repeated(event: &Event) -> bool {
+    let mut round = lock_round();
+    let Some(round) = round.as_mut() else {
+        return false;
+    };
+    let hash = hash(&event.message);
+    round.current.push(hash);
+    let mut previous = round.previous.iter().flatten();
+    previous.any(|other| *other == hash)
+}
+
 /// Writes the error that ends the process, with its hint.
 pub fn error(event: Event, hint: Option<&str>) {
+    write_with_hint("error", "error: ", event, hint);
+}
+
+/// Writes a warning about a failure that does not end the process, with its hint. It is not left out as a repetition.
+pub fn failure(event: Event, hint: Option<&str>) {
+    write_with_hint("warning", "warning: ", event, hint);
+}
+
+fn write_with_hint(level: &str, prefix: &str, event: Event, hint: Option<&str>) {
     let Some(hint) = hint else {
-        return write_event("error", "error: ", event);
+        return write_event(level, prefix, event);
     };
     match format() {
-        LineFormat::Json => write_json("error", event.fact("hint", hint)),
+        LineFormat::Json => write_json(level, event.fact("hint", hint)),
         LineFormat::Text => {
-            write_line("error: ", &event.message);
+            write_line(prefix, &event.message);
             write_line("hint: ", hint);
         }
     }
@@ -148,13 +208,34 @@ pub fn error_without_memory(cause: Cause, message: &str, hint: &str) {
 
 /// Writes a warning: something looks wrong, but the run continues.
 pub fn warning(event: impl Into<Event>) {
-    write_event("warning", "warning: ", event.into());
+    let event = event.into();
+    if !is_repeated(&event) {
+        write_event("warning", "warning: ", event);
+    }
 }
 
-/// Writes a line of information, such as about a long wait, unless `--quiet` is set.
+/// Writes a line of information about what was found, unless `--quiet` is set.
 pub fn info(event: impl Into<Event>) {
+    let event = event.into();
+    if !is_repeated(&event) {
+        outcome(event);
+    }
+}
+
+/// Writes a line of information about what was done, unless `--quiet` is set. It is not left out as a repetition.
+pub fn outcome(event: impl Into<Event>) {
     if !IS_QUIET.load(Ordering::Relaxed) {
         write_event("info", "", event.into());
+    }
+}
+
+/// Writes a line of information about a long wait, unless `--quiet` is set, or a round before this one has succeeded.
+pub fn progress(event: impl Into<Event>) {
+    let is_later_round = lock_round()
+        .as_ref()
+        .is_some_and(|round| round.previous.is_some());
+    if !is_later_round {
+        outcome(event);
     }
 }
 

@@ -73,6 +73,7 @@ fn run() -> Result<u8, Error> {
         ("token", _) => {
             commands::print_value(Plan::for_token(&arguments)?, &env, "the access token")?
         }
+        (_, false) if arguments.has("--every") => return commands::every::run(&arguments),
         (_, false) => commands::write::run(&arguments)?,
         (_, true) => commands::dry_run::write(&arguments)?,
     }

@@ -31,15 +31,23 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
     let options = WriteOptions::parse(arguments)?;
     let (plan, files) = Plan::for_write(arguments)?;
     enable_verbose_and_warn(&plan);
-    let last_lines = files.iter().map(|file| {
+    let mut last_lines = Vec::new();
+    if let Some(interval) = options.every {
+        let seconds = interval.as_secs();
+        last_lines.push(format!("every     {seconds} s, 10 % more or less"));
+        last_lines.extend(plan.pinned_targets().map(|name| {
+            format!("note      {name} never changes: a version in a reference is always the same")
+        }));
+    }
+    last_lines.extend(files.iter().map(|file| {
         let path = options.dir.join(&file.path);
         let format = file
             .format
             .map_or("the secret value only", FileFormat::name);
         let mode = options.mode;
         format!("write     {} ({format}, {mode:04o})", path.display())
-    });
-    print_plan(&plan, arguments.env, last_lines.collect())
+    }));
+    print_plan(&plan, arguments.env, last_lines)
 }
 
 /// Prints the identity and the plan, and then what the command would do.

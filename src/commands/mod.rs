@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod dry_run;
+pub mod every;
 pub mod exec;
 mod shared;
 pub mod write;

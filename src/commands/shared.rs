@@ -1,7 +1,7 @@
 //! Steps that several commands share.
 
 use crate::azure::fetch::{self, FetchedPlan, FetchedValue};
-use crate::azure::identity;
+use crate::azure::identity::{self, KnownTokens};
 use crate::error::{Cause, Error};
 use crate::http::HttpClient;
 use crate::log;
@@ -26,11 +26,20 @@ pub fn enable_verbose_and_warn(plan: &Plan) {
 
 /// Selects the identity and fetches every item of the plan. From now on a signal ends the process.
 pub fn fetch(plan: Plan, env: &Environment) -> Result<FetchedPlan, Error> {
+    fetch_with_tokens(plan, env, Vec::new())
+}
+
+/// The same with access tokens of an earlier fetch.
+pub fn fetch_with_tokens(
+    plan: Plan,
+    env: &Environment,
+    tokens: KnownTokens,
+) -> Result<FetchedPlan, Error> {
     os::forbid_memory_access();
     signals::start_reading()?;
     let source = identity::select(env, &plan.settings)?.source;
     let http = HttpClient::build(env, &plan.settings)?;
-    fetch::fetch(plan, http, source)
+    fetch::fetch(plan, http, source, tokens)
 }
 
 /// Prints the only value of a plan on standard output, for `get` and `token`. Errors call the value `value_noun`.

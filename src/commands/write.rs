@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use super::shared::{enable_verbose_and_warn, fetch, warn_of_value};
+use super::shared::{enable_verbose_and_warn, fetch_with_tokens, warn_of_value};
 use crate::azure::fetch::FetchedPlan;
+use crate::azure::identity::KnownTokens;
 use crate::date;
 use crate::error::Error;
 use crate::log::{self, Event};
-use crate::output::directory::{self, Manifest, WriteRequest};
+use crate::output::directory::{self, Manifest, WriteRequest, Written};
 use crate::output::formats;
 use crate::request::arguments::Arguments;
+use crate::request::environment::Environment;
 use crate::request::files::{PlannedFile, WriteOptions};
 use crate::request::plan::{Plan, Target};
 use crate::secret::{Secret, SecretBytes};
@@ -19,79 +21,144 @@ use crate::signals;
 /// Fetches the secrets and writes the files. With `--keep-existing`, leaves the files of an earlier run as they are if
 /// Azure cannot be reached.
 pub fn run(arguments: &Arguments<'_>) -> Result<(), Error> {
-    let options = WriteOptions::parse(arguments)?;
-    let (plan, files) = Plan::for_write(arguments)?;
-    enable_verbose_and_warn(&plan);
-    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    let dir_id = directory::check_before_fetch(&options, &paths)?;
-    // To remove the file of a secret that was deleted, a later run has to know which files are its own.
-    let has_optional = plan.targets.iter().any(Target::is_optional);
-    let mut manifest = match options.keep_existing.is_some() || has_optional {
-        true => build_manifest(&plan, &files),
-        false => None,
-    };
-    let fetched = match fetch(plan, arguments.env) {
-        Ok(fetched) => fetched,
-        Err(error) => return directory::keep_existing(&options, manifest.as_ref(), error),
-    };
-    let contents = render_files(&files, &fetched)?;
-    let mut missing = Vec::new();
-    let mut files = Vec::new();
-    for (path, content) in paths.into_iter().zip(&contents) {
-        match content {
-            None => missing.push(path),
-            Some(content) => files.push(directory::OutputFile {
-                path,
-                content: content.expose(),
-                mode: options.mode,
-            }),
-        }
+    if let Some(done) = WriteJob::parse(arguments)?.run(Vec::new())? {
+        log::outcome(done.summary);
     }
-    if let Some(manifest) = &mut manifest {
-        missing.iter().for_each(|path| manifest.set_missing(path));
-    }
-    let request = WriteRequest {
-        options: &options,
-        files: &files,
-        missing: &missing,
-        manifest: manifest.as_ref(),
-    };
-    let written = directory::write(&dir_id, &request)?;
-    let summary = summary(&request, written);
-    // The summary looks at a file of DIR, and a signal may have arrived by then.
-    signals::exit_if_pending();
-    log::info(summary);
     Ok(())
 }
 
-/// What was done, with the mode and the owner that the first file has by now. `written` is the number of files that
-/// were not up to date.
-fn summary(request: &WriteRequest<'_>, written: usize) -> Event {
+/// What to fetch, and the files to write.
+pub struct WriteJob<'a> {
+    /// Where the files are, and how they are written.
+    pub options: WriteOptions,
+    plan: Plan,
+    files: Vec<PlannedFile>,
+    env: &'a Environment,
+}
+
+/// What a [`WriteJob`] has done.
+pub struct Done {
+    /// The number of files, of those that were not up to date, and of those that were removed.
+    pub summary: Event,
+    /// Whether a file was written or removed.
+    pub is_change: bool,
+    /// The access tokens that were used.
+    pub tokens: KnownTokens,
+}
+
+impl<'a> WriteJob<'a> {
+    /// Parses the options of `write`, and warns of what is in them.
+    pub fn parse(arguments: &Arguments<'a>) -> Result<WriteJob<'a>, Error> {
+        let options = WriteOptions::parse(arguments)?;
+        let (plan, files) = Plan::for_write(arguments)?;
+        enable_verbose_and_warn(&plan);
+        Ok(WriteJob {
+            options,
+            plan,
+            files,
+            env: arguments.env,
+        })
+    }
+
+    /// When, in Unix seconds, an earlier run has written all the files from the same references; `None` if none has.
+    pub fn written_at(&self) -> Option<i64> {
+        let manifest = build_manifest(&self.plan, &self.files);
+        directory::oldest_written(&self.options, &manifest).ok()?
+    }
+
+    /// Does the job. `tokens` are access tokens of an earlier one. With `--keep-existing`, `None` if the files of an
+    /// earlier run stay as they are, since Azure cannot be reached.
+    pub fn run(self, tokens: KnownTokens) -> Result<Option<Done>, Error> {
+        let WriteJob {
+            options,
+            plan,
+            files,
+            env,
+        } = self;
+        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let dir_id = directory::check_before_fetch(&options, &paths)?;
+        // Tokens expire, so files that contain one are not kept.
+        let may_keep = options.every.is_some() || !plan.has_tokens();
+        // To remove the file of a secret that was deleted, a later run has to know which files are its own.
+        let has_optional = plan.targets.iter().any(Target::is_optional);
+        let is_needed = options.keeps_manifest() || has_optional;
+        let mut manifest = (may_keep && is_needed).then(|| build_manifest(&plan, &files));
+        let fetched = match fetch_with_tokens(plan, env, tokens) {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                directory::keep_existing(&options, manifest.as_ref(), error)?;
+                return Ok(None);
+            }
+        };
+        let contents = render_files(&files, &fetched)?;
+        let mut missing = Vec::new();
+        let mut files = Vec::new();
+        for (path, content) in paths.into_iter().zip(&contents) {
+            match content {
+                None => missing.push(path),
+                Some(content) => files.push(directory::OutputFile {
+                    path,
+                    content: content.expose(),
+                    mode: options.mode,
+                }),
+            }
+        }
+        if let Some(manifest) = &mut manifest {
+            missing.iter().for_each(|path| manifest.set_missing(path));
+        }
+        let request = WriteRequest {
+            options: &options,
+            files: &files,
+            missing: &missing,
+            manifest: manifest.as_ref(),
+        };
+        let written = directory::write(&dir_id, &request)?;
+        let summary = summary(&request, &written);
+        // The summary looks at a file of DIR, and a signal may have arrived by then.
+        signals::exit_if_pending();
+        Ok(Some(Done {
+            summary,
+            is_change: written.written + written.removed > 0,
+            tokens: fetched.tokens(),
+        }))
+    }
+}
+
+/// What was done, with the mode and the owner that the first file has by now.
+fn summary(request: &WriteRequest<'_>, done: &Written) -> Event {
     let dir = &request.options.dir;
     let count = request.files.len();
     let noun = if count == 1 { "file" } else { "files" };
     let shown = dir.display();
-    let text = match written {
+    let Written { written, removed } = *done;
+    let mut text = match written {
         0 => format!("unchanged: {count} {noun} in {shown}"),
         _ if written == count => format!("wrote {count} {noun} to {shown}"),
         _ => format!("wrote {written} of {count} {noun} to {shown}"),
     };
+    if removed > 0 {
+        text.push_str(&format!(", removed {removed}"));
+    }
     let first = request.files.first().map(|file| dir.join(file.path));
-    let Some(file) = first.and_then(|path| fs::metadata(path).ok()) else {
-        return Event::new(text);
-    };
-    let (mode, uid, gid) = (
-        format!("{:04o}", file.mode() & 0o7777),
-        file.uid(),
-        file.gid(),
-    );
-    Event::new(format!("{text} (mode {mode}, {uid}:{gid})"))
+    let file = first.and_then(|path| fs::metadata(path).ok());
+    let owner = file.map(|file| {
+        let mode = format!("{:04o}", file.mode() & 0o7777);
+        (mode, file.uid(), file.gid())
+    });
+    if let Some((mode, uid, gid)) = &owner {
+        text.push_str(&format!(" (mode {mode}, {uid}:{gid})"));
+    }
+    let mut event = Event::new(text)
         .fact("dir", dir.to_string_lossy())
         .fact("files", count)
-        .fact("written", written)
-        .fact("mode", mode)
-        .fact("uid", uid)
-        .fact("gid", gid)
+        .fact("written", written);
+    if removed > 0 {
+        event = event.fact("removed", removed);
+    }
+    match owner {
+        Some((mode, uid, gid)) => event.fact("mode", mode).fact("uid", uid).fact("gid", gid),
+        None => event,
+    }
 }
 
 /// The content of each file, in the order of `files`; `None` if there is no secret for it.
@@ -125,19 +192,19 @@ fn render_files(
     Ok(contents)
 }
 
-/// What a later run needs to know to keep these files if Azure cannot be reached; `None` if one of them contains an
-/// access token: tokens expire, so such files are not kept.
-fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Option<Manifest> {
+/// What a later run needs to know about these files.
+fn build_manifest(plan: &Plan, files: &[PlannedFile]) -> Manifest {
     let mut manifest = Manifest::default();
     for file in files {
-        let mut references = Vec::new();
-        for index in &file.target_indices {
+        let references = file.target_indices.iter().map(|index| {
             let target = &plan.targets[*index];
-            let name = target.name.to_string_lossy().into_owned();
-            references.push((name, plan.source_of(target)?));
-        }
+            (
+                target.name.to_string_lossy().into_owned(),
+                plan.source_of(target),
+            )
+        });
         let format = file.format.map_or("file", |format| format.name());
-        manifest.insert(&file.path, format, references, date::unix_now());
+        manifest.insert(&file.path, format, references.collect(), date::unix_now());
     }
-    Some(manifest)
+    manifest
 }

@@ -18,7 +18,7 @@ mod verifier;
 
 pub use client::{HttpClient, Service};
 pub use connection::MAX_HEADER_VALUE_LEN;
-pub use random::random_uuid;
+pub use random::{random, random_uuid};
 pub use request::{Request, Timeouts};
 pub use response::Response;
 pub use url::{split_url, with_query};

@@ -48,6 +48,15 @@ pub fn check_before_fetch(count: usize) -> Result<(), Error> {
     .hint(format!("raise the limit to {needed} or more (ulimit -n)")))
 }
 
+/// Creates an empty file in memory for this process and its children.
+pub fn create_private() -> Result<File, Error> {
+    let fd = memfd_create("akv-init", MFdFlags::MFD_CLOEXEC).map_err(|errno| {
+        let error = Error::new(Cause::Unavailable, errno.desc());
+        error.context("creating a file in memory")
+    })?;
+    Ok(File::from(fd))
+}
+
 /// Creates a sealed file in memory with these permission bits for the target with this name. Its descriptor stays open,
 /// and COMMAND inherits it.
 /// Returns a path by which every process that has the descriptor can open the file, any number of times.

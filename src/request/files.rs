@@ -15,6 +15,9 @@ const MAX_PATH_LEN: usize = 4_096;
 /// The mode of files without `--mode`: readable by the owner and the group, and not writable.
 const DEFAULT_MODE: u32 = 0o440;
 
+/// The minimum time between two rounds. A vault grants 400 requests a second, to all who read from it.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Fails if a text cannot be the path of a file below DIR: it must be relative, and each component an ordinary name.
 pub fn check_file_name(text: &str) -> Result<(), Error> {
     let component_flaw = |component: &str| match component {
@@ -133,6 +136,8 @@ pub struct WriteOptions {
     /// The maximum age of files of an earlier run that are kept if Azure cannot be reached; `None` if such files are
     /// never kept.
     pub keep_existing: Option<MaxAge>,
+    /// How often the files are refreshed; `None` if they are written once.
+    pub every: Option<Duration>,
 }
 
 impl WriteOptions {
@@ -142,6 +147,12 @@ impl WriteOptions {
         let mode = arguments.parse_value("--mode", parse_mode)?;
         let max_age = arguments.parse_value("--keep-existing", parse_duration)?;
         let keep_existing = arguments.has("--keep-existing").then_some(max_age);
+        let every = arguments.parse_value("--every", parse_interval)?;
+        if every.is_some() && keep_existing.is_some() {
+            return Err(arguments.usage_error(
+                "`--every` keeps the files when a later round fails: `--keep-existing` cannot be given with it",
+            ));
+        }
         let dir = parse_dir(arguments).map_err(|error| match keep_existing {
             // In `--keep-existing 5m DIR`, `5m` is parsed as DIR.
             Some(None) => error.hint(
@@ -151,12 +162,29 @@ impl WriteOptions {
         })?;
         Ok(WriteOptions {
             dir,
-            layout: layout.unwrap_or(Layout::Plain),
+            layout: layout.unwrap_or(match every {
+                Some(_) => Layout::Atomic,
+                None => Layout::Plain,
+            }),
             mode: mode.unwrap_or(DEFAULT_MODE),
             allow_loose_mode: arguments.flag("--allow-loose-mode")?,
             require_tmpfs: arguments.has("--require-tmpfs"),
             keep_existing,
+            every,
         })
+    }
+
+    /// Whether a manifest is kept in any case, and not only where files may be missing.
+    pub fn keeps_manifest(&self) -> bool {
+        self.keep_existing.is_some() || self.every.is_some()
+    }
+}
+
+/// Parses the time between two rounds.
+fn parse_interval(text: &str) -> Result<Duration, Error> {
+    match parse_duration(text)? {
+        interval if interval >= MIN_INTERVAL => Ok(interval),
+        _ => Err(unexpected_value_error(text, "1m or more")),
     }
 }
 

@@ -129,6 +129,10 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
             ..option("--layout", Value("LAYOUT"), &["write"], "", "how files are replaced")
         },
         option("--require-tmpfs", Nothing, &["write"], "", "fail unless DIR is in memory (by default a warning)"),
+        option("--every", Value("TIME"), &["write"], "",
+            "stay, and refresh the files every TIME (1m or more, such as 15m; 10 % more or less), and at once after \
+             SIGHUP; --layout atomic by default. The first round fails as write does; when a later one fails, the \
+             files stay as they are"),
         option("--keep-existing", Optional("AGE"), &["write"], "",
             "while Azure cannot be reached (69), keep the files of the last run that wrote the same files from the \
              same references, if that was at most AGE (such as 12h) ago. Never after Azure refused, and never with an \

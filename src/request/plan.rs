@@ -3,6 +3,7 @@
 //! It holds no value of a secret and can be printed. Every mistake in the options and references is found here, before
 //! any request is sent.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -461,18 +462,19 @@ impl Plan {
         references.collect()
     }
 
-    /// What the value of a target is made of, as one text for each meaning; `None` if an access token is a part of it.
-    pub fn source_of(&self, target: &Target) -> Option<TargetSource> {
-        let is_secret =
-            |part: &TargetPart| matches!(self.items[part.item_index], PlanItem::Secret(_));
-        if !target.parts.iter().all(is_secret) {
-            return None;
-        }
+    /// Whether an access token is to be fetched for a target.
+    pub fn has_tokens(&self) -> bool {
+        let mut items = self.items.iter();
+        items.any(|item| matches!(item, PlanItem::Token(_)))
+    }
+
+    /// What the value of a target is made of, as one text for each meaning.
+    pub fn source_of(&self, target: &Target) -> TargetSource {
         let references = self.references_of(target, true);
         let has_default =
             |part: &TargetPart| matches!(part.options.if_missing, IfMissing::Default(_));
         if !target.is_composed() && !target.parts.iter().any(has_default) {
-            return Some(TargetSource::Reference(references.concat()));
+            return TargetSource::Reference(references.concat());
         }
         let mut text = Vec::new();
         for (part, reference) in target.parts.iter().zip(&references) {
@@ -480,7 +482,7 @@ impl Plan {
             text.extend_from_slice(format!("{{{reference}}}").as_bytes());
         }
         text.extend_from_slice(&target.text_after);
-        Some(TargetSource::Text(text))
+        TargetSource::Text(text)
     }
 
     /// The vaults, in the order of their first secrets; each with its secrets, as indices into the plan's items.
@@ -496,6 +498,17 @@ impl Plan {
             }
         }
         vaults
+    }
+
+    /// The names of the targets whose references all have a version, so that their values never change.
+    pub fn pinned_targets(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let is_pinned = |part: &TargetPart| match &self.items[part.item_index] {
+            PlanItem::Secret(secret) => secret.version.is_some(),
+            PlanItem::Token(_) => false,
+        };
+        let targets = self.targets.iter();
+        let pinned = targets.filter(move |target| target.parts.iter().all(is_pinned));
+        pinned.map(|target| target.name.to_string_lossy())
     }
 
     /// The number of targets in memory.

@@ -8,6 +8,7 @@
 mod child;
 mod inbox;
 mod reader;
+mod rounds;
 mod wait;
 
 pub use child::{
@@ -15,5 +16,8 @@ pub use child::{
     try_kill_child_groups,
 };
 pub use inbox::Inbox;
-pub use reader::{elapsed_since_start, exit_if_pending, spawn_thread, start_reading, wait_until};
+pub use reader::{
+    elapsed_since_start, exit_if_pending, exit_silently, spawn_thread, start_reading, wait_until,
+};
+pub use rounds::{RoundProcess, Rounds, Woken};
 pub use wait::{WaitGuard, current_wait, last_attempt_error};

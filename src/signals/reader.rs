@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ const STACK_SIZE: usize = match cfg!(debug_assertions) {
 };
 
 static SIGNAL_READER: OnceLock<SignalReader> = OnceLock::new();
+/// Whether a signal ends the process without a message.
+static EXITS_SILENTLY: AtomicBool = AtomicBool::new(false);
 
 /// Lets the main thread wait for signals and for other threads.
 struct SignalReader {
@@ -63,20 +66,7 @@ struct SignalReader {
 /// if no descriptor can be opened.
 pub fn start_reading() -> Result<(), Error> {
     let started_at = Instant::now();
-    let signals = TERMINATING_SIGNALS.map(|signal| signal as i32);
-    let signals = signals.into_iter().chain(REAL_TIME_SIGNALS);
-    // Linux queues a blocked signal even where it is ignored.
-    let signals = signals.filter(|signal| !os::is_ignored(*signal));
-    let mask = signals.fold(0, |mask, signal| mask | os::signal_bit(signal)) & !os::caller_mask();
-    let start_error = |errno: Errno| {
-        let error = Error::new(Cause::Unavailable, errno.desc()).context("waiting for signals");
-        error.hint(match errno {
-            Errno::EPERM | Errno::ENOSYS => {
-                "does a sandbox (seccomp) forbid signalfd, eventfd or rt_sigprocmask?"
-            }
-            _ => "raise the limit on open files (ulimit -n)",
-        })
-    };
+    let mask = terminating_signals();
     // The first pthread_create of musl and of glibc unblocks the signals that they reserve. So the first one is here,
     // before they are blocked; it creates no thread, since no address space has room for this stack.
     let _ = thread::Builder::new().stack_size(1 << 60).spawn(|| {});
@@ -92,6 +82,31 @@ pub fn start_reading() -> Result<(), Error> {
     });
     log::set_stdout_hook(wait_until_writable);
     Ok(())
+}
+
+/// The mask of the signals that end the process, without those that the caller has ignored or blocked.
+pub fn terminating_signals() -> u64 {
+    let signals = TERMINATING_SIGNALS.map(|signal| signal as i32);
+    let signals = signals.into_iter().chain(REAL_TIME_SIGNALS);
+    // Linux queues a blocked signal even where it is ignored.
+    let signals = signals.filter(|signal| !os::is_ignored(*signal));
+    signals.fold(0, |mask, signal| mask | os::signal_bit(signal)) & !os::caller_mask()
+}
+
+/// The error for a system call that failed while signals were set up.
+pub fn start_error(errno: Errno) -> Error {
+    let error = Error::new(Cause::Unavailable, errno.desc()).context("waiting for signals");
+    error.hint(match errno {
+        Errno::EPERM | Errno::ENOSYS => {
+            "does a sandbox (seccomp) forbid signalfd, eventfd or rt_sigprocmask?"
+        }
+        _ => "raise the limit on open files (ulimit -n)",
+    })
+}
+
+/// Makes a signal end the process without a message.
+pub fn exit_silently() {
+    EXITS_SILENTLY.store(true, Ordering::Relaxed);
 }
 
 /// Starts a thread in which the signals of [`start_reading`] are blocked: musl and glibc unblock one of them in new
@@ -171,8 +186,10 @@ fn exit_by_signal(signal: i32, wait: Option<WaitState>) -> ! {
     let event = Event::new(message)
         .fact("cause", "signal")
         .fact("code", code);
-    log::drop_when_full();
-    log::error(event, None);
+    if !EXITS_SILENTLY.load(Ordering::Relaxed) {
+        log::drop_when_full();
+        log::error(event, None);
+    }
     kill_child_groups();
     os::exit_at_once(code)
 }

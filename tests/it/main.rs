@@ -61,6 +61,7 @@ mod token_proxy;
 mod values;
 mod vault;
 mod workload;
+mod write_every;
 mod write_files;
 mod write_keep;
 mod write_killed;

@@ -73,6 +73,7 @@ const SECTIONS: &[Section] = &[
     ("What --verbose adds", time::steps),
     ("Files of a directory", files::written),
     ("Files that are kept", files::kept),
+    ("Files that are refreshed", files::refreshed),
     ("Files in memory, and akv-init itself", files::others),
     ("Standard output", output::printed),
     ("--log-format json", output::json),

@@ -442,6 +442,7 @@ fn secrets_are_exposed_only_in_listed_files() {
         "src/azure/identity/managed.rs",
         "src/azure/identity/token.rs",
         "src/azure/key_vault/client.rs",
+        "src/commands/every.rs",
         "src/commands/exec.rs",
         "src/commands/write.rs",
         "src/request/environment.rs",

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::azure::identity::{AccessToken, TokenRequest, TokenSource};
+use crate::azure::identity::{AccessToken, KnownTokens, TokenRequest, TokenSource};
 use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Cause, Error, PROCESS_LIMITS_HINT};
@@ -91,14 +91,26 @@ impl FetchedPlan {
     pub fn plan(&self) -> &Plan {
         &self.run.plan
     }
+
+    /// The access tokens that were used, each with the request for it.
+    pub fn tokens(&self) -> KnownTokens {
+        self.run.secret_reader.tokens()
+    }
 }
 
-/// Fetches every item of a plan. Fails if any item cannot be fetched.
+/// Fetches every item of a plan. Fails if any item cannot be fetched. `tokens` are access tokens of an earlier fetch. One
+/// that is an item itself is not used: the target is to get a new one.
 pub fn fetch(
     plan: Plan,
     http: HttpClient,
     source: Box<dyn TokenSource>,
+    mut tokens: KnownTokens,
 ) -> Result<FetchedPlan, Error> {
+    let is_item = |request: &TokenRequest| {
+        let mut items = plan.items.iter();
+        items.any(|item| matches!(item, PlanItem::Token(it) if *it == request.resource))
+    };
+    tokens.retain(|(request, _)| !is_item(request));
     let vaults = plan.items_by_vault().into_iter().map(|(host, items)| {
         Arc::new(VaultQueue {
             client: VaultClient::new(&http, host),
@@ -115,7 +127,7 @@ pub fn fetch(
         reader_threads: plan.items.iter().map(|_| OnceLock::new()).collect(),
         plan,
         http,
-        secret_reader: SecretReader::new(source),
+        secret_reader: SecretReader::new(source, tokens),
         vaults,
         tasks,
         next_task: AtomicUsize::new(0),
@@ -366,7 +378,7 @@ fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
             was_slow = true;
             progress_at += PROGRESS_INTERVAL;
             if let Some(waiting) = signals::current_wait() {
-                log::info(match deadline.remaining().map(|left| left.as_secs()) {
+                log::progress(match deadline.remaining().map(|left| left.as_secs()) {
                     Some(left) => {
                         Event::new(format!("still {waiting}, {left} s left")).fact("left", left)
                     }
@@ -409,7 +421,7 @@ fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
     })?;
     if was_slow {
         let seconds = signals::elapsed_since_start().as_secs();
-        log::info(format!("got every secret after {seconds} s"));
+        log::progress(format!("got every secret after {seconds} s"));
     }
     Ok(values)
 }

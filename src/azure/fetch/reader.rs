@@ -3,7 +3,9 @@
 use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::azure::identity::{AccessToken, EXPIRED_TOKEN_HINT, TokenRequest, TokenSource};
+use crate::azure::identity::{
+    AccessToken, EXPIRED_TOKEN_HINT, KnownTokens, TokenRequest, TokenSource,
+};
 use crate::azure::key_vault::{SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Error, RequestFailure};
@@ -31,12 +33,26 @@ pub struct SecretReader {
 }
 
 impl SecretReader {
-    /// A reader that has no token yet.
-    pub fn new(source: Box<dyn TokenSource>) -> SecretReader {
+    /// A reader that has these tokens.
+    pub fn new(source: Box<dyn TokenSource>, tokens: KnownTokens) -> SecretReader {
+        let tokens = tokens.into_iter().map(|(request, token)| {
+            let cell = TokenCell::from(Ok(token));
+            (request, Arc::new(cell))
+        });
         SecretReader {
             source,
-            tokens: Mutex::default(),
+            tokens: Mutex::new(tokens.collect()),
         }
+    }
+
+    /// The tokens that it has, each with the request for it.
+    pub fn tokens(&self) -> KnownTokens {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = tokens.iter().filter_map(|(request, cell)| {
+            let token = cell.get()?.as_ref().ok()?;
+            Some((request.clone(), token.clone()))
+        });
+        tokens.collect()
     }
 
     /// The access token for a resource and tenant. The first caller requests it; the others wait for the same result.

@@ -20,4 +20,4 @@ mod token_proxy;
 
 pub use select::{Selection, select};
 pub use source::TokenSource;
-pub use token::{AccessToken, EXPIRED_TOKEN_HINT, TokenRequest, jwt_payload};
+pub use token::{AccessToken, EXPIRED_TOKEN_HINT, KnownTokens, TokenRequest, jwt_payload};

@@ -4,6 +4,8 @@
 //! `expires_on` may also be a date, empty or absent
 //! (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -38,6 +40,9 @@ impl TokenRequest {
         }
     }
 }
+
+/// Access tokens, each with the request for it.
+pub type KnownTokens = Vec<(TokenRequest, Arc<AccessToken>)>;
 
 /// An access token for one resource.
 pub struct AccessToken {

@@ -89,7 +89,7 @@ pub fn run(
     let prober = Arc::new(Prober {
         vaults: vaults.collect(),
         token_service: source.service(&http),
-        secret_reader: SecretReader::new(source),
+        secret_reader: SecretReader::new(source, Vec::new()),
         deadline: Instant::now() + timeout,
         resources_with_token: OnceLock::new(),
         next_task: AtomicUsize::new(0),

@@ -11,7 +11,7 @@ use nix::unistd::UnlinkatFlags;
 
 use super::dir::{Dir, EntryKind, TEMPORARY_PREFIX};
 use super::manifest::{self, Manifest};
-use super::request::{WriteRequest, parent_directories};
+use super::request::{WriteRequest, Written, parent_directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
@@ -63,7 +63,7 @@ pub fn check_names(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
 pub fn write(
     transaction: &mut Transaction<'_>,
     request: &WriteRequest<'_>,
-) -> Result<usize, Error> {
+) -> Result<Written, Error> {
     let dir = transaction.dir;
     let names = request.files.iter().map(|file| first_component(file.path));
     let link_names: BTreeSet<&str> = names.collect();
@@ -74,18 +74,25 @@ pub fn write(
         }
     }
     let obsolete_links = find_obsolete_links(dir, &link_names)?;
+    let current = open_current_set(dir)?;
+    let removed = match &current {
+        Some((_, set)) => count_existing(set, request.missing)?,
+        None => 0,
+    };
     let manifest_text = request.manifest.map(Manifest::to_text);
     let mode = request.options.mode;
     let manifest = manifest_text
         .as_ref()
         .map(|text| Manifest::file(text, mode));
-    if let Some((set_name, set)) = open_current_set(dir)?
+    if let Some((set_name, set)) = current
         && missing_links.is_empty()
         && obsolete_links.is_empty()
         && is_up_to_date(&set, request)?
     {
         log::debug(|| "every file is up to date".to_owned());
-        if let Some(mut manifest) = manifest {
+        if let Some(mut manifest) = manifest
+            && !request.has_confirmed(&Manifest::read(&set))
+        {
             // It holds the time at which the files were last confirmed.
             let path = format!("{set_name}/{}", manifest::NAME);
             manifest.path = &path;
@@ -93,7 +100,10 @@ pub fn write(
             transaction.rename_into_place(&staged, &path)?;
             set.sync()?;
         }
-        return Ok(0);
+        return Ok(Written {
+            written: 0,
+            removed,
+        });
     }
     let set_name = Dir::temporary_name();
     let set = dir.create_directory(&set_name, mode, &dir.path_of(DATA_LINK))?;
@@ -128,7 +138,19 @@ pub fn write(
             ));
         }
     }
-    Ok(request.files.len())
+    Ok(Written {
+        written: request.files.len(),
+        removed,
+    })
+}
+
+/// The number of files that exist at these paths.
+fn count_existing(set: &Dir, paths: &[&str]) -> Result<usize, Error> {
+    let mut count = 0;
+    for path in paths {
+        count += usize::from(set.modified(path)?.is_some());
+    }
+    Ok(count)
 }
 
 /// Whether a set consists of exactly the requested files.

@@ -47,7 +47,7 @@ pub fn keep_existing(
 
 /// When, in Unix seconds, the oldest of the `expected` files was written to DIR; `None` if a file is missing, was
 /// written from another reference, or may be another user's.
-fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
+pub fn oldest_written(options: &WriteOptions, expected: &Manifest) -> Result<Option<i64>, Error> {
     let dir = Dir::open(&options.dir, options.allow_loose_mode)?;
     let set = match options.layout {
         Layout::Plain => dir.open_subdirectory("")?,

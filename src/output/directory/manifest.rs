@@ -99,6 +99,17 @@ impl Manifest {
             .is_some_and(|entry| entry["missing"] == true)
     }
 
+    /// Whether every entry of `expected` is here, whenever it was written.
+    pub fn confirms(&self, expected: &Manifest) -> bool {
+        expected.files.iter().all(|(name, entry)| {
+            self.files.get(name).is_some_and(|entry_here| {
+                let mut entry_here = entry_here.clone();
+                entry_here["written"] = entry["written"].clone();
+                entry_here == *entry
+            })
+        })
+    }
+
     /// When, in Unix seconds, the oldest of the `expected` files was written; `None` if a file was written from other
     /// references or in another format, or if no files are expected.
     pub fn oldest_written(&self, expected: &Manifest) -> Option<i64> {

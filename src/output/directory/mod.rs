@@ -34,9 +34,9 @@ use crate::signals;
 
 pub use dir::OutputFile;
 use dir::{Dir, DirId, EntryKind, TEMPORARY_PREFIX};
-pub use keep::keep_existing;
+pub use keep::{keep_existing, oldest_written};
 pub use manifest::Manifest;
-pub use request::WriteRequest;
+pub use request::{WriteRequest, Written};
 use transaction::Transaction;
 
 /// The hint that says how to keep secrets off the disk.
@@ -62,7 +62,7 @@ pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirI
 
 /// Writes the files to DIR, and returns how many of them were not up to date. Fails if DIR is not the directory that
 /// [`check_before_fetch`] has checked.
-pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<usize, Error> {
+pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<Written, Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
     os::set_ignored(Signal::SIGXFSZ, true);
     // Until the mode of a new file is set by its descriptor, only the owner may read it.
@@ -113,6 +113,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
         allow_loose_mode: true,
         require_tmpfs: false,
         keep_existing: None,
+        every: None,
     };
     let opened = Dir::open(dir, options.allow_loose_mode)?;
     if opened.is_noexec() {
@@ -138,7 +139,7 @@ pub fn install(dir: &Path) -> Result<(), Error> {
 fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), Error> {
     match options.layout {
         Layout::Atomic => atomic::check_names(dir, paths),
-        Layout::Plain => plain::check_names(dir, paths, options.keep_existing.is_some()),
+        Layout::Plain => plain::check_names(dir, paths, options.keeps_manifest()),
     }
 }
 

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::atomic::is_atomic_link;
 use super::dir::{Dir, EntryKind, OutputFile};
 use super::manifest::{self, Manifest};
-use super::request::{WriteRequest, parent_directories};
+use super::request::{WriteRequest, Written, parent_directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
@@ -69,7 +69,7 @@ fn removable_files<'a>(
 pub fn write(
     transaction: &mut Transaction<'_>,
     request: &WriteRequest<'_>,
-) -> Result<usize, Error> {
+) -> Result<Written, Error> {
     let dir = transaction.dir;
     let mode = request.options.mode;
     let (unchanged, changed): (Vec<&OutputFile>, Vec<&OutputFile>) =
@@ -102,7 +102,8 @@ pub fn write(
         staged_files.push(dir.stage(file)?);
     }
     let staged_manifest = match !new_manifest.files.is_empty()
-        && (must_set_aside_manifest || new_manifest != old_manifest)
+        && (must_set_aside_manifest
+            || new_manifest != old_manifest && !request.has_confirmed(&old_manifest))
     {
         true => Some(dir.stage(&Manifest::file(&new_manifest.to_text(), mode))?),
         false => None,
@@ -121,6 +122,7 @@ pub fn write(
         transaction.rename_into_place(&staged, file.path)?;
         log::debug(|| format!("wrote `{}`", file.path));
     }
+    let removed_count = removed.len();
     for path in removed {
         transaction.set_aside(path)?;
         log::debug(|| format!("removed `{path}`"));
@@ -133,5 +135,8 @@ pub fn write(
         transaction.rename_into_place(&staged, manifest::NAME)?;
         dir.sync()?;
     }
-    Ok(changed.len())
+    Ok(Written {
+        written: changed.len(),
+        removed: removed_count,
+    })
 }

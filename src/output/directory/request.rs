@@ -18,6 +18,23 @@ pub struct WriteRequest<'a> {
     pub manifest: Option<&'a Manifest>,
 }
 
+impl WriteRequest<'_> {
+    /// Whether the manifest in the directory says the same as the new one but for the times, and is to stay: a round that
+    /// changes nothing must not wake up a program that watches the directory.
+    pub fn has_confirmed(&self, old: &Manifest) -> bool {
+        let new = self.manifest.filter(|_| self.options.every.is_some());
+        new.is_some_and(|new| old.confirms(new))
+    }
+}
+
+/// What was done in a directory.
+pub struct Written {
+    /// The number of files that were not up to date.
+    pub written: usize,
+    /// The number of files that were removed, since there is no secret for them any more.
+    pub removed: usize,
+}
+
 /// The paths of all directories that the files are in, each after its parent.
 pub fn parent_directories<'a>(
     files: impl IntoIterator<Item = &'a OutputFile<'a>>,

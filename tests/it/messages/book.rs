@@ -196,6 +196,7 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
         (" attempts in ", " s"),
         (" after ", " s"),
         (" in ", " ms"),
+        (" due in ", " s"),
         (", ", " ms"),
         ("(", " ms)"),
         ("sleep (", ")"),

@@ -6,12 +6,14 @@ use std::os::unix::net::UnixListener;
 
 use nix::libc;
 use nix::sys::resource::Resource;
+use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid};
 
 use super::book::Page;
-use crate::azure::{Azure, Endpoint};
+use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Run, akv_init, exec};
 use crate::support_inherited as inherited;
+use crate::support_listen::Listened;
 use crate::support_namespaces::cover;
 use crate::support_scratch::Scratch;
 
@@ -124,6 +126,35 @@ pub fn kept(page: &mut Page) {
         fs::write(&manifest, old).expect("it is ours");
         page.record(&keep(&["--keep-existing=1h"]));
     }
+}
+
+/// By rounds.
+pub fn refreshed(page: &mut Page) {
+    let place = Place::new(page);
+    let azure = &place.azure;
+    let volume = place.volume("secrets");
+    let optional = format!("--secret=maybe=akv://{}/quoted?optional", azure.vault());
+    let mut run = Listened::start(place.write(&volume, "password", &["--every=15m", &optional]));
+    run.until("wrote ");
+    azure.always(Endpoint::Vault, Response::rbac());
+    run.signal(Signal::SIGHUP);
+    run.until("stay as they are");
+    azure.clear(Endpoint::Vault);
+    let deleted = Response::vault_error(404, "SecretNotFound", None, "deleted");
+    azure.always_for(Endpoint::Vault, "/secrets/quoted", deleted);
+    run.signal(Signal::SIGHUP);
+    run.until("removed 1");
+    run.signal(Signal::SIGTERM);
+    page.record(&run.outcome());
+    azure.clear(Endpoint::Vault);
+
+    let volume = place.volume("fresh");
+    let once = place.write(&volume, "password", &["--layout=atomic", "--keep-existing"]);
+    assert_eq!(once.outcome().code, Some(0));
+    let mut run = Listened::start(place.write(&volume, "password", &["--every=15m", "--verbose"]));
+    run.until("the next round");
+    run.signal(Signal::SIGTERM);
+    page.record(&run.outcome());
 }
 
 /// What COMMAND inherits; and `install`.

@@ -20,7 +20,7 @@ fn dry(words: &[&str]) -> Run {
 }
 
 pub fn command_line(page: &mut Page) {
-    let runs: [&[&str]; 49] = [
+    let runs: [&[&str]; 51] = [
         &[],
         &["--init", "exec", "true"],
         &["exec", "--drain", "5s", "true"],
@@ -59,6 +59,14 @@ pub fn command_line(page: &mut Page) {
         &["write", "--layout", "flat", "--from-env", "/secrets"],
         &["write", "--mode", "rw", "--from-env", "/secrets"],
         &["write", "--keep-existing=ever", "--from-env", "/secrets"],
+        &["write", "--every=30s", "--from-env", "/secrets"],
+        &[
+            "write",
+            "--every=1h",
+            "--keep-existing",
+            "--from-env",
+            "/secrets",
+        ],
         &["exec", "--vault", "prod_kv", "true"],
         &["exec", "--vault", "http://prod-kv", "true"],
         &["exec", "--vault", "kv1.vault.azure.net:0", "true"],
@@ -261,6 +269,14 @@ pub fn plans(page: &mut Page) {
         "--secret=a=akv://prod-kv/sql-sa",
         "--output=files",
         "--output=json:app.json",
+        "/run/secrets",
+    ];
+    page.show(akv_init(words));
+    let words = [
+        "write",
+        "--dry-run",
+        "--every=15m",
+        "--secret=a=akv://prod-kv/sql-sa/0123456789abcdef0123456789abcdef",
         "/run/secrets",
     ];
     page.show(akv_init(words));
