@@ -67,7 +67,7 @@ random() {
     od -An -N8 -tx8 /dev/urandom | tr -d ' '
 }
 declare -A secret
-for name in postgres-password payment-api-key orders-db-password by-exec by-memfd by-write; do
+for name in postgres-password payment-api-key reports-signing-key orders-db-password by-exec by-memfd by-write; do
     secret[$name]="$name-$(random)"
 done
 secret[by-value]="by-value-$(random)"
@@ -278,11 +278,72 @@ check "on a disk it is not written: 73, and the hint" has \
     "akv-init: hint: " "medium: Memory"
 attempt kube down "$tmp/postgres.json"
 
-echo "# An application by examples/kubernetes/install.yaml and baked.yaml"
+echo "# PostgreSQL's client by examples/kubernetes/refresh.yaml"
+
+rm -rf "$tmp/volumes/postgres-0" "$tmp/memory/postgres-0"
+pod "$tmp/postgres.json" <"$kubernetes/postgres.yaml"
+attempt kube play "$tmp/postgres.json"
+check "its server comes up" comes_up postgres-0-postgres
+sql() { # sql STATEMENT: as the superuser of that server
+    env -i PATH="$PATH" PGPASSWORD="${secret[postgres-password]}" nsenter --net="$net" chroot "$postgres_root" \
+        /usr/lib/postgresql/15/bin/psql --host=127.0.0.1 --username=postgres --no-psqlrc --quiet --command="$1"
+}
+connections() {
+    podman logs reports-0-reports 2>&1 | grep -c "connected as reports" || true
+}
+connects_again() { # connects_again COUNT: more often than that
+    [ "$(connections)" -gt "$1" ]
+}
+passfile=$tmp/memory/reports-0/secrets/pgpass
+token() {
+    sed 's/^\*:\*:\*:\*://' "$passfile"
+}
+sed -e 's/pg1.postgres.database.azure.com/127.0.0.1/' -e 's/value: require/value: disable/' -e 's/value: "60"/value: "0.2"/' \
+    "$kubernetes/refresh.yaml" | pod "$tmp/reports.json"
+attempt kube play "$tmp/reports.json"
+check "the pod starts" went_well
+check "the init container says what it wrote" equal "akv-init: wrote 2 files to /secrets (mode 0400, 999:999)" \
+    "$(podman logs reports-0-secrets 2>&1)"
+sidecar_wrote() { # sidecar_wrote COUNT: so many times
+    [ "$(podman logs reports-0-refresh 2>&1 | grep -c "^akv-init: wrote")" = "$1" ]
+}
+check "the sidecar fetches the token anew" until_true sidecar_wrote 1
+sql "CREATE ROLE reports LOGIN PASSWORD '$(token)'"
+check "the client connects with the token in its password file" until_true connects_again 0
+first=$(token)
+podman kill --signal HUP reports-0-refresh >/dev/null
+check "HUP is a round at once" until_true sidecar_wrote 2
+check "with another token" equal no "$([ "$first" = "$(token)" ] && echo yes || echo no)"
+sql "ALTER ROLE reports PASSWORD '$(token)'"
+count=$(connections)
+check "the client connects with that one, and was not restarted" until_true connects_again "$count"
+check "the sidecar is process 1 of its container" equal 1 "$(
+    awk '$1 == "NSpid:" { print $NF }' "/proc/$(pid reports-0-refresh)/status")"
+check "it has one thread and less than 1 MiB of its own" at_most 1023 "$(
+    [ "$(status reports-0-refresh Threads)" = 1 ] && status reports-0-refresh RssAnon)"
+send "close vault"
+podman kill --signal HUP reports-0-refresh >/dev/null
+sidecar_warned() {
+    podman logs reports-0-refresh 2>&1 | grep -q "^akv-init: warning: .*prod-kv.vault.azure.net"
+}
+check "while the vault cannot be reached it warns" until_true sidecar_warned
+count=$(connections)
+check "and the client has its files" until_true connects_again "$count"
+send "open vault"
+attempt podman stop --time 20 reports-0-refresh
+check "it stops within 2 s" at_most 2000 "$took"
+check "with 0" equal "exited 0" "$(exit_code reports-0-refresh)"
+check "the client has not the pod's identity" has_not "$(environment_of reports-0-reports)" AZURE_
+attempt kube down "$tmp/reports.json"
+attempt kube down "$tmp/postgres.json"
+check "no token is on the disk" nowhere "$first"
+
+echo "# An application by examples/kubernetes/install.yaml, baked.yaml and restart.yaml"
 
 witness=(--env "WITNESS=$(checksum payment-api-key)")
-for recipe in install baked; do
-    pod "$tmp/orders.json" "${witness[@]}" <"$kubernetes/$recipe.yaml"
+for recipe in install baked restart; do
+    # The version is another one here.
+    sed 's,/[0-9a-f]\{32\}$,,' "$kubernetes/$recipe.yaml" | pod "$tmp/orders.json" "${witness[@]}"
     attempt kube play "$tmp/orders.json"
     check "$recipe.yaml: the pod starts" went_well
     check "and the program says that it has a child" until_true logged orders-0-orders child:

@@ -53,6 +53,7 @@ def pod(documents, options):
     kinds = {document["kind"]: document for document in documents}
     account = kinds.pop("ServiceAccount")
     service = kinds.pop("Service", None)
+    config_map = kinds.pop("ConfigMap", None)
     ((kind, workload),) = kinds.items()
     template = workload["spec"]["template"]
     labels, spec = template["metadata"]["labels"], template["spec"]
@@ -68,7 +69,11 @@ def pod(documents, options):
         sys.exit("the pod's service account is not the one in the file")
 
     skipped = annotations.get("azure.workload.identity/skip-containers", "").split(";")
-    containers = spec.get("initContainers", []) + spec["containers"]
+    # podman has no sidecars: it would wait for the end of one. It starts the other containers in their order.
+    sidecars = [c for c in spec.get("initContainers", []) if c.pop("restartPolicy", None) == "Always"]
+    spec["initContainers"] = [c for c in spec.get("initContainers", []) if c not in sidecars]
+    spec["containers"] = sidecars + spec["containers"]
+    containers = spec["initContainers"] + spec["containers"]
     if set(skipped) - {""} - {container["name"] for container in containers}:
         sys.exit("the webhook is to skip a container that is none")
     if options.only:
@@ -78,6 +83,10 @@ def pod(documents, options):
     os.makedirs(options.volumes, exist_ok=True)
     for container in containers:
         environment = container.setdefault("env", [])
+        for source in container.pop("envFrom", []):
+            if source != {"configMapRef": {"name": config_map["metadata"]["name"]}}:
+                sys.exit("the variables are not those of the ConfigMap")
+            environment += [{"name": name, "value": value} for name, value in config_map["data"].items()]
         # The kubelet, in every container; `enableServiceLinks: false` does not concern it.
         environment.append({"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"})
         # The webhook, where the label asks for it.

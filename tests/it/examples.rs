@@ -21,6 +21,8 @@ struct Container {
     command: Option<Vec<String>>,
     args: Option<Vec<String>>,
     env: Vec<(String, String)>,
+    /// Whether the data of the only ConfigMap are variables, too.
+    takes_config_map: bool,
 }
 
 /// The files of the examples whose name ends so.
@@ -48,7 +50,7 @@ fn files(ending: &str) -> Vec<(PathBuf, String)> {
 fn is_reference(value: &str) -> bool {
     ["akv://", "entra-token:", "@Microsoft.KeyVault("]
         .iter()
-        .any(|scheme| value.starts_with(scheme))
+        .any(|scheme| value.starts_with(scheme) || value.contains(&format!("{{{scheme}")))
 }
 
 fn indent(line: &str) -> usize {
@@ -77,6 +79,18 @@ fn pairs<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
         }
     }
     found
+}
+
+/// The data of the only ConfigMap in a file.
+fn config_map(file: &str) -> Vec<(String, String)> {
+    let mut documents = file.split("\n---\n");
+    let document = documents.find(|document| document.contains("\nkind: ConfigMap\n"));
+    let (_, data) = document.unwrap().split_once("\ndata:\n").unwrap();
+    let lines = data.lines().filter(|line| !line.trim().starts_with('#'));
+    let pairs = lines.map(|line| line.trim().split_once(": ").unwrap());
+    pairs
+        .map(|(name, value)| (name.to_owned(), scalar(value)))
+        .collect()
 }
 
 /// The containers of a manifest: `- name:` with `image:` in the next line, and what has the same indentation.
@@ -119,6 +133,7 @@ fn containers(document: &str) -> Vec<Container> {
                 "command" => container.command = Some(list()),
                 "args" => container.args = Some(list()),
                 "env" => container.env = pairs(below),
+                "envFrom" => container.takes_config_map = true,
                 _ => {}
             }
         }
@@ -240,7 +255,10 @@ fn containers_get_their_references_from_their_identity() {
     for (path, text) in files(".yaml") {
         let mut references = 0;
         for document in text.split("\n---\n") {
-            for container in containers(document) {
+            for mut container in containers(document) {
+                if container.takes_config_map {
+                    container.env.extend(config_map(&text));
+                }
                 let (added, identity) = platform(&text, document);
                 let skipped = is_skipped(document, &container);
                 let Some(words) = words_of(&container) else {
