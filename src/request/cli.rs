@@ -77,6 +77,6 @@ fn parse_without_subcommand(first: &str, args: &[OsString]) -> Result<Invocation
 fn missing_command_error(subcommand: &str) -> Error {
     usage_error(Some(subcommand), "no COMMAND given").hint(format!(
         "write `akv-init {subcommand} [OPTIONS] -- COMMAND`; a new ENTRYPOINT or `command:` discards the image's CMD, \
-         so repeat that CMD after the `--`"
+         so repeat that CMD after the `--`; `docker inspect IMAGE` or `skopeo inspect --config docker://IMAGE` shows it"
     ))
 }

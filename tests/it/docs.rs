@@ -97,6 +97,7 @@ fn commands_contain_the_help_text() {
 fn pages_name_only_existing_options() {
     // Options of other programs.
     let others = [
+        "--config",
         "--container",
         "--copy-to",
         "--env-file",
