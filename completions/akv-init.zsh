@@ -41,6 +41,7 @@ _akv_init() {
       '--resource-id=[a managed identity by its resource id]:ID: ' \
       '--timeout=[from start to end]:TIME: ' \
       '--wait-for-access=[wait up to TIME beyond --timeout while the vault denies access]:TIME: ' \
+      '--throttle-timeout=[from start to end while requests are throttled]:TIME: ' \
       '--cloud=[public, usgov or china]:CLOUD: ' \
       '*--allow-vault=[a host outside the domains of Azure that may get a token of the cloud]:HOST\[\:PORT\]: ' \
       '--vault-resource=[the resource of the token for hosts of --allow-vault]:URL: ' \
@@ -66,6 +67,7 @@ _akv_init() {
       '--allow-loose-mode[only warn if a file system that ignores MODE, as a share may, gives files more permissions]' \
       '--layout=[how files are replaced]:LAYOUT:(plain atomic)' \
       '--require-tmpfs[fail unless DIR is in memory]' \
+      '--every=[stay, and refresh the files every TIME]:TIME: ' \
       '--keep-existing=-[while Azure cannot be reached]::AGE: ' \
       '--identity=[the kind of identity]:KIND:(managed workload service-principal cli)' \
       '--client-id=[the user-assigned identity or the application]:ID: ' \
@@ -73,6 +75,7 @@ _akv_init() {
       '--resource-id=[a managed identity by its resource id]:ID: ' \
       '--timeout=[from start to end]:TIME: ' \
       '--wait-for-access=[wait up to TIME beyond --timeout while the vault denies access]:TIME: ' \
+      '--throttle-timeout=[from start to end while requests are throttled]:TIME: ' \
       '--cloud=[public, usgov or china]:CLOUD: ' \
       '*--allow-vault=[a host outside the domains of Azure that may get a token of the cloud]:HOST\[\:PORT\]: ' \
       '--vault-resource=[the resource of the token for hosts of --allow-vault]:URL: ' \
@@ -104,6 +107,7 @@ _akv_init() {
       '--resource-id=[a managed identity by its resource id]:ID: ' \
       '--timeout=[from start to end]:TIME: ' \
       '--wait-for-access=[accepted, without effect]:TIME: ' \
+      '--throttle-timeout=[accepted, without effect]:TIME: ' \
       '--cloud=[public, usgov or china]:CLOUD: ' \
       '*--allow-vault=[a host outside the domains of Azure that may get a token of the cloud]:HOST\[\:PORT\]: ' \
       '--vault-resource=[the resource of the token for hosts of --allow-vault]:URL: ' \

@@ -53,7 +53,11 @@ impl HttpClient {
         Ok(HttpClient {
             tls_config: tls::client_config(env, settings.ca_file.as_deref())?,
             proxy_settings: ProxySettings::from_env(env)?,
-            deadline: Arc::new(Deadline::start(settings.timeout, settings.wait_for_access)),
+            deadline: Arc::new(Deadline::start(
+                settings.timeout,
+                settings.wait_for_access,
+                settings.throttle_timeout,
+            )),
             clock_skews: Arc::default(),
         })
     }

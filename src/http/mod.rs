@@ -1,5 +1,6 @@
 //! HTTP for all services, with what it needs: DNS, proxies, TLS, connections and retries.
 
+mod backoff;
 pub mod certificate;
 mod client;
 mod connection;

@@ -1,27 +1,21 @@
 //! Retries: the table that says for each failure of a request whether it is retried, and the loop that makes the
 //! attempts.
 //!
-//! A failure that can go away by itself is retried until the deadline. The backoff starts at 0.25 s and doubles up to 8
-//! s, with full jitter; it is at least 1 s after a response that there are too many requests. A longer pause that the
-//! service asks for is kept, if it ends before the deadline. A failure that may be temporary or permanent is retried a
-//! limited number of times.
+//! A failure that can go away by itself is retried until the deadline, with the pauses of `backoff.rs`. A longer pause
+//! that the service asks for is kept, if it ends before the deadline. A failure that may be temporary or permanent is
+//! retried a limited number of times. A service that throttles requests gets none from any thread during the pause, and
+//! moves the deadline.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::backoff::{self, Gate, Pass};
 use super::random::random;
 use crate::error::{Cause, Error, RequestFailure};
 use crate::log::{self, Event};
 use crate::signals::WaitGuard;
 
-/// The maximum pause after the first attempt, which doubles after each further attempt.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The minimum pause after a response that says that there are too many requests. Key Vault's documentation recommends it
-/// (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>).
-const MIN_THROTTLED_PAUSE: Duration = Duration::from_secs(1);
-/// The maximum pause after any attempt, unless the service asks for a longer one.
-const MAX_PAUSE: Duration = Duration::from_secs(8);
 /// The time before the deadline that is reserved for the last attempt.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(300);
 
@@ -108,32 +102,73 @@ pub fn with_default_hint(error: Error) -> Error {
     error.hint_if_none(|failure| failure.retry_cause_and_hint().2.map(str::to_owned))
 }
 
-/// The deadline that all requests of this run share.
+/// Whether a failure closes the gate of its service: the service has too many requests, or says when to come back.
+fn closes_gate(error: &Error) -> bool {
+    match error.request_failure {
+        Some(RequestFailure::Throttled) => true,
+        Some(RequestFailure::ServerError) => error.retry_after.is_some(),
+        _ => false,
+    }
+}
+
+/// The deadline that all requests of this run share, and the gates of the services.
 pub struct Deadline {
     started: Instant,
     timeout: Duration,
     /// How long `--wait-for-access` extends the deadline; zero without that option.
     access_extension: Duration,
+    /// How long after `started` throttling can move the deadline; zero if it does not move it.
+    throttle_timeout: Duration,
     /// Whether the deadline is extended, which it is as soon as a vault has refused access.
     is_extended: AtomicBool,
-    /// Whether no more attempts are to be made, because another request has failed permanently.
-    is_given_up: Mutex<bool>,
-    /// Notified when `is_given_up` becomes `true`.
-    gave_up: Condvar,
+    /// How many milliseconds after `started` the deadline is that throttling has moved; zero until then.
+    moved_ms: AtomicU64,
+    state: Mutex<State>,
+    /// Notified when `state` changes in a way that a thread may wait for.
+    changed: Condvar,
     /// Whether nothing is retried, whatever the table of failures says.
     pub is_single_attempt: bool,
 }
 
+/// What the threads of a run tell each other about attempts.
+#[derive(Default)]
+struct State {
+    /// Whether no more attempts are to be made, because another request has failed permanently.
+    is_given_up: bool,
+    /// The services whose gate has been closed.
+    throttled: Vec<ThrottledService>,
+}
+
+/// A service whose gate has been closed.
+struct ThrottledService {
+    name: String,
+    gate: Gate,
+    /// The last error that closed the gate.
+    last_error: Error,
+}
+
+impl State {
+    fn find(&mut self, name: &str) -> Option<&mut ThrottledService> {
+        self.throttled.iter_mut().find(|known| known.name == name)
+    }
+}
+
 impl Deadline {
     /// A deadline at `timeout` from now. With a timeout of zero, each request has one attempt.
-    pub fn start(timeout: Duration, access_extension: Duration) -> Self {
+    pub fn start(
+        timeout: Duration,
+        access_extension: Duration,
+        throttle_timeout: Duration,
+    ) -> Self {
         Deadline {
             started: Instant::now(),
             timeout,
             access_extension,
+            throttle_timeout,
             is_extended: AtomicBool::new(false),
-            is_given_up: Mutex::new(false),
-            gave_up: Condvar::new(),
+            moved_ms: AtomicU64::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
             is_single_attempt: false,
         }
     }
@@ -142,7 +177,7 @@ impl Deadline {
     pub fn for_one_attempt(timeout: Duration) -> Self {
         Deadline {
             is_single_attempt: true,
-            ..Deadline::start(timeout, Duration::ZERO)
+            ..Deadline::start(timeout, Duration::ZERO, Duration::ZERO)
         }
     }
 
@@ -153,7 +188,8 @@ impl Deadline {
             false if self.timeout.is_zero() => return None,
             false => Duration::ZERO,
         };
-        Some(self.started + self.timeout + extension)
+        let moved = Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
+        Some(self.started + moved.max(self.timeout + extension))
     }
 
     /// The time until the deadline, or zero once it has passed. `None` if there is no deadline, since the timeout is zero.
@@ -161,26 +197,113 @@ impl Deadline {
         Some(self.end()?.saturating_duration_since(Instant::now()))
     }
 
-    /// Makes the current attempts of all requests their last ones.
-    pub fn give_up(&self) {
-        *self.lock_is_given_up() = true;
-        self.gave_up.notify_all();
+    /// The time until the deadline if requests are throttled until then; `None` as for [`Deadline::remaining`].
+    fn remaining_if_throttled(&self) -> Option<Duration> {
+        let moved = self.throttle_timeout.saturating_sub(self.started.elapsed());
+        Some(self.remaining()?.max(moved))
     }
 
-    fn lock_is_given_up(&self) -> MutexGuard<'_, bool> {
-        self.is_given_up
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Makes the current attempts of all requests their last ones.
+    pub fn give_up(&self) {
+        self.lock().is_given_up = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pauses before the next attempt. Returns whether to make that attempt: `false` after [`Deadline::give_up`].
     fn sleep(&self, pause: Duration) -> bool {
-        let is_given_up = self.lock_is_given_up();
         let result = self
-            .gave_up
-            .wait_timeout_while(is_given_up, pause, |is_given_up| !*is_given_up);
-        let (is_given_up, _) = result.unwrap_or_else(PoisonError::into_inner);
-        !*is_given_up
+            .changed
+            .wait_timeout_while(self.lock(), pause, |state| !state.is_given_up);
+        let (state, _) = result.unwrap_or_else(PoisonError::into_inner);
+        !state.is_given_up
+    }
+
+    /// Waits until the gate of a service lets a request pass. `Err` after [`Deadline::give_up`], with the error that
+    /// closed the gate.
+    fn enter_gate(&self, service: &str) -> Result<Pass, Error> {
+        let mut state = self.lock();
+        loop {
+            let is_given_up = state.is_given_up;
+            let Some(service) = state.find(service) else {
+                return Ok(Pass::default());
+            };
+            let now = self.started.elapsed();
+            let pause = match service.gate.enter(now) {
+                Ok(pass) => return Ok(pass),
+                Err(_) if is_given_up => return Err(service.last_error.clone()),
+                Err(opens_at) => opens_at.map_or(Duration::MAX, |opens_at| opens_at - now),
+            };
+            let result = self.changed.wait_timeout(state, pause);
+            state = result.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Lets the requests of all threads pass the gate of a service, since the one with this pass did not close it.
+    fn open_gate(&self, service: &str, pass: Pass) {
+        if let Some(service) = self.lock().find(service) {
+            service.gate.open(pass);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Closes the gate of a service, for at most `max_pause`, and moves the deadline if the service throttles requests.
+    /// Returns for how long the gate is closed.
+    fn close_gate(
+        &self,
+        service: &str,
+        pass: Pass,
+        error: &Error,
+        max_pause: Duration,
+    ) -> Duration {
+        let (now, random) = (self.started.elapsed(), u32::from_le_bytes(random()));
+        let mut state = self.lock();
+        if state.find(service).is_none() {
+            state.throttled.push(ThrottledService {
+                name: service.to_owned(),
+                gate: Gate::default(),
+                last_error: error.clone(),
+            });
+        }
+        let mut opens_at = now;
+        if let Some(service) = state.find(service) {
+            let gate = &mut service.gate;
+            opens_at = gate.close(pass, now, error.retry_after, now + max_pause, random);
+            service.last_error = error.clone();
+        }
+        drop(state);
+        self.changed.notify_all();
+        if error.request_failure == Some(RequestFailure::Throttled) {
+            let moved = backoff::moved_deadline(opens_at, self.timeout, self.throttle_timeout);
+            let moved_ms = moved.as_millis() as u64;
+            self.moved_ms.fetch_max(moved_ms, Ordering::Relaxed);
+        }
+        opens_at - now
+    }
+
+    /// The progress line about a service that throttles requests; `None` if none does, or if a request is on its way.
+    pub fn describe_throttling(&self) -> Option<Event> {
+        let left = self.remaining_if_throttled()?.as_secs();
+        let now = self.started.elapsed();
+        let state = self.lock();
+        state.throttled.iter().find_map(|service| {
+            let pause = service.gate.opens_at?.checked_sub(now)?;
+            if service.last_error.request_failure != Some(RequestFailure::Throttled) {
+                return None;
+            }
+            let (name, attempt, next) = (&service.name, service.gate.refusals, pause.as_secs() + 1);
+            let shown_left = match left {
+                ..120 => format!("{left} s"),
+                _ => format!("{} min", left / 60),
+            };
+            let text = format!(
+                "still waiting: {name} is throttling requests: attempt {attempt}, next in {next} s, giving up in {shown_left}"
+            );
+            Some(Event::new(text).fact("attempt", attempt).fact("next", next).fact("left", left))
+        })
     }
 
     /// Whether a 403 of a vault is retried, because `--wait-for-access` is given.
@@ -195,6 +318,8 @@ impl Deadline {
         error: &Error,
         attempts: u32,
         streak: &Streak,
+        service: &str,
+        pass: Pass,
     ) -> Result<Duration, Option<Duration>> {
         let retry = error
             .request_failure
@@ -210,23 +335,22 @@ impl Deadline {
             }
             Retry::Attempts(_) | Retry::IfWaitingForAccess | Retry::Never => return Err(None),
         };
-        let remaining = self.remaining().ok_or(None)?.min(limit);
-        let ceiling = FIRST_PAUSE
-            .saturating_mul(1 << (attempts - 1).min(10))
-            .min(MAX_PAUSE);
-        let backoff = ceiling * u32::from_le_bytes(random()) / u32::MAX;
-        let min_pause = match error.request_failure {
-            Some(RequestFailure::Throttled) => MIN_THROTTLED_PAUSE,
-            _ => Duration::ZERO,
+        let remaining = match error.request_failure {
+            Some(RequestFailure::Throttled) => self.remaining_if_throttled(),
+            _ => self.remaining(),
         };
-        match error.retry_after {
+        let remaining = remaining.ok_or(None)?.min(limit);
+        let delay = error.retry_after;
+        let max_pause = remaining.saturating_sub(MIN_ATTEMPT_TIME);
+        let max_pause = max_pause.max(delay.unwrap_or_default());
+        let pause = match closes_gate(error) {
+            true => self.close_gate(service, pass, error, max_pause),
+            false => backoff::pause(attempts, delay, u32::from_le_bytes(random())).min(max_pause),
+        };
+        match delay {
             Some(delay) if delay >= remaining => Err(Some(delay)),
-            // A delay of zero, or a date in the past by a wrong clock, must not cause a thousand requests a second.
-            Some(delay) => Ok(delay.max(backoff).max(FIRST_PAUSE).min(remaining)),
-            None if remaining > MIN_ATTEMPT_TIME => {
-                Ok(backoff.max(min_pause).min(remaining - MIN_ATTEMPT_TIME))
-            }
-            None => Err(None),
+            None if remaining <= MIN_ATTEMPT_TIME => Err(None),
+            _ => Ok(pause),
         }
     }
 }
@@ -238,13 +362,14 @@ struct Streak {
     started: Instant,
 }
 
-/// Makes attempts until one succeeds or fails for good, or the deadline has passed. `wait` shows the user what is
-/// being done.
+/// Makes attempts until one succeeds or fails for good, or the deadline has passed. `service` is what gets the requests,
+/// for messages; all requests to it have one gate. `wait` shows the user what is being done.
 ///
 /// Returns the error of the last attempt; if the deadline cut that attempt off, the error of the attempt before, which
 /// says more about the service.
 pub fn retry<T>(
     deadline: &Deadline,
+    service: &str,
     mut wait: WaitGuard,
     mut attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -255,9 +380,23 @@ pub fn retry<T>(
         started,
     };
     let mut attempts = 0;
+    let given_up = |last, attempts| {
+        let mut error = with_attempts(last, attempts, started.elapsed());
+        // A retry might have succeeded, so the permanent error of another request is reported first.
+        error.cause = Cause::Unavailable;
+        error
+    };
     loop {
+        let pass = match deadline.enter_gate(service) {
+            Ok(pass) => pass,
+            Err(refusal) => return Err(given_up(previous.unwrap_or(refusal), attempts)),
+        };
         attempts += 1;
-        let error = match attempt() {
+        let result = attempt();
+        if !result.as_ref().is_err_and(closes_gate) {
+            deadline.open_gate(service, pass);
+        }
+        let error = match result {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
@@ -272,7 +411,7 @@ pub fn retry<T>(
             };
         }
         streak.attempts += 1;
-        let pause = deadline.next_pause(&error, attempts, &streak);
+        let pause = deadline.next_pause(&error, attempts, &streak, service, pass);
         let was_cut_off = matches!(
             error.request_failure,
             Some(
@@ -303,10 +442,7 @@ pub fn retry<T>(
                 .fact("next_ms", next)
         });
         if !deadline.sleep(pause) {
-            let mut error = with_attempts(last, attempts, started.elapsed());
-            // A retry might have succeeded, so the permanent error of another request is reported first.
-            error.cause = Cause::Unavailable;
-            return Err(error);
+            return Err(given_up(last, attempts));
         }
         wait.update(attempts + 1, &last);
         previous = Some(last);
@@ -316,7 +452,7 @@ pub fn retry<T>(
 /// Adds to the final error the number of attempts and the time they took.
 fn with_attempts(last: Error, attempts: u32, elapsed: Duration) -> Error {
     let error = with_default_hint(last);
-    if attempts == 1 {
+    if attempts <= 1 {
         return error;
     }
     let seconds = elapsed.as_secs();

@@ -177,6 +177,14 @@ impl<'a> Arguments<'a> {
         self.options.iter().any(|(option, _)| option.name == name)
     }
 
+    /// Whether an option is on the command line, or its variable is set.
+    pub fn is_set(&self, name: &str) -> bool {
+        let mut options = self.command_options();
+        let option = options.find(|option| option.name == name);
+        let value = option.and_then(|option| self.env.get(option.variable));
+        self.has(name) || value.is_some_and(|value| !value.is_empty())
+    }
+
     /// The values of an option, each with the name of the option. If the option was not given: the value of its
     /// variable, with the name of the variable; or else the default. Values need not be UTF-8.
     pub fn values(&self, name: &str) -> Vec<(&'static str, &OsStr)> {

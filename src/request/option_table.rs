@@ -167,6 +167,11 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
              minutes"),
         option("--wait-for-access", Value("TIME"), &["check", "token"], "AKV_INIT_WAIT_FOR_ACCESS",
             "accepted, without effect"),
+        option("--throttle-timeout", Value("TIME"), &["exec", "write"], "AKV_INIT_THROTTLE_TIMEOUT",
+            "from start to end while requests are throttled (429), if longer than --timeout (default 10m, or 0 if \
+             --timeout is set)"),
+        option("--throttle-timeout", Value("TIME"), &["check"], "AKV_INIT_THROTTLE_TIMEOUT",
+            "accepted, without effect"),
     ]),
     ("Which Azure", &[
         option("--cloud", Value("CLOUD"), AZURE_COMMANDS, "AKV_INIT_CLOUD",

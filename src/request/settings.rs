@@ -16,6 +16,9 @@ use crate::request::suggestion::nearest;
 /// The variable with the URL of a vault, as secret-init and Azure's samples have it.
 const KEY_VAULT_URL: &str = "AZURE_KEY_VAULT_URL";
 
+/// The value of `--throttle-timeout` if neither that nor `--timeout` is set, for commands that start or prepare a container.
+const DEFAULT_THROTTLE_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// The kind of identity that `--identity` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityKind {
@@ -36,6 +39,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How much longer than `timeout` to wait while a vault refuses access.
     pub wait_for_access: Duration,
+    /// How much time there is, from the start of the process, while requests are throttled. Zero means `timeout`.
+    pub throttle_timeout: Duration,
     /// The kind of identity; `None` means the one that the environment selects.
     pub identity: Option<IdentityKind>,
     /// The id of the identity that an option or its variable selects; `None` if the user selects none.
@@ -73,12 +78,18 @@ impl Settings {
     /// or `None`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
         let duration = |name| arguments.parse_value(name, parse_duration);
+        // Those who set a deadline mean it.
+        let default_throttle_timeout = match arguments.command {
+            "exec" | "write" if !arguments.is_set("--timeout") => DEFAULT_THROTTLE_TIMEOUT,
+            _ => Duration::ZERO,
+        };
         let ca_file = arguments.values("--ca-file").pop();
         let cloud = arguments.choice("--cloud", &Cloud::CHOICES)?;
         let allowed_hosts = arguments.parse_values("--allow-vault", parse_hosts)?;
         Ok(Settings {
             timeout: duration("--timeout")?.unwrap_or_default(),
             wait_for_access: duration("--wait-for-access")?.unwrap_or_default(),
+            throttle_timeout: duration("--throttle-timeout")?.unwrap_or(default_throttle_timeout),
             identity: arguments.choice("--identity", &IdentityKind::CHOICES)?,
             selected_id: parse_identity_id(arguments)?,
             cloud: cloud.unwrap_or_else(|| cloud_from_environment(arguments.env)),

@@ -778,6 +778,8 @@ fn options_of_exec_are_accepted() {
         "U",
         "--wait-for-access",
         "10m",
+        "--throttle-timeout",
+        "10m",
         "--timeout",
         "9",
         "--client-id",

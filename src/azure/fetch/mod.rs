@@ -377,7 +377,9 @@ fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
         if progress_at <= Instant::now() {
             was_slow = true;
             progress_at += PROGRESS_INTERVAL;
-            if let Some(waiting) = signals::current_wait() {
+            if let Some(throttling) = deadline.describe_throttling() {
+                log::progress(throttling);
+            } else if let Some(waiting) = signals::current_wait() {
                 log::progress(match deadline.remaining().map(|left| left.as_secs()) {
                     Some(left) => {
                         Event::new(format!("still {waiting}, {left} s left")).fact("left", left)

@@ -87,7 +87,7 @@ impl SecretReader {
         let hint = |kind| self.source.hint(kind);
         let wait = WaitGuard::begin(&operation, hint(RequestFailure::ConnectTimeout));
         let service = OnceCell::new();
-        let token = retry(&http.deadline, wait, || {
+        let token = retry(&http.deadline, &identity, wait, || {
             let token = self.source.attempt(http, &service, token_request);
             token.map_err(|error| error.hint_if_none(hint))
         })

@@ -162,7 +162,8 @@ impl VaultClient {
                 .map(|bearer| ("Authorization", bearer.expose())),
         );
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
-        retry(&http.deadline, WaitGuard::begin(operation, hint), || {
+        let wait = WaitGuard::begin(operation, hint);
+        retry(&http.deadline, &self.host.to_string(), wait, || {
             let response = self.get(http, secret, &headers)?;
             parse(&response).unwrap_or_else(|| {
                 Err(response_error(

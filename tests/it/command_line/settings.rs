@@ -162,6 +162,7 @@ fn empty_variable_is_unset() {
     }
     let others = [
         "AKV_INIT_WAIT_FOR_ACCESS",
+        "AKV_INIT_THROTTLE_TIMEOUT",
         "AKV_INIT_CA_FILE",
         "AKV_INIT_LOG_FORMAT",
         "AKV_INIT_OVERRIDE",
@@ -208,6 +209,7 @@ fn invalid_variable_is_a_configuration_error() {
     for (name, value) in [
         ("AKV_INIT_TIMEOUT", "never"),
         ("AKV_INIT_WAIT_FOR_ACCESS", "-1"),
+        ("AKV_INIT_THROTTLE_TIMEOUT", "10 minutes"),
         ("AKV_INIT_IDENTITY", "system"),
         ("AKV_INIT_CLOUD", "AzureCloud"),
         ("AKV_INIT_OVERRIDE", "yes"),

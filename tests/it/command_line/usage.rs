@@ -14,7 +14,7 @@ fn usage_error(run: Run, name: &str) {
 }
 
 /// Options that take a value, with a good one; those that may be repeated come first.
-const VALUES: [(&str, &str); 16] = [
+const VALUES: [(&str, &str); 17] = [
     ("--allow-vault", "vault.example.com"),
     ("--literal", "A"),
     ("--memfd", "M=akv://kv1/sa"),
@@ -27,6 +27,7 @@ const VALUES: [(&str, &str); 16] = [
     ("--log-format", "json"),
     ("--object-id", "id"),
     ("--resource-id", "id"),
+    ("--throttle-timeout", "5"),
     ("--timeout", "5"),
     ("--vault", "kv1"),
     ("--vault-resource", "https://vault.example"),
@@ -228,7 +229,7 @@ fn malformed_duration_is_rejected() {
         "71582789m",
         "1193047h",
     ];
-    for option in ["--timeout", "--wait-for-access"] {
+    for option in ["--timeout", "--wait-for-access", "--throttle-timeout"] {
         for time in times {
             let failure = dry_run(&[option, time]).failure(64, "usage");
             failure.names(option).names(&format!("`{time}`")).hinted();

@@ -202,6 +202,7 @@ fn normal(text: &str, names: &[(String, String)]) -> String {
         ("sleep (", ")"),
         (", ", " days left"),
         (", ", " s left"),
+        ("next in ", " s, "),
         ("would be ", " bytes together"),
         ("clock       ", " s behind "),
         ("clock       ", " s ahead "),

@@ -22,9 +22,15 @@ pub fn progress(page: &mut Page) {
     run.until("still ");
     azure.release();
     page.record_all(&run.outcome());
+    let busy = Response::throttled().header("Retry-After", "90");
+    azure.next(Endpoint::Vault, busy);
+    let mut run = Listened::start(prod_kv(&azure, &["--throttle-timeout=10m"]));
+    run.until("still ");
+    run.signal(Signal::SIGTERM);
+    page.record_all(&run.outcome());
     azure.next(Endpoint::Imds, Response::usual().hold());
     let running = one_secret(&azure, &[]).spawn();
-    azure.wait_for(Endpoint::Imds, 2);
+    azure.wait_for(Endpoint::Imds, 3);
     running.signal(Signal::SIGTERM);
     page.record(&running.outcome());
 }

@@ -58,7 +58,7 @@ fn completed(outcome: &Outcome) {
     assert_eq!(outcome.lines_of("info").len(), 1, "{}", outcome.stderr);
 }
 
-/// Four runs at once, each of which waits five seconds.
+/// Five runs at once, each of which waits five seconds.
 #[test]
 fn progress_is_reported_after_five_seconds() {
     thread::scope(|scope| {
@@ -85,6 +85,14 @@ fn progress_is_reported_after_five_seconds() {
             let waiting = Waiting::start(&azure, &names);
             azure.release();
             completed(&waiting.end());
+        });
+        scope.spawn(|| {
+            let azure = Azure::start();
+            let busy = Response::throttled().header("Retry-After", "25");
+            azure.next(Endpoint::Vault, busy);
+            let vault = azure.vault();
+            let names = [&vault, "throttling requests: attempt 1, next in "];
+            drop(Waiting::start(&azure, &names));
         });
         scope.spawn(|| {
             let azure = Azure::start();

@@ -1,0 +1,248 @@
+//! The arithmetic of retries: how long to pause before the next attempt, and when the requests to a service that throttles
+//! them may go on. There is no clock, no source of random numbers and no I/O here: `bench/herd` simulates thousands of
+//! processes with it.
+//!
+//! A time is a [`Duration`] since the same start. `random` is a number of which each is equally likely.
+
+use std::time::Duration;
+
+/// The maximum pause after the first attempt, which doubles after each further attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The maximum pause after any attempt, unless the service asks for a longer one.
+const MAX_PAUSE: Duration = Duration::from_secs(8);
+/// The maximum pause after the first throttled request, which doubles after each further one. Key Vault's documentation
+/// recommends it and [`MAX_THROTTLED_PAUSE`] (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>).
+const FIRST_THROTTLED_PAUSE: Duration = Duration::from_secs(1);
+/// The maximum pause after any throttled request, unless the service asks for a longer one.
+const MAX_THROTTLED_PAUSE: Duration = Duration::from_secs(16);
+
+/// `first`, doubled for each of `count` but the first, at most `max`.
+fn doubled(first: Duration, count: u32, max: Duration) -> Duration {
+    first.saturating_mul(1 << (count - 1).min(10)).min(max)
+}
+
+/// A random part of a duration.
+fn part(duration: Duration, random: u32) -> Duration {
+    duration * random / u32::MAX
+}
+
+/// The pause after an attempt that failed, the `attempts`-th, with full jitter. A pause that the service asks for is a
+/// minimum; a shorter one than [`FIRST_PAUSE`], as by a clock that is wrong, must not cause a thousand requests a second.
+pub fn pause(attempts: u32, retry_after: Option<Duration>, random: u32) -> Duration {
+    let pause = part(doubled(FIRST_PAUSE, attempts, MAX_PAUSE), random);
+    match retry_after {
+        Some(delay) => pause.max(delay).max(FIRST_PAUSE),
+        None => pause,
+    }
+}
+
+/// The pause after a throttled request, the `refusals`-th in a row: half of it is random. A pause that the service asks
+/// for is a minimum, and up to a quarter of it is added: what it told a thousand processes at once must not bring them
+/// back at once.
+pub fn throttled_pause(refusals: u32, retry_after: Option<Duration>, random: u32) -> Duration {
+    let half = doubled(FIRST_THROTTLED_PAUSE, refusals, MAX_THROTTLED_PAUSE) / 2;
+    let asked = retry_after.map(|delay| delay + part(delay / 4, random));
+    (half + part(half, random)).max(asked.unwrap_or_default())
+}
+
+/// What all threads share that send requests to one service. It is open until the service throttles a request. Then all
+/// threads wait; after a pause one request goes first, and if it is not throttled, the others follow.
+#[derive(Default)]
+pub struct Gate {
+    /// The number of throttled requests in a row, not counting those that were sent together.
+    pub refusals: u32,
+    /// When one request may go first; `None` while the gate is open.
+    pub opens_at: Option<Duration>,
+    /// Whether that request has been sent.
+    is_probing: bool,
+    /// How often the gate has closed.
+    closings: u32,
+}
+
+/// The permission to send one request: how often the gate had closed by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pass(u32);
+
+impl Gate {
+    /// Asks whether a request may be sent. `Err` if not: it has the time at which to ask again, `None` if that is when
+    /// the request that went first has its response.
+    pub fn enter(&mut self, now: Duration) -> Result<Pass, Option<Duration>> {
+        match self.opens_at {
+            Some(opens_at) if now < opens_at => return Err(Some(opens_at)),
+            Some(_) if self.is_probing => return Err(None),
+            Some(_) => self.is_probing = true,
+            None => {}
+        }
+        Ok(Pass(self.closings))
+    }
+
+    /// Records that a request was not throttled.
+    pub fn open(&mut self, pass: Pass) {
+        // A request that was sent before the gate closed says nothing about now.
+        if pass.0 == self.closings {
+            self.refusals = 0;
+            self.opens_at = None;
+            self.is_probing = false;
+        }
+    }
+
+    /// Records that a request was throttled. The gate opens at `latest` at the latest. Returns when it opens.
+    pub fn close(
+        &mut self,
+        pass: Pass,
+        now: Duration,
+        retry_after: Option<Duration>,
+        latest: Duration,
+        random: u32,
+    ) -> Duration {
+        if pass.0 == self.closings {
+            self.refusals += 1;
+            self.closings += 1;
+            self.is_probing = false;
+            let pause = throttled_pause(self.refusals, retry_after, random);
+            self.opens_at = Some((now + pause).min(latest));
+        } else if let (Some(opens_at), Some(delay)) = (&mut self.opens_at, retry_after) {
+            // It was sent together with the request that closed the gate, and counts as one with that.
+            *opens_at = (now + delay).min(latest).max(*opens_at);
+        }
+        self.opens_at.unwrap_or(now)
+    }
+}
+
+/// When a deadline is that throttling moves, as a time since the start of the process: `timeout` after the gate opens, but
+/// at most `throttle_timeout`.
+pub fn moved_deadline(
+    opens_at: Duration,
+    timeout: Duration,
+    throttle_timeout: Duration,
+) -> Duration {
+    (opens_at + timeout).min(throttle_timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn pauses_are_within_their_ranges() {
+        type Policy = fn(u32, Option<Duration>, u32) -> Duration;
+        let rows: [(Policy, u32, Option<u64>, u64, u64); 15] = [
+            (pause, 1, None, 0, 250),
+            (pause, 2, None, 0, 500),
+            (pause, 6, None, 0, 8_000),
+            (pause, u32::MAX, None, 0, 8_000),
+            (pause, 1, Some(0), 250, 250),
+            (pause, 6, Some(400), 400, 8_000),
+            (throttled_pause, 1, None, 500, 1_000),
+            (throttled_pause, 2, None, 1_000, 2_000),
+            (throttled_pause, 3, None, 2_000, 4_000),
+            (throttled_pause, 5, None, 8_000, 16_000),
+            (throttled_pause, u32::MAX, None, 8_000, 16_000),
+            (throttled_pause, 1, Some(0), 500, 1_000),
+            (throttled_pause, 1, Some(10_000), 10_000, 12_500),
+            (throttled_pause, 5, Some(9_000), 9_000, 16_000),
+            (
+                throttled_pause,
+                1,
+                Some(u32::MAX as u64 * 1_000),
+                4_294_967_295_000,
+                5_368_709_118_750,
+            ),
+        ];
+        for (policy, count, retry_after, min, max) in rows {
+            let row = format!("{count} {retry_after:?}");
+            let pause = |random| policy(count, retry_after.map(ms), random);
+            assert_eq!((pause(0), pause(u32::MAX)), (ms(min), ms(max)), "{row}");
+            assert!((ms(min)..=ms(max)).contains(&pause(1 << 31)), "{row}");
+        }
+    }
+
+    /// What happens at a gate.
+    enum Step {
+        /// Requests ask to pass, and this is what each is told.
+        Enter(&'static [Result<(), Option<u64>>]),
+        /// The request that passed as the given one, counted from 0, is not throttled.
+        Open(usize),
+        /// That request is throttled, perhaps with a `Retry-After`; the gate opens then.
+        Close(usize, Option<u64>, u64),
+    }
+
+    use Step::{Close, Enter, Open};
+
+    /// Runs steps, each at its time in milliseconds, with the longest pauses.
+    #[track_caller]
+    fn run(steps: &[(u64, Step)]) -> Gate {
+        let (mut gate, mut passes) = (Gate::default(), Vec::new());
+        for (now, step) in steps {
+            match step {
+                Enter(expected) => {
+                    for expected in *expected {
+                        let result = gate.enter(ms(*now)).map(|pass| passes.push(pass));
+                        assert_eq!(result, expected.map_err(|at| at.map(ms)), "at {now} ms");
+                    }
+                }
+                Open(index) => gate.open(passes[*index]),
+                Close(index, retry_after, opens_at) => {
+                    let retry_after = retry_after.map(ms);
+                    let latest = ms(60_000);
+                    let at = gate.close(passes[*index], ms(*now), retry_after, latest, u32::MAX);
+                    assert_eq!(at, ms(*opens_at), "at {now} ms");
+                }
+            }
+        }
+        gate
+    }
+
+    #[test]
+    fn one_request_goes_first() {
+        let gate = run(&[
+            (0, Enter(&[Ok(()), Ok(()), Ok(()), Ok(())])),
+            (10, Close(0, None, 1_010)),
+            // Sent together: it neither doubles the pause, nor opens the gate, nor shortens what another is told.
+            (20, Close(1, None, 1_010)),
+            (20, Open(2)),
+            (30, Close(3, Some(1_100), 1_130)),
+            (40, Enter(&[Err(Some(1_130)), Err(Some(1_130))])),
+            (1_130, Enter(&[Ok(()), Err(None)])),
+            (1_140, Close(4, None, 3_140)),
+            (3_140, Enter(&[Ok(()), Err(None)])),
+            (3_150, Open(5)),
+            (3_160, Enter(&[Ok(()), Ok(())])),
+        ]);
+        assert_eq!((gate.refusals, gate.opens_at), (0, None));
+    }
+
+    #[test]
+    fn pause_starts_again_after_a_success_and_ends_in_time() {
+        run(&[
+            (0, Enter(&[Ok(()), Ok(())])),
+            (0, Close(0, None, 1_000)),
+            (1_000, Enter(&[Ok(())])),
+            (1_000, Open(2)),
+            // Sent before the gate closed, it says nothing about now.
+            (1_010, Close(1, None, 1_010)),
+            (1_010, Enter(&[Ok(())])),
+            (1_010, Close(3, None, 2_010)),
+            (59_500, Enter(&[Ok(())])),
+            (59_500, Close(4, None, 60_000)),
+        ]);
+    }
+
+    #[test]
+    fn throttling_moves_the_deadline() {
+        let moved = |opens_at, timeout, throttle_timeout| {
+            moved_deadline(ms(opens_at), ms(timeout), ms(throttle_timeout))
+        };
+        for (opens_at, timeout, throttle_timeout, expected) in [
+            (1_000, 120_000, 600_000, 121_000),
+            (500_000, 120_000, 600_000, 600_000),
+            (1_000, 120_000, 0, 0),
+        ] {
+            assert_eq!(moved(opens_at, timeout, throttle_timeout), ms(expected));
+        }
+    }
+}
