@@ -159,10 +159,10 @@ check "podman exec sees the reference, not the secret" equal akv://prod-kv/sql-s
     "$(podman exec sql /bin/bash -c 'echo "$MSSQL_SA_PASSWORD"')"
 check "the health check of compose.yaml passes" podman exec sql "${health[@]}"
 
-# The README's way to log in from inside; the line there is the line that is run.
-readme=()
-VAULT=prod-kv eval "readme=($(sed -n 's/^kubectl exec mssql-0 -- //p' "$example/README.md"))"
-check "README.md's login by kubectl exec works" equal "login succeeded" "$(podman exec sql "${readme[@]}" 2>&1)"
+# The way to log in from inside that docs/getting-started.md has; the line there is the line that is run.
+login_line=()
+VAULT=prod-kv eval "login_line=($(sed -n 's/^kubectl exec mssql-0 -- //p' "$repository/docs/getting-started.md"))"
+check "the login by kubectl exec works" equal "login succeeded" "$(podman exec sql "${login_line[@]}" 2>&1)"
 
 attempt podman stop --time 30 sql
 check "podman stop reaches it: it is gone within 5 s" at_most 5000 "$took"

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::akv_init;
-use crate::support_pages::{blocks, page, pages, section};
+use crate::support_pages::{all_pages, blocks, page, pages, section, words};
 
 fn help() -> String {
     akv_init(["--help"]).outcome().stdout_alone().to_owned()
@@ -93,29 +93,50 @@ fn commands_contain_the_help_text() {
     assert!(page("docs/commands.md").contains(&format!("```text\n{help}```\n")));
 }
 
+/// A page without Dockerfiles and the command lines of other programs, and without the arguments of COMMAND.
+fn without_other_programs(page: &str) -> String {
+    let mut text = String::new();
+    for (index, part) in page.split("```").enumerate() {
+        match part.strip_prefix("sh\n") {
+            Some(block) if index % 2 == 1 => {
+                let block = block.replace("\\\n", " ");
+                for line in block.lines() {
+                    let ours = line.split("akv-init ").skip(1);
+                    text.extend(ours.map(|words| words.split(" -- ").next().unwrap()));
+                    text.push('\n');
+                }
+            }
+            _ if index % 2 == 1 && part.starts_with("dockerfile\n") => {}
+            _ if index % 2 == 1 => text.push_str(part),
+            _ => {
+                let programs = ["az ", "cargo ", "docker ", "kubectl ", "skopeo ", "tests/"];
+                let is_other = |code: &&str| programs.iter().any(|name| code.starts_with(name));
+                let codes = part.split('`');
+                text.extend(
+                    codes
+                        .filter(|code| !is_other(code))
+                        .flat_map(|code| [code, "`"]),
+                );
+            }
+        }
+    }
+    text
+}
+
 #[test]
 fn pages_name_only_existing_options() {
     // Options of other programs.
-    let others = [
-        "--config",
-        "--container",
-        "--copy-to",
-        "--env-file",
-        "--example",
-        "--from",
-        "--include-ignored",
-        "--init",
-        "--port",
-        "--release",
-        "--table",
-        "--target",
-    ];
+    let others = ["--enable-oidc-issuer", "--enable-workload-identity"];
     let mut known = options_of(&help());
     known.extend(others.map(str::to_owned));
+    let mut unused: BTreeSet<String> = others.map(str::to_owned).into();
     for (path, text) in pages() {
-        let unknown: Vec<String> = options_of(&text).difference(&known).cloned().collect();
+        let options = options_of(&without_other_programs(&text));
+        let unknown: Vec<&String> = options.difference(&known).collect();
         assert!(unknown.is_empty(), "{path}: {unknown:?}");
+        unused.retain(|option| !options.contains(option));
     }
+    assert!(unused.is_empty(), "no page names {unused:?}");
 }
 
 #[test]
@@ -189,53 +210,166 @@ fn exit_codes_of_help_pages_and_code_agree() {
     assert_eq!(in_table, in_code);
 }
 
+/// Without Azure: none is an error of usage or configuration.
 #[test]
-fn command_lines_of_exec_are_valid() {
-    let mut count = 0;
-    for line in blocks(&page("docs/exec.md"), "sh")[0].lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        assert_eq!(words[..2], ["akv-init", "exec"], "{line}");
-        // /bin/true replaces a program that this machine lacks; --dry-run keeps Azure out of it.
-        let at = words.iter().position(|word| *word == "--").unwrap();
-        let mut words = words[1..=at].to_vec();
-        words.retain(|word| *word != "--dry-run");
-        words.insert(1, "--dry-run");
-        words.push("/bin/true");
-        let outcome = akv_init(&words).outcome();
-        assert!(outcome.stdout_alone().contains("/bin/true"), "{line}");
-        count += 1;
-    }
-    assert_eq!(count, 4);
-}
-
-/// Without Azure: none is a usage error.
-#[test]
-fn other_command_lines_are_valid() {
-    let mut count = 0;
-    for (path, command) in [
-        ("docs/troubleshooting.md", "check"),
-        ("docs/laptop.md", "get"),
-        ("docs/laptop.md", "token"),
-    ] {
-        for line in blocks(section(&page(path), command), "sh")[0].lines() {
-            let words = line.split("akv-init ").nth(1).unwrap();
-            let words = words.split(" | ").next().unwrap().split(' ');
-            // Nothing listens at these addresses.
-            let run = akv_init(words)
-                .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")
-                .env("HTTPS_PROXY", "http://127.0.0.1:1")
-                .env("AKV_INIT_TIMEOUT", "0");
-            let outcome = run.outcome();
-            let expected = match command {
-                // Without a reference only the program is missing.
-                "check" => 127,
-                // There is no sign-in of the Azure CLI.
-                _ if line.contains("--identity cli") => 78,
-                _ => 69,
-            };
-            assert_eq!(outcome.code, Some(expected), "{line}: {}", outcome.stderr);
-            count += 1;
+fn command_lines_of_the_pages_are_valid() {
+    let verbs = ["exec", "write", "check", "get", "token"];
+    let mut counts = verbs.map(|_| 0);
+    for (path, page) in all_pages() {
+        for block in blocks(&page, "sh") {
+            let block = block.replace("\\\n", " ");
+            for (at, _) in block.match_indices("akv-init ") {
+                let mut words = words(&block[at..], &page);
+                let Some(verb) = verbs.iter().position(|verb| words[1] == *verb) else {
+                    continue;
+                };
+                let context = format!("{path}: {words:?}");
+                words.retain(|word| word != "--dry-run");
+                counts[verb] += 1;
+                match verbs[verb] {
+                    "exec" => {
+                        // /bin/true replaces a program that this machine lacks.
+                        let end = words.iter().position(|word| *word == "--");
+                        words.truncate(end.expect(&context) + 1);
+                        words.push("/bin/true".to_owned());
+                        words.insert(2, "--dry-run".to_owned());
+                    }
+                    "write" => words.insert(2, "--dry-run".to_owned()),
+                    _ => {}
+                }
+                // Nothing listens at these addresses.
+                let run = akv_init(&words[1..])
+                    .env("REFERENCE", "akv://prod-kv/db-password")
+                    .env("AKV_INIT_VAULT", "prod-kv")
+                    .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")
+                    .env("HTTPS_PROXY", "http://127.0.0.1:1")
+                    .env("AKV_INIT_TIMEOUT", "0");
+                let outcome = run.outcome();
+                let expected: &[i32] = match verbs[verb] {
+                    "exec" | "write" => &[0],
+                    // The program is missing, or the identity endpoint.
+                    "check" => &[127, 69],
+                    // There is no sign-in of the Azure CLI.
+                    _ if words.contains(&"cli".to_owned()) => &[78],
+                    _ => &[69],
+                };
+                let code = outcome.code.unwrap();
+                assert!(
+                    expected.contains(&code),
+                    "{context}: {code} {}",
+                    outcome.stderr
+                );
+            }
         }
     }
-    assert_eq!(count, 8);
+    assert!(counts.iter().all(|count| *count >= 1), "{counts:?}");
+}
+
+/// What a `sh` block starts by its path is there.
+#[test]
+fn scripts_that_the_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (path, page) in pages() {
+        for block in blocks(&page, "sh") {
+            for word in block.split_whitespace() {
+                let is_ours = [
+                    "tests/",
+                    "bench/",
+                    "fuzz/",
+                    ".ci/",
+                    "docker/",
+                    "examples/",
+                    "man/",
+                ];
+                if is_ours.iter().any(|folder| word.starts_with(folder)) {
+                    assert!(root.join(word).exists(), "{path}: {word}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for (path, page) in all_pages() {
+        let targets = [("](", ")"), ("src=\"", "\""), ("href=\"", "\"")];
+        let targets = targets.iter().flat_map(|(start, end)| {
+            let parts = page.split(start).skip(1);
+            parts.map(move |part| part.split(end).next().unwrap())
+        });
+        for target in targets {
+            count += 1;
+            if target.contains("://") {
+                assert!(target.starts_with("https://"), "{path}: {target}");
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let folder = root.join(&path).parent().unwrap().to_owned();
+            let file = match file {
+                "" => root.join(&path),
+                file => folder.join(file),
+            };
+            assert!(file.exists(), "{path}: {target}");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&file).unwrap();
+                let titles = text.lines().filter(|line| line.starts_with('#'));
+                let mut anchors = titles.map(anchor_of);
+                assert!(anchors.any(|it| it == anchor), "{path}: {target}");
+            }
+        }
+    }
+    assert!(count >= 50, "{count}");
+}
+
+/// The name that GitHub gives to a heading.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// What is longer has more than one job.
+#[test]
+fn pages_are_short() {
+    for (path, page) in pages() {
+        let most = if path == "README.md" { 180 } else { 300 };
+        let lines = page.lines().count();
+        assert!(lines <= most, "{path}: {lines} lines");
+    }
+}
+
+/// The tables under "By hint" quote words of every hint, and none of a hint that there is not.
+#[test]
+fn every_hint_is_in_the_troubleshooting_page() {
+    let messages = source("tests/it/messages.golden.txt").replace('`', "");
+    let hints: Vec<&str> = messages
+        .lines()
+        .filter_map(|line| line.strip_prefix("hint: "))
+        .collect();
+    let page = page("docs/troubleshooting.md");
+    let rows = section(&page, "By hint")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.map(|row| row.split(" | ").next().unwrap());
+    let quoted: Vec<&str> = cells
+        .flat_map(|cell| cell.trim_end_matches('`').split("`, `"))
+        .collect();
+    for hint in &hints {
+        let is_quoted = quoted.iter().any(|words| hint.contains(words));
+        assert!(
+            is_quoted,
+            "docs/troubleshooting.md, By hint: no row for `{hint}`"
+        );
+    }
+    for words in quoted {
+        let is_current = hints.iter().any(|hint| hint.contains(words));
+        assert!(
+            is_current,
+            "docs/troubleshooting.md, By hint: no hint has `{words}`"
+        );
+    }
 }

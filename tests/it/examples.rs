@@ -1,5 +1,4 @@
-//! The examples are valid: each container of the manifests gets its references from the identity of its platform, and
-//! the command lines of the pages exist.
+//! The examples are valid: each container of the manifests gets its references from the identity of its platform.
 //!
 //! `exec` is run with --dry-run and /bin/true. The manifests are parsed line by line, and the references are counted
 //! first, so that an unexpected form fails. tests/container.sh runs compose.yaml.
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::azure::APPLICATION;
 use crate::support::{Outcome, Run, akv_init};
+use crate::support_pages::all_pages;
 
 /// The ENTRYPOINT of the Dockerfiles.
 const ENTRYPOINT: [&str; 3] = ["/akv-init", "exec", "--"];
@@ -356,84 +356,17 @@ fn dockerfiles_start_akv_init_and_repeat_the_program() {
     }
 }
 
-/// The code blocks of a page in one language, with continued lines joined.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let opening = format!("```{language}\n");
-    page.split(&opening)
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap().replace("\\\n", " "))
-        .collect()
-}
-
-/// The words of a simple command as a shell splits them, with the variables of the page.
-fn words(command: &str, page: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quote = None;
-    let mut rest = command;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        let word = words.last_mut().unwrap();
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '"' | '\'') => quote = Some(c),
-            (None | Some('"'), '$') => {
-                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-                let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
-                let set = page
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-                let set = set.unwrap_or_else(|| panic!("the page does not set {name}"));
-                // The output of a command.
-                word.push_str(if set.starts_with('$') { "x" } else { set });
-                rest = after;
-            }
-            (None, '|' | ';' | '&' | '>' | ')' | '\n') => break,
-            (None, ' ') if word.is_empty() => {}
-            (None, ' ') => words.push(String::new()),
-            (_, c) => word.push(c),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-#[test]
-fn command_lines_of_the_pages_are_valid() {
-    let mut count = [0, 0];
-    for (path, page) in files("README.md") {
-        for block in blocks(&page, "sh") {
-            for verb in ["akv-init exec ", "akv-init token "] {
-                for (at, _) in block.match_indices(verb) {
-                    let words = words(&block[at..], &page);
-                    let context = format!("{}: {words:?}", path.display());
-                    if words[1] == "exec" {
-                        let outcome = dry_run(&words).outcome();
-                        let plan = outcome.stdout_alone();
-                        assert!(plan.contains("/bin/true"), "{context}");
-                        count[0] += 1;
-                    } else {
-                        // The command line is valid, and the credential incomplete.
-                        let run = akv_init(&words[1..]).env("AKV_INIT_IDENTITY", "workload");
-                        let outcome = run.outcome();
-                        assert_eq!(outcome.code, Some(78), "{context}: {}", outcome.stderr);
-                        count[1] += 1;
-                    }
-                }
-            }
-        }
-    }
-    assert!(count[0] >= 2 && count[1] >= 1, "{count:?}");
-}
-
 #[test]
 fn excerpts_of_manifests_are_current() {
     let mut count = 0;
-    for (path, page) in files("README.md") {
+    for (path, page) in all_pages() {
         for shown in page.split("](").skip(1) {
             let Some((name, rest)) = shown.split_once("):\n\n```yaml\n") else {
                 continue;
             };
-            let manifest = fs::read_to_string(path.with_file_name(name)).unwrap();
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let manifest = root.join(&path).with_file_name(name);
+            let manifest = fs::read_to_string(manifest).unwrap();
             let trimmed = |line: &str| line.trim().trim_start_matches("- ").to_owned();
             let lines: Vec<String> = manifest.lines().map(trimmed).collect();
             for line in rest.split("```").next().unwrap().lines() {
@@ -442,5 +375,5 @@ fn excerpts_of_manifests_are_current() {
             count += 1;
         }
     }
-    assert_eq!(count, 2);
+    assert_eq!(count, 3);
 }
