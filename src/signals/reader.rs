@@ -112,6 +112,11 @@ pub fn exit_silently() {
 /// Starts a thread in which the signals of [`start_reading`] are blocked: musl and glibc unblock one of them in new
 /// threads.
 pub fn spawn_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    // Boxed, so that the file contains the code of `Builder::spawn` once.
+    spawn_boxed(Box::new(work))
+}
+
+fn spawn_boxed(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
     let mask = SIGNAL_READER.get().map_or(0, |reader| reader.mask);
     let work = move || {
         let _ = os::sigprocmask(SigmaskHow::SIG_BLOCK, mask);
