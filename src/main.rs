@@ -64,6 +64,14 @@ fn run() -> Result<u8, Error> {
     if arguments.flag("--quiet")? {
         log::set_quiet();
     }
+    let lives_on = match arguments.command {
+        "check" => true,
+        "exec" => arguments.has("--init") || !arguments.values("--init").is_empty(),
+        _ => arguments.has("--every"),
+    };
+    if lives_on {
+        allocator::live_on();
+    }
     match (arguments.command, arguments.has("--dry-run")) {
         ("check", _) => return commands::check::run(&arguments),
         ("exec", false) => return commands::exec::run(&arguments),
