@@ -55,6 +55,7 @@ on standard input, if that is a pipe, one a line, each repeated on standard outp
                              connections are refused, accepted again
   delete NAME, deny NAME     that secret is 404 SecretNotFound, 403 ForbiddenByRbac, in every vault
   restore                    every secret is as the flags have put it
+  slow TOKEN VAULT           wait so many milliseconds before each token, and before each answer of the vault
 ";
 
 type Source = (&'static str, &'static [Endpoint], fn(&Azure) -> Environment);
@@ -424,6 +425,15 @@ fn obey(azure: &Azure, line: &str, delay: Duration) -> Result<()> {
             );
         }
         ["deny", name] => azure.always_for(Endpoint::Vault, &secret_path(name), Response::rbac()),
+        ["slow", token, vault] => {
+            for (endpoint, delay) in [(Endpoint::Imds, token), (Endpoint::Vault, vault)] {
+                azure.clear(endpoint);
+                let delay = Duration::from_millis(delay.parse()?);
+                if !delay.is_zero() {
+                    azure.always(endpoint, Response::usual().delay(delay));
+                }
+            }
+        }
         ["restore"] => {
             azure.clear(Endpoint::Vault);
             slow_down(azure, delay);
