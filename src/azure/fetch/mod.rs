@@ -279,6 +279,7 @@ impl VaultQueue {
 
 /// Opens more connections where they save time.
 struct ConnectionOpener {
+    started: Instant,
     /// The latest change of the number of connections to each vault.
     changes: Vec<Change>,
     /// Whether the CPU quota is small; `None` until that matters.
@@ -304,6 +305,7 @@ impl ConnectionOpener {
             time: Instant::now(),
         };
         ConnectionOpener {
+            started: start.time,
             changes: vec![start; run.vaults.len()],
             has_small_quota: None,
             next_look: Some(start.time),
@@ -337,7 +339,7 @@ impl ConnectionOpener {
         }
         let [shortest, longest] = LOOK_INTERVALS;
         let states = states.iter().filter(|state| state.may_want_more());
-        let interval = (signals::elapsed_since_start() / 8).clamp(shortest, longest);
+        let interval = (self.started.elapsed() / 8).clamp(shortest, longest);
         let next = states.map(|state| state.next_look().unwrap_or(interval));
         self.next_look = next.min().map(|interval| Instant::now() + interval);
     }
