@@ -29,8 +29,8 @@ pub fn read_if(
     if !is_wanted(&metadata) {
         return Ok(None);
     }
-    let file = open_as(path, &metadata)?;
-    let size = file.metadata()?.len();
+    let (file, metadata) = open_as(path, &metadata)?;
+    let size = metadata.len();
     // Another process can append to the file, and files in /proc have no size.
     if size <= max_size {
         let mut content = Vec::with_capacity(size as usize + 1);
@@ -45,10 +45,11 @@ pub fn read_if(
 
 /// Opens a regular file; fails for any other type of file, and never waits.
 pub fn open(path: &Path) -> io::Result<File> {
-    open_as(path, &metadata(path)?)
+    Ok(open_as(path, &metadata(path)?)?.0)
 }
 
-fn open_as(path: &Path, metadata: &Metadata) -> io::Result<File> {
+/// The same for a path with this metadata. Returns those of the file, too.
+fn open_as(path: &Path, metadata: &Metadata) -> io::Result<(File, Metadata)> {
     // Before it is opened, since that alone can have an effect: the writer of a pipe continues, a watchdog starts.
     check_type(metadata)?;
     let mut options = OpenOptions::new();
@@ -57,8 +58,9 @@ fn open_as(path: &Path, metadata: &Metadata) -> io::Result<File> {
         .custom_flags(O_NONBLOCK | O_NOCTTY)
         .open(path)?;
     // Another process may have replaced it since.
-    check_type(&file.metadata()?)?;
-    Ok(file)
+    let metadata = file.metadata()?;
+    check_type(&metadata)?;
+    Ok((file, metadata))
 }
 
 /// Fails unless the file is a regular one.

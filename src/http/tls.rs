@@ -29,6 +29,11 @@ const NO_CERTIFICATE: &str = "it contains no certificate";
 /// The hint for a file that contains no certificate.
 const PEM_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
+const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const PEM_END: &str = "-----END CERTIFICATE-----";
+/// The length of the end of a certificate's text that [`Roots`] hashes, in bytes: 96 bytes of its signature.
+const HASHED_LEN: usize = 128;
+
 /// The TLS configuration for all services that have no CAs of their own.
 pub fn client_config(
     env: &Environment,
@@ -91,7 +96,7 @@ struct Roots {
     store: RootCertStore,
     /// The device and inode of each file that was read.
     files: Vec<(u64, u64)>,
-    /// The hash of the text of each certificate that was added.
+    /// The hash of the end of each certificate that was added, which is its signature.
     certificates: Vec<u64>,
 }
 
@@ -151,15 +156,20 @@ impl Roots {
     /// Adds the certificates in `pem` that can be parsed and are not there yet. Returns whether there is one.
     fn add_certificates(&mut self, pem: &[u8]) -> bool {
         let text = String::from_utf8_lossy(pem);
-        let mut has_certificate = false;
-        for block in text.split_inclusive("-----END CERTIFICATE-----") {
-            let Some(start) = block.rfind("-----BEGIN CERTIFICATE-----") else {
+        let (mut rest, mut has_certificate) = (&*text, false);
+        while let Some(start) = rest.find(PEM_BEGIN) {
+            let block = &rest[start..];
+            // Base64 has no such character.
+            let body = &block[PEM_BEGIN.len()..];
+            let length = PEM_BEGIN.len() + body.find('-').unwrap_or(body.len());
+            rest = &block[length..];
+            if !rest.starts_with(PEM_END) {
                 continue;
-            };
-            let block = &block.as_bytes()[start..];
+            }
             let mut hasher = DefaultHasher::new();
-            hasher.write(block);
+            hasher.write(&block.as_bytes()[length.saturating_sub(HASHED_LEN)..length]);
             let hash = hasher.finish();
+            let block = &block.as_bytes()[..length + PEM_END.len()];
             if self.certificates.contains(&hash) {
                 has_certificate = true;
             } else if let Ok(certificate) = CertificateDer::from_pem_slice(block)
