@@ -17,6 +17,8 @@ pub const MAX: usize = 32;
 const MAX_WITH_SMALL_QUOTA: usize = 4;
 /// A CPU quota in CPUs.
 const SMALL_QUOTA: f64 = 0.25;
+/// The maximum number of connections to a vault that responds within [`NEAR`]: there CPUs are the limit.
+const MAX_TO_FAST_VAULT: usize = 4;
 /// A vault whose TCP connection takes longer than this is far.
 const NEAR: Duration = Duration::from_millis(1);
 /// How long to wait for any other step of the first connection before more are opened.
@@ -52,6 +54,7 @@ pub struct VaultState {
 impl VaultState {
     /// How many connections this vault should have in addition.
     fn wanted(&self) -> usize {
+        let mut max = MAX_PER_VAULT;
         let wanted = match self.progress {
             Progress::LookingUp => 0,
             Progress::Connecting(time) if time < NEAR => 0,
@@ -62,10 +65,13 @@ impl VaultState {
             Progress::Responding(responses, time) => {
                 let left = time.as_secs_f64() * self.waiting as f64 / responses as f64;
                 let share = left / WORTHWHILE.as_secs_f64();
+                if time * (self.connections as u32) < NEAR * responses as u32 {
+                    max = MAX_TO_FAST_VAULT;
+                }
                 (self.connections as f64 * (share - 1.0)).ceil() as usize
             }
         };
-        let most = MAX_PER_VAULT.saturating_sub(self.connections);
+        let most = max.saturating_sub(self.connections);
         wanted.min(self.waiting).min(most)
     }
 
@@ -177,6 +183,7 @@ mod tests {
             (Responding(3, 3 * MS), 1, 11, 1),
             (Responding(3, 3 * MS), 1, 40, 3),
             (Responding(6, 3 * MS), 2, 80, 6),
+            (Responding(30, 3 * MS), 1, 480, 3),
             (Responding(3, 300 * MS), 1, 10, 10),
             (Responding(3, 3 * MS), 1, 1_000, 23),
             (Responding(3, 3 * MS), 24, 1_000, 0),
