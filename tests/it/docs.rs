@@ -378,3 +378,30 @@ fn every_hint_is_in_the_troubleshooting_page() {
         );
     }
 }
+
+/// Those that the pages show as lines of a log. Names, numbers and ids differ, and are left out.
+#[test]
+fn messages_that_the_pages_show_are_those_of_the_program() {
+    let words = |line: &str| -> Vec<String> {
+        line.split_whitespace()
+            .map(|word| word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '`'))
+            .filter(|word| {
+                word.chars().all(|c| c.is_ascii_alphabetic()) && !["N", "ID"].contains(word)
+            })
+            .map(str::to_owned)
+            .collect()
+    };
+    let messages = source("tests/it/messages.golden.txt");
+    let messages: BTreeSet<Vec<String>> = messages.lines().map(words).collect();
+    let mut count = 0;
+    for (path, page) in all_pages() {
+        for line in page
+            .lines()
+            .filter_map(|line| line.strip_prefix("akv-init: "))
+        {
+            assert!(messages.contains(&words(line)), "{path}: {line}");
+            count += 1;
+        }
+    }
+    assert!(count >= 4, "{count}");
+}
