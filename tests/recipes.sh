@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the recipes of examples/kubernetes/, examples/migrations/ and examples/compose/ as they stand there, on the release
-# binary with its built-in addresses, and measures which way of handing over a secret leaks it where.
+# Runs the recipes of examples/kubernetes/, examples/migrations/, examples/compose/ and deploy/kustomize/ as they stand
+# there, on the release binary with its built-in addresses, and measures which way of handing over a secret leaks it where.
 #
 #   AKV_INIT_TEST_BINARY=target/x86_64-unknown-linux-musl/release/akv-init tests/recipes.sh
 #
@@ -40,6 +40,7 @@ fetch() {
     command -v go >/dev/null || cannot "there is no go"
     go_build compose container/compose github.com/docker/compose/v2/cmd
     go_build api-server container/kubernetes .
+    go_build kustomize container/kustomize .
     go_build kubelet formats/kubelet .
     if [ ! -e "$kept/postgres-$(recipe).tar" ]; then
         command -v mmdebstrap >/dev/null || cannot "there is no mmdebstrap"
@@ -160,7 +161,13 @@ logged() { # logged CONTAINER TEXT: it is in the container's log
 
 echo "# What an API server says to the manifests"
 
-for manifest in "$kubernetes"/*.yaml "$migrations"/*/after.yaml "$repository/examples/mssql/kubernetes.yaml"; do
+for component in entrypoint files; do
+    attempt "$kept/kustomize" "$repository/deploy/kustomize/example-$component"
+    check "kustomize renders the example of the component $component" went_well
+    echo "$output" >"$tmp/component-$component.yaml"
+done
+for manifest in "$kubernetes"/*.yaml "$migrations"/*/after.yaml "$repository/examples/mssql/kubernetes.yaml" \
+    "$tmp"/component-*.yaml; do
     attempt "$kept/api-server" "$manifest"
     check "${manifest#"$repository/examples/"} is one for Kubernetes 1.35, and its pods are \"restricted\" ones" went_well
 done
@@ -375,6 +382,24 @@ for recipe in install baked restart; do
     attempt kube down "$tmp/orders.json"
 done
 
+echo "# The components of deploy/kustomize"
+
+for pair in "entrypoint value" "files file"; do
+    read -r component place <<<"$pair"
+    pod "$tmp/orders.json" "${witness[@]}" <"$tmp/component-$component.yaml"
+    attempt kube play "$tmp/orders.json"
+    check "$component: the pod starts" went_well
+    check "and the program says that it has a child" until_true logged orders-0-orders child:
+    check "the program is process 1, has its own user, and its secret as a $place" equal \
+        $'pid 1 uid 10001 gid 10001\nserve: '"$place"$'\nchild: '"$place" "$(podman logs orders-0-orders 2>&1)"
+    check "it cannot change what the init container has put there" has "$(podman inspect orders-0-orders |
+        jq -c '[.[0].Mounts[] | select(.Destination == "/akv" or .Destination == "/secrets") | .RW]')" '[false]'
+    check "the secret is nowhere on the disk" nowhere "${secret[payment-api-key]}"
+    [ "$component" = entrypoint ] ||
+        check "the sidecar runs" equal "running 0" "$(exit_code orders-0-akv-init-refresh)"
+    attempt kube down "$tmp/orders.json"
+done
+
 echo "# A Job by examples/kubernetes/job.yaml"
 
 witness=(--env "WITNESS=$(checksum orders-db-password)")
@@ -533,6 +558,48 @@ attempt compose "$tmp/compose-alone.yaml" "${up[@]}"
 check "without the service \`memory\` there is no file any more when PostgreSQL starts" \
     until_true logged recipe-postgres-1 "/secrets/postgres-password: No such file or directory"
 attempt compose "$tmp/compose-alone.yaml" down --volumes
+
+echo "# A virtual machine, by examples/vm"
+
+machine=$repository/examples/vm
+root=$tmp/machine
+install -D -m 0755 "$binary" "$root/usr/local/bin/akv-init"
+install -m 0755 "$tmp/image/witness" "$root/usr/local/bin/orders"
+install -D -m 0644 "$machine/orders.service" "$root/etc/systemd/system/orders.service"
+install -D -m 0644 -t "$root/usr/lib/systemd/system" /usr/lib/systemd/system/*.target
+attempt systemd-analyze verify --man=no --root="$root" orders.service
+check "systemd has nothing to say against the unit" equal "0 " "$code $output"
+
+on_the_machine() { # on_the_machine COMMAND...: with the network and the names that the containers have
+    # shellcheck disable=SC2016 # of the inner shell
+    nsenter --net="$net" unshare --mount sh -c 'mount --bind "$1" /etc/hosts && shift && exec "$@"' sh "$tmp/hosts" "$@"
+}
+
+# What systemd would start: the variables, the program and its arguments, as a user that may read the credential.
+sed -i "s/=CLIENT_ID$/=$(application CLIENT_ID)/; s/=TENANT_ID$/=$(application TENANT_ID)/; s,%d,$tmp/credentials," \
+    "$root/etc/systemd/system/orders.service"
+install -d -o 61184 -m 0500 "$tmp/credentials"
+install -o 61184 -m 0400 "$tmp/client-secret" "$tmp/credentials/azure-client-secret"
+chmod 0711 "$tmp"
+mapfile -t variables < <(sed -n 's/^Environment=//p' "$root/etc/systemd/system/orders.service")
+read -r -a words < <(sed -n "s,/usr/local,$root/usr/local,g; s/ serve$/ report/; s/^ExecStart=//p" \
+    "$root/etc/systemd/system/orders.service")
+attempt on_the_machine setpriv --reuid 61184 --regid 61184 --clear-groups --no-new-privs \
+    env -i "${variables[@]}" SSL_CERT_FILE="$tmp/azure/ca.pem" WITNESS="$(checksum payment-api-key)" "${words[@]}"
+check "its program has the secret in its environment" has "$code $output" "0 pid " "report: value"
+
+printf 'services:\n  postgres:\n    network_mode: host\n    ports: !reset null\n' >"$tmp/compose-host.yaml"
+from_machine() { # from_machine COMMAND...: of Compose, with the value of the secret
+    on_the_machine env -i POSTGRES_PASSWORD=akv://prod-kv/postgres-password SSL_CERT_FILE="$tmp/azure/ca.pem" \
+        PATH="$PATH" HOME="$tmp/home" DOCKER_HOST="unix://$tmp/podman.sock" "$binary" exec -- "$kept/compose" \
+        --ansi never --project-name machine --file "$machine/compose.yaml" --file "$tmp/compose-host.yaml" "$@"
+}
+attempt from_machine "${up[@]}"
+check "akv-init exec -- docker compose up goes well" went_well
+check "the database comes up" comes_up machine-postgres-1
+check "the secret is its password" equal "logged in as postgres" "$(login "${secret[postgres-password]}")"
+check "podman inspect does not show it" has_not "$(podman inspect machine-postgres-1)" "${secret[postgres-password]}"
+attempt from_machine down --volumes
 
 echo "# What each way of handing over leaks"
 
