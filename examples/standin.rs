@@ -43,6 +43,8 @@ usage: standin [FLAGS]
   --vault-says [SECRET=]WORD each answer of the vault, or each about that secret (repeatable): access-policy, firewall
                              and rbac are refusals, private-endpoint is the one of its public address when only its
                              private endpoint is open, throttled is 429 for an hour, slow is a good answer after 20 s
+  --vault-limit COUNT/SECONDS
+                             the vault answers so many requests in any window of that time, and 429 to others
   --shows ENDPOINT=WORD      the certificate of an endpoint (repeatable): expired, other-name, unknown-authority
   --ca-name TITLE            what the authority in ca.pem is called
   --proxy-credentials USER:PASSWORD
@@ -143,6 +145,7 @@ struct Setup {
     delay: Duration,
     /// By the secret that it is about; none: by all.
     vault_says: Vec<(Option<String>, Response)>,
+    vault_limit: Option<(usize, Duration)>,
     shows: Vec<(Endpoint, Certificate)>,
     ca_name: Option<String>,
     proxy_credentials: Option<String>,
@@ -208,6 +211,7 @@ impl Setup {
                 "--identity" => setup.identities.push(Identity::user(&value)),
                 "--delay" => setup.delay = Duration::from_millis(value.parse().context("--delay")?),
                 "--vault-says" => setup.vault_says.push(parse_vault_says(&value)?),
+                "--vault-limit" => setup.vault_limit = Some(parse_limit(&value)?),
                 "--shows" => setup.shows.push(parse_shows(&value)?),
                 "--ca-name" => setup.ca_name = Some(value),
                 "--proxy-credentials" => setup.proxy_credentials = Some(value),
@@ -266,6 +270,9 @@ impl Setup {
             azure.identities(&self.identities);
         }
         slow_down(&azure, self.delay);
+        if let Some((count, window)) = self.vault_limit {
+            azure.limit(Endpoint::Vault, count, window);
+        }
         for (secret, answer) in &self.vault_says {
             let path = match secret {
                 Some(name) => format!("/secrets/{name}?"),
@@ -296,6 +303,17 @@ fn parse_vault_says(text: &str) -> Result<(Option<String>, Response)> {
         _ => bail!("`--vault-says` does not know `{word}`"),
     };
     Ok((secret, answer))
+}
+
+fn parse_limit(text: &str) -> Result<(usize, Duration)> {
+    let (count, seconds) = text
+        .split_once('/')
+        .context("`--vault-limit` wants COUNT/SECONDS")?;
+    let seconds = seconds.parse().context("--vault-limit")?;
+    Ok((
+        count.parse().context("--vault-limit")?,
+        Duration::from_secs(seconds),
+    ))
 }
 
 fn parse_shows(text: &str) -> Result<(Endpoint, Certificate)> {
@@ -438,9 +456,7 @@ fn obey(azure: &Azure, line: &str, delay: Duration) -> Result<()> {
             azure.clear(Endpoint::Vault);
             slow_down(azure, delay);
         }
-        _ => bail!(
-            "`{line}` is none of close ENDPOINT, open ENDPOINT, delete NAME, deny NAME and restore"
-        ),
+        _ => bail!("what is `{line}`?"),
     }
     Ok(())
 }

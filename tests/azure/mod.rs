@@ -227,6 +227,15 @@ impl Azure {
         self.shared.lock().script(endpoint).always("", responses);
     }
 
+    /// Answers this number of requests in any window of time, and 429 to others. The vault does not count those.
+    pub fn limit(&self, endpoint: Endpoint, count: usize, window: Duration) {
+        let refusal = Response::throttled();
+        self.shared
+            .lock()
+            .script(endpoint)
+            .limit(count, window, refusal);
+    }
+
     /// Removes all responses that were set or queued.
     pub fn clear(&self, endpoint: Endpoint) {
         self.shared.lock().script(endpoint).clear();

@@ -2,6 +2,7 @@
 //! response for a path precedes one for the endpoint, and the queue precedes permanent ones.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::Response;
 
@@ -9,6 +10,17 @@ use super::Response;
 pub struct Script {
     queue: VecDeque<(String, Response)>,
     permanent: Vec<Permanent>,
+    limit: Option<Limit>,
+}
+
+/// How many requests the endpoint answers in any window of time.
+struct Limit {
+    count: usize,
+    window: Duration,
+    /// When it answered those of the last window.
+    answered: VecDeque<Instant>,
+    /// The response to all others.
+    refusal: Response,
 }
 
 struct Permanent {
@@ -34,6 +46,16 @@ impl Script {
         });
     }
 
+    /// Sets the number of requests that get the endpoint's own response in any window of time; others get `refusal`.
+    pub fn limit(&mut self, count: usize, window: Duration, refusal: Response) {
+        self.limit = Some(Limit {
+            count,
+            window,
+            answered: VecDeque::new(),
+            refusal,
+        });
+    }
+
     /// Removes everything.
     pub fn clear(&mut self) {
         *self = Script::default();
@@ -51,9 +73,26 @@ impl Script {
             return self.queue.remove(at).map(|(_, response)| response);
         }
         let fitting = self.permanent.iter_mut().filter(|it| fits(&it.prefix));
-        let found = fitting.max_by_key(|it| it.prefix.len())?;
-        let response = found.responses[found.turn % found.responses.len()].clone();
-        found.turn += 1;
-        Some(response)
+        if let Some(found) = fitting.max_by_key(|it| it.prefix.len()) {
+            let response = found.responses[found.turn % found.responses.len()].clone();
+            found.turn += 1;
+            return Some(response);
+        }
+        self.limit.as_mut()?.refuse(Instant::now())
+    }
+}
+
+impl Limit {
+    /// The response to a request beyond the limit.
+    fn refuse(&mut self, now: Instant) -> Option<Response> {
+        let (window, answered) = (self.window, &mut self.answered);
+        while answered.front().is_some_and(|at| *at + window <= now) {
+            answered.pop_front();
+        }
+        if answered.len() >= self.count {
+            return Some(self.refusal.clone());
+        }
+        answered.push_back(now);
+        None
     }
 }
