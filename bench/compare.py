@@ -81,6 +81,7 @@ def main():
                 results["times"][distance][count][name] = sample
             ours = next(client for client in clients if client.name == OURS)
             results["requests"].setdefault(distance, {})[count] = count_requests(options.work, ours, count)
+    results["requests"]["quota"] = count_requests(options.work, ours, max(COUNTS), quota=min(QUOTAS))
     network.route("near")
     server.say(f"slow {TOKEN_DELAY} {VAULT_DELAY}")
     measure("slow", quick, 10, options.rounds)
@@ -312,11 +313,11 @@ class Server:
             sys.exit(f"bench/run: the stand-in was told `{line}` and said `{answer}`")
 
 
-def count_requests(work, client, count):
+def count_requests(work, client, count, **how):
     """The requests of one run to each endpoint, and the connections to the vault."""
     log = work / "server" / "requests.jsonl"
     before = log.stat().st_size
-    client.time(count)
+    client.time(count, **how)
     with log.open() as file:
         file.seek(before)
         requests = [json.loads(line) for line in file]
@@ -400,6 +401,8 @@ def judge(results):
             met = (found.get("imds"), found.get("vault")) == (1, count)
             text = f"{found.get('imds')} + {found.get('vault')}, {found['connections']} connections"
             bars.append((f"requests, {distance}: exactly 1 + {count}", text, met))
+    connections = results["requests"]["quota"]["connections"]
+    bars.append((f"connections under a quota of {min(QUOTAS)} %: at most 4", str(connections), connections <= 4))
     return bars
 
 

@@ -456,7 +456,9 @@ fn obey(azure: &Azure, line: &str, delay: Duration) -> Result<()> {
             azure.clear(Endpoint::Vault);
             slow_down(azure, delay);
         }
-        _ => bail!("what is `{line}`?"),
+        _ => bail!(
+            "`{line}` is none of close ENDPOINT, open ENDPOINT, delete NAME, deny NAME and restore"
+        ),
     }
     Ok(())
 }

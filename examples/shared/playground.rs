@@ -61,6 +61,7 @@ pub fn run(
     azure: &Azure,
     obey: impl Fn(&str) -> Result<()> + Send + 'static,
 ) -> Result<ExitStatus> {
+    writeln!(io::stdout(), "building akv-init …")?;
     let akv_init = binary::build()?;
     let dir = azure.dir();
     let bin = dir.join("bin");

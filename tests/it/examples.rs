@@ -361,7 +361,10 @@ fn excerpts_of_manifests_are_current() {
     let mut count = 0;
     for (path, page) in all_pages() {
         for shown in page.split("](").skip(1) {
-            let Some((name, rest)) = shown.split_once("):\n\n```yaml\n") else {
+            let Some((name, rest)) = ["yaml", "ini"]
+                .iter()
+                .find_map(|kind| shown.split_once(&format!("):\n\n```{kind}\n")))
+            else {
                 continue;
             };
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -375,5 +378,5 @@ fn excerpts_of_manifests_are_current() {
             count += 1;
         }
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }

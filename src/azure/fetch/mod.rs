@@ -1,6 +1,6 @@
 //! Fetches everything in a plan: each access token and each distinct secret once, in several threads.
 //!
-//! The main thread only waits, so that neither a DNS look-up nor a service that never responds can hold it beyond the
+//! The main thread only waits, and starts more threads, so that neither a DNS look-up nor a service that never responds can hold it beyond the
 //! deadline. Threads that still work after that end with the process or at its execve.
 
 mod connections;
