@@ -265,7 +265,7 @@ fn command_lines_of_the_pages_are_valid() {
     assert!(counts.iter().all(|count| *count >= 1), "{counts:?}");
 }
 
-/// Those that a command line in a `sh` block reads or starts.
+/// Those that a command line in a `sh` block reads or starts, and the examples of `cargo run --example`.
 #[test]
 fn files_that_command_lines_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -280,6 +280,11 @@ fn files_that_command_lines_name_exist() {
     ];
     let mut count = 0;
     for (path, page) in all_pages() {
+        for rest in page.split("--example ").skip(1) {
+            let name = rest.split(|c: char| !c.is_ascii_lowercase()).next();
+            let file = root.join(format!("examples/{}.rs", name.unwrap()));
+            assert!(file.exists(), "{path}: {}", file.display());
+        }
         for block in blocks(&page, "sh") {
             for word in block.split_whitespace() {
                 let file = word.trim_end_matches([';', ')', '"']);
