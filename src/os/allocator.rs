@@ -21,7 +21,7 @@ use nix::libc;
 
 /// The size of what an arena grows by, in bytes. Only pages that are used take memory.
 const CHUNK_SIZE: usize = 64 * 1024;
-/// The maximum number of chunks, 8 MiB in all: three times what 24 connections use. Past it, small blocks come from the
+/// The maximum number of chunks, 8 MiB in all: three times what 25 connections use. Past it, small blocks come from the
 /// C library too.
 const MAX_CHUNKS: usize = 128;
 /// The maximum size and alignment of a block in an arena, in bytes. The buffers of a connection fit.
