@@ -81,12 +81,13 @@ impl<'a> WriteJob<'a> {
         let may_keep = options.every.is_some() || !plan.has_tokens();
         // To remove the file of a secret that was deleted, a later run has to know which files are its own.
         let has_optional = plan.targets.iter().any(Target::is_optional);
-        let is_needed = options.keeps_manifest() || has_optional;
-        let mut manifest = (may_keep && is_needed).then(|| build_manifest(&plan, &files));
+        let is_needed = has_optional || may_keep && options.keeps_manifest();
+        let mut manifest = is_needed.then(|| build_manifest(&plan, &files));
         let fetched = match fetch_with_tokens(plan, env, tokens) {
             Ok(fetched) => fetched,
             Err(error) => {
-                directory::keep_existing(&options, manifest.as_ref(), error)?;
+                let expected = manifest.as_ref().filter(|_| may_keep);
+                directory::keep_existing(&options, expected, error)?;
                 return Ok(None);
             }
         };

@@ -201,7 +201,14 @@ fn plan_and_check_say_so() {
 /// A secret that was deleted must not live on.
 #[test]
 fn file_of_a_deleted_secret_is_removed() {
-    for layout in ["plain", "atomic"] {
+    // Also beside a file with a token, which is never kept itself.
+    let token = "db=entra-token:https://database.windows.net/";
+    for (layout, other) in [
+        ("plain", ""),
+        ("atomic", ""),
+        ("plain", token),
+        ("atomic", token),
+    ] {
         let azure = azure();
         azure.secret("replica", "R");
         let place = Place::in_memory();
@@ -209,7 +216,10 @@ fn file_of_a_deleted_secret_is_removed() {
             "--secret=sub/replica={}",
             reference(&azure, "replica?optional")
         );
-        let other = format!("--secret=db={}", reference(&azure, "db"));
+        let other = match other {
+            "" => format!("--secret=db={}", reference(&azure, "db")),
+            token => format!("--secret={token}"),
+        };
         let layout = format!("--layout={layout}");
         let write = || place.write(&azure, &[&layout, &secret, &other]).outcome();
         assert_eq!(write().code, Some(0));
@@ -233,6 +243,11 @@ fn file_of_a_deleted_secret_is_removed() {
         azure.clear(Endpoint::Vault);
         assert_eq!(write().code, Some(0));
         assert_eq!(place.read("sub/replica"), b"R");
+        if other.contains("entra-token") {
+            azure.close(Endpoint::Vault);
+            let words = [&layout, &secret, &other, "--keep-existing", "--timeout=0"];
+            place.write(&azure, &words).failure(69, "unavailable");
+        }
     }
 }
 
