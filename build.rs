@@ -1,12 +1,25 @@
-//! Puts the functions of src/os/allocator.rs before those of the C library, in the program and in no test, and tells the
-//! program what `--version` prints.
+//! Puts the functions of src/os/allocator.rs before those of the C library, in the program and in no test, leaves unwind
+//! tables out of the static file, and tells the program what `--version` prints.
 
+use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
+
+/// The tables of C and assembler, for which compilers have no `force-unwind-tables=no`. With `INSERT`, a script adds to
+/// ld's own.
+const WITHOUT_UNWIND_TABLES: &str = "\
+SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame.* .eh_frame_hdr) } }
+INSERT AFTER .rodata;
+";
 
 fn main() {
     for function in ["malloc", "calloc", "realloc", "posix_memalign"] {
         println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
+    }
+    if env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("musl") {
+        let script = Path::new(&env::var("OUT_DIR").unwrap()).join("without_unwind_tables.ld");
+        fs::write(&script, WITHOUT_UNWIND_TABLES).unwrap();
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=AKV_INIT_COMMIT");
