@@ -27,6 +27,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "already written: {}",
             "{error}; the next run will try again",
             "starting a process",
+            "does a sandbox (seccomp) forbid memfd_create?",
             "restoring the signal mask",
             "raise the container's limit on processes (pids) or on memory",
         ],

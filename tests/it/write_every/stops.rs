@@ -1,6 +1,7 @@
 //! Signals that end it: with 0 once a round was complete, and before that as they end `write`.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,6 +11,7 @@ use crate::azure::{Azure, Endpoint, Response};
 use crate::support::Run;
 use crate::support_files::Place;
 use crate::support_inherited as inherited;
+use crate::support_points::{Points, at_points};
 
 #[test]
 fn signal_before_the_first_round_is_complete_ends_it_as_it_ends_write() {
@@ -153,4 +155,77 @@ fn round_ends_with_its_parent() {
     // The pipe of standard error has ended, so the round has too.
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(place.read("a"), b"one");
+}
+
+const NAMES: [&str; 3] = ["a", "b", "d/e"];
+
+fn put(azure: &Azure, value: &str) {
+    for name in ["a", "b", "e"] {
+        azure.secret(name, value);
+    }
+}
+
+fn sidecar(place: &Place, azure: &Azure, layout: &str) -> Sidecar {
+    let words = ["--layout", layout, "--secret=a", "--secret=b"];
+    let nested = format!("--secret=d/e=akv://{}/e", azure.vault());
+    Sidecar::start(every(place, azure, &[&words[..], &[&nested]].concat()))
+}
+
+/// The value that all files have; `None` if there is none of them.
+#[track_caller]
+fn value_of_all(place: &Place) -> Option<Vec<u8>> {
+    let values = NAMES.map(|name| std::fs::read(place.path(name)).ok());
+    assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+    let mut names = place.names();
+    names.retain(|name| name.starts_with("..akv-init-") && name.ends_with("/ 0750"));
+    names.retain(|name| name.matches('/').count() == 1);
+    let is_atomic = place.path("..data").exists();
+    assert_eq!(names.len(), usize::from(is_atomic), "{:?}", place.names());
+    values[0].clone()
+}
+
+/// Sends TERM at one of many moments of the first round and of a later one. All files are old ones then, or all new.
+fn stopped_at_each_moment(layout: &str, points: Points) {
+    const COUNT: u32 = 150;
+    let round = |place: &Place, is_first: bool, wait: Option<Duration>| {
+        let azure = Azure::start();
+        put(&azure, "old");
+        let mut sidecar = sidecar(place, &azure, layout);
+        if !is_first {
+            sidecar.round_end();
+            put(&azure, "new");
+            sidecar.running.signal(Signal::SIGHUP);
+        }
+        let begun = Instant::now();
+        match wait {
+            None => drop(sidecar.round_end()),
+            Some(wait) => while begun.elapsed() < wait {},
+        }
+        (begun.elapsed(), sidecar.end(Signal::SIGTERM))
+    };
+    for is_first in [true, false] {
+        let (duration, _) = round(&Place::in_memory(), is_first, None);
+        let moments: Vec<Duration> = (0..COUNT)
+            .map(|point| duration * 2 * point / COUNT)
+            .collect();
+        points.visit(&moments, 150, |moment| {
+            let place = Place::in_memory();
+            let (_, (code, lines)) = round(&place, is_first, Some(*moment));
+            let value = value_of_all(&place);
+            let context = format!("{layout}, first: {is_first}, {moment:?}: {code:?} {lines:?}");
+            match (is_first, code) {
+                (false, Some(0)) => assert!(value.is_some(), "{context}"),
+                (true, Some(0)) => assert_eq!(value.unwrap(), b"old", "{context}"),
+                (true, Some(143)) => {}
+                // Before it has blocked any signal.
+                (true, None) => assert_eq!(value, None, "{context}"),
+                _ => panic!("{context}"),
+            }
+        });
+    }
+}
+
+at_points! {
+    plain_files_are_all_old_or_all_new_when_a_round_is_stopped: |points| stopped_at_each_moment("plain", points);
+    atomic_set_is_old_or_new_when_a_round_is_stopped: |points| stopped_at_each_moment("atomic", points);
 }

@@ -60,6 +60,31 @@ fn wait_is_the_interval_with_jitter_or_what_the_vault_asks_for() {
 }
 
 #[test]
+fn two_of_one_directory_take_turns() {
+    let (azure, place) = (Azure::start(), Place::in_memory());
+    azure.secret("a", "0");
+    let start = || Sidecar::ready(every(&place, &azure, &["--secret=a"])).0;
+    let mut sidecars = [start(), start()];
+    for value in 1..20 {
+        azure.secret("a", &value.to_string());
+        for sidecar in &sidecars {
+            sidecar.running.signal(Signal::SIGHUP);
+        }
+        for sidecar in &mut sidecars {
+            let (lines, _) = sidecar.round_end();
+            assert!(
+                lines.iter().all(|line| line["level"] == "info"),
+                "{lines:?}"
+            );
+        }
+        assert_eq!(place.read("a"), value.to_string().as_bytes());
+    }
+    for sidecar in sidecars {
+        sidecar.stop();
+    }
+}
+
+#[test]
 fn what_waits_has_one_thread_and_no_connection() {
     let (azure, place) = (Azure::start(), Place::in_memory());
     azure.secret("a", "one");
