@@ -306,7 +306,7 @@ token() {
     sed 's/^\*:\*:\*:\*://' "$passfile"
 }
 sed -e 's/pg1.postgres.database.azure.com/127.0.0.1/' -e 's/value: require/value: disable/' -e 's/value: "60"/value: "0.2"/' \
-    "$kubernetes/refresh.yaml" | pod "$tmp/reports.json"
+    "$kubernetes/refresh.yaml" | pod "$tmp/reports.json" "${short[@]}"
 attempt kube play "$tmp/reports.json"
 check "the pod starts" went_well
 check "the init container says what it wrote" equal "akv-init: wrote 2 files to /secrets (mode 0400, 999:999)" \

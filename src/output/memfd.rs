@@ -52,7 +52,9 @@ pub fn check_before_fetch(count: usize) -> Result<(), Error> {
 pub fn create_private() -> Result<File, Error> {
     let fd = memfd_create("akv-init", MFdFlags::MFD_CLOEXEC).map_err(|errno| {
         let error = Error::new(Cause::Unavailable, errno.desc());
-        error.context("creating a file in memory")
+        error
+            .context("creating a file in memory")
+            .hint("does a sandbox (seccomp) forbid memfd_create?")
     })?;
     Ok(File::from(fd))
 }
