@@ -588,7 +588,9 @@ attempt on_the_machine setpriv --reuid 61184 --regid 61184 --clear-groups --no-n
     env -i "${variables[@]}" SSL_CERT_FILE="$tmp/azure/ca.pem" WITNESS="$(checksum payment-api-key)" "${words[@]}"
 check "its program has the secret in its environment" has "$code $output" "0 pid " "report: value"
 
-printf 'services:\n  postgres:\n    network_mode: host\n    ports: !reset null\n' >"$tmp/compose-host.yaml"
+# The official image has the directory of the socket.
+printf 'services:\n  postgres:\n    network_mode: host\n    ports: !reset null\n    tmpfs: [/var/run/postgresql]\n' \
+    >"$tmp/compose-host.yaml"
 from_machine() { # from_machine COMMAND...: of Compose, with the value of the secret
     on_the_machine env -i POSTGRES_PASSWORD=akv://prod-kv/postgres-password SSL_CERT_FILE="$tmp/azure/ca.pem" \
         PATH="$PATH" HOME="$tmp/home" DOCKER_HOST="unix://$tmp/podman.sock" "$binary" exec -- "$kept/compose" \
