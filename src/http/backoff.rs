@@ -86,7 +86,8 @@ impl Gate {
         }
     }
 
-    /// Records that a request was throttled. The gate opens at `latest` at the latest. Returns when it opens.
+    /// Records that a request was throttled. The gate opens at `latest` at the latest. Returns when it opens,
+    /// which is in the past if a request is on its way.
     pub fn close(
         &mut self,
         pass: Pass,

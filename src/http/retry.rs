@@ -281,7 +281,7 @@ impl Deadline {
             let moved_ms = moved.as_millis() as u64;
             self.moved_ms.fetch_max(moved_ms, Ordering::Relaxed);
         }
-        opens_at - now
+        opens_at.saturating_sub(now)
     }
 
     /// The progress line about a service that throttles requests; `None` if none does, or if a request is on its way.

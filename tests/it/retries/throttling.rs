@@ -41,6 +41,26 @@ fn one_request_goes_first_and_the_others_follow() {
     });
 }
 
+/// It was sent before the gate closed, and is throttled while another request is on its way through the gate.
+#[test]
+fn late_refusal_is_retried() {
+    let azure = Azure::start();
+    let late = |response: Response, millis| response.delay(Duration::from_millis(millis));
+    for (name, response) in [
+        ("a", late(Response::throttled(), 300)),
+        ("a", late(Response::usual(), 1_500)),
+        ("b", late(Response::throttled(), 1_700)),
+    ] {
+        azure.secret(name, name);
+        let path = format!("/secrets/{name}");
+        azure.next_for(Endpoint::Vault, &path, response);
+    }
+    let references = ["a", "b"].map(|name| format!("akv://{}/{name}", azure.vault()));
+    let outcome = exec(&azure, ["--quiet"]).printing(&references).outcome();
+    assert_eq!(outcome.stdout_alone(), "a\nb\n");
+    assert_eq!(counts(&azure)[2], 4);
+}
+
 /// The pause is from 0.5 to 1 s, from 1 to 2, and from 2 to 4.
 #[test]
 fn pause_doubles_while_requests_are_throttled() {
