@@ -61,7 +61,11 @@ impl Rounds {
         let mask = terminating_signals() | os::signal_bit(Signal::SIGCHLD as i32);
         let signalfd = os::signalfd(mask).map_err(start_error)?;
         os::sigprocmask(SigmaskHow::SIG_BLOCK, mask).map_err(start_error)?;
-        Ok(Rounds { signalfd })
+        // A sandbox that forbids it would be noticed at the end of a round, which would never be seen.
+        match os::wait_for_any_child() {
+            Ok(_) | Err(Errno::ECHILD) => Ok(Rounds { signalfd }),
+            Err(errno) => Err(child_error("waiting for child processes", errno)),
+        }
     }
 
     /// Waits until a round is due.
@@ -85,7 +89,7 @@ impl Rounds {
     /// Forks. Returns in the child at once, and in the parent when the child has ended. A signal that ends the process
     /// is forwarded to the child.
     pub fn start(&self) -> Result<RoundProcess, Error> {
-        let child = match os::fork().map_err(fork_error)? {
+        let child = match os::fork().map_err(|errno| child_error("starting a process", errno))? {
             ForkResult::Child => {
                 os::set_ignored(ROUND_SIGNAL, true);
                 let _ = set_pdeathsig(Signal::SIGTERM);
@@ -136,9 +140,10 @@ fn reap(child: Option<i32>) -> Option<u8> {
     exit_code
 }
 
-fn fork_error(errno: Errno) -> Error {
-    let error = Error::new(Cause::Unavailable, errno.desc());
-    error
-        .context("starting a process")
-        .hint(PROCESS_LIMITS_HINT)
+fn child_error(activity: &str, errno: Errno) -> Error {
+    let error = Error::new(Cause::Unavailable, errno.desc()).context(activity);
+    error.hint(match errno {
+        Errno::EPERM | Errno::ENOSYS => "does a sandbox (seccomp) forbid fork or wait4?",
+        _ => PROCESS_LIMITS_HINT,
+    })
 }

@@ -28,6 +28,7 @@ pub const EXCEPTIONS: &[(&str, &[&str])] = &[
             "{error}; the next run will try again",
             "starting a process",
             "does a sandbox (seccomp) forbid memfd_create?",
+            "does a sandbox (seccomp) forbid fork or wait4?",
             "restoring the signal mask",
             "raise the container's limit on processes (pids) or on memory",
         ],
