@@ -45,6 +45,29 @@ impl Response {
         )
     }
 
+    /// No role on the vault that allows to list its secrets.
+    pub fn rbac_list() -> Response {
+        Response::forbidden(
+            "ForbiddenByRbac",
+            "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role \
+             definitions were changed recently, please observe propagation time.\r\nCaller: {caller}\r\nAction: \
+             'Microsoft.KeyVault/vaults/secrets/readMetadata/action'\r\nResource: \
+             '/subscriptions/5ca1ab1e-0000-4000-8000-000000000001/resourcegroups/app/providers/microsoft.keyvault/\
+             vaults/{vault}'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\nVault: \
+             {vault};location=westeurope\r\n",
+        )
+    }
+
+    /// No access policy that allows to list secrets.
+    pub fn access_policy_list() -> Response {
+        Response::forbidden(
+            "AccessDenied",
+            "The user, group or application '{caller}' does not have secrets list permission on key vault \
+             '{vault};location=westeurope'. For help resolving this issue, please see \
+             https://go.microsoft.com/fwlink/?linkid=2125287",
+        )
+    }
+
     /// The vault's firewall.
     pub fn firewall() -> Response {
         Response::forbidden(

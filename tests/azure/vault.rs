@@ -1,8 +1,9 @@
-//! Reading of Key Vault's secrets: the token's audience decides on access, the `Host` header names the vault, and refusals
+//! Reading and listing of Key Vault's secrets: the token's audience decides on access, the `Host` header names the vault, and refusals
 //! have the codes and texts of the real ones.
 //!
 //! <https://learn.microsoft.com/azure/key-vault/general/rest-error-codes>
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use percent_encoding::percent_decode_str;
@@ -109,6 +110,7 @@ pub fn respond(shared: &Shared, request: &Request) -> Response {
         .into_owned();
     let words: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
     let (name, version) = match words[..] {
+        ["secrets"] => return list(shared, request),
         ["secrets", name] => (name, None),
         ["secrets", name, version] => (name, Some(version)),
         _ => return Response::status(404),
@@ -131,6 +133,42 @@ pub fn respond(shared: &Shared, request: &Request) -> Response {
         (None, Some(version)) => Response::not_found(&format!("{name}/{version}")),
         (None, None) => Response::not_found(name),
     }
+}
+
+/// A page of the list: at most `maxresults` secrets, and the link to the next page, which has an explicit port.
+/// <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets/get-secrets>
+fn list(shared: &Shared, request: &Request) -> Response {
+    let number = |name: &str| request.query(name).map(|text| text.parse::<usize>().ok());
+    let size = number("maxresults").unwrap_or(Some(25));
+    let Some(size) = size.filter(|size| (1..=25).contains(size)) else {
+        let text = "Maxresults must be a number between 1 and 25.";
+        return Response::vault_error(400, "BadParameter", None, text);
+    };
+    let start = number("$skiptoken").flatten().unwrap_or(0);
+    let inner = shared.lock();
+    let mut latest: BTreeMap<String, &Stored> = BTreeMap::new();
+    for secret in &inner.secrets {
+        if secret.is_in(vault_name(&request.host)) {
+            latest.insert(secret.name.to_ascii_lowercase(), secret);
+        }
+    }
+    let host = match request.host.contains(':') {
+        true => request.host.clone(),
+        false => format!("{}:443", request.host),
+    };
+    let items = latest.values().skip(start).take(size).map(|secret| {
+        let mut item = secret.bundle(&request.host);
+        item["id"] = json!(format!("https://{}/secrets/{}", request.host, secret.name));
+        item.as_object_mut().expect("a bundle").remove("value");
+        item
+    });
+    let items: Vec<Value> = items.collect();
+    let version = request.query("api-version").unwrap_or_default();
+    let next = start + size;
+    let link = (next < latest.len()).then(|| {
+        format!("https://{host}/secrets?api-version={version}&$skiptoken={next}&maxresults={size}")
+    });
+    Response::json(200, &json!({"value": items, "nextLink": link}))
 }
 
 fn check_token(shared: &Shared, request: &Request) -> Result<(), Response> {
