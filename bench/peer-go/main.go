@@ -1,9 +1,10 @@
 // The peer to be measured against: a plain Go program with the same job as `akv-init exec`.
 //
 //	peer-go NAME=SECRET... -- COMMAND [ARG...]
+//	peer-go START* -- COMMAND [ARG...]
 //
 // It fetches one token, reads the secrets (one goroutine a secret, ten at once), puts them in the environment and
-// becomes COMMAND.
+// becomes COMMAND. With START* it lists the vault first, and the name of a variable is that of its secret.
 package main
 
 import (
@@ -26,6 +27,13 @@ func main() {
 
 func run(args []string) error {
 	var names, secrets []string
+	start, lists := "", false
+	if len(args) > 0 {
+		start, lists = strings.CutSuffix(args[0], "*")
+	}
+	if lists {
+		args = args[1:]
+	}
 	for len(args) > 0 && args[0] != "--" {
 		name, secret, found := strings.Cut(args[0], "=")
 		if !found {
@@ -46,6 +54,14 @@ func run(args []string) error {
 	vault, err := azure.Open()
 	if err != nil {
 		return err
+	}
+	if lists {
+		if secrets, err = vault.Names(start); err != nil {
+			return err
+		}
+		for _, secret := range secrets {
+			names = append(names, strings.ReplaceAll(secret, "-", "_"))
+		}
 	}
 	values, err := readAll(vault, secrets)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,34 @@ func (v *Vault) Secret(name string) (string, error) {
 	}
 	err := v.get(v.url+"/secrets/"+name+"?api-version=7.4", "Authorization", "Bearer "+v.token, &answer)
 	return answer.Value, err
+}
+
+// Names lists the secrets whose names begin with start, page by page.
+func (v *Vault) Names(start string) ([]string, error) {
+	var names []string
+	for url := v.url + "/secrets?maxresults=25&api-version=7.4"; url != ""; {
+		var page struct {
+			Value []struct {
+				ID         string `json:"id"`
+				Managed    bool   `json:"managed"`
+				Attributes struct {
+					Enabled bool `json:"enabled"`
+				} `json:"attributes"`
+			} `json:"value"`
+			NextLink string `json:"nextLink"`
+		}
+		if err := v.get(url, "Authorization", "Bearer "+v.token, &page); err != nil {
+			return nil, err
+		}
+		for _, secret := range page.Value {
+			name := secret.ID[strings.LastIndex(secret.ID, "/")+1:]
+			if secret.Attributes.Enabled && !secret.Managed && strings.HasPrefix(name, start) {
+				names = append(names, name)
+			}
+		}
+		url = page.NextLink
+	}
+	return names, nil
 }
 
 func (v *Vault) get(url, header, value string, into any) error {
