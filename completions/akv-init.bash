@@ -29,13 +29,13 @@ _akv_init() {
     --layout) COMPREPLY=($(compgen -W 'plain atomic' -- "$word")); return ;;
     --identity) COMPREPLY=($(compgen -W 'managed workload service-principal cli' -- "$word")); return ;;
     --ca-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
-    --secret | --memfd | --memfd-mode | --vault | --literal | --unset | --drain | --mode | --every | --client-id | --object-id | --resource-id | --timeout | --wait-for-access | --throttle-timeout | --cloud | --allow-vault | --vault-resource | --scope | --format | --log-format) return ;;
+    --secret | --memfd | --memfd-mode | --from | --vault | --literal | --unset | --drain | --mode | --every | --client-id | --object-id | --resource-id | --timeout | --wait-for-access | --throttle-timeout | --cloud | --allow-vault | --vault-resource | --scope | --format | --log-format) return ;;
     --keep-existing) if [[ $equals ]]; then return; fi ;;
   esac
   case $command in
-    exec) set -- --secret --memfd --memfd-mode --vault --override --literal --unset --init --drain --identity --client-id --object-id --resource-id --timeout --wait-for-access --throttle-timeout --cloud --allow-vault --vault-resource --ca-file --dry-run --log-format --quiet -q --verbose -v --help -h --version -V -- ;;
-    write) set -- --secret --from-env --vault --literal --output --mode --allow-loose-mode --layout --require-tmpfs --every --keep-existing --identity --client-id --object-id --resource-id --timeout --wait-for-access --throttle-timeout --cloud --allow-vault --vault-resource --ca-file --dry-run --log-format --quiet -q --verbose -v --help -h --version -V ;;
-    check) set -- --secret --memfd --memfd-mode --vault --override --literal --unset --init --drain --identity --client-id --object-id --resource-id --timeout --wait-for-access --throttle-timeout --cloud --allow-vault --vault-resource --ca-file --format --log-format --quiet -q --verbose -v --help -h --version -V -- ;;
+    exec) set -- --secret --memfd --memfd-mode --from --vault --override --literal --unset --init --drain --identity --client-id --object-id --resource-id --timeout --wait-for-access --throttle-timeout --cloud --allow-vault --vault-resource --ca-file --dry-run --log-format --quiet -q --verbose -v --help -h --version -V -- ;;
+    write) set -- --secret --from --from-env --vault --literal --output --mode --allow-loose-mode --layout --require-tmpfs --every --keep-existing --identity --client-id --object-id --resource-id --timeout --wait-for-access --throttle-timeout --cloud --allow-vault --vault-resource --ca-file --dry-run --log-format --quiet -q --verbose -v --help -h --version -V ;;
+    check) set -- --secret --memfd --memfd-mode --from --vault --override --literal --unset --init --drain --identity --client-id --object-id --resource-id --timeout --wait-for-access --throttle-timeout --cloud --allow-vault --vault-resource --ca-file --format --log-format --quiet -q --verbose -v --help -h --version -V -- ;;
     get) set -- --vault --identity --client-id --object-id --resource-id --timeout --wait-for-access --cloud --allow-vault --vault-resource --ca-file --log-format --quiet -q --verbose -v --help -h --version -V ;;
     token) set -- --identity --client-id --object-id --resource-id --timeout --wait-for-access --cloud --scope --ca-file --log-format --quiet -q --verbose -v --help -h --version -V ;;
     install) set -- --log-format --quiet -q --verbose -v --help -h --version -V ;;

@@ -29,8 +29,9 @@ _akv_init() {
       '*--secret=[put the secret into variable NAME]:NAME\[=REF\]: ' \
       '*--memfd=[put the secret into an unnamed file in memory that COMMAND inherits, and the path of that file into variable NAME]:NAME=REF: ' \
       '--memfd-mode=[the permissions of these files]:MODE: ' \
+      '*--from=[put each field of a JSON secret, or each of many secrets, into a variable]:REF: ' \
       '--vault=[the default vault]:VAULT: ' \
-      '--override[let --secret and --memfd replace a variable that has a value or is a reference]' \
+      '--override[let --secret and --memfd replace a variable that has a value or is a reference, and --from one that has a value]' \
       '*--literal=[leave variable NAME as it is, even if it looks like a reference]:NAME: ' \
       '*--unset=[remove variable NAME from the environment of COMMAND]:NAME: ' \
       '--init=-[run COMMAND as a child, reap every orphan, and forward every signal to RECIPIENT]::RECIPIENT:(group child)' \
@@ -59,6 +60,7 @@ _akv_init() {
       '*::COMMAND:_normal' ;;
     write) _arguments -S \
       '*--secret=[put the secret into file NAME below DIR]:NAME\[=REF\]: ' \
+      '*--from=[put each field of a JSON secret, or each of many secrets, into a file]:REF: ' \
       '--from-env[also write every variable that is a reference, to a file with the name of the variable]' \
       '--vault=[the default vault]:VAULT: ' \
       '*--literal=[leave variable NAME as it is, even if it looks like a reference]:NAME: ' \
@@ -95,8 +97,9 @@ _akv_init() {
       '*--secret=[put the secret into variable NAME]:NAME\[=REF\]: ' \
       '*--memfd=[put the secret into an unnamed file in memory that COMMAND inherits, and the path of that file into variable NAME]:NAME=REF: ' \
       '--memfd-mode=[the permissions of these files]:MODE: ' \
+      '*--from=[put each field of a JSON secret, or each of many secrets, into a variable]:REF: ' \
       '--vault=[the default vault]:VAULT: ' \
-      '--override[let --secret and --memfd replace a variable that has a value or is a reference]' \
+      '--override[let --secret and --memfd replace a variable that has a value or is a reference, and --from one that has a value]' \
       '*--literal=[leave variable NAME as it is, even if it looks like a reference]:NAME: ' \
       '*--unset=[remove variable NAME from the environment of COMMAND]:NAME: ' \
       '--init=-[run COMMAND as a child, reap every orphan, and forward every signal to RECIPIENT]::RECIPIENT:(group child)' \

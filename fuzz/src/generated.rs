@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::replay::fuzz_folder;
+use crate::request::many::ManyRef;
 use crate::request::pem::PFX_CONTENT_TYPE;
 use crate::request::reference::options::Selection;
 use crate::request::reference::{Reference, SecretRef};
@@ -145,6 +146,90 @@ fn options(random: &mut Random) -> String {
         }
     }
     text
+}
+
+/// A reference of `--from`.
+fn many_reference(random: &mut Random) -> String {
+    const PATHS: &[&str] = &[
+        "kv1/a",
+        "kv1/*",
+        "KV1.vault.azure.net/app-*",
+        "/a",
+        "/*",
+        "[::1]/A*",
+        "h:8443/b/0123456789abcdef0123456789ABCDEF",
+        "h:443/-*",
+    ];
+    const OPTIONS: &[&str] = &[
+        "prefix=",
+        "prefix=APP_",
+        "prefix=a%26%2F%C3%A9=b",
+        "optional",
+        "upper",
+        "tag=a",
+        "tag=a=",
+        "tag=a%3Db=c=d",
+        "tag=%23=%7B",
+    ];
+    let mut text = format!("akv://{}", random.one(PATHS));
+    for index in 0..random.below(4) {
+        text.push(if index == 0 { '?' } else { '&' });
+        text.push_str(random.one(OPTIONS));
+    }
+    if random.below(4) == 0 {
+        text.push_str("#/a%2Fb~1");
+    }
+    text
+}
+
+#[test]
+fn printed_reference_to_many_values_is_the_same_reference() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut count = 0;
+    while count < cases() {
+        if let Ok(reference) = ManyRef::parse(&many_reference(&mut random)) {
+            count += 1;
+            targets::assert_many_is_canonical(&reference);
+        }
+    }
+}
+
+/// Nor does the work on the fields of a secret panic.
+#[test]
+fn no_message_holds_the_name_of_a_field() {
+    const PARTS: &[&str] = &[
+        CANARY,
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\"c4n4ry\":",
+        "\"a/c4n4ry\":",
+        "\"..c4n4ry\":",
+        "\"a\":",
+        "\"\":",
+        "\"A\":\"x\",",
+        "\"c4n4ry\"",
+        "1",
+        "1.5",
+        "null",
+        "true",
+        "\\u0000",
+        "{}",
+        "\n",
+    ];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..cases() / 10 {
+        let inside = random.text(PARTS, 8);
+        for secret in [format!("{{{inside}}}"), inside] {
+            for prefix in [None, Some(""), Some("APP_")] {
+                targets::assert_fields(secret.as_bytes(), prefix);
+            }
+        }
+    }
 }
 
 /// The next good reference, and its text.

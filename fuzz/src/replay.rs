@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::targets::TARGETS;
 
 /// Inputs are examples for a reader, not what a fuzzer piled up.
-const MAX_INPUTS: usize = 20;
+const MAX_INPUTS: usize = 24;
 const MAX_INPUT_SIZE: usize = 8 * 1024;
 
 /// In the product and in the fuzz folder `CARGO_MANIFEST_DIR` differs.

@@ -22,6 +22,7 @@ use crate::azure::identity::{
     self, AccessToken, TokenRequest, azure_arc, entra, jwt_payload, managed_endpoints,
 };
 use crate::azure::key_vault::error::response_error;
+use crate::azure::key_vault::list::ListPage;
 use crate::azure::key_vault::{VaultClient, challenge};
 use crate::date;
 use crate::error::{Cause, Error};
@@ -35,15 +36,16 @@ use crate::readers;
 use crate::request::arguments::Arguments;
 use crate::request::cli::{self, Invocation};
 use crate::request::environment::{Environment, SETTINGS_PREFIX, check_variable_name};
-use crate::request::files::WriteOptions;
+use crate::request::files::{WriteOptions, check_file_name};
 use crate::request::format::FileFormat;
 use crate::request::help;
 use crate::request::host::{Host, VaultName};
+use crate::request::many::{ManyRef, ManySource};
 use crate::request::pem::{self, PFX_CONTENT_TYPE};
 use crate::request::percent::encode;
 use crate::request::plan::{Plan, PlanItem};
 use crate::request::reference::options::{PemPart, SecretOptions};
-use crate::request::reference::{Reference, SecretRef, check_resource};
+use crate::request::reference::{Reference, SecretRef, check_resource, check_secret_name};
 use crate::request::secret_id::SecretId;
 use crate::request::settings::{IdentityId, Settings};
 use crate::request::supervision::Supervision;
@@ -223,6 +225,11 @@ pub fn references(data: &[u8]) {
         Ok(Reference::Secret(reference)) => assert_is_canonical(&settings, reference),
         Err(error) => assert_is_users(error),
     }
+    let many = ManyRef::parse(&text);
+    match &many {
+        Ok(reference) => assert_many_is_canonical(reference),
+        Err(error) => assert_is_users(error),
+    }
     // After a colon there may be a password.
     if text.contains(CANARY) {
         return;
@@ -231,9 +238,20 @@ pub fn references(data: &[u8]) {
     for error in [
         Reference::detect("NAME", &with_password).err(),
         Reference::parse(&with_password).err(),
+        ManyRef::parse(&with_password).err(),
     ] {
         error.inspect(|error| assert_hides(error, CANARY));
     }
+}
+
+/// The text of a reference to many values is the same reference.
+pub fn assert_many_is_canonical(reference: &ManyRef) {
+    let printed = reference.to_string();
+    assert_eq!(
+        ManyRef::parse(&printed).as_ref().ok(),
+        Some(reference),
+        "{printed}"
+    );
 }
 
 /// The canonical form of a reference is the same reference.
@@ -261,10 +279,56 @@ fn assert_is_canonical(settings: &Settings, reference: &SecretRef) {
 pub fn values(data: &[u8]) {
     let reference = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let secret = data.get(reference.len() + 1..).unwrap_or_default();
+    for prefix in [None, Some(""), Some("APP_")] {
+        assert_fields(secret, prefix);
+    }
     if let Ok(Reference::Secret(reference)) = Reference::parse(&text(reference)) {
         for secret in [secret, &[CANARY.as_bytes(), secret].concat()] {
             assert_value(&reference, secret, None);
         }
+    }
+}
+
+/// Makes the fields of a secret. No error holds a part of the secret, and no name of a field that is not reserved.
+pub fn assert_fields(secret: &[u8], prefix: Option<&str>) {
+    let (reference, command) = match prefix {
+        Some(prefix) => (format!("akv://kv1/s?prefix={prefix}"), "exec"),
+        None => ("akv://kv1/s".to_owned(), "write"),
+    };
+    let env = env(&[]);
+    let args = ["--from", &reference, "x"].map(OsString::from).to_vec();
+    let arguments = Arguments::parse(command, args, &env).unwrap_or_else(|error| panic!("{error}"));
+    let plan = match command {
+        "exec" => Plan::for_exec(&arguments, &mut Err),
+        _ => Plan::for_write(&arguments).map(|(plan, _)| plan),
+    };
+    let mut plan = plan.unwrap_or_else(|error| panic!("{error}"));
+    let stored = StoredSecret {
+        value: Secret::new(secret.to_vec()),
+        content_type: None,
+    };
+    let PlanItem::Secret(id) = plan.items[0].clone() else {
+        panic!("{reference}");
+    };
+    let made = value::make_fields(&stored, &SecretOptions::default());
+    let targets = made.and_then(|fields| {
+        let fields = fields.unwrap_or_default();
+        plan.expansions[0].field_targets(&id, fields, &plan.name_rules)
+    });
+    let added = targets.and_then(|targets| {
+        let (targets, _): (Vec<_>, Vec<_>) = targets.into_iter().unzip();
+        for target in &targets {
+            let name = target.name.to_str().expect("UTF-8");
+            match command {
+                "exec" => assert!(check_variable_name(name).is_ok(), "{name}"),
+                _ => assert!(check_file_name(name).is_ok(), "{name}"),
+            }
+        }
+        plan.add_expanded(targets)
+    });
+    if let Err(error) = added {
+        assert_is_users(&error);
+        assert_hides(&error, CANARY);
     }
 }
 
@@ -439,6 +503,10 @@ fn plan(arguments: &Arguments<'_>) -> Result<Option<Plan>, Error> {
     for item in &plan.items {
         match item {
             PlanItem::Token(resource) => check_resource(resource)?,
+            PlanItem::List(vault) => {
+                let name = VaultName::Host(vault.host.clone());
+                assert!(plan.settings.resolve_vault(Some(&name), "*")? == *vault);
+            }
             PlanItem::Secret(id) => {
                 let canonical = id.reference(&SecretOptions::default());
                 let reference = Reference::parse(&canonical)?;
@@ -451,6 +519,12 @@ fn plan(arguments: &Arguments<'_>) -> Result<Option<Plan>, Error> {
     }
     for part in plan.targets.iter().flat_map(|target| &target.parts) {
         assert!(part.item_index < plan.items.len());
+    }
+    for expansion in &plan.expansions {
+        assert_many_is_canonical(&expansion.reference);
+        let is_list = matches!(plan.items[expansion.item_index], PlanItem::List(_));
+        let source = &expansion.reference.source;
+        assert_eq!(is_list, matches!(source, ManySource::Secrets(_)));
     }
     Ok(Some(plan))
 }
@@ -501,6 +575,19 @@ pub fn vault_responses(data: &[u8]) {
                     assert!(response.text().to_ascii_lowercase().contains("db"));
                 }
                 Err(error) => assert_hides(&error, CANARY),
+            }
+            if let Ok(page) = ListPage::parse(response.json(), host) {
+                assert!(page.secrets.len() <= page.count);
+                for secret in &page.secrets {
+                    assert!(check_secret_name(&secret.name).is_ok());
+                }
+                // Behind the origin of the vault it leads nowhere else.
+                if let Some(next) = page.next {
+                    let url = format!("https://{host}{next}");
+                    let uri: ureq::http::Uri = url.parse().expect("a URL");
+                    assert_eq!(uri.host(), Some(host.name.as_str()));
+                    assert_eq!(uri.port_u16(), None);
+                }
             }
         });
     });
@@ -761,10 +848,10 @@ pub fn formats(data: &[u8]) {
                     assert_eq!(read.as_ref(), Some(&expected), "{format:?}, reader {at}");
                 }
             }
-            Err(error) => assert_is_users(&error),
+            Err((_, error)) => assert_is_users(&error),
         }
         let with_canary = format!("{value}{CANARY}");
-        if let Err(error) = formats::render(format, &[(name, with_canary.as_bytes())])
+        if let Err((_, error)) = formats::render(format, &[(name, with_canary.as_bytes())])
             && !text.contains(CANARY)
         {
             assert_hides(&error, CANARY);

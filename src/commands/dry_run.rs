@@ -53,7 +53,7 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
 /// Prints the identity and the plan, and then what the command would do.
 fn print_plan(plan: &Plan, env: &Environment, last_lines: Vec<String>) -> Result<(), Error> {
     let mut lines = Vec::new();
-    if !plan.targets.is_empty() {
+    if !plan.items.is_empty() {
         let source = identity::select(env, &plan.settings)?.source;
         lines.push(format!("identity  {}", source.describe()));
     }

@@ -43,13 +43,13 @@ fn replace_with_command(
 ) -> Result<Infallible, Error> {
     enable_verbose_and_warn(&plan);
     let program = process::find_program(command, env)?;
-    if plan.targets.is_empty() {
+    if plan.items.is_empty() {
         log::debug(|| "no references: COMMAND is started without secrets".to_owned());
         return program.replace_process(&env.for_command(&[], &plan.unset)?);
     }
     memfd::check_before_fetch(plan.memfd_count())?;
     let fetched = fetch(plan, env)?;
-    let plan = fetched.plan();
+    let plan = &fetched.plan;
     let targets = || plan.targets.iter().zip(&fetched.values);
     let memfd_paths = targets().map(|(target, fetched)| match &fetched.value {
         Some(value) if target.in_memfd => {
@@ -74,6 +74,7 @@ fn replace_with_command(
     let assignments: Vec<(&OsStr, &SecretBytes)> = assignments.collect();
     let environment = env.for_command(&assignments, &unset)?;
     let (path, argv, stack_limit) = (&program.path, &program.argv, os::stack_limit());
-    environment::check_exec_size(path, argv, &environment, stack_limit, &assignments)?;
+    let targets = plan.all_target_names();
+    environment::check_exec_size(path, argv, &environment, stack_limit, &targets)?;
     program.replace_process(&environment)
 }

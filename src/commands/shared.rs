@@ -7,7 +7,8 @@ use crate::http::HttpClient;
 use crate::log;
 use crate::os;
 use crate::request::environment::Environment;
-use crate::request::plan::{Plan, Target};
+use crate::request::plan::Plan;
+use crate::request::target::Target;
 use crate::secret::SecretBytes;
 use crate::signals;
 
@@ -39,7 +40,12 @@ pub fn fetch_with_tokens(
     signals::start_reading()?;
     let source = identity::select(env, &plan.settings)?.source;
     let http = HttpClient::build(env, &plan.settings)?;
-    fetch::fetch(plan, http, source, tokens)
+    let fetched = fetch::fetch(plan, http, source, tokens)?;
+    fetched
+        .notes
+        .iter()
+        .for_each(|note| log::info(note.clone()));
+    Ok(fetched)
 }
 
 /// Prints the only value of a plan on standard output, for `get` and `token`. Errors call the value `value_noun`.
@@ -72,6 +78,6 @@ pub fn warn_of_value(target: &Target, fetched: &FetchedValue, is_file: bool) {
     }
     let warnings = fetched.warnings.iter();
     for warning in warnings.filter(|warning| !(is_file && warning.is_newline)) {
-        log::warning(format!("{}: {}", target.name.display(), warning.text));
+        log::warning(format!("{}: {}", target.shown_name(), warning.text));
     }
 }

@@ -14,7 +14,8 @@ use crate::output::formats;
 use crate::request::arguments::Arguments;
 use crate::request::environment::Environment;
 use crate::request::files::{PlannedFile, WriteOptions};
-use crate::request::plan::{Plan, Target};
+use crate::request::plan::Plan;
+use crate::request::target::Target;
 use crate::secret::{Secret, SecretBytes};
 use crate::signals;
 
@@ -60,8 +61,12 @@ impl<'a> WriteJob<'a> {
         })
     }
 
-    /// When, in Unix seconds, an earlier run has written all the files from the same references; `None` if none has.
+    /// When, in Unix seconds, an earlier run has written all the files from the same references; `None` if none has, or if
+    /// only the vault knows which files these are.
     pub fn written_at(&self) -> Option<i64> {
+        if !self.plan.expansions.is_empty() {
+            return None;
+        }
         let manifest = build_manifest(&self.plan, &self.files);
         directory::oldest_written(&self.options, &manifest).ok()?
     }
@@ -91,14 +96,19 @@ impl<'a> WriteJob<'a> {
                 return Ok(None);
             }
         };
-        let contents = render_files(&files, &fetched)?;
+        // With those that the answers have named.
+        let planned_files = fetched.plan.files();
+        if !fetched.plan.expansions.is_empty() {
+            manifest = manifest.map(|_| build_manifest(&fetched.plan, &planned_files));
+        }
+        let contents = render_files(&planned_files, &fetched)?;
         let mut missing = Vec::new();
         let mut files = Vec::new();
-        for (path, content) in paths.into_iter().zip(&contents) {
+        for (file, content) in planned_files.iter().zip(&contents) {
             match content {
-                None => missing.push(path),
+                None => missing.push(file.path.as_str()),
                 Some(content) => files.push(directory::OutputFile {
-                    path,
+                    path: &file.path,
                     content: content.expose(),
                     mode: options.mode,
                 }),
@@ -120,7 +130,7 @@ impl<'a> WriteJob<'a> {
         Ok(Some(Done {
             summary,
             is_change: written.written + written.removed > 0,
-            tokens: fetched.tokens(),
+            tokens: fetched.tokens,
         }))
     }
 }
@@ -167,21 +177,26 @@ fn render_files(
     files: &[PlannedFile],
     fetched: &FetchedPlan,
 ) -> Result<Vec<Option<SecretBytes>>, Error> {
-    let plan = fetched.plan();
+    let plan = &fetched.plan;
     let mut contents = Vec::new();
     for file in files {
         let entries = file.target_indices.iter().filter_map(|index| {
-            let name = plan.targets[*index].name.to_str().unwrap_or_default();
-            Some((name, fetched.values[*index].value.as_ref()?.expose()))
+            let target = &plan.targets[*index];
+            let name = target.name.to_str().unwrap_or_default();
+            let value = fetched.values[*index].value.as_ref()?.expose();
+            Some((target, (name, value)))
         });
-        let entries: Vec<(&str, &[u8])> = entries.collect();
+        let (targets, entries): (Vec<&Target>, Vec<(&str, &[u8])>) = entries.unzip();
         contents.push(match file.format {
             None => entries
                 .first()
                 .map(|(_, value)| Secret::new(value.to_vec())),
             Some(format) => {
-                let rendered = formats::render(format, &entries);
-                Some(rendered.map_err(|error| error.context(format!("`{}`", file.path)))?)
+                let rendered = formats::render(format, &entries).map_err(|(index, error)| {
+                    let error = error.context(targets[index].shown_name());
+                    error.context(format!("`{}`", file.path))
+                });
+                Some(rendered?)
             }
         });
     }

@@ -17,16 +17,19 @@ const MAX_K8S_LINE: usize = 64 * 1024 - 1;
 const OTHER_OUTPUTS_HINT: &str = "use --output files, which can hold every value, or --output json:FILE, which can hold every text";
 
 /// The content of a file with these entries, each a name and a value, in this order. Fails if the format cannot hold a
-/// value; the error names the entry.
-pub fn render(format: FileFormat, entries: &[(&str, &[u8])]) -> Result<SecretBytes, Error> {
+/// value; the error comes with the index of the entry.
+pub fn render(
+    format: FileFormat,
+    entries: &[(&str, &[u8])],
+) -> Result<SecretBytes, (usize, Error)> {
     let mut written = Vec::new();
-    for (name, value) in entries {
+    for (index, (name, value)) in entries.iter().enumerate() {
         let entry = str::from_utf8(value).ok().and_then(|value| match format {
             FileFormat::Dotenv => dotenv_entry(name, value),
             FileFormat::Json => Some(json_entry(name, value)),
             FileFormat::K8sEnv => k8s_env_entry(name, value),
         });
-        written.push(entry.ok_or_else(|| cannot_hold_error(format, name))?);
+        written.push(entry.ok_or_else(|| (index, cannot_hold_error(format)))?);
     }
     let text = match format {
         FileFormat::Json => format!("{{{}\n}}\n", written.join(",")),
@@ -37,7 +40,7 @@ pub fn render(format: FileFormat, entries: &[(&str, &[u8])]) -> Result<SecretByt
 
 /// The error for a value that the format cannot hold. It is the same for every value, since the reason would reveal a
 /// part of the value.
-fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
+fn cannot_hold_error(format: FileFormat) -> Error {
     let (reason, hint) = match format {
         FileFormat::Json => (
             "it is not UTF-8",
@@ -48,7 +51,7 @@ fn cannot_hold_error(format: FileFormat, name: &str) -> Error {
     };
     let format = format.name();
     let reason = format!("the {format} format cannot hold this value: {reason}");
-    Error::config(reason).context(name).hint(hint)
+    Error::config(reason).hint(hint)
 }
 
 /// `NAME='value'`, or `NAME="value"` with `\` before `\` and `"`:

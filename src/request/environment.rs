@@ -143,7 +143,7 @@ pub fn check_not_reserved(name: &str) -> Result<(), Error> {
     Err(Error::config(reason))
 }
 
-/// Fails if execve(2) would fail with E2BIG; the error names the targets. `stack_limit` is the soft limit on the
+/// Fails if execve(2) would fail with E2BIG; `targets` names the targets, for the error. `stack_limit` is the soft limit on the
 /// stack's size in bytes. A quarter of it, but at most 6 MiB, must hold argv, the environment, a pointer to each
 /// string, the path of the program (twice for a script), and the first line of a script.
 pub fn check_exec_size(
@@ -151,7 +151,7 @@ pub fn check_exec_size(
     argv: &[CString],
     environment: &[CString],
     stack_limit: u64,
-    assignments: &[(&OsStr, &SecretBytes)],
+    targets: &str,
 ) -> Result<(), Error> {
     const POINTER_SIZE: usize = size_of::<usize>();
     /// The maximum length of the first line of a script, in bytes (BINPRM_BUF_SIZE).
@@ -166,13 +166,11 @@ pub fn check_exec_size(
     if total as u64 <= limit {
         return Ok(());
     }
-    let targets = assignments.iter();
-    let targets: Vec<_> = targets.map(|(name, _)| name.to_string_lossy()).collect();
     let reason = format!(
         "arguments and environment would be {total} bytes together, over the kernel's limit of {limit}"
     );
     Err(Error::config(reason)
-        .context(targets.join(", "))
+        .context(targets)
         .hint("raise the stack limit (ulimit -s), or give the process fewer variables"))
 }
 
@@ -189,24 +187,29 @@ fn split_entry(entry: &OsString) -> Option<(&OsStr, &OsStr)> {
 
 /// Builds `NAME=VALUE` for a target. Fails if the value contains a NUL or is too long.
 fn build_entry(name: &OsStr, value: &SecretBytes) -> Result<CString, Error> {
-    let value = value.expose();
-    let value_error = |reason: String| Error::config(reason).context(name.to_string_lossy());
-    if value.contains(&0) {
-        let reason =
-            "the value contains a NUL character, which an environment variable cannot hold";
-        return Err(value_error(reason.to_owned())
-            .hint("hand it over in a file, with `?file`, --memfd or `akv-init write`"));
-    }
-    if name.len() + 1 + value.len() + 1 > MAX_STRING_SIZE {
-        return Err(value_error(format!(
-            "the secret is too long for a variable: the kernel's limit is {MAX_STRING_SIZE} bytes with the name"
-        )));
-    }
-    let entry = [name.as_bytes(), b"=", value].concat();
+    check_value(name.len(), value).map_err(|error| error.context(name.to_string_lossy()))?;
+    let entry = [name.as_bytes(), b"=", value.expose()].concat();
     Ok(to_c_string(&entry))
 }
 
-/// Converts bytes without NUL: those from `environ`, or those that [`build_entry`] has checked.
+/// Fails if a variable cannot hold the value. `name_len` is the length of its name in bytes.
+pub fn check_value(name_len: usize, value: &SecretBytes) -> Result<(), Error> {
+    let value = value.expose();
+    if value.contains(&0) {
+        let reason =
+            "the value contains a NUL character, which an environment variable cannot hold";
+        return Err(Error::config(reason)
+            .hint("hand it over in a file, with `?file`, --memfd or `akv-init write`"));
+    }
+    if name_len + 1 + value.len() + 1 > MAX_STRING_SIZE {
+        return Err(Error::config(format!(
+            "the secret is too long for a variable: the kernel's limit is {MAX_STRING_SIZE} bytes with the name"
+        )));
+    }
+    Ok(())
+}
+
+/// Converts bytes without NUL: those from `environ`, or those that [`check_value`] has checked.
 fn to_c_string(bytes: &[u8]) -> CString {
     CString::new(bytes).expect("no NUL inside an environment entry")
 }

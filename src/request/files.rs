@@ -1,5 +1,6 @@
 //! What `write` puts into a directory: paths of files, outputs, layout, mode. Pure: no file is opened here.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -211,20 +212,18 @@ pub struct PlannedFile {
 
 /// Fails if two files have the same path, or if the path of one is a directory in the path of another.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
-    for (index, file) in files.iter().enumerate() {
-        for other in &files[..index] {
-            let (one, two) = (&*file.path, &*other.path);
-            let (outer, inner) = (one.min(two), one.max(two));
-            match inner.strip_prefix(outer) {
-                Some("") => return Err(name_error(outer, "given twice")),
-                Some(rest) if rest.starts_with('/') => {
-                    let reason = format!(
-                        "conflicts with `{inner}`, which needs `{outer}` to be a directory"
-                    );
-                    return Err(name_error(outer, &reason));
-                }
-                _ => {}
-            }
+    let mut paths = BTreeSet::new();
+    for file in files {
+        if !paths.insert(&*file.path) {
+            return Err(name_error(&file.path, "given twice"));
+        }
+    }
+    for inner in &paths {
+        let (parent, _) = split_path(inner);
+        if let Some(outer) = self_and_parents(parent).find(|outer| paths.contains(outer)) {
+            let reason =
+                format!("conflicts with `{inner}`, which needs `{outer}` to be a directory");
+            return Err(name_error(outer, &reason));
         }
     }
     Ok(())

@@ -92,7 +92,11 @@ pub fn help(command: Option<&str>) -> String {
     blocks.push(usage);
     blocks.extend(helps.iter().map(|help| help.text.to_owned()));
     if concerns(SECRET_COMMANDS) {
-        blocks.push(include_str!("help/references.txt").to_owned());
+        let many = match concerns(&["exec", "write", "check"]) {
+            true => include_str!("help/many.txt"),
+            false => "",
+        };
+        blocks.push(format!("{}{many}", include_str!("help/references.txt")));
     }
     let sections = SECTIONS.iter();
     blocks.extend(sections.filter_map(|(heading, options)| section(heading, options, command)));
@@ -147,6 +151,10 @@ fn entry(option: &CliOption, command: Option<&str>, command_note: &str) -> Strin
         Takes::Nothing => (String::new(), "", "=true"),
         Takes::Optional(value) => (format!("[={value}]"), "", "=true"),
         Takes::Value(value) => (format!(" {value}"), "", ""),
+        // A prefix may hold a comma.
+        Takes::Values(value) if option.name == "--from" => {
+            (format!(" {value}"), "repeatable", ", separated by spaces")
+        }
         Takes::Values(value) => (format!(" {value}"), "repeatable", ", comma-separated"),
     };
     let mut text = match (command_note, repeat_note) {

@@ -45,6 +45,20 @@ impl VaultName {
     }
 }
 
+/// The vault as it is written in a reference.
+impl fmt::Display for VaultName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VaultName::Short(name) => f.write_str(name),
+            // Without a dot or a port, it would be parsed as a short name.
+            VaultName::Host(host) if host.port == 443 && !host.name.contains(['.', '[']) => {
+                write!(f, "{host}:443")
+            }
+            VaultName::Host(host) => write!(f, "{host}"),
+        }
+    }
+}
+
 /// Whether an address is in a private network (RFC 1918, RFC 4193) or in the shared address space (RFC 6598).
 pub fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {

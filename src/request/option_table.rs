@@ -80,12 +80,19 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
         option("--memfd-mode", Value("MODE"), PROGRAM_COMMANDS, "AKV_INIT_MEMFD_MODE",
             "the permissions of these files (default 0444, since many entrypoints change the user); 0400 for programs \
              that refuse a key which others can read, such as ssh-add"),
+        option("--from", Values("REF"), PROGRAM_COMMANDS, "AKV_INIT_FROM",
+            "put each field of a JSON secret, or each of many secrets, into a variable: akv://VAULT/NAME?prefix=APP_ or \
+             akv://VAULT/START*?prefix=APP_"),
+        option("--from", Values("REF"), &["write"], "AKV_INIT_FROM",
+            "put each field of a JSON secret, or each of many secrets, into a file: akv://VAULT/NAME or \
+             akv://VAULT/START*"),
         option("--from-env", Nothing, &["write"], "",
             "also write every variable that is a reference, to a file with the name of the variable"),
         option("--vault", Value("VAULT"), SECRET_COMMANDS, "AKV_INIT_VAULT",
             "the default vault: a short name or a host"),
         option("--override", Nothing, PROGRAM_COMMANDS, "AKV_INIT_OVERRIDE",
-            "let --secret and --memfd replace a variable that has a value or is a reference"),
+            "let --secret and --memfd replace a variable that has a value or is a reference, and --from one that has a \
+             value"),
         option("--literal", Values("NAME"), &["exec", "write", "check"], "AKV_INIT_LITERAL",
             "leave variable NAME as it is, even if it looks like a reference; names in AKV_INIT_LITERAL are added"),
         option("--unset", Values("NAME"), PROGRAM_COMMANDS, "AKV_INIT_UNSET",

@@ -4,22 +4,25 @@
 //! any request is sent.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::request::arguments::Arguments;
 use crate::request::environment::{
     SETTINGS_PREFIX, check_not_reserved, check_variable_name, unquoted,
 };
-use crate::request::files::{Output, PlannedFile, check_collisions, check_file_name, parse_mode};
-use crate::request::format::FileFormat;
+use crate::request::expansion::{Expansion, NameRules, secret_target};
+use crate::request::files::{Output, PlannedFile, check_collisions, parse_mode};
 use crate::request::host::{Host, VaultName, strip_prefix_ignore_case};
+use crate::request::many::{ManyRef, ManySource};
 use crate::request::reference::dialects::is_of_another_store;
 use crate::request::reference::options::{IfMissing, SecretOptions};
 use crate::request::reference::{Reference, check_resource, check_secret_name};
-use crate::request::secret_id::SecretId;
+use crate::request::secret_id::{SecretId, VaultId};
 use crate::request::settings::{Settings, unknown_settings};
+use crate::request::target::{Origin, Target, TargetPart, TargetSource};
 use crate::request::template::Template;
 
 /// The mode of files in memory without `--memfd-mode`: readable by every user, since entrypoints often change the user
@@ -29,12 +32,19 @@ const DEFAULT_MEMFD_MODE: u32 = 0o444;
 const STANDARD_OUTPUT: &str = "standard output";
 
 /// What to fetch, how, and which variables or files get it.
+#[derive(Clone)]
 pub struct Plan {
-    /// The distinct secrets and tokens to fetch.
+    /// The distinct secrets, tokens and lists to fetch.
     pub items: Vec<PlanItem>,
+    /// For each item the targets that are made of it, as indices into `targets`.
+    item_targets: Vec<Vec<usize>>,
     /// The environment variables or files that get a secret or a token: first those that the environment names, in its
-    /// order, then those that options name.
+    /// order, then those that options name, then those of the answers to `expansions`.
     pub targets: Vec<Target>,
+    /// The references whose targets are known only from an answer.
+    pub expansions: Vec<Expansion>,
+    /// The names that targets may have.
+    pub name_rules: NameRules,
     /// The names of variables that COMMAND does not get.
     pub unset: Vec<OsString>,
     /// The permission bits of files in memory.
@@ -47,11 +57,13 @@ pub struct Plan {
     pub settings: Settings,
 }
 
-/// A secret or an access token that is to be fetched.
-#[derive(Debug, PartialEq)]
+/// A secret, an access token or a list that is to be fetched.
+#[derive(Clone, Debug, PartialEq)]
 pub enum PlanItem {
     /// A secret.
     Secret(SecretId),
+    /// The list of all secrets of a vault.
+    List(VaultId),
     /// An access token for this resource.
     Token(String),
 }
@@ -63,79 +75,29 @@ impl PlanItem {
         match self {
             PlanItem::Token(resource) => Some(resource),
             PlanItem::Secret(secret) => secret.resource.as_ref(),
+            PlanItem::List(vault) => vault.resource.as_ref(),
         }
     }
-}
 
-/// A variable or file that gets a secret or a token.
-pub struct Target {
-    /// The name of the variable, or the path of the file below DIR.
-    pub name: OsString,
-    /// What the value consists of, in order. There is at least one part.
-    pub parts: Vec<TargetPart>,
-    /// The literal text after the last part.
-    pub text_after: Vec<u8>,
-    /// Whether an option names the target, and not the environment.
-    pub is_from_option: bool,
-    /// Whether the value is put into a file in memory (memfd), whose path the variable gets.
-    pub in_memfd: bool,
-}
-
-/// What the value of a target is made of, for the manifest of files.
-pub enum TargetSource {
-    /// A reference.
-    Reference(String),
-    /// A text with references, or one with a default. It may hold what is no secret of a vault, and is one nonetheless.
-    Text(Vec<u8>),
-}
-
-impl Target {
-    /// Whether the value is more than what is made of one item.
-    pub fn is_composed(&self) -> bool {
-        self.parts.len() > 1 || self.has_literals()
+    /// The vault that has it; `None` for a token.
+    pub fn host(&self) -> Option<&Host> {
+        match self {
+            PlanItem::Token(_) => None,
+            PlanItem::Secret(secret) => Some(&secret.host),
+            PlanItem::List(vault) => Some(&vault.host),
+        }
     }
 
-    /// Whether the value has literal parts.
-    fn has_literals(&self) -> bool {
-        let texts = self.parts.iter().map(|part| &part.text_before);
-        texts.chain([&self.text_after]).any(|text| !text.is_empty())
+    /// What it is, for messages about several items.
+    pub fn describe(&self) -> String {
+        match self {
+            PlanItem::Token(resource) => format!("a token for {resource}"),
+            PlanItem::Secret(secret) => {
+                format!("`{}` from {}", secret.name_and_version(), secret.host)
+            }
+            PlanItem::List(vault) => format!("the list of the secrets of {}", vault.host),
+        }
     }
-
-    /// Whether the value has a secret between `://` and `@`, where a URL has a password, that is not encoded.
-    pub fn has_unencoded_password(&self) -> bool {
-        let texts = self.parts.iter().skip(1).map(|part| &part.text_before);
-        let texts_after = texts.chain([&self.text_after]);
-        let mut before = String::new();
-        self.parts.iter().zip(texts_after).any(|(part, after)| {
-            before.push_str(&String::from_utf8_lossy(&part.text_before));
-            let authority = before.rsplit_once("://").map(|(_, authority)| authority);
-            let ends_authority = ['/', '?', '#', '@'];
-            let is_in_authority = authority.is_some_and(|text| !text.contains(ends_authority));
-            let end = after.iter().find(|byte| b"/?#@".contains(byte));
-            part.options.encoding.is_none() && is_in_authority && end == Some(&b'@')
-        })
-    }
-
-    /// Whether the target is left out if there is no secret for it.
-    pub fn is_optional(&self) -> bool {
-        let mut parts = self.parts.iter();
-        parts.any(|part| part.options.if_missing == IfMissing::LeaveOut)
-    }
-
-    /// Whether a part of the value is made of this item.
-    fn has_item(&self, item_index: usize) -> bool {
-        self.parts.iter().any(|part| part.item_index == item_index)
-    }
-}
-
-/// A part of the value of a target: a literal text, and what is made of an item.
-pub struct TargetPart {
-    /// The literal text before the item.
-    pub text_before: Vec<u8>,
-    /// The item that the part is made of, as an index into [`Plan::items`].
-    pub item_index: usize,
-    /// What is made of the item.
-    pub options: SecretOptions,
 }
 
 impl Plan {
@@ -191,16 +153,32 @@ impl Plan {
         }
         let mut option_targets = parse_option_targets(arguments, "--secret", false)?;
         option_targets.extend(parse_option_targets(arguments, "--memfd", true)?);
+        let mut not_read = skipped.clone();
         if allow_override {
-            skipped.extend(option_targets.iter().map(|(name, ..)| OsString::from(name)));
+            not_read.extend(option_targets.iter().map(|(name, ..)| OsString::from(name)));
         }
-        plan.add_environment(arguments, &skipped, on_error)?;
+        plan.add_environment(arguments, &not_read, on_error)?;
         for (name, reference, in_memfd) in option_targets {
             let check_result = plan.check_option_target(arguments, &name, allow_override);
             match check_result.and_then(|()| plan.add_target(name.as_ref(), reference)) {
-                Ok(target) => (target.is_from_option, target.in_memfd) = (true, in_memfd),
+                Ok(target) => (target.origin, target.in_memfd) = (Origin::Option, in_memfd),
                 Err(error) => on_error(error.context(name))?,
             }
+        }
+        plan.add_expansions(arguments, on_error)?;
+        if !plan.expansions.is_empty() {
+            let targets = &plan.targets;
+            let with_value = arguments.env.variables().filter(|(name, value)| {
+                !value.is_empty() && !targets.iter().any(|target| target.name == *name)
+            });
+            plan.name_rules = NameRules {
+                with_value: match allow_override {
+                    true => Vec::new(),
+                    false => with_value.map(|(name, _)| name.to_owned()).collect(),
+                },
+                skipped,
+                ..NameRules::default()
+            };
         }
         for target in &mut plan.targets {
             target.in_memfd |= target.parts.iter().any(|part| part.options.in_file);
@@ -214,22 +192,27 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan for the command `write`, and the files to write.
+    /// The plan for the command `write`, and the files to write as far as they are known.
     pub fn for_write(arguments: &Arguments<'_>) -> Result<(Plan, Vec<PlannedFile>), Error> {
         let mut outputs = arguments.parse_values("--output", Output::parse)?;
         if outputs.is_empty() {
             outputs.push(Output::Files);
         }
         let from_env = arguments.has("--from-env");
-        if !arguments.has("--secret") && !from_env {
-            return Err(
-                arguments.usage_error("nothing to write: give --secret FILE=REF or --from-env")
-            );
+        let has_expansions = !arguments.values("--from").is_empty();
+        if !arguments.has("--secret") && !from_env && !has_expansions {
+            let reason = "nothing to write: give --secret FILE=REF, --from REF or --from-env";
+            return Err(arguments.usage_error(reason));
+        }
+        if has_expansions && arguments.has("--keep-existing") {
+            let reason = "`--keep-existing` cannot be given with `--from`: which files there are is not known without the vault";
+            return Err(arguments.usage_error(reason));
         }
         if !from_env && arguments.has("--literal") {
             return Err(arguments.usage_error("`--literal` needs `--from-env`"));
         }
         let mut plan = Plan::new(arguments)?;
+        plan.name_rules.outputs = outputs;
         let option_targets = parse_option_targets(arguments, "--secret", false)?;
         if from_env {
             plan.add_environment(arguments, &skipped_names(arguments, "--literal")?, &mut Err)?;
@@ -241,13 +224,18 @@ impl Plan {
             };
             result.map_err(|error| error.context(name))?;
         }
-        if plan.targets.is_empty() {
+        plan.add_expansions(arguments, &mut Err)?;
+        if plan.items.is_empty() {
             let reason = "--from-env: no environment variable is a reference";
             return Err(Error::config(reason).hint(
                 "set one in the manifest, such as DB_PASSWORD: akv://VAULT/NAME, or name files with --secret",
             ));
         }
-        let files = plan.plan_files(&outputs)?;
+        for target in &plan.targets {
+            plan.name_rules
+                .check_output_name(&target.name.to_string_lossy())?;
+        }
+        let files = plan.files();
         check_collisions(&files)?;
         Ok((plan, files))
     }
@@ -286,7 +274,10 @@ impl Plan {
         let memfd_mode = arguments.parse_value("--memfd-mode", parse_mode)?;
         Ok(Plan {
             items: Vec::new(),
+            item_targets: Vec::new(),
             targets: Vec::new(),
+            expansions: Vec::new(),
+            name_rules: NameRules::default(),
             unset: skipped_names(arguments, "--unset")?,
             memfd_mode: memfd_mode.unwrap_or(DEFAULT_MEMFD_MODE),
             ignored,
@@ -370,7 +361,7 @@ impl Plan {
         }
         let has_value = |(other, value): (&OsStr, &OsStr)| other == name && !value.is_empty();
         match self.find_target(name) {
-            Some(target) if target.is_from_option => Err(Error::config("given twice")),
+            Some(target) if target.origin == Origin::Option => Err(Error::config("given twice")),
             Some(_) => Err(Error::config(
                 "two sources: an option, and a reference in the environment",
             )
@@ -394,60 +385,170 @@ impl Plan {
                 ),
                 Reference::Token(resource) => (PlanItem::Token(resource), SecretOptions::default()),
             };
-            let known_index = self.items.iter().position(|known| *known == item);
-            let item_index = known_index.unwrap_or_else(|| {
-                self.items.push(item);
-                self.items.len() - 1
-            });
+            let item_index = self.add_item(item);
             parts.push(TargetPart {
                 text_before,
                 item_index,
                 options,
             });
         }
-        self.targets.push(Target {
+        self.push_target(Target {
             name: name.to_owned(),
             parts,
             text_after: template.end,
-            is_from_option: false,
+            origin: Origin::Environment,
             in_memfd: false,
         });
         Ok(self.targets.last_mut().expect("just added"))
     }
 
-    /// Plans the files to write, for each `--output`.
-    fn plan_files(&self, outputs: &[Output]) -> Result<Vec<PlannedFile>, Error> {
-        let mut files = Vec::new();
-        for output in outputs {
-            for (index, target) in self.targets.iter().enumerate() {
-                let name = target.name.to_string_lossy();
-                match output {
-                    Output::Files => {
-                        check_file_name(&name)?;
-                        files.push(PlannedFile {
-                            path: name.into_owned(),
-                            format: None,
-                            target_indices: vec![index],
-                        });
-                    }
-                    Output::Combined(format, _) => {
-                        format.check_key(&name)?;
-                        if *format != FileFormat::Json {
-                            check_not_reserved(&name)
-                                .map_err(|error| error.context(name.as_ref()))?;
-                        }
-                    }
+    /// Adds an item, unless the plan has it already. Returns its index.
+    fn add_item(&mut self, item: PlanItem) -> usize {
+        let known_index = self.items.iter().position(|known| *known == item);
+        known_index.unwrap_or_else(|| self.push_item(item))
+    }
+
+    fn push_item(&mut self, item: PlanItem) -> usize {
+        self.items.push(item);
+        self.item_targets.push(Vec::new());
+        self.items.len() - 1
+    }
+
+    fn push_target(&mut self, target: Target) {
+        let index = self.targets.len();
+        for part in &target.parts {
+            let targets = &mut self.item_targets[part.item_index];
+            if targets.last() != Some(&index) {
+                targets.push(index);
+            }
+        }
+        self.targets.push(target);
+    }
+
+    /// Adds the references of `--from`, and of its variable, which are separated by white space.
+    fn add_expansions(
+        &mut self,
+        arguments: &Arguments<'_>,
+        on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for references in arguments.parse_values("--from", |text| {
+            Ok(text
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>())
+        })? {
+            for text in references {
+                match self.expansion(arguments, &text) {
+                    Ok(expansion) => self.expansions.push(expansion),
+                    Err(error) if error.cause == Cause::Usage => return Err(error),
+                    Err(error) => on_error(error.context("--from"))?,
                 }
             }
-            if let Output::Combined(format, path) = output {
-                files.push(PlannedFile {
+        }
+        Ok(())
+    }
+
+    /// Parses a reference of `--from`, and adds its item.
+    fn expansion(&mut self, arguments: &Arguments<'_>, text: &str) -> Result<Expansion, Error> {
+        let mut reference = ManyRef::parse(text)?;
+        if reference.prefix.is_none() && self.name_rules.outputs.is_empty() {
+            let reason = "`--from` needs `prefix=`, so that nothing in the vault becomes a variable such as NODE_OPTIONS";
+            let hint = "write `prefix=APP_`, or an empty `prefix=` to take the names as they are";
+            return Err(arguments.usage_error(reason).hint(hint));
+        }
+        let item = match &mut reference.source {
+            ManySource::Fields(secret) => {
+                let id = self.settings.resolve(secret)?;
+                secret.vault = Some(VaultName::Host(id.host.clone()));
+                PlanItem::Secret(id)
+            }
+            ManySource::Secrets(filter) => {
+                let id = self.settings.resolve_vault(filter.vault.as_ref(), "*")?;
+                filter.vault = Some(VaultName::Host(id.host.clone()));
+                PlanItem::List(id)
+            }
+        };
+        let mut expansion = Expansion {
+            item_index: 0,
+            reference,
+        };
+        expansion.check_prefix(&self.name_rules)?;
+        expansion.item_index = self.add_item(item);
+        Ok(expansion)
+    }
+
+    /// The expansions that are made of an item, each with its index.
+    pub fn expansions_of(&self, item_index: usize) -> impl Iterator<Item = &Expansion> {
+        let expansions = self.expansions.iter();
+        expansions.filter(move |expansion| expansion.item_index == item_index)
+    }
+
+    /// Adds the secrets of a list as items, and their targets: each the name of the target and that of the secret.
+    pub fn add_listed(
+        &mut self,
+        list_index: usize,
+        listed: Vec<(String, String)>,
+    ) -> Result<(), Error> {
+        let PlanItem::List(vault) = self.items[list_index].clone() else {
+            return Ok(());
+        };
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, item) in self.items.iter().enumerate() {
+            if let PlanItem::Secret(secret) = item
+                && (&secret.host, &secret.version) == (&vault.host, &None)
+            {
+                known.insert(secret.name.to_ascii_lowercase(), index);
+            }
+        }
+        let targets = listed.into_iter().map(|(target, name)| {
+            let known = known.entry(name.to_ascii_lowercase());
+            let item_index = *known.or_insert_with(|| {
+                self.push_item(PlanItem::Secret(SecretId {
+                    host: vault.host.clone(),
+                    resource: vault.resource.clone(),
+                    name: name.clone(),
+                    version: None,
+                }))
+            });
+            secret_target(target, item_index, &name)
+        });
+        let targets = targets.collect();
+        self.add_expanded(targets)
+    }
+
+    /// Adds the targets of expansions. Fails if a name is not free.
+    pub fn add_expanded(&mut self, targets: Vec<Target>) -> Result<(), Error> {
+        self.name_rules.check_distinct(&self.targets, &targets)?;
+        targets
+            .into_iter()
+            .for_each(|target| self.push_target(target));
+        check_collisions(&self.files()).map_err(|_| {
+            let reason = "a name of --from is also that of a directory in another path";
+            Error::config(reason).hint("write another `prefix=`, or leave one of them out")
+        })
+    }
+
+    /// The files to write: for each `--output`, those of all targets that are known.
+    pub fn files(&self) -> Vec<PlannedFile> {
+        let mut files = Vec::new();
+        for output in &self.name_rules.outputs {
+            match output {
+                Output::Files => {
+                    let targets = self.targets.iter().enumerate();
+                    files.extend(targets.map(|(index, target)| PlannedFile {
+                        path: target.name.to_string_lossy().into_owned(),
+                        format: None,
+                        target_indices: vec![index],
+                    }));
+                }
+                Output::Combined(format, path) => files.push(PlannedFile {
                     path: path.clone(),
                     format: Some(*format),
                     target_indices: (0..self.targets.len()).collect(),
-                });
+                }),
             }
         }
-        Ok(files)
+        files
     }
 
     /// The references of a target in full, including the vault if it is the default one. The texts of defaults are for
@@ -456,6 +557,8 @@ impl Plan {
         let parts = target.parts.iter();
         let references = parts.map(|part| match &self.items[part.item_index] {
             PlanItem::Token(resource) => format!("entra-token:{resource}"),
+            // No target is made of a list.
+            PlanItem::List(vault) => format!("akv://{}/*", vault.host),
             PlanItem::Secret(secret) if shows_defaults => secret.reference(&part.options),
             PlanItem::Secret(secret) => secret.reference(&part.options.shown()),
         });
@@ -489,12 +592,12 @@ impl Plan {
     pub fn items_by_vault(&self) -> Vec<(&Host, Vec<usize>)> {
         let mut vaults: Vec<(&Host, Vec<usize>)> = Vec::new();
         for (index, item) in self.items.iter().enumerate() {
-            let PlanItem::Secret(secret) = item else {
+            let Some(host) = item.host() else {
                 continue;
             };
-            match vaults.iter_mut().find(|(host, _)| **host == secret.host) {
+            match vaults.iter_mut().find(|(known, _)| *known == host) {
                 Some((_, items)) => items.push(index),
-                None => vaults.push((&secret.host, vec![index])),
+                None => vaults.push((host, vec![index])),
             }
         }
         vaults
@@ -504,7 +607,7 @@ impl Plan {
     pub fn pinned_targets(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let is_pinned = |part: &TargetPart| match &self.items[part.item_index] {
             PlanItem::Secret(secret) => secret.version.is_some(),
-            PlanItem::Token(_) => false,
+            PlanItem::Token(_) | PlanItem::List(_) => false,
         };
         let targets = self.targets.iter();
         let pinned = targets.filter(move |target| target.parts.iter().all(is_pinned));
@@ -518,44 +621,69 @@ impl Plan {
 
     /// The parts of targets that are made of an item, in the order of the targets.
     pub fn parts_of(&self, item_index: usize) -> impl Iterator<Item = (&Target, &TargetPart)> {
-        let parts = self.targets.iter().flat_map(|target| {
-            let parts = target.parts.iter();
-            parts.map(move |part| (target, part))
+        let targets = self.item_targets[item_index].iter();
+        let parts = targets.flat_map(|index| {
+            let target = &self.targets[*index];
+            target.parts.iter().map(move |part| (target, part))
         });
         parts.filter(move |(_, part)| part.item_index == item_index)
     }
 
+    /// The names of all targets, separated by commas, for messages. Those that a vault has named are not listed one by one.
+    pub fn all_target_names(&self) -> String {
+        let targets = self.targets.iter();
+        let targets = targets.filter(|target| !target.origin.is_expansion());
+        let names = targets.map(Target::shown_name);
+        let labels = self.expansions.iter().map(|it| it.label().into());
+        names.chain(labels).collect::<Vec<_>>().join(", ")
+    }
+
     /// The names of the targets that get an item, separated by commas, for messages.
     pub fn target_names(&self, item_index: usize) -> String {
-        let names = self
-            .targets
-            .iter()
-            .filter(|target| target.has_item(item_index));
-        let names: Vec<_> = names.map(|target| target.name.to_string_lossy()).collect();
-        names.join(", ")
+        let targets = self.item_targets[item_index].iter();
+        let names = targets.map(|index| self.targets[*index].shown_name());
+        let expansions = self.expansions_of(item_index);
+        let labels = expansions.map(|expansion| expansion.label().into());
+        names.chain(labels).collect::<Vec<_>>().join(", ")
     }
 
     /// The lines that `--dry-run` shows.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (index, item) in self.items.iter().enumerate() {
-            let targets = self.target_names(index);
-            lines.push(match item {
-                PlanItem::Token(resource) => {
-                    format!("token     {targets} <- an access token for {resource}")
+            let resource = item.resource();
+            let resource = resource.map_or("from the vault's challenge", String::as_str);
+            let targets = self.item_targets[index].iter();
+            let targets = targets.map(|index| self.targets[*index].name.to_string_lossy());
+            let targets = targets.collect::<Vec<_>>().join(", ");
+            let from = match item {
+                PlanItem::Token(_) => {
+                    lines.push(format!(
+                        "token     {targets} <- an access token for {resource}"
+                    ));
+                    continue;
                 }
+                PlanItem::List(vault) => format!("secret of https://{}", vault.host),
                 PlanItem::Secret(secret) => {
-                    let resource = secret
-                        .resource
-                        .as_deref()
-                        .unwrap_or("from the vault's challenge");
-                    format!(
-                        "secret    {targets} <- https://{}/secrets/{} (resource {resource})",
-                        secret.host,
-                        secret.name_and_version()
-                    )
+                    let (host, shown) = (&secret.host, secret.name_and_version());
+                    let url = format!("https://{host}/secrets/{shown}");
+                    if !targets.is_empty() {
+                        let line = format!("secret    {targets} <- {url} (resource {resource})");
+                        lines.push(line);
+                    }
+                    format!("field of {url}")
                 }
-            });
+            };
+            for expansion in self.expansions_of(index) {
+                let (which, prefix) = (expansion.condition(), expansion.prefix());
+                lines.push(format!(
+                    "from      each {from}{which}, as {prefix}… (resource {resource})"
+                ));
+                let label = expansion.label();
+                if expansion.is_optional() {
+                    lines.push(format!("optional  {label} (left out if it is missing)"));
+                }
+            }
         }
         for target in &self.targets {
             let name = target.name.to_string_lossy();
@@ -596,7 +724,7 @@ impl Plan {
         }
         let unset = self.unset.iter();
         lines.extend(unset.map(|name| format!("unset     {}", name.to_string_lossy())));
-        if !self.targets.is_empty() {
+        if !self.items.is_empty() {
             let deadline = match self.settings.timeout.as_secs() {
                 0 => "none; each request is sent once".to_owned(),
                 seconds => format!("{seconds} s"),

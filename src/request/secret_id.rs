@@ -4,6 +4,15 @@ use crate::request::host::{Host, VaultName};
 use crate::request::reference::SecretRef;
 use crate::request::reference::options::SecretOptions;
 
+/// A vault whose secrets are listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VaultId {
+    /// The host of the vault.
+    pub host: Host,
+    /// The resource of the access token to list its secrets; `None` if only the vault's challenge names it.
+    pub resource: Option<String>,
+}
+
 /// A secret with the vault and the resource that its reference resolves to.
 #[derive(Clone, Debug)]
 pub struct SecretId {
@@ -24,6 +33,11 @@ impl SecretId {
             None => self.name.clone(),
             Some(version) => format!("{}/{version}", self.name),
         }
+    }
+
+    /// The path of the secret at its vault.
+    pub fn path(&self) -> String {
+        format!("/secrets/{}", self.name_and_version())
     }
 
     /// What is done to read the secret for these variables or files, for messages.

@@ -10,7 +10,7 @@ use crate::request::environment::{Environment, SETTINGS_PREFIX, unquoted};
 use crate::request::host::{Host, VaultName, is_domain, strip_prefix_ignore_case};
 use crate::request::option_table::setting_variables;
 use crate::request::reference::{SecretRef, check_resource};
-use crate::request::secret_id::SecretId;
+use crate::request::secret_id::{SecretId, VaultId};
 use crate::request::suggestion::nearest;
 
 /// The variable with the URL of a vault, as secret-init and Azure's samples have it.
@@ -33,6 +33,7 @@ pub enum IdentityKind {
 }
 
 /// The settings for requests to Azure.
+#[derive(Clone)]
 pub struct Settings {
     /// How much time there is to fetch everything, from the start of the process. Zero means one attempt of each
     /// request.
@@ -134,9 +135,24 @@ impl Settings {
         (cloud != self.cloud).then_some(host)
     }
 
-    /// Resolves a reference to a vault, the default one if it names none, and the resource of the access token.
+    /// Resolves a reference to a vault and the resource of the access token.
     pub fn resolve(&self, reference: &SecretRef) -> Result<SecretId, Error> {
-        let named = reference.vault.as_ref().or(self.default_vault.as_ref());
+        let vault = self.resolve_vault(reference.vault.as_ref(), &reference.name)?;
+        Ok(SecretId {
+            host: vault.host,
+            resource: vault.resource,
+            name: reference.name.clone(),
+            version: reference.version.clone(),
+        })
+    }
+
+    /// Resolves the name of a vault; `None` is the default one. `secret_name` is for the message if there is none.
+    pub fn resolve_vault(
+        &self,
+        vault: Option<&VaultName>,
+        secret_name: &str,
+    ) -> Result<VaultId, Error> {
+        let named = vault.or(self.default_vault.as_ref());
         let vault = match (named, &self.key_vault_url) {
             (Some(vault), _) => Some(vault.clone()),
             (None, Some(url)) => {
@@ -147,8 +163,7 @@ impl Settings {
         };
         let Some(vault) = vault else {
             let reason = format!(
-                "`akv:///{}` does not name a vault, and no default vault is set",
-                reference.name
+                "`akv:///{secret_name}` does not name a vault, and no default vault is set"
             );
             return Err(Error::config(reason).hint(
                 "write akv://VAULT/NAME, or set --vault, AKV_INIT_VAULT or AZURE_KEY_VAULT_URL",
@@ -172,12 +187,7 @@ impl Settings {
             }
             None => None,
         };
-        Ok(SecretId {
-            host,
-            resource,
-            name: reference.name.clone(),
-            version: reference.version.clone(),
-        })
+        Ok(VaultId { host, resource })
     }
 }
 

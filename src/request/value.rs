@@ -16,6 +16,8 @@ use crate::request::{pem, percent};
 use crate::secret::{Secret, SecretBytes};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const BYTE_ORDER_MARK_HINT: &str =
+    "it begins with a byte order mark, which JSON does not have: store it anew";
 /// Base64 as programs write it, with padding, and as they read it, with or without. Like Go's, this decoder ignores
 /// the bits that are left over.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -45,14 +47,7 @@ pub fn make(secret: &StoredSecret, options: &SecretOptions) -> Result<Option<Sec
         Selection::Field(pointer) => match find_field(secret, pointer)? {
             Some(text) => text.into_bytes(),
             None if options.if_missing != IfMissing::Fail => return Ok(None),
-            None => {
-                let reason = format!("the secret has no field `{pointer}`");
-                let hint = match pointer.contains(['?', '&']) {
-                    true => "options are before the field: `?trim#/user/name`",
-                    false => POINTER_HINT,
-                };
-                return Err(Error::new(Cause::NotFound, reason).hint(hint));
-            }
+            None => return Err(missing_field_error(pointer)),
         },
         Selection::Pem(part) => pem::select(secret, content_type.as_deref(), *part)?,
     };
@@ -77,25 +72,72 @@ pub fn make(secret: &StoredSecret, options: &SecretOptions) -> Result<Option<Sec
 fn find_field(secret: &[u8], pointer: &str) -> Result<Option<String>, Error> {
     let json: Value = serde_json::from_slice(secret).map_err(|_| {
         let hint = match secret.starts_with(BYTE_ORDER_MARK) {
-            true => "it begins with a byte order mark, which JSON does not have: store it anew",
+            true => BYTE_ORDER_MARK_HINT,
             false => "for the whole secret, leave out `#` and what follows it",
         };
         Error::config("the secret is not JSON, and the reference asks for a field").hint(hint)
     })?;
-    match json.pointer(pointer) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(value @ Value::Bool(_)) => Ok(Some(value.to_string())),
+    json.pointer(pointer).map_or(Ok(None), field_text)
+}
+
+/// The text of a field; `None` if it is `null`.
+fn field_text(field: &Value) -> Result<Option<String>, Error> {
+    match field {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Bool(_) => Ok(Some(field.to_string())),
         // Any other number has several spellings, of which the parser keeps none.
-        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
-            Ok(Some(number.to_string()))
-        }
-        Some(_) => {
+        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(Some(number.to_string())),
+        _ => {
             let reason = "the field is not a text, a whole number, true or false";
             Err(Error::config(reason)
                 .hint("store the value as a text, or name a field inside of it"))
         }
     }
+}
+
+/// The name and the value of each field of the object that the options select; `None` if there is no such object and
+/// the options allow that. A field that is `null` is left out, and of those with the same name, the last one counts.
+pub fn make_fields(
+    secret: &StoredSecret,
+    options: &SecretOptions,
+) -> Result<Option<Vec<(String, SecretBytes)>>, Error> {
+    let secret = secret.value.expose();
+    let json = serde_json::from_slice::<Value>(secret);
+    let object = match (&options.selection, &json) {
+        (Selection::Field(pointer), Ok(json)) => match json.pointer(pointer) {
+            None | Some(Value::Null) if options.if_missing == IfMissing::LeaveOut => {
+                return Ok(None);
+            }
+            None | Some(Value::Null) => return Err(missing_field_error(pointer)),
+            field => field,
+        },
+        _ => json.as_ref().ok(),
+    };
+    let Some(Value::Object(object)) = object else {
+        let reason = match (&options.selection, &json) {
+            (Selection::Field(_), Ok(_)) => "the field is not a JSON object",
+            _ => "the secret is not a JSON object",
+        };
+        let hint = secret
+            .starts_with(BYTE_ORDER_MARK)
+            .then(|| BYTE_ORDER_MARK_HINT.to_owned());
+        return Err(Error::config(reason).set_hint(hint));
+    };
+    let fields = object.iter().filter_map(|(name, field)| {
+        let value = field_text(field).transpose()?;
+        Some(value.map(|value| (name.clone(), Secret::new(value.into_bytes()))))
+    });
+    fields.collect::<Result<_, Error>>().map(Some)
+}
+
+fn missing_field_error(pointer: &str) -> Error {
+    let reason = format!("the secret has no field `{pointer}`");
+    let hint = match pointer.contains(['?', '&']) {
+        true => "options are before the field: `?trim#/user/name`",
+        false => POINTER_HINT,
+    };
+    Error::new(Cause::NotFound, reason).hint(hint)
 }
 
 fn decode(text: &[u8], decoding: Decoding) -> Result<Vec<u8>, Error> {

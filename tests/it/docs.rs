@@ -109,7 +109,9 @@ fn without_other_programs(page: &str) -> String {
             _ if index % 2 == 1 && part.starts_with("dockerfile\n") => {}
             _ if index % 2 == 1 => text.push_str(part),
             _ => {
-                let programs = ["az ", "cargo ", "docker ", "kubectl ", "skopeo ", "tests/"];
+                let programs = [
+                    "az ", "cargo ", "docker ", "kubectl ", "kvenv ", "skopeo ", "tests/",
+                ];
                 let is_other = |code: &&str| programs.iter().any(|name| code.starts_with(name));
                 let codes = part.split('`');
                 text.extend(

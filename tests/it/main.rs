@@ -23,6 +23,7 @@ mod examples;
 mod exec_process;
 mod exit_codes;
 mod faults;
+mod from;
 mod get_command;
 mod help;
 mod identity_sources;

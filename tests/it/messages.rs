@@ -10,6 +10,7 @@ mod entra;
 mod exceptions;
 mod files;
 mod identity;
+mod many;
 mod names;
 mod network;
 mod output;
@@ -61,6 +62,8 @@ const SECTIONS: &[Section] = &[
     ("The Azure CLI", entra::azure_cli),
     ("Key Vault", vault::refusals),
     ("What a reference makes of a secret", values::made),
+    ("Many names at once", many::typed),
+    ("Many names at once, from a vault", many::fetched),
     ("Answers that are not Key Vault's", vault::others),
     ("A vault that names its resource", vault::unknown),
     ("Names", names::names),
@@ -78,6 +81,7 @@ const SECTIONS: &[Section] = &[
     ("Standard output", output::printed),
     ("--log-format json", output::json),
     ("check", check::links),
+    ("check: many names at once", many::checked),
     ("check: clocks", check::clocks),
     ("check: broken links", check::broken),
 ];

@@ -1,4 +1,5 @@
-//! Fetches everything in a plan: each access token and each distinct secret once, in several threads.
+//! Fetches everything in a plan: each access token and each distinct secret once, in several threads. The lists of vaults
+//! come first, since they say which secrets there are.
 //!
 //! The main thread only waits, and starts more threads, so that neither a DNS look-up nor a service that never responds can hold it beyond the
 //! deadline. Threads that still work after that end with the process or at its execve.
@@ -27,7 +28,7 @@ use crate::signals::{self, Inbox};
 use connections::{Progress, VaultState};
 
 pub use reader::{SecretReader, resource_without_token};
-pub use values::{FetchedValue, PartResult, make_parts};
+pub use values::{Expanded, FetchedPlan, FetchedValue, ItemValues, make_values};
 
 /// The shortest and the longest time between two looks at the progress of connections.
 const LOOK_INTERVALS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
@@ -40,14 +41,26 @@ const FAILURE_COLLECTION_WINDOW: Duration = Duration::from_millis(500);
 /// How long after the deadline to wait for the results of threads that are about to report one.
 const LATE_RESULT_WINDOW: Duration = Duration::from_millis(400);
 
-/// What the targets get of an item: the result for each of [`Plan::parts_of`]. The error is the item's.
-type ItemResult = Result<Vec<PartResult>, Error>;
+/// How many other failures an error lists. A list of a vault may name thousands of secrets.
+const MAX_SHOWN_FAILURES: usize = 20;
 
-/// The fetch of one plan: the state that its threads share.
-struct FetchRun {
-    plan: Plan,
+/// What the targets get of an item. The error is the item's.
+type ItemResult = Result<ItemValues, Error>;
+
+/// What the runs of one fetch share.
+struct Session {
     http: HttpClient,
     secret_reader: SecretReader,
+    /// The client of each vault, in the order of [`Plan::items_by_vault`].
+    clients: Vec<Arc<VaultClient>>,
+}
+
+/// A run that fetches items of a plan: the state that its threads share.
+struct FetchRun {
+    plan: Arc<Plan>,
+    session: Arc<Session>,
+    /// The items to fetch, as indices into the plan's.
+    items: Vec<usize>,
     /// For each item of the plan: the thread that reads it; empty until a thread does.
     reader_threads: Vec<OnceLock<ThreadId>>,
     vaults: Vec<Arc<VaultQueue>>,
@@ -60,8 +73,8 @@ struct FetchRun {
 
 /// The secrets of one vault. Several threads read them; each repeatedly takes the next one.
 struct VaultQueue {
-    client: VaultClient,
-    /// The secrets of the vault: indices into the plan's items.
+    client: Arc<VaultClient>,
+    /// What is read from the vault: indices into the plan's items.
     items: Vec<usize>,
     /// The position in `items` of the next secret to read.
     next_item: AtomicUsize,
@@ -79,25 +92,6 @@ enum Task {
     Secrets(Arc<VaultQueue>),
 }
 
-/// A plan with the value of every target.
-pub struct FetchedPlan {
-    run: Arc<FetchRun>,
-    /// The value of each target, in the order of [`Plan::targets`].
-    pub values: Vec<FetchedValue>,
-}
-
-impl FetchedPlan {
-    /// The plan that was fetched.
-    pub fn plan(&self) -> &Plan {
-        &self.run.plan
-    }
-
-    /// The access tokens that were used, each with the request for it.
-    pub fn tokens(&self) -> KnownTokens {
-        self.run.secret_reader.tokens()
-    }
-}
-
 /// Fetches every item of a plan. Fails if any item cannot be fetched. `tokens` are access tokens of an earlier fetch. One
 /// that is an item itself is not used: the target is to get a new one.
 pub fn fetch(
@@ -111,31 +105,71 @@ pub fn fetch(
         items.any(|item| matches!(item, PlanItem::Token(it) if *it == request.resource))
     };
     tokens.retain(|(request, _)| !is_item(request));
-    let vaults = plan.items_by_vault().into_iter().map(|(host, items)| {
-        Arc::new(VaultQueue {
-            client: VaultClient::new(&http, host),
-            items,
-            next_item: AtomicUsize::new(0),
-            started: AtomicUsize::new(1),
-            opened: AtomicUsize::new(0),
+    let vaults = plan.items_by_vault().into_iter();
+    let clients = vaults.map(|(host, _)| Arc::new(VaultClient::new(&http, host)));
+    let session = Arc::new(Session {
+        clients: clients.collect(),
+        secret_reader: SecretReader::new(source, tokens),
+        http,
+    });
+    let mut plan = Arc::new(plan);
+    let is_list = |plan: &Plan, index: &usize| matches!(plan.items[*index], PlanItem::List(_));
+    let lists: Vec<usize> = (0..plan.items.len())
+        .filter(|index| is_list(&plan, index))
+        .collect();
+    if !lists.is_empty() {
+        let items = fetch_items(&plan, &session, lists)?;
+        // Threads that are about to end may have the plan, too.
+        let plan = Arc::make_mut(&mut plan);
+        for (index, item) in items.into_iter().enumerate() {
+            for expansion in item.expansions {
+                if let Expanded::Secrets(listed) = expansion? {
+                    plan.add_listed(index, listed)?;
+                }
+            }
+        }
+    }
+    let items = (0..plan.items.len()).filter(|index| !is_list(&plan, index));
+    let items = fetch_items(&plan, &session, items.collect())?;
+    values::assemble(plan, items, session.secret_reader.tokens())
+}
+
+/// Fetches these items of a plan. Returns what the targets get of each item of the plan; of any other, that is nothing.
+/// Fails if any of them cannot be fetched.
+fn fetch_items(
+    plan: &Arc<Plan>,
+    session: &Arc<Session>,
+    items: Vec<usize>,
+) -> Result<Vec<ItemValues>, Error> {
+    let vaults = plan.items_by_vault().into_iter().zip(&session.clients);
+    let vaults = vaults.filter_map(|((_, vault_items), client)| {
+        let is_wanted = |index: &usize| items.binary_search(index).is_ok();
+        let items: Vec<usize> = vault_items.into_iter().filter(is_wanted).collect();
+        (!items.is_empty()).then(|| {
+            Arc::new(VaultQueue {
+                client: client.clone(),
+                items,
+                next_item: AtomicUsize::new(0),
+                started: AtomicUsize::new(1),
+                opened: AtomicUsize::new(0),
+            })
         })
     });
     let vaults: Vec<Arc<VaultQueue>> = vaults.collect();
     let mut tasks = vec![Task::Tokens];
     tasks.extend(vaults.iter().cloned().map(Task::Secrets));
     let run = Arc::new(FetchRun {
+        plan: plan.clone(),
+        session: session.clone(),
         reader_threads: plan.items.iter().map(|_| OnceLock::new()).collect(),
-        plan,
-        http,
-        secret_reader: SecretReader::new(source, tokens),
+        items,
         vaults,
         tasks,
         next_task: AtomicUsize::new(0),
         results: Inbox::new(),
     });
     start_threads(&run)?;
-    let values = collect(&run)?;
-    Ok(FetchedPlan { run, values })
+    collect(&run)
 }
 
 /// Starts a thread for each task, but not more than there may be connections. If a limit on processes allows fewer
@@ -173,26 +207,28 @@ impl FetchRun {
     /// Requests the tokens whose resources are known before any vault has responded. Reports every failure. Reports a
     /// token only if it is an item of the plan, and not if it only serves to read secrets.
     fn request_tokens(&self) {
-        for (index, item) in self.plan.items.iter().enumerate() {
+        for index in &self.items {
+            let item = &self.plan.items[*index];
             let Some(resource) = item.resource() else {
                 continue;
             };
             let token = self
+                .session
                 .secret_reader
-                .token(&self.http, &TokenRequest::new(resource));
+                .token(&self.session.http, &TokenRequest::new(resource));
             let result = match (token, item) {
-                (Ok(_), PlanItem::Secret(_)) => continue,
                 (Ok(token), PlanItem::Token(_)) => {
-                    self.log_expiry(index, &token);
+                    self.log_expiry(*index, &token);
                     let token = StoredSecret {
                         value: Secret::new(token.value.expose().as_bytes().to_vec()),
                         content_type: None,
                     };
-                    make_parts(&self.plan, index, Ok(token))
+                    make_values(&self.plan, *index, Ok(token))
                 }
+                (Ok(_), _) => continue,
                 (Err(error), _) => Err(error),
             };
-            self.results.send((index, result));
+            self.results.send((*index, result));
         }
     }
 
@@ -214,27 +250,44 @@ impl FetchRun {
 
     /// Reads secrets of a vault over one connection until none is left, and sends each result to the main thread.
     fn read_secrets(&self, vault: &VaultQueue) {
-        if vault.next_item.load(Ordering::Relaxed) < vault.items.len() {
-            vault.client.open_early();
+        let client = &vault.client;
+        // The connection that has read the list is idle.
+        let is_first = vault.opened.load(Ordering::Relaxed) == 0;
+        let has_idle = is_first && client.has_responded();
+        if vault.next_item.load(Ordering::Relaxed) < vault.items.len() && !has_idle {
+            client.open_early();
         }
         vault.opened.fetch_add(1, Ordering::Relaxed);
         while let Some(index) = vault
             .items
             .get(vault.next_item.fetch_add(1, Ordering::Relaxed))
         {
-            let PlanItem::Secret(secret) = &self.plan.items[*index] else {
-                continue;
-            };
             let _ = self.reader_threads[*index].set(thread::current().id());
             let targets = self.plan.target_names(*index);
-            let read = self
-                .secret_reader
-                .read(&self.http, &vault.client, secret, &targets);
-            let read = read.map(|bundle| {
-                warn_if_not_valid(secret, &bundle);
-                bundle.stored
-            });
-            let result = make_parts(&self.plan, *index, read);
+            let Session {
+                http,
+                secret_reader,
+                ..
+            } = &*self.session;
+            let result = match &self.plan.items[*index] {
+                PlanItem::Token(_) => continue,
+                PlanItem::List(_) => {
+                    let names =
+                        secret_reader.list_names(http, client, &self.plan, *index, &targets);
+                    names.map(|names| ItemValues {
+                        expansions: names.into_iter().map(Expanded::Secrets).map(Ok).collect(),
+                        ..ItemValues::default()
+                    })
+                }
+                PlanItem::Secret(secret) => {
+                    let read = secret_reader.read(http, client, secret, &targets);
+                    let read = read.map(|bundle| {
+                        warn_if_not_valid(secret, &bundle);
+                        bundle.stored
+                    });
+                    make_values(&self.plan, *index, read)
+                }
+            };
             self.results.send((*index, result));
         }
     }
@@ -364,17 +417,18 @@ fn warn_if_not_valid(secret: &SecretId, bundle: &SecretBundle) {
     }
 }
 
-/// Waits for the value of every item. Fails if an item fails, after another [`FAILURE_COLLECTION_WINDOW`] for failures
-/// of others; or if a value is missing at the deadline.
-fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
-    let deadline = &run.http.deadline;
+/// Waits for the result of every item of the run. Fails if an item fails, after another [`FAILURE_COLLECTION_WINDOW`]
+/// for failures of others; or if a result is missing at the deadline.
+fn collect(run: &Arc<FetchRun>) -> Result<Vec<ItemValues>, Error> {
+    let deadline = &run.session.http.deadline;
     let mut results: Vec<_> = run.plan.items.iter().map(|_| None).collect();
+    let mut missing = run.items.len();
     let mut window_end: Option<Instant> = None;
     let mut was_slow = false;
     let mut progress_at =
         Instant::now() + FIRST_PROGRESS_DELAY.saturating_sub(signals::elapsed_since_start());
     let mut opener = ConnectionOpener::new(run);
-    while results.iter().any(Option::is_none) {
+    while missing > 0 {
         opener.look(run);
         if progress_at <= Instant::now() {
             was_slow = true;
@@ -407,7 +461,10 @@ fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
                     window_end.get_or_insert(Instant::now() + FAILURE_COLLECTION_WINDOW);
                 }
                 // For a failed token, a secret has two errors: from `request_tokens`, and from reading it.
-                results[index].get_or_insert(result);
+                if results[index].is_none() {
+                    results[index] = Some(result);
+                    missing -= 1;
+                }
             }
             None if wait_until().is_some_and(|end| end <= Instant::now()) => break,
             None => {}
@@ -416,18 +473,21 @@ fn collect(run: &Arc<FetchRun>) -> Result<Vec<FetchedValue>, Error> {
     if let Some(error) = combined_error(run, &results) {
         return Err(error);
     }
-    let values = values::assemble(&run.plan, results).ok_or_else(|| {
+    if missing > 0 {
         let error = Error::new(Cause::Unavailable, "no response before the deadline");
-        match signals::current_wait() {
+        return Err(match signals::current_wait() {
             None => error,
             Some(waiting) => error.context(waiting.to_string()).set_hint(waiting.hint),
-        }
-    })?;
+        });
+    }
     if was_slow {
         let seconds = signals::elapsed_since_start().as_secs();
         log::progress(format!("got every secret after {seconds} s"));
     }
-    Ok(values)
+    let values = results.into_iter().map(|result| result.transpose());
+    values
+        .map(|values| Ok(values?.unwrap_or_default()))
+        .collect()
 }
 
 /// The error of the fetch, `None` if no item has failed: the first error in the order of the plan, but errors that a
@@ -441,14 +501,15 @@ fn combined_error(run: &FetchRun, results: &[Option<ItemResult>]) -> Option<Erro
         let names = || run.plan.target_names(index);
         match result {
             Some(Err(error)) => failed.push((index, names(), error.clone())),
-            Some(Ok(parts)) => {
-                let parts = run.plan.parts_of(index).zip(parts);
+            Some(Ok(values)) => {
+                let parts = run.plan.parts_of(index).zip(&values.parts);
                 failed.extend(parts.filter_map(|((target, _), part)| {
-                    Some((
-                        index,
-                        target.name.to_string_lossy().into_owned(),
-                        part.as_ref().err()?.clone(),
-                    ))
+                    let name = target.shown_name().into_owned();
+                    Some((index, name, part.as_ref().err()?.clone()))
+                }));
+                let expansions = run.plan.expansions_of(index).zip(&values.expansions);
+                failed.extend(expansions.filter_map(|(expansion, made)| {
+                    Some((index, expansion.label(), made.as_ref().err()?.clone()))
                 }));
             }
             None => {
@@ -470,14 +531,13 @@ fn combined_error(run: &FetchRun, results: &[Option<ItemResult>]) -> Option<Erro
     failed.sort_by_key(|(index, ..)| *index);
     let mut others = Vec::new();
     for (index, targets, other) in failed {
-        let what = match &run.plan.items[index] {
-            PlanItem::Secret(secret) => {
-                format!("`{}` from {}", secret.name_and_version(), secret.host)
-            }
-            PlanItem::Token(resource) => format!("a token for {resource}"),
-        };
-        let why = other.code_or_cause();
+        let (what, why) = (run.plan.items[index].describe(), other.code_or_cause());
         others.push(format!("{what} for {targets} ({why})"));
+    }
+    let more = others.len().saturating_sub(MAX_SHOWN_FAILURES);
+    if more > 1 {
+        others.truncate(MAX_SHOWN_FAILURES);
+        others.push(format!("{more} more"));
     }
     Some(match others.is_empty() {
         true => error,

@@ -1,19 +1,26 @@
 //! Reads secrets, each with an access token for its vault, and requests each token once.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::mem;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::azure::identity::{
     AccessToken, EXPIRED_TOKEN_HINT, KnownTokens, TokenRequest, TokenSource,
 };
-use crate::azure::key_vault::{SecretBundle, VaultClient};
+use crate::azure::key_vault::{LIST_PATH, SecretBundle, VaultClient};
 use crate::date;
 use crate::error::{Error, RequestFailure};
 use crate::http::HttpClient;
 use crate::http::retry::retry;
 use crate::log::{self, Event};
+use crate::request::expansion::Expansion;
+use crate::request::plan::Plan;
 use crate::request::secret_id::SecretId;
 use crate::signals::WaitGuard;
+
+/// How many secrets a list may have. An empty page counts as one.
+const MAX_LISTED: usize = 10_000;
 
 /// The resource of the access token that could not be got, if that is what the error is about. Only such an error has
 /// the fact `resource`.
@@ -126,10 +133,6 @@ impl SecretReader {
     }
 
     /// Reads a secret. `targets` names the variables or files that get it, for messages.
-    ///
-    /// The token is for the resource of the vault's cloud, or, if the cloud is unknown, for the resource and tenant in the
-    /// vault's challenge. A vault that refuses the token and names another tenant gets a token of that tenant. One that
-    /// rejects the token as expired, revoked or forged gets a new one, once.
     pub fn read(
         &self,
         http: &HttpClient,
@@ -137,24 +140,100 @@ impl SecretReader {
         secret: &SecretId,
         targets: &str,
     ) -> Result<SecretBundle, Error> {
+        let request = VaultRequest {
+            vault,
+            resource: secret.resource.as_ref(),
+            path: &secret.path(),
+            targets,
+        };
+        self.send(http, &request, &|token| {
+            vault.read(http, secret, token, targets)
+        })
+    }
+
+    /// Lists the secrets of a vault: the item of the plan with this index. Returns for each of its expansions the names of
+    /// its targets, each with that of its secret. `targets` is for messages.
+    pub fn list_names(
+        &self,
+        http: &HttpClient,
+        vault: &VaultClient,
+        plan: &Plan,
+        item_index: usize,
+        targets: &str,
+    ) -> Result<Vec<Vec<(String, String)>>, Error> {
+        let with_context = |error: Error| error.context(vault.list_operation(targets));
+        let expansions: Vec<&Expansion> = plan.expansions_of(item_index).collect();
+        let mut names: Vec<_> = expansions.iter().map(|_| Vec::new()).collect();
+        let mut path = LIST_PATH.to_owned();
+        let mut paths = BTreeSet::new();
+        let mut count = 0;
+        loop {
+            let request = VaultRequest {
+                vault,
+                resource: plan.items[item_index].resource(),
+                path: &path,
+                targets,
+            };
+            let page = self.send(http, &request, &|token| {
+                vault.list_page(http, &path, token, targets)
+            })?;
+            // An empty page counts, too: a server could send such pages for ever.
+            count += page.count.max(1);
+            if count > MAX_LISTED {
+                let reason = format!("the vault has more than {MAX_LISTED} secrets");
+                let hint = "name its secrets one by one, or keep those of each application in a vault of its own";
+                return Err(with_context(Error::config(reason).hint(hint)));
+            }
+            for secret in &page.secrets {
+                for (expansion, names) in expansions.iter().zip(&mut names) {
+                    let name =
+                        expansion.name_of_secret(&secret.name, &secret.tags, &plan.name_rules);
+                    let name = name.map_err(with_context)?;
+                    names.extend(name.map(|name| (name, secret.name.clone())));
+                }
+            }
+            let Some(next) = page.next else {
+                return Ok(names);
+            };
+            paths.insert(mem::replace(&mut path, next));
+            if paths.contains(&path) {
+                let reason = "the pages of the list lead back to one another";
+                return Err(with_context(vault.unexpected_response(reason)));
+            }
+        }
+    }
+
+    /// Sends a request to a vault, with an access token.
+    ///
+    /// The token is for the resource of the vault's cloud, or, if the cloud is unknown, for the resource and tenant in the
+    /// vault's challenge. A vault that refuses the token and names another tenant gets a token of that tenant. One that
+    /// rejects the token as expired, revoked or forged gets a new one, once.
+    fn send<T>(
+        &self,
+        http: &HttpClient,
+        request: &VaultRequest<'_>,
+        send: &dyn Fn(&AccessToken) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let can_switch_to = |tenant: &String| self.source.can_switch_to_tenant(tenant);
-        let mut token_request = match &secret.resource {
+        let mut token_request = match request.resource {
             Some(resource) => TokenRequest::new(resource),
-            None => vault.challenge(http, secret, targets)?,
+            None => request
+                .vault
+                .challenge(http, request.path, request.targets)?,
         };
         token_request.tenant = token_request.tenant.filter(can_switch_to);
-        let read_with = |token_request: &TokenRequest| {
+        let send_with = |token_request: &TokenRequest| {
             let token = self.token(http, token_request)?;
-            match vault.read(http, secret, &token, targets) {
+            match send(&token) {
                 Err(error) if error.request_failure == Some(RequestFailure::TokenRejected) => {}
                 result => return result,
             }
             log::debug(|| Event::new("the vault rejects the token: requesting a new one"));
             self.forget(&token);
             let token = self.token(http, token_request)?;
-            vault.read(http, secret, &token, targets)
+            send(&token)
         };
-        let result = read_with(&token_request);
+        let result = send_with(&token_request);
         let error = result.as_ref().err();
         let tenant = error.and_then(|error| error.get_fact("tenant").map(str::to_owned));
         let tenant = tenant.filter(can_switch_to);
@@ -167,6 +246,16 @@ impl SecretReader {
                 .fact("tenant", tenant)
         });
         token_request.tenant = tenant;
-        read_with(&token_request)
+        send_with(&token_request)
     }
+}
+
+/// A request that needs an access token.
+struct VaultRequest<'a> {
+    vault: &'a VaultClient,
+    /// The resource of the token; `None` if only the vault's challenge names it.
+    resource: Option<&'a String>,
+    path: &'a str,
+    /// The variables or files that get what is read, for messages.
+    targets: &'a str,
 }

@@ -1,8 +1,10 @@
 //! The client of one vault.
 //!
-//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>. In a known cloud every request has a
+//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>,
+//! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets/get-secrets>. In a known cloud every request has a
 //! token. A vault of an unknown cloud first gets one request without a token, to which it responds with its challenge.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use super::challenge;
 use super::error::{response_error, unreachable_hint};
+use super::list::ListPage;
 use crate::azure::identity::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
 use crate::http::retry::retry;
@@ -24,6 +27,8 @@ use crate::signals::WaitGuard;
 /// The api-version of requests: a stable one that the vaults of every cloud know. Later versions read secrets in the
 /// same way.
 const API_VERSION: &str = "7.4";
+/// The path and query of the first page of the list of secrets, with as many secrets as a page can have.
+pub const LIST_PATH: &str = "/secrets?maxresults=25";
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
     response: Duration::from_secs(30),
@@ -68,6 +73,11 @@ impl VaultClient {
         error.hint_if_none(|failure| unreachable_hint(&self.host, failure))
     }
 
+    /// Whether the vault has responded to a request, so that there is a connection to it.
+    pub fn has_responded(&self) -> bool {
+        self.service.milestones().responses.load(Ordering::Relaxed) > 0
+    }
+
     /// Opens a connection while there is no access token to send yet.
     pub fn open_early(&self) {
         let operation = format!("connecting to {}", self.host);
@@ -77,11 +87,12 @@ impl VaultClient {
     }
 
     /// The token request that the vault's challenge requires. The first caller requests the challenge; all threads
-    /// share the result. `targets` names the variables or files that get the secret, for messages.
+    /// share the result. `path` is that of the request, `targets` names the variables or files that get the secret, for
+    /// messages.
     pub fn challenge(
         &self,
         http: &HttpClient,
-        secret: &SecretId,
+        path: &str,
         targets: &str,
     ) -> Result<TokenRequest, Error> {
         let mut cached = self
@@ -95,7 +106,7 @@ impl VaultClient {
             "requesting the authentication challenge of {} for {targets}",
             self.host
         );
-        let challenge = self.request(http, secret, None, &operation, targets, |response| {
+        let challenge = self.request(http, path, None, &operation, targets, |response| {
             let is_challenge = response.status.as_u16() == 401;
             is_challenge.then(|| self.parse_challenge(response.header("www-authenticate")))
         })?;
@@ -135,19 +146,47 @@ impl VaultClient {
     ) -> Result<SecretBundle, Error> {
         let operation = secret.operation(targets);
         let token = Some(&token.value);
-        self.request(http, secret, token, &operation, targets, |response| {
-            let is_secret = response.status.as_u16() == 200;
-            is_secret.then(|| self.parse_bundle(response, secret))
-        })
+        self.request(
+            http,
+            &secret.path(),
+            token,
+            &operation,
+            targets,
+            |response| {
+                let is_secret = response.status.as_u16() == 200;
+                is_secret.then(|| self.parse_bundle(response, secret))
+            },
+        )
         .map_err(|error| error.fact("secret", secret.name_and_version()))
     }
 
-    /// Requests a secret, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected
+    /// Requests a page of the list of secrets. `path` is [`LIST_PATH`], or that of [`ListPage::next`]; `targets` names the
+    /// variables or files that get the secrets, for messages.
+    pub fn list_page(
+        &self,
+        http: &HttpClient,
+        path: &str,
+        token: &AccessToken,
+        targets: &str,
+    ) -> Result<ListPage, Error> {
+        let operation = self.list_operation(targets);
+        let token = Some(&token.value);
+        self.request(http, path, token, &operation, targets, |response| {
+            let is_page = response.status.as_u16() == 200;
+            is_page.then(|| {
+                ListPage::parse(response.json(), &self.host)
+                    .map_err(|reason| self.unexpected_response(&format!("200 OK: {reason}")))
+            })
+        })
+        .map_err(with_list_hint)
+    }
+
+    /// Requests a path, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected
     /// status.
     fn request<T>(
         &self,
         http: &HttpClient,
-        secret: &SecretId,
+        path: &str,
         token: Option<&Secret>,
         operation: &str,
         targets: &str,
@@ -164,7 +203,7 @@ impl VaultClient {
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
         let wait = WaitGuard::begin(operation, hint);
         retry(&http.deadline, &self.host.to_string(), wait, || {
-            let response = self.get(http, secret, &headers)?;
+            let response = self.get(http, path, &headers)?;
             parse(&response).unwrap_or_else(|| {
                 Err(response_error(
                     &response,
@@ -188,15 +227,17 @@ impl VaultClient {
     fn get(
         &self,
         http: &HttpClient,
-        secret: &SecretId,
+        path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Response, Error> {
         let send = |version: &str| {
             let request = Request {
-                target: &format!(
-                    "/secrets/{}?api-version={version}",
-                    secret.name_and_version()
-                ),
+                // The link to the next page of a list has a version already.
+                target: &match path.split_once('?') {
+                    None => format!("{path}?api-version={version}"),
+                    Some((_, query)) if query.contains("api-version=") => path.to_owned(),
+                    Some(_) => format!("{path}&api-version={version}"),
+                },
                 headers,
                 form: None,
                 timeouts: TIMEOUTS,
@@ -251,10 +292,28 @@ impl VaultClient {
         })
     }
 
+    /// What is done to list the secrets for these variables or files, for messages.
+    pub fn list_operation(&self, targets: &str) -> String {
+        format!("listing the secrets of {} for {targets}", self.host)
+    }
+
     /// An error about a response that cannot be a vault's, with this vault's hint.
-    fn unexpected_response(&self, reason: &str) -> Error {
+    pub fn unexpected_response(&self, reason: &str) -> Error {
         self.with_hint(RequestFailure::UnexpectedResponse.error(reason))
     }
+}
+
+/// Adds to the hint of a denied request what listing needs more than reading.
+fn with_list_hint(error: Error) -> Error {
+    if error.request_failure != Some(RequestFailure::MissingPermission) {
+        return error;
+    }
+    let hint = error.hint.clone().unwrap_or_default();
+    let hint = hint.replace("--secret-permissions get", "--secret-permissions get list");
+    error.hint(format!(
+        "{hint}; listing needs Microsoft.KeyVault/vaults/secrets/readMetadata/action at the vault, which \"Key Vault \
+         Secrets User\" has there"
+    ))
 }
 
 /// The api-version that the service offers if it does not know the requested one: "The specified version (7.4) is not

@@ -270,6 +270,7 @@ fn inner_code_from_message(message: &str) -> Option<&'static str> {
     [
         ("is not authorized to perform action", "ForbiddenByRbac"),
         ("does not have secrets get permission", "AccessDenied"),
+        ("does not have secrets list permission", "AccessDenied"),
         ("denied to first party service", "AccessDenied"),
         ("on-behalf-of (OBO) flow", "ForbiddenByPolicy"),
         ("lient address is not authorized", "ForbiddenByFirewall"),

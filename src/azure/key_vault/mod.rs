@@ -1,7 +1,8 @@
-//! Key Vault: reading secrets.
+//! Key Vault: reading and listing secrets.
 
 pub mod challenge;
 mod client;
 pub mod error;
+pub mod list;
 
-pub use client::{SecretBundle, VaultClient};
+pub use client::{LIST_PATH, SecretBundle, VaultClient};

@@ -14,6 +14,7 @@ use crate::http::probe::{NameSource, Peer, ResolvedName, name_servers, search_li
 use crate::http::retry::CHECK_PROXY_HINT;
 use crate::request::cloud::Cloud;
 use crate::request::host::{Host, is_private};
+use crate::request::plan::PlanItem;
 use crate::request::secret_id::SecretId;
 
 /// The timeout of one attempt.
@@ -190,18 +191,17 @@ pub fn failed_token_check(
     failed_request_check("token", resource, error)
 }
 
-/// The check of a secret that could not be read.
-pub fn failed_secret_check(target_names: &str, secret: &SecretId, mut error: Error) -> Check {
-    let name_and_version = secret.name_and_version();
-    // An access token is missing only for a vault that names its resource itself, or another tenant.
-    if resource_without_token(&error).is_none() {
-        error.context = vec![format!("`{name_and_version}` in {}", secret.host)];
+/// The check of a secret or a list that could not be read.
+pub fn failed_secret_check(target_names: &str, item: &PlanItem, mut error: Error) -> Check {
+    if let PlanItem::Secret(secret) = item {
+        let name = secret.name_and_version();
+        // An access token is missing only for a vault that names its resource itself, or another tenant.
+        if resource_without_token(&error).is_none() {
+            error.context = vec![format!("`{name}` in {}", secret.host)];
+        }
+        error = error.fact("secret", name);
     }
-    failed_request_check(
-        "secret",
-        target_names,
-        error.fact("secret", name_and_version),
-    )
+    failed_request_check("secret", target_names, error)
 }
 
 /// The check of a request whose only attempt failed. The hint says if `exec` would retry the request or wait longer

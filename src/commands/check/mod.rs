@@ -17,8 +17,9 @@ use crate::log::{self, LineFormat};
 use crate::os;
 use crate::output::{memfd, process};
 use crate::request::arguments::Arguments;
-use crate::request::plan::{Plan, PlanItem, Target};
+use crate::request::plan::{Plan, PlanItem};
 use crate::request::supervision::Supervision;
+use crate::request::target::{Origin, Target};
 use crate::signals;
 use report::{Check, Phase, Report};
 
@@ -37,12 +38,21 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     let mut report = Report::new(format.unwrap_or_default(), arguments.env);
     let plan = build_plan(arguments, &mut report)?;
     if let Some(plan) = &plan {
-        if plan.targets.is_empty() && !report.has_failed() {
+        if plan.items.is_empty() && !report.has_failed() {
             let check = Check::passed("references", "", "");
             report.add(check.warn("no references: exec starts COMMAND without secrets", None));
         }
         for target in &plan.targets {
             report.add(reference_check(plan, target));
+        }
+        for expansion in &plan.expansions {
+            let reference = expansion.reference.to_string();
+            let check = Check::passed("reference", expansion.label(), reference.as_str());
+            report.add(
+                check
+                    .fact("reference", reference)
+                    .fact("place", "an option"),
+            );
         }
         for (variable, note) in &plan.passed_on {
             let text = format!("passed on as it is: {note}");
@@ -84,9 +94,9 @@ fn build_plan(arguments: &Arguments<'_>, report: &mut Report) -> Result<Option<P
 
 /// The check of a reference: what it resolves to, and whether an option or the environment has it.
 fn reference_check(plan: &Plan, target: &Target) -> Check {
-    let origin = match target.is_from_option {
-        true => "an option",
-        false => "the environment",
+    let origin = match target.origin {
+        Origin::Environment => "the environment",
+        _ => "an option",
     };
     let resolves_to = match &plan.items[target.parts[0].item_index] {
         PlanItem::Token(resource) if !target.is_composed() => {
@@ -135,7 +145,7 @@ fn add_network_checks(arguments: &Arguments<'_>, plan: Plan, report: &mut Report
         let check = Check::passed("setting", setting.as_str(), "");
         report.add(check.warn(reason, None));
     }
-    if plan.targets.is_empty() {
+    if plan.items.is_empty() {
         return;
     }
     let selection = match identity::select(arguments.env, &plan.settings) {

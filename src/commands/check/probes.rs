@@ -5,15 +5,15 @@
 //! those before it are known.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::clock;
 use super::describe::{self, ATTEMPT_TIMEOUT};
 use super::report::{Check, Phase, Report, State};
-use crate::azure::fetch::{SecretReader, make_parts, resource_without_token};
+use crate::azure::fetch::{Expanded, SecretReader, make_values, resource_without_token};
 use crate::azure::identity::{TokenRequest, TokenSource};
-use crate::azure::key_vault::{SecretBundle, VaultClient};
+use crate::azure::key_vault::VaultClient;
 use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
@@ -33,6 +33,8 @@ const ATTEMPT_TIMEOUTS: Timeouts = Timeouts {
 /// Makes the checks that use the network. Several threads share one prober.
 struct Prober {
     plan: Plan,
+    /// The same plan with the targets that answers have named.
+    expanded: Mutex<Plan>,
     http: HttpClient,
     secret_reader: SecretReader,
     results: Inbox<Check>,
@@ -93,6 +95,7 @@ pub fn run(
         deadline: Instant::now() + timeout,
         resources_with_token: OnceLock::new(),
         next_task: AtomicUsize::new(0),
+        expanded: Mutex::new(plan.clone()),
         plan,
         http,
         results: Inbox::new(),
@@ -178,7 +181,7 @@ impl Prober {
             match self.next_task.fetch_add(1, Ordering::Relaxed) {
                 0 => drop(self.resources_with_token()),
                 task => match self.secrets().nth(task - 1) {
-                    Some((vault, item_index)) => self.read_secret(vault, item_index),
+                    Some((vault, item_index)) => self.read_item(vault, item_index),
                     None => return,
                 },
             }
@@ -319,32 +322,34 @@ impl Prober {
         (!has_token).then_some("there is no access token")
     }
 
-    /// Reads a secret, unless its vault cannot be used, and sends the check of it to the main thread.
-    fn read_secret(&self, vault: &Vault, item_index: usize) {
-        let PlanItem::Secret(secret) = &self.plan.items[item_index] else {
-            return;
-        };
+    /// Reads a secret, or a list and its secrets, unless its vault cannot be used, and sends the check of it to the main
+    /// thread.
+    fn read_item(&self, vault: &Vault, item_index: usize) {
         let target_names = self.plan.target_names(item_index);
         let skip_reason = *vault.skip_reason.get_or_init(|| self.probe_vault(vault));
         let started = Instant::now();
         let check = match skip_reason {
             Some(reason) => Check::skipped("secret", target_names, reason),
             None => {
-                let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
-                let read = self
-                    .secret_reader
-                    .read(&http, &vault.client, secret, &target_names);
-                let check = match self.check_parts(item_index, secret, &target_names, read) {
-                    Ok(check) => check,
-                    // The check of the vault's first secret has this error, which is the same for each.
-                    Err(error)
-                        if item_index != vault.item_indices[0]
-                            && resource_without_token(&error).is_some() =>
-                    {
-                        Check::skipped("secret", target_names, "there is no access token")
+                let check = match &self.plan.items[item_index] {
+                    PlanItem::Token(_) => return,
+                    PlanItem::Secret(secret) => {
+                        self.check_secret(vault, item_index, secret, &target_names)
                     }
-                    Err(error) => describe::failed_secret_check(&target_names, secret, error),
+                    PlanItem::List(_) => self.check_list(vault, item_index, &target_names),
                 };
+                let check = check.unwrap_or_else(|error| {
+                    // The check of the vault's first secret has this error, which is the same for each.
+                    match item_index != vault.item_indices[0]
+                        && resource_without_token(&error).is_some()
+                    {
+                        true => Check::skipped("secret", target_names, "there is no access token"),
+                        false => {
+                            let item = &self.plan.items[item_index];
+                            describe::failed_secret_check(&target_names, item, error)
+                        }
+                    }
+                });
                 check.with_duration_since(started)
             }
         };
@@ -352,13 +357,17 @@ impl Prober {
     }
 
     /// The check of a secret that was read or may be missing, and of what the targets get of it.
-    fn check_parts(
+    fn check_secret(
         &self,
+        vault: &Vault,
         item_index: usize,
         secret: &SecretId,
         target_names: &str,
-        read: Result<SecretBundle, Error>,
     ) -> Result<Check, Error> {
+        let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
+        let read = self
+            .secret_reader
+            .read(&http, &vault.client, secret, target_names);
         let is_there = read.is_ok();
         let (mut check, read) = match read {
             Ok(bundle) => (
@@ -370,8 +379,8 @@ impl Prober {
                 Err(error),
             ),
         };
-        let made = make_parts(&self.plan, item_index, read)?;
-        for ((target, _), part) in self.plan.parts_of(item_index).zip(made) {
+        let made = make_values(&self.plan, item_index, read)?;
+        for ((target, _), part) in self.plan.parts_of(item_index).zip(made.parts) {
             let fetched = part?;
             check = check.labeled("note", "note: ", fetched.note.filter(|_| is_there));
             let warnings = fetched.warnings.into_iter();
@@ -382,7 +391,62 @@ impl Prober {
                 }
             }
         }
+        for expansion in made.expansions {
+            if let Expanded::Fields(targets, note) = expansion? {
+                check = check.labeled("note", "note: ", note.filter(|_| is_there));
+                let targets = targets.into_iter().map(|(target, _)| target).collect();
+                self.lock_expanded().add_expanded(targets)?;
+            }
+        }
         Ok(check)
+    }
+
+    /// The check of a list and of all its secrets, which are read one after the other.
+    fn check_list(
+        &self,
+        vault: &Vault,
+        item_index: usize,
+        target_names: &str,
+    ) -> Result<Check, Error> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let http = self.http.for_one_attempt(left);
+        let names = self.secret_reader.list_names(
+            &http,
+            &vault.client,
+            &self.plan,
+            item_index,
+            target_names,
+        )?;
+        let (known, plan) = {
+            let mut plan = self.lock_expanded();
+            let known = self.plan.items.len();
+            for names in names {
+                plan.add_listed(item_index, names)?;
+            }
+            (known, plan.clone())
+        };
+        let items = plan.items.iter().enumerate().skip(known);
+        let mut count = 0;
+        for (index, item) in items {
+            let is_of_list = item.host() == self.plan.items[item_index].host();
+            let PlanItem::Secret(secret) = item else {
+                continue;
+            };
+            if is_of_list {
+                count += 1;
+                let targets = plan.target_names(index);
+                self.secret_reader
+                    .read(&http, &vault.client, secret, &targets)?;
+            }
+        }
+        let noun = if count == 1 { "secret" } else { "secrets" };
+        let text = format!("{count} {noun}, listed and read");
+        Ok(Check::passed("secret", target_names, text).fact("secrets", count))
+    }
+
+    /// The plan with all targets that answers have named so far.
+    fn lock_expanded(&self) -> MutexGuard<'_, Plan> {
+        self.expanded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::dir::{Dir, OutputFile};
-use crate::request::plan::TargetSource;
+use crate::request::target::TargetSource;
 
 /// The name of the manifest file, which is in DIR or, with the atomic layout, in the current set.
 pub const NAME: &str = "..akv-init.json";

@@ -18,7 +18,8 @@ use dialects::{
 };
 use options::SecretOptions;
 
-const AKV_PREFIX: &str = "akv://";
+/// How references to secrets begin.
+pub const AKV_PREFIX: &str = "akv://";
 const TOKEN_PREFIX: &str = "entra-token:";
 const APP_SERVICE_PREFIX: &str = "@microsoft.keyvault(";
 /// What a reference in a variable begins with, in lower case.
@@ -169,14 +170,8 @@ impl SecretRef {
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(AKV_PREFIX)?;
-        match &self.vault {
-            None => {}
-            Some(VaultName::Short(name)) => f.write_str(name)?,
-            // Without a dot or a port, it would be parsed as a short name.
-            Some(VaultName::Host(host)) if host.port == 443 && !host.name.contains(['.', '[']) => {
-                write!(f, "{host}:443")?;
-            }
-            Some(VaultName::Host(host)) => write!(f, "{host}")?,
+        if let Some(vault) = &self.vault {
+            write!(f, "{vault}")?;
         }
         write!(f, "/{}", self.name)?;
         if let Some(version) = &self.version {
@@ -294,6 +289,16 @@ pub fn check_resource(resource: &str) -> Result<(), Error> {
 fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
     let (rest, fragment) = split_at_first(rest, '#');
     let (path, query) = split_at_first(rest, '?');
+    let reference = parse_path_and_vault(path)?;
+    let options = SecretOptions::parse(query, fragment)?;
+    Ok(SecretRef {
+        options,
+        ..reference
+    })
+}
+
+/// Parses `VAULT/NAME[/VERSION]`.
+pub fn parse_path_and_vault(path: &str) -> Result<SecretRef, Error> {
     if let Some(url) = strip_prefix_ignore_case(path, "https://") {
         let reference = parse_url(url).map(|reference| reference.to_string());
         let reference = reference.unwrap_or_else(|_| "akv://VAULT/NAME".to_owned());
@@ -316,12 +321,7 @@ fn parse_akv(rest: &str) -> Result<SecretRef, Error> {
         }
     }
     let (name, version) = parse_path(path)?;
-    let reference = SecretRef::new(vault, name, version)?;
-    let options = SecretOptions::parse(query, fragment)?;
-    Ok(SecretRef {
-        options,
-        ..reference
-    })
+    SecretRef::new(vault, name, version)
 }
 
 /// How the path of a URL of a vault begins: what is wrong with it behind `akv://VAULT/`, and what to write.
@@ -344,7 +344,7 @@ const URL_PATHS: [(&str, &str, &str); 3] = [
 ];
 
 /// The text before the first `separator`, and the text after it; `None` if there is no separator.
-fn split_at_first(text: &str, separator: char) -> (&str, Option<&str>) {
+pub fn split_at_first(text: &str, separator: char) -> (&str, Option<&str>) {
     match text.split_once(separator) {
         Some((before, after)) => (before, Some(after)),
         None => (text, None),
@@ -425,6 +425,10 @@ pub fn check_secret_name(name: &str) -> Result<(), Error> {
     let Some(invalid) = name.chars().find(|c| !is_valid(*c)) else {
         return Ok(());
     };
+    if invalid == '*' {
+        let hint = "for many secrets, use --from 'akv://VAULT/START*?prefix=APP_'";
+        return Err(Error::config("a secret name cannot contain `*`").hint(hint));
+    }
     let invalid = match invalid.is_whitespace() {
         true => "white space".to_owned(),
         false => format!("`{}`", invalid.escape_debug()),
@@ -455,7 +459,7 @@ fn with_variable_context(error: Error, text: &str) -> Error {
 
 /// The context of an error about a reference. It shows the text only as far as that looks like a reference: a
 /// connection string that starts like one may contain a password further on, after a colon for example.
-fn error_context(text: &str) -> String {
+pub fn error_context(text: &str) -> String {
     let mut prefixes = [
         TOKEN_PREFIX,
         APP_SERVICE_PREFIX,

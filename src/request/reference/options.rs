@@ -126,12 +126,7 @@ impl SecretOptions {
     /// Parses what follows `?` and what follows `#`; `None` if there is no such character.
     pub fn parse(query: Option<&str>, fragment: Option<&str>) -> Result<SecretOptions, Error> {
         let mut options = SecretOptions::default();
-        let mut known: Vec<&str> = Vec::new();
-        for option in query.into_iter().flat_map(|query| query.split('&')) {
-            let (name, value) = match option.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (option, None),
-            };
+        let mut set = |name: &str, value: Option<&str>| {
             match (name, value) {
                 ("pem", value) => {
                     let part = choice("pem", &PEM_PARTS, value.unwrap_or("all"))?;
@@ -151,14 +146,17 @@ impl SecretOptions {
                 ("file", None) => options.in_file = true,
                 _ => {
                     let reason = "the options after `?` are pem, decode, trim, encode, optional, default and file";
-                    return Err(Error::config(reason).hint(POINTER_HINT));
+                    let is_of_many = matches!(name, "prefix" | "tag" | "upper");
+                    let hint = match is_of_many {
+                        true => format!("`{name}` is for references of --from"),
+                        false => POINTER_HINT.to_owned(),
+                    };
+                    return Err(Error::config(reason).hint(hint));
                 }
             }
-            if known.contains(&name) {
-                return Err(Error::config(format!("`{name}` is given twice")));
-            }
-            known.push(name);
-        }
+            Ok(())
+        };
+        let known = parse_options(query, &mut set)?;
         if known.contains(&"optional") && known.contains(&"default") {
             return Err(Error::config("`optional` and `default` exclude each other"));
         }
@@ -234,6 +232,30 @@ impl SecretOptions {
     }
 }
 
+/// Sets an option, by its name and its value.
+type SetOption<'a> = &'a mut dyn FnMut(&str, Option<&str>) -> Result<(), Error>;
+
+/// Splits what follows `?` into options, and calls the function with the name and the value of each. Returns the names.
+/// Fails if one is given twice.
+pub fn parse_options<'a>(
+    query: Option<&'a str>,
+    set: SetOption<'_>,
+) -> Result<Vec<&'a str>, Error> {
+    let mut known: Vec<&str> = Vec::new();
+    for option in query.into_iter().flat_map(|query| query.split('&')) {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        set(name, value)?;
+        if known.contains(&name) {
+            return Err(Error::config(format!("`{name}` is given twice")));
+        }
+        known.push(name);
+    }
+    Ok(known)
+}
+
 /// The value of an option that has only these.
 fn choice<T: Copy>(option: &str, choices: &[(&str, T)], value: &str) -> Result<T, Error> {
     let found = choices.iter().find(|(name, _)| *name == value);
@@ -263,7 +285,7 @@ fn parse_pointer(fragment: &str) -> Result<String, Error> {
 }
 
 /// Percent-decodes a text. Fails if it contains white space, control characters, or what ends or begins a reference.
-fn decode_text(text: &str) -> Result<String, Error> {
+pub fn decode_text(text: &str) -> Result<String, Error> {
     let is_reserved = |c: char| c.is_whitespace() || c.is_control() || "#{}".contains(c);
     if text.contains(is_reserved) {
         let reason = "white space, `#`, `{`, `}` and, in an option, `&` are written as `%` and two hexadecimal digits";

@@ -243,3 +243,38 @@ fn state_of_a_place_is_that_of_a_single_write() {
     assert_eq!(place.tree(), other.tree());
     assert!(fs::read_link(place.path("a")).is_ok());
 }
+
+/// What the vault names is found out anew in each round.
+#[test]
+fn files_of_from_come_and_go() {
+    let azure = Azure::start();
+    azure.secret("app-a", "1");
+    azure.secret("fields", r#"{"x":"1","y":"2"}"#);
+    let place = Place::in_memory();
+    let vault = azure.vault();
+    let list = format!("--from=akv://{vault}/app-*");
+    let fields = format!("--from=akv://{vault}/fields");
+    let (mut sidecar, _) = Sidecar::ready(every(&place, &azure, &[&list, &fields]));
+    assert_eq!(place.read("a"), b"1");
+    assert_eq!(place.read("y"), b"2");
+    sidecar.silent_round();
+    azure.secret("app-b", "2");
+    azure.secret("fields", r#"{"x":"3"}"#);
+    sidecar.round_with("info");
+    assert_eq!(
+        (place.read("b"), place.read("x")),
+        (b"2".into(), b"3".into())
+    );
+    assert!(!place.path("y").exists());
+    azure.put(Stored {
+        enabled: false,
+        ..Stored::new("app-a", "1")
+    });
+    sidecar.round_with("info");
+    assert!(!place.path("a").exists());
+    // A name that cannot be is a failure, which leaves the files.
+    azure.secret("fields", r#"{"../x":"4"}"#);
+    sidecar.round_with("warning");
+    assert_eq!(place.read("x"), b"3");
+    sidecar.stop();
+}
