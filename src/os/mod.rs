@@ -4,6 +4,8 @@ mod caller;
 mod child;
 mod limits;
 mod signal;
+#[cfg(target_env = "musl")]
+mod thread_name;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
