@@ -61,7 +61,8 @@ fn each_reader_learns_the_version_at_most_once() {
     assert_value(&read_from(&azure, Source::Imds, KNOWN, &words).outcome());
     let used = versions(&azure);
     let first = used.iter().filter(|version| *version == "7.4").count();
-    assert!((1..=16).contains(&first), "{first} of {}", used.len());
+    // As many as there can be connections to one vault.
+    assert!((1..=25).contains(&first), "{first} of {}", used.len());
     assert_eq!(used.len() - first, 41);
 }
 
