@@ -87,8 +87,10 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
 /// The time until the next round: `interval`, 10 % more or less by a random number, less the `age` of the files; but no
 /// shorter than a service asks to wait.
 fn delay(interval: Duration, random: u32, age: Duration, retry_after: Duration) -> Duration {
-    let part = f64::from(random) / f64::from(u32::MAX);
-    let interval = interval.mul_f64(0.9 + 0.2 * part);
+    let millis = interval.as_secs() * 1_000;
+    // 128 bits, since the interval may be a hundred years.
+    let jitter = (u128::from(millis / 5) * u128::from(random)) >> u32::BITS;
+    let interval = Duration::from_millis(millis - millis / 10 + jitter as u64);
     interval.saturating_sub(age).max(retry_after)
 }
 
@@ -137,7 +139,11 @@ fn do_round(job: WriteJob<'_>, is_later: bool, memory: &File) -> Result<u8, Erro
             store_retry_after(memory, error.retry_after.unwrap_or_default());
         }
     }
-    state.lines.extend(log::lines_of_round());
+    for hash in log::lines_of_round() {
+        if !state.lines.contains(&hash) && state.lines.len() < MAX_LINES {
+            state.lines.push(hash);
+        }
+    }
     state.write(memory);
     Ok(0)
 }
@@ -223,10 +229,7 @@ impl State {
     }
 
     /// Leaves the state for the next round.
-    fn write(mut self, memory: &File) {
-        self.lines.sort_unstable();
-        self.lines.dedup();
-        self.lines.truncate(MAX_LINES);
+    fn write(self, memory: &File) {
         let mut text = String::new();
         if let Some(hash) = self.failure {
             text.push_str(&format!("failure\t{hash}\t{}\n", self.failed_rounds));
