@@ -5,8 +5,9 @@
 //! intercepting proxy alone, a private endpoint that is reached directly would not be trusted. A file that is named but
 //! cannot be used is an error now, since it would only be a certificate error later.
 
+use std::borrow::Cow;
 use std::env::split_paths;
-use std::fs::{self, Metadata};
+use std::fs::{self, DirEntry, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::crypto;
@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::input;
 use crate::log;
 use crate::request::environment::Environment;
+use crate::request::pem;
 
 const NO_CERTIFICATE: &str = "it contains no certificate";
 /// The hint for a file that contains no certificate.
@@ -90,6 +91,14 @@ fn unusable_path_error(setting: &str, path: &Path, reason: &str) -> Error {
     Error::config(format!("{setting}: `{path}`: {reason}"))
 }
 
+/// Whether an entry of a directory is a symbolic link to another entry, which is read itself.
+fn is_link_to_sibling(entry: &DirEntry) -> bool {
+    entry
+        .file_type()
+        .is_ok_and(|file_type| file_type.is_symlink())
+        && fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(Path::new("")))
+}
+
 /// Root certificates that are being collected. A directory such as /etc/ssl/certs has each certificate three times: in a
 /// file, by a link to it whose name is a hash, and in a bundle.
 struct Roots {
@@ -131,7 +140,10 @@ impl Roots {
         // A file that another directory links to counts in both.
         self.files.clear();
         let mut has_certificate = false;
-        for entry in entries.filter_map(Result::ok) {
+        for entry in entries
+            .filter_map(Result::ok)
+            .filter(|entry| !is_link_to_sibling(entry))
+        {
             let path = entry.path();
             let is_new = |file: &Metadata| {
                 let id = (file.dev(), file.ino());
@@ -155,25 +167,25 @@ impl Roots {
 
     /// Adds the certificates in `pem` that can be parsed and are not there yet. Returns whether there is one.
     fn add_certificates(&mut self, pem: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(pem);
+        // The check of from_utf8_lossy takes ten times as long.
+        let text = str::from_utf8(pem).map_or_else(|_| String::from_utf8_lossy(pem), Cow::from);
         let (mut rest, mut has_certificate) = (&*text, false);
         while let Some(start) = rest.find(PEM_BEGIN) {
-            let block = &rest[start..];
+            let after_begin = &rest[start + PEM_BEGIN.len()..];
             // Base64 has no such character.
-            let body = &block[PEM_BEGIN.len()..];
-            let length = PEM_BEGIN.len() + body.find('-').unwrap_or(body.len());
-            rest = &block[length..];
+            let (base64, after) =
+                after_begin.split_at(after_begin.find('-').unwrap_or(after_begin.len()));
+            rest = after;
             if !rest.starts_with(PEM_END) {
                 continue;
             }
             let mut hasher = DefaultHasher::new();
-            hasher.write(&block.as_bytes()[length.saturating_sub(HASHED_LEN)..length]);
+            hasher.write(&base64.as_bytes()[base64.len().saturating_sub(HASHED_LEN)..]);
             let hash = hasher.finish();
-            let block = &block.as_bytes()[..length + PEM_END.len()];
             if self.certificates.contains(&hash) {
                 has_certificate = true;
-            } else if let Ok(certificate) = CertificateDer::from_pem_slice(block)
-                && self.store.add(certificate).is_ok()
+            } else if let Some(der) = pem::decode_base64(base64)
+                && self.store.add(CertificateDer::from(der)).is_ok()
             {
                 has_certificate = true;
                 self.certificates.push(hash);

@@ -91,9 +91,10 @@ fn write_block(text: &mut String, label: &str, headers: &str, bytes: &[u8]) {
     *text += &format!("-----END {label}-----\n");
 }
 
-/// Decodes base64, with white space anywhere.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let text: String = text.split_ascii_whitespace().collect();
+/// Decodes base64 with white space anywhere, as between the lines of a PEM block; `None` if it is malformed.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut text = text.as_bytes().to_vec();
+    text.retain(|byte| !byte.is_ascii_whitespace());
     BASE64_STANDARD.decode(text).ok()
 }
 
@@ -112,7 +113,7 @@ fn pfx_error(flaw: Flaw) -> Error {
 }
 
 fn parse_pfx(value: &[u8]) -> Result<Content, Flaw> {
-    let der = str::from_utf8(value).ok().and_then(decode);
+    let der = str::from_utf8(value).ok().and_then(decode_base64);
     let pfx = pfx::read(&der.ok_or(Flaw::Malformed)?, "")?;
     if !pfx.keys.iter().all(|key| is_der_sequence(key)) {
         return Err(Flaw::Malformed);
@@ -145,7 +146,7 @@ fn parse_pem(value: &[u8]) -> Option<Content> {
         let (body, after) = block.split_once(&format!("-----END {label}-----"))?;
         rest = after;
         if label == "CERTIFICATE" {
-            certificates.push(decode(body)?);
+            certificates.push(decode_base64(body)?);
         } else if label.ends_with("PRIVATE KEY") {
             keys.push(parse_key(label, body.trim_start())?);
         }
@@ -158,7 +159,7 @@ fn parse_pem(value: &[u8]) -> Option<Content> {
 fn parse_key(label: &str, body: &str) -> Option<Key> {
     let end = body.find("\n\n").filter(|end| body[..*end].contains(':'));
     let (headers, base64) = body.split_at(end.map_or(0, |end| end + 2));
-    let bytes = decode(base64)?;
+    let bytes = decode_base64(base64)?;
     // With headers it is encrypted as a whole.
     (!headers.is_empty() || is_der_sequence(&bytes)).then(|| Key {
         label: label.to_owned(),
