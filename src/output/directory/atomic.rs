@@ -91,7 +91,8 @@ pub fn write(
     {
         log::debug(|| "every file is up to date".to_owned());
         if let Some(mut manifest) = manifest
-            && !request.has_confirmed(&Manifest::read(&set))
+            // Its content matters to a refresh only.
+            && (request.options.every.is_none() || !request.has_confirmed(&Manifest::read(&set)))
         {
             // It holds the time at which the files were last confirmed.
             let path = format!("{set_name}/{}", manifest::NAME);
