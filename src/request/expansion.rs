@@ -4,7 +4,7 @@
 //! a secret's fields are a part of the secret: no message holds one that the manifest does not hold, too.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use crate::error::Error;
 use crate::request::environment::{check_not_reserved, check_value};
@@ -95,10 +95,15 @@ impl NameRules {
     /// Fails if two targets have one name, or if a variable of an expansion has a value already. `new` are the targets
     /// of expansions.
     pub fn check_distinct(&self, known: &[Target], new: &[Target]) -> Result<(), Error> {
-        let mut targets: BTreeMap<&OsStr, &Target> = BTreeMap::new();
-        targets.extend(known.iter().map(|target| (target.name.as_os_str(), target)));
-        for target in new {
-            if let Some(other) = targets.insert(&target.name, target) {
+        let all: Vec<&Target> = known.iter().chain(new).collect();
+        let mut indices: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, target) in all.iter().enumerate() {
+            let name = target.name.to_string_lossy().into_owned();
+            let other = indices.insert(name, index).map(|other| all[other]);
+            if index < known.len() {
+                continue;
+            }
+            if let Some(other) = other {
                 let reason = format!("two sources: {}, and {}", other.origin, target.origin);
                 let hint = "write another `prefix=`, or leave one of them out";
                 // The manifest may hold the name of a field, too.
@@ -218,11 +223,12 @@ impl Expansion {
         targets.map_err(|error| error.context("a field of the secret"))
     }
 
-    /// The name of the target for a secret with this name and these tags; `None` if the secret is not meant.
+    /// The name of the target for a secret with this name; `None` if the secret is not meant. `tag` returns the value of
+    /// its tag with a name.
     pub fn name_of_secret(
         &self,
         secret: &str,
-        tags: &BTreeMap<String, String>,
+        tag: &dyn Fn(&str) -> Option<String>,
         rules: &NameRules,
     ) -> Result<Option<String>, Error> {
         let ManySource::Secrets(filter) = &self.reference.source else {
@@ -233,8 +239,8 @@ impl Expansion {
             None => return Ok(None),
         };
         let has_tag = filter.tag.as_ref().is_none_or(|(name, value)| {
-            let found = tags.get(name);
-            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            let found = tag(name);
+            found.is_some_and(|found| value.as_ref().is_none_or(|value| *value == found))
         });
         if !start.eq_ignore_ascii_case(&filter.name_start) || !has_tag {
             return Ok(None);

@@ -1,18 +1,16 @@
 //! Reads secrets, each with an access token for its vault, and requests each token once.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::mem;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::azure::identity::{
     AccessToken, EXPIRED_TOKEN_HINT, KnownTokens, TokenRequest, TokenSource,
 };
-use crate::azure::key_vault::{LIST_PATH, SecretBundle, VaultClient};
+use crate::azure::key_vault::{LIST_PATH, SecretBundle, VaultClient, VaultRequest, with_list_hint};
 use crate::date;
 use crate::error::{Error, RequestFailure};
-use crate::http::HttpClient;
 use crate::http::retry::retry;
+use crate::http::{HttpClient, Response};
 use crate::log::{self, Event};
 use crate::request::expansion::Expansion;
 use crate::request::plan::Plan;
@@ -140,15 +138,18 @@ impl SecretReader {
         secret: &SecretId,
         targets: &str,
     ) -> Result<SecretBundle, Error> {
+        let (path, operation) = (secret.path(), secret.operation(targets));
         let request = VaultRequest {
-            vault,
-            resource: secret.resource.as_ref(),
-            path: &secret.path(),
+            path: &path,
+            operation: &operation,
             targets,
         };
-        self.send(http, &request, &|token| {
-            vault.read(http, secret, token, targets)
-        })
+        let response = self.send(http, vault, secret.resource.as_ref(), &request);
+        let bundle = response.and_then(|response| {
+            let bundle = vault.parse_bundle(&response, secret);
+            bundle.map_err(|error| vault.in_context(error, &request))
+        });
+        bundle.map_err(|error| error.fact("secret", secret.name_and_version()))
     }
 
     /// Lists the secrets of a vault: the item of the plan with this index. Returns for each of its expansions the names of
@@ -161,45 +162,47 @@ impl SecretReader {
         item_index: usize,
         targets: &str,
     ) -> Result<Vec<Vec<(String, String)>>, Error> {
-        let with_context = |error: Error| error.context(vault.list_operation(targets));
+        let operation = vault.list_operation(targets);
         let expansions: Vec<&Expansion> = plan.expansions_of(item_index).collect();
         let mut names: Vec<_> = expansions.iter().map(|_| Vec::new()).collect();
-        let mut path = LIST_PATH.to_owned();
-        let mut paths = BTreeSet::new();
+        let mut paths = vec![LIST_PATH.to_owned()];
         let mut count = 0;
         loop {
             let request = VaultRequest {
-                vault,
-                resource: plan.items[item_index].resource(),
-                path: &path,
+                path: &paths[paths.len() - 1],
+                operation: &operation,
                 targets,
             };
-            let page = self.send(http, &request, &|token| {
-                vault.list_page(http, &path, token, targets)
-            })?;
+            let in_context = |error: Error| vault.in_context(error, &request);
+            let resource = plan.items[item_index].resource();
+            let response = self.send(http, vault, resource, &request);
+            let response = response.map_err(with_list_hint)?;
+            let page = vault.parse_page(&response).map_err(in_context)?;
             // An empty page counts, too: a server could send such pages for ever.
             count += page.count.max(1);
             if count > MAX_LISTED {
                 let reason = format!("the vault has more than {MAX_LISTED} secrets");
                 let hint = "name its secrets one by one, or keep those of each application in a vault of its own";
-                return Err(with_context(Error::config(reason).hint(hint)));
+                return Err(in_context(Error::config(reason).hint(hint)));
             }
             for secret in &page.secrets {
                 for (expansion, names) in expansions.iter().zip(&mut names) {
-                    let name =
-                        expansion.name_of_secret(&secret.name, &secret.tags, &plan.name_rules);
-                    let name = name.map_err(with_context)?;
-                    names.extend(name.map(|name| (name, secret.name.clone())));
+                    let tag = |name: &str| secret.tag(name);
+                    let name = expansion.name_of_secret(&secret.name, &tag, &plan.name_rules);
+                    names.extend(
+                        name.map_err(in_context)?
+                            .map(|name| (name, secret.name.clone())),
+                    );
                 }
             }
             let Some(next) = page.next else {
                 return Ok(names);
             };
-            paths.insert(mem::replace(&mut path, next));
-            if paths.contains(&path) {
+            if paths.contains(&next) {
                 let reason = "the pages of the list lead back to one another";
-                return Err(with_context(vault.unexpected_response(reason)));
+                return Err(in_context(vault.unexpected_response(reason)));
             }
+            paths.push(next);
         }
     }
 
@@ -208,30 +211,29 @@ impl SecretReader {
     /// The token is for the resource of the vault's cloud, or, if the cloud is unknown, for the resource and tenant in the
     /// vault's challenge. A vault that refuses the token and names another tenant gets a token of that tenant. One that
     /// rejects the token as expired, revoked or forged gets a new one, once.
-    fn send<T>(
+    fn send(
         &self,
         http: &HttpClient,
+        vault: &VaultClient,
+        resource: Option<&String>,
         request: &VaultRequest<'_>,
-        send: &dyn Fn(&AccessToken) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<Response, Error> {
         let can_switch_to = |tenant: &String| self.source.can_switch_to_tenant(tenant);
-        let mut token_request = match request.resource {
+        let mut token_request = match resource {
             Some(resource) => TokenRequest::new(resource),
-            None => request
-                .vault
-                .challenge(http, request.path, request.targets)?,
+            None => vault.challenge(http, request.path, request.targets)?,
         };
         token_request.tenant = token_request.tenant.filter(can_switch_to);
         let send_with = |token_request: &TokenRequest| {
             let token = self.token(http, token_request)?;
-            match send(&token) {
+            match vault.send(http, request, Some(&token)) {
                 Err(error) if error.request_failure == Some(RequestFailure::TokenRejected) => {}
                 result => return result,
             }
             log::debug(|| Event::new("the vault rejects the token: requesting a new one"));
             self.forget(&token);
             let token = self.token(http, token_request)?;
-            send(&token)
+            vault.send(http, request, Some(&token))
         };
         let result = send_with(&token_request);
         let error = result.as_ref().err();
@@ -248,14 +250,4 @@ impl SecretReader {
         token_request.tenant = tenant;
         send_with(&token_request)
     }
-}
-
-/// A request that needs an access token.
-struct VaultRequest<'a> {
-    vault: &'a VaultClient,
-    /// The resource of the token; `None` if only the vault's challenge names it.
-    resource: Option<&'a String>,
-    path: &'a str,
-    /// The variables or files that get what is read, for messages.
-    targets: &'a str,
 }

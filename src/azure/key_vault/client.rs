@@ -46,6 +46,16 @@ pub struct SecretBundle {
     pub expires: Option<i64>,
 }
 
+/// A request for secrets.
+pub struct VaultRequest<'a> {
+    /// The path, and the query without the api-version.
+    pub path: &'a str,
+    /// What is done, for messages.
+    pub operation: &'a str,
+    /// The variables or files that get what is read, for messages.
+    pub targets: &'a str,
+}
+
 /// Reads the secrets of one vault.
 pub struct VaultClient {
     host: Host,
@@ -106,10 +116,14 @@ impl VaultClient {
             "requesting the authentication challenge of {} for {targets}",
             self.host
         );
-        let challenge = self.request(http, path, None, &operation, targets, |response| {
-            let is_challenge = response.status.as_u16() == 401;
-            is_challenge.then(|| self.parse_challenge(response.header("www-authenticate")))
-        })?;
+        let request = VaultRequest {
+            path,
+            operation: &operation,
+            targets,
+        };
+        let response = self.send(http, &request, None)?;
+        let challenge = self.parse_challenge(response.header("www-authenticate"));
+        let challenge = challenge.map_err(|error| self.in_context(error, &request))?;
         log::debug(|| {
             let (host, resource) = (self.host.to_string(), challenge.resource.as_str());
             Event::new(format!("{host} requires a token for {resource}"))
@@ -135,64 +149,17 @@ impl VaultClient {
         })
     }
 
-    /// Reads one secret. `targets` names the variables or files that get it, for messages. If the vault refuses the
-    /// token and requires one from another tenant, the error has that tenant as the fact `tenant`.
-    pub fn read(
+    /// Sends a request, repeatedly until the deadline, and returns the response with the secrets; without a token, that is
+    /// the one with the challenge. If the vault refuses the token and requires one from another tenant, the error has that
+    /// tenant as the fact `tenant`.
+    pub fn send(
         &self,
         http: &HttpClient,
-        secret: &SecretId,
-        token: &AccessToken,
-        targets: &str,
-    ) -> Result<SecretBundle, Error> {
-        let operation = secret.operation(targets);
-        let token = Some(&token.value);
-        self.request(
-            http,
-            &secret.path(),
-            token,
-            &operation,
-            targets,
-            |response| {
-                let is_secret = response.status.as_u16() == 200;
-                is_secret.then(|| self.parse_bundle(response, secret))
-            },
-        )
-        .map_err(|error| error.fact("secret", secret.name_and_version()))
-    }
-
-    /// Requests a page of the list of secrets. `path` is [`LIST_PATH`], or that of [`ListPage::next`]; `targets` names the
-    /// variables or files that get the secrets, for messages.
-    pub fn list_page(
-        &self,
-        http: &HttpClient,
-        path: &str,
-        token: &AccessToken,
-        targets: &str,
-    ) -> Result<ListPage, Error> {
-        let operation = self.list_operation(targets);
-        let token = Some(&token.value);
-        self.request(http, path, token, &operation, targets, |response| {
-            let is_page = response.status.as_u16() == 200;
-            is_page.then(|| {
-                ListPage::parse(response.json(), &self.host)
-                    .map_err(|reason| self.unexpected_response(&format!("200 OK: {reason}")))
-            })
-        })
-        .map_err(with_list_hint)
-    }
-
-    /// Requests a path, repeatedly until the deadline. `parse` returns `None` for a response with an unexpected
-    /// status.
-    fn request<T>(
-        &self,
-        http: &HttpClient,
-        path: &str,
-        token: Option<&Secret>,
-        operation: &str,
-        targets: &str,
-        parse: impl Fn(&Response) -> Option<Result<T, Error>>,
-    ) -> Result<T, Error> {
+        request: &VaultRequest<'_>,
+        token: Option<&AccessToken>,
+    ) -> Result<Response, Error> {
         let client_request_id = random_uuid();
+        let token = token.map(|token| &token.value);
         let bearer = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
         let mut headers = vec![("x-ms-client-request-id", client_request_id.as_str())];
         headers.extend(
@@ -200,27 +167,32 @@ impl VaultClient {
                 .iter()
                 .map(|bearer| ("Authorization", bearer.expose())),
         );
+        let expected_status = if token.is_some() { 200 } else { 401 };
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
-        let wait = WaitGuard::begin(operation, hint);
+        let wait = WaitGuard::begin(request.operation, hint);
         retry(&http.deadline, &self.host.to_string(), wait, || {
-            let response = self.get(http, path, &headers)?;
-            parse(&response).unwrap_or_else(|| {
-                Err(response_error(
+            let response = self.get(http, request.path, &headers)?;
+            match response.status.as_u16() == expected_status {
+                true => Ok(response),
+                false => Err(response_error(
                     &response,
                     token,
                     self.service.address(),
                     &self.host,
                     http,
                     &client_request_id,
-                ))
-            })
+                )),
+            }
         })
-        .map_err(|error| {
-            error
-                .context(operation)
-                .fact("vault", self.host.to_string())
-                .fact("for", targets)
-        })
+        .map_err(|error| self.in_context(error, request))
+    }
+
+    /// Adds to an error which request it is about.
+    pub fn in_context(&self, error: Error, request: &VaultRequest<'_>) -> Error {
+        error
+            .context(request.operation)
+            .fact("vault", self.host.to_string())
+            .fact("for", request.targets)
     }
 
     /// Makes one request; and a second one if the service does not know its api-version and names another.
@@ -292,6 +264,12 @@ impl VaultClient {
         })
     }
 
+    /// Parses a page of the list of secrets.
+    pub fn parse_page(&self, response: &Response) -> Result<ListPage, Error> {
+        ListPage::parse(response.json(), &self.host)
+            .map_err(|reason| self.unexpected_response(&format!("200 OK: {reason}")))
+    }
+
     /// What is done to list the secrets for these variables or files, for messages.
     pub fn list_operation(&self, targets: &str) -> String {
         format!("listing the secrets of {} for {targets}", self.host)
@@ -304,7 +282,7 @@ impl VaultClient {
 }
 
 /// Adds to the hint of a denied request what listing needs more than reading.
-fn with_list_hint(error: Error) -> Error {
+pub fn with_list_hint(error: Error) -> Error {
     if error.request_failure != Some(RequestFailure::MissingPermission) {
         return error;
     }

@@ -4,8 +4,6 @@
 //! one. The link to that is a URL that the server chooses, and the next request has the token: so it must lead to the
 //! same vault.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::request::host::{Host, strip_prefix_ignore_case};
@@ -30,8 +28,15 @@ pub struct ListPage {
 pub struct ListedSecret {
     /// Its name.
     pub name: String,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
+    /// Its tags: an object with texts.
+    tags: Value,
+}
+
+impl ListedSecret {
+    /// The value of the tag with this name; `None` if there is no such tag.
+    pub fn tag(&self, name: &str) -> Option<String> {
+        self.tags[name].as_str().map(str::to_owned)
+    }
 }
 
 impl ListPage {
@@ -54,15 +59,7 @@ impl ListPage {
             if secret["attributes"]["enabled"] == false || secret["managed"] == true {
                 continue;
             }
-            let tags = match secret["tags"].take() {
-                Value::Object(tags) => tags,
-                _ => serde_json::Map::new(),
-            };
-            let tags = tags.into_iter().filter_map(|(name, value)| match value {
-                Value::String(value) => Some((name, value)),
-                _ => None,
-            });
-            let tags = tags.collect();
+            let tags = secret["tags"].take();
             page.secrets.push(ListedSecret { name, tags });
         }
         page.next = match &body["nextLink"] {

@@ -5,4 +5,4 @@ mod client;
 pub mod error;
 pub mod list;
 
-pub use client::{LIST_PATH, SecretBundle, VaultClient};
+pub use client::{LIST_PATH, SecretBundle, VaultClient, VaultRequest, with_list_hint};
