@@ -91,8 +91,8 @@ pub fn write(
     {
         log::debug(|| "every file is up to date".to_owned());
         if let Some(mut manifest) = manifest
-            // Its content matters to a refresh only.
-            && (request.options.every.is_none() || !request.has_confirmed(&Manifest::read(&set)))
+            // A round that changes nothing must not wake up a program that watches the directory.
+            && !(request.options.every.is_some() && request.is_confirmed_by(&Manifest::read(&set)))
         {
             // It holds the time at which the files were last confirmed.
             let path = format!("{set_name}/{}", manifest::NAME);

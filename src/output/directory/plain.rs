@@ -101,9 +101,10 @@ pub fn write(
     for file in &changed {
         staged_files.push(dir.stage(file)?);
     }
+    // A round that changes nothing must not wake up a program that watches the directory.
+    let is_refreshed = request.options.every.is_some() && request.is_confirmed_by(&old_manifest);
     let staged_manifest = match !new_manifest.files.is_empty()
-        && (must_set_aside_manifest
-            || new_manifest != old_manifest && !request.has_confirmed(&old_manifest))
+        && (must_set_aside_manifest || new_manifest != old_manifest && !is_refreshed)
     {
         true => Some(dir.stage(&Manifest::file(&new_manifest.to_text(), mode))?),
         false => None,

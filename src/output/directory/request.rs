@@ -19,11 +19,9 @@ pub struct WriteRequest<'a> {
 }
 
 impl WriteRequest<'_> {
-    /// Whether the manifest in the directory says the same as the new one but for the times, and is to stay: a round that
-    /// changes nothing must not wake up a program that watches the directory.
-    pub fn has_confirmed(&self, old: &Manifest) -> bool {
-        let new = self.manifest.filter(|_| self.options.every.is_some());
-        new.is_some_and(|new| old.confirms(new))
+    /// Whether an old manifest differs from the new one in its times at most.
+    pub fn is_confirmed_by(&self, old: &Manifest) -> bool {
+        self.manifest.is_some_and(|new| old.confirms(new))
     }
 }
 
