@@ -390,30 +390,31 @@ fn main() -> io::Result<ExitCode> {
         text += &format!("| least possible | {least} | 1.0 | 0 % | 0 |\n");
         let outcome = Simulation::run(herd);
         text += &row("akv-init", &outcome);
-        let near = Herd {
-            round_trip: Duration::ZERO,
-            ..herd
-        };
-        text += &run(
-            "akv-init, where one response comes before the next request",
-            near,
-        );
-        let each = Herd {
-            policy: Policy::EachSecret,
-            ..herd
-        };
-        text += &run(
-            "each secret backs off for itself, 0.25 to 8 s but at least 1 s, deadline 120 s",
-            each,
-        );
-        let sdk = Herd {
-            policy: Policy::GoSdk,
-            ..herd
-        };
-        text += &run(
-            "the retries of the Azure SDK for Go (3), then a restart",
-            sdk,
-        );
+        for (name, other) in [
+            (
+                "akv-init, where one response comes before the next request",
+                Herd {
+                    round_trip: Duration::ZERO,
+                    ..herd
+                },
+            ),
+            (
+                "each secret backs off for itself, 0.25 to 8 s but at least 1 s, deadline 120 s",
+                Herd {
+                    policy: Policy::EachSecret,
+                    ..herd
+                },
+            ),
+            (
+                "the retries of the Azure SDK for Go (3), then a restart",
+                Herd {
+                    policy: Policy::GoSdk,
+                    ..herd
+                },
+            ),
+        ] {
+            text += &run(name, other);
+        }
         text.push('\n');
         let (took, ratio, restarts) = (outcome.all_up_after, outcome.ratio(), outcome.restarts);
         let is_met = took.as_secs() <= max_seconds && ratio <= max_ratio && restarts == 0;

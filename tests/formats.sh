@@ -29,14 +29,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-cargo build --quiet --example standin || cannot "the fake Azure does not build"
-built=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
-if [ -n "${AKV_INIT_TEST_BINARY:-}" ]; then
-    binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
-else
-    cargo build --quiet || cannot "akv-init does not build"
-    binary=$built/akv-init
-fi
+# shellcheck source=tests/built.sh
+source tests/built.sh
 
 for reader in compose kubelet; do
     (cd "tests/formats/$reader" && go build -buildvcs=false -o "$work/$reader" .) ||

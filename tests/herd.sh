@@ -19,14 +19,8 @@ cannot() {
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-cargo build --quiet --example standin || cannot "the fake Azure does not build"
-built=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
-if [ -n "${AKV_INIT_TEST_BINARY:-}" ]; then
-    binary=$(realpath -e "$AKV_INIT_TEST_BINARY") || cannot "there is no $AKV_INIT_TEST_BINARY"
-else
-    cargo build --quiet || cannot "akv-init does not build"
-    binary=$built/akv-init
-fi
+# shellcheck source=tests/built.sh
+source tests/built.sh
 
 work=$(mktemp -d)
 # The fake Azure ends when the pipe that is its standard input does.

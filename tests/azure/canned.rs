@@ -24,48 +24,43 @@ impl Response {
 
     /// No role on the vault, or one that is not effective yet.
     pub fn rbac() -> Response {
-        Response::forbidden(
-            "ForbiddenByRbac",
-            "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role \
-             definitions were changed recently, please observe propagation time.\r\nCaller: {caller}\r\nAction: \
-             'Microsoft.KeyVault/vaults/secrets/getSecret/action'\r\nResource: \
-             '/subscriptions/5ca1ab1e-0000-4000-8000-000000000001/resourcegroups/app/providers/microsoft.keyvault/\
-             vaults/{vault}/secrets/{secret}'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\n\
-             DecisionReason: null \r\nVault: {vault};location=westeurope\r\n",
-        )
-    }
-
-    /// No access policy.
-    pub fn access_policy() -> Response {
-        Response::forbidden(
-            "AccessDenied",
-            "The user, group or application '{caller}' does not have secrets get permission on key vault \
-             '{vault};location=westeurope'. For help resolving this issue, please see \
-             https://go.microsoft.com/fwlink/?linkid=2125287",
-        )
+        Response::without_role("getSecret", "/secrets/{secret}")
     }
 
     /// No role on the vault that allows to list its secrets.
     pub fn rbac_list() -> Response {
-        Response::forbidden(
-            "ForbiddenByRbac",
+        Response::without_role("readMetadata", "")
+    }
+
+    fn without_role(action: &str, path: &str) -> Response {
+        let message = format!(
             "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role \
-             definitions were changed recently, please observe propagation time.\r\nCaller: {caller}\r\nAction: \
-             'Microsoft.KeyVault/vaults/secrets/readMetadata/action'\r\nResource: \
+             definitions were changed recently, please observe propagation time.\r\nCaller: {{caller}}\r\nAction: \
+             'Microsoft.KeyVault/vaults/secrets/{action}/action'\r\nResource: \
              '/subscriptions/5ca1ab1e-0000-4000-8000-000000000001/resourcegroups/app/providers/microsoft.keyvault/\
-             vaults/{vault}'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\nVault: \
-             {vault};location=westeurope\r\n",
-        )
+             vaults/{{vault}}{path}'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\n\
+             DecisionReason: null \r\nVault: {{vault}};location=westeurope\r\n"
+        );
+        Response::forbidden("ForbiddenByRbac", &message)
+    }
+
+    /// No access policy.
+    pub fn access_policy() -> Response {
+        Response::without_permission("get")
     }
 
     /// No access policy that allows to list secrets.
     pub fn access_policy_list() -> Response {
-        Response::forbidden(
-            "AccessDenied",
-            "The user, group or application '{caller}' does not have secrets list permission on key vault \
-             '{vault};location=westeurope'. For help resolving this issue, please see \
-             https://go.microsoft.com/fwlink/?linkid=2125287",
-        )
+        Response::without_permission("list")
+    }
+
+    fn without_permission(permission: &str) -> Response {
+        let message = format!(
+            "The user, group or application '{{caller}}' does not have secrets {permission} permission on key vault \
+             '{{vault}};location=westeurope'. For help resolving this issue, please see \
+             https://go.microsoft.com/fwlink/?linkid=2125287"
+        );
+        Response::forbidden("AccessDenied", &message)
     }
 
     /// The vault's firewall.

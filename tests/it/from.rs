@@ -7,7 +7,7 @@ mod pages;
 mod reserved;
 
 use crate::azure::{Azure, Endpoint, Stored};
-use crate::support::{Outcome, Run, exec};
+use crate::support::{Outcome, Run, akv_init, exec};
 
 /// The full reference for a text whose `kv` stands for the fake Azure's vault.
 fn reference(azure: &Azure, text: &str) -> String {
@@ -17,6 +17,15 @@ fn reference(azure: &Azure, text: &str) -> String {
 /// A run of `exec` with this reference, whose COMMAND prints its environment.
 fn run(azure: &Azure, text: &str) -> Run {
     exec(azure, ["--from", &reference(azure, text), "--", "env"])
+}
+
+/// The outcome of `check` with this reference.
+fn check(azure: &Azure, text: &str) -> Outcome {
+    akv_init(["check", "--from", &reference(azure, text)])
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
+        .env("SSL_CERT_FILE", azure.ca_file())
+        .env("AKV_INIT_ALLOW_VAULT", azure.vault())
+        .outcome()
 }
 
 /// The variables that COMMAND has got, sorted, without those of every run.

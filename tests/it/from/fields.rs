@@ -1,8 +1,8 @@
 //! The fields of one secret.
 
-use super::{paths, reference, run, variables};
+use super::{check, paths, reference, run, variables};
 use crate::azure::{Azure, Endpoint, Response};
-use crate::support::{akv_init, exec};
+use crate::support::exec;
 use crate::support_files::Place;
 
 fn azure(secret: &str) -> Azure {
@@ -421,13 +421,6 @@ fn plan_and_check_name_no_field() {
     assert_eq!(outcome.planned("optional").len(), 1);
     assert_eq!(outcome.planned("secret").len(), 0);
     assert_eq!(azure.requests().len(), 0);
-    let check = |text: &str| {
-        akv_init(["check", "--from", &reference(&azure, text)])
-            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
-            .env("SSL_CERT_FILE", azure.ca_file())
-            .env("AKV_INIT_ALLOW_VAULT", azure.vault())
-            .outcome()
-    };
     for (text, code, shown) in [
         ("akv://kv/billing?prefix=B_", 0, "B_…"),
         (
@@ -440,10 +433,10 @@ fn plan_and_check_name_no_field() {
         ("akv://kv/billing?prefix=B_#/n", 78, "not a JSON object"),
         ("akv://kv/billing?prefix=1", 78, "prefix"),
     ] {
-        let outcome = check(text);
+        let outcome = check(&azure, text);
         assert_eq!(outcome.code, Some(code), "{text}: {}", outcome.stdout);
         assert!(outcome.stdout.contains(shown), "{text}: {}", outcome.stdout);
         assert!(!outcome.stdout.contains("hunter2"), "{}", outcome.stdout);
     }
-    assert_eq!(check("akv://kv/billing").code, Some(64));
+    assert_eq!(check(&azure, "akv://kv/billing").code, Some(64));
 }

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{paths, reference, run, tagged, variables};
+use super::{check, paths, reference, run, tagged, variables};
 use crate::azure::{Azure, Endpoint, Response, Stored};
-use crate::support::{akv_init, exec};
+use crate::support::exec;
 use crate::support_files::Place;
 
 fn azure() -> Azure {
@@ -299,19 +299,12 @@ fn plan_and_check_show_the_pattern() {
         assert_eq!(dry_run(text), format!("{line} {tail}"));
     }
     assert_eq!(azure.requests().len(), 0);
-    let check = |text: &str| {
-        akv_init(["check", "--from", &reference(&azure, text)])
-            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds())
-            .env("SSL_CERT_FILE", azure.ca_file())
-            .env("AKV_INIT_ALLOW_VAULT", azure.vault())
-            .outcome()
-    };
-    let outcome = check("akv://kv/app-*?prefix=P_");
+    let outcome = check(&azure, "akv://kv/app-*?prefix=P_");
     assert_eq!(outcome.code, Some(0), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("2 secrets"), "{}", outcome.stdout);
     assert_eq!(paths(&azure).len(), 3);
     azure.next(Endpoint::Vault, Response::rbac_list());
-    let outcome = check("akv://kv/app-*?prefix=P_");
+    let outcome = check(&azure, "akv://kv/app-*?prefix=P_");
     assert_eq!(outcome.code, Some(77), "{}", outcome.stdout);
     assert!(
         outcome.stdout.contains("readMetadata"),
@@ -323,8 +316,8 @@ fn plan_and_check_show_the_pattern() {
         "/secrets/App-db-password",
         Response::rbac(),
     );
-    assert_eq!(check("akv://kv/app-*?prefix=P_").code, Some(77));
+    assert_eq!(check(&azure, "akv://kv/app-*?prefix=P_").code, Some(77));
     azure.secret("1", "x");
-    let outcome = check("akv://kv/*?prefix=");
+    let outcome = check(&azure, "akv://kv/*?prefix=");
     assert_eq!(outcome.code, Some(78), "{}", outcome.stdout);
 }
