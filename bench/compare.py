@@ -310,7 +310,7 @@ class Server:
         self.process.stdin.flush()
         answer = self.process.stdout.readline().strip()
         if answer != line:
-            sys.exit(f"bench/run: the stand-in was told `{line}` and said `{answer}`")
+            sys.exit(f"bench/run: the stand-in answered `{answer}` to `{line}`")
 
 
 def count_requests(work, client, count, **how):

@@ -37,7 +37,7 @@ pub fn pause(attempts: u32, retry_after: Option<Duration>, random: u32) -> Durat
 }
 
 /// The pause after a throttled request, the `refusals`-th in a row: half of it is random. A pause that the service asks
-/// for is a minimum, and up to a quarter of it is added: what it told a thousand processes at once must not bring them
+/// for is a minimum, and up to a quarter of it is added: a thousand processes that got the same value must not come
 /// back at once.
 pub fn throttled_pause(refusals: u32, retry_after: Option<Duration>, random: u32) -> Duration {
     let half = doubled(FIRST_THROTTLED_PAUSE, refusals, MAX_THROTTLED_PAUSE) / 2;
@@ -164,7 +164,7 @@ mod tests {
 
     /// What happens at a gate.
     enum Step {
-        /// Requests ask to pass, and this is what each is told.
+        /// Requests ask to pass, and each gets this answer.
         Enter(&'static [Result<(), Option<u64>>]),
         /// The request that passed as the given one, counted from 0, is not throttled.
         Open(usize),
@@ -203,7 +203,7 @@ mod tests {
         let gate = run(&[
             (0, Enter(&[Ok(()), Ok(()), Ok(()), Ok(())])),
             (10, Close(0, None, 1_010)),
-            // Sent together: it neither doubles the pause, nor opens the gate, nor shortens what another is told.
+            // Sent together: it neither doubles the pause, nor opens the gate, nor shortens another pause.
             (20, Close(1, None, 1_010)),
             (20, Open(2)),
             (30, Close(3, Some(1_100), 1_130)),

@@ -1,6 +1,6 @@
 //! Variables that no name in a vault may become.
 //!
-//! Whoever may add a secret to a vault, or a field to a secret, must not thereby decide which code runs, or where it
+//! The right to add a secret to a vault, or a field to a secret, must not be the right to decide which code runs, or where it
 //! connects to. A variable that the manifest names is the manifest's decision, so fewer names are reserved there. No
 //! such list is complete: `prefix=` keeps every name apart.
 

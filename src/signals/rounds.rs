@@ -47,7 +47,7 @@ pub enum RoundProcess {
 pub struct RoundEnd {
     /// The exit code of the child; 128 plus the number of the signal that has ended it.
     pub exit_code: u8,
-    /// Whether HUP has asked for another round meanwhile.
+    /// Whether HUP has asked for another round during this one.
     pub is_asked_again: bool,
     /// The number of the signal that ends the process; `None` if there was none.
     pub stopped_by: Option<i32>,

@@ -4,7 +4,7 @@ use std::env;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// `cargo run` of an example. Cargo has told this process about the package, which would make build scripts run again.
+/// `cargo run` of an example. The variables that Cargo sets for a test would make build scripts run again.
 fn run(example: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--example", example, "--"]);

@@ -79,7 +79,7 @@ OTHER_EFFECT = {("check", "write"): "the exit code of `check` is an answer, too,
 REMOVAL = {"geteuid", "unlinkat"}
 # The calls without which the error cannot be printed.
 SILENT = {"poll", "write"}
-# The calls whose failure cannot be told from a network without answers, and why.
+# The calls whose failure looks like a network without answers, and why.
 UNANSWERED = {"recvmsg": "the resolver of musl waits for another answer of the name server, and tells no caller why"}
 # A sandbox is the likeliest reason why one of these fails, so a hint names it.
 NAMES_SANDBOX = {

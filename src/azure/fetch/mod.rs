@@ -1,8 +1,8 @@
 //! Fetches everything in a plan: each access token and each distinct secret once, in several threads. The lists of vaults
 //! come first, since they say which secrets there are.
 //!
-//! The main thread only waits, and starts more threads, so that neither a DNS look-up nor a service that never responds can hold it beyond the
-//! deadline. Threads that still work after that end with the process or at its execve.
+//! The main thread only waits, and starts more threads, so that neither a DNS look-up nor a service that never responds
+//! can hold it beyond the deadline. Threads that still work after that end with the process or at its execve.
 
 mod connections;
 mod reader;

@@ -53,7 +53,7 @@ pub fn made(page: &mut Page) {
     volume.file("replica", b"", 0o600);
     let secret = format!("--secret=replica={absent}");
     page.run(write(&azure, [secret]).args([volume.path("")]));
-    // By the same run later, of a secret that was deleted meanwhile.
+    // By the same run later, of a secret that has been deleted since.
     let removing = format!("--secret=deleted=akv://{}/deleted?optional", azure.vault());
     let run = || write(&azure, ["--verbose", &removing]).args([volume.path("")]);
     azure.secret("deleted", "hunter2");

@@ -14,7 +14,7 @@ use crate::support_files::Place;
 const MAX_GROWTH: u64 = 32;
 
 /// Reads the current set as programs do that want one set: through one resolution of `..data`. Every file in it must
-/// have the same content. Returns `None` if the set has been replaced meanwhile.
+/// have the same content. Returns `None` if the set was replaced during the read.
 fn read_set(dir: &Path) -> Option<()> {
     let set = dir.join(fs::read_link(dir.join("..data")).expect("there is always a set"));
     let mut contents: Vec<Vec<u8>> = Vec::new();

@@ -120,7 +120,7 @@ fn first_round_is_due_at_the_age_of_files_that_are_there() {
                 "{age}: {next}"
             );
         }
-        // The files are complete, whoever has written them.
+        // The files are complete, no matter which process has written them.
         sidecar.stop();
     }
     // Files of other references, and files that are not all there.

@@ -1,4 +1,4 @@
-//! The wait between rounds: how long it is, and what remains of the process meanwhile.
+//! The wait between rounds: how long it is, and what the process holds during it.
 
 use nix::sys::signal::Signal;
 
