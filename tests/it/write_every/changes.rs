@@ -6,7 +6,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::{Sidecar, count, deleted, every};
 use crate::azure::{Azure, Endpoint, Response, Stored};
-use crate::support_files::Place;
+use crate::support_files::{MANIFEST, Place, change_mode};
 
 #[test]
 fn changed_secret_is_written_in_one_line_and_an_unchanged_one_is_not_touched() {
@@ -51,6 +51,29 @@ fn changed_secret_is_written_in_one_line_and_an_unchanged_one_is_not_touched() {
         azure.secret("a", "four");
         sidecar.round_with("info");
         assert_eq!(place.read("a"), b"four");
+        sidecar.stop();
+    }
+}
+
+#[test]
+fn malformed_entry_of_the_manifest_is_written_again() {
+    for (layout, manifest) in [
+        ("atomic", format!("..data/{MANIFEST}")),
+        ("plain", MANIFEST.into()),
+    ] {
+        let (azure, place) = (Azure::start(), Place::in_memory());
+        azure.secret("a", "one");
+        let words = ["--layout", layout, "--secret=a"];
+        let (mut sidecar, _) = Sidecar::ready(every(&place, &azure, &words));
+        let path = place.path(&manifest);
+        let read =
+            || -> serde_json::Value { serde_json::from_slice(&fs::read(&path).unwrap()).unwrap() };
+        let mut malformed = read();
+        malformed["files"]["a"] = 5.into();
+        change_mode(&path, 0o640);
+        fs::write(&path, malformed.to_string()).unwrap();
+        sidecar.silent_round();
+        assert!(read()["files"]["a"].is_object(), "{layout}");
         sidecar.stop();
     }
 }
