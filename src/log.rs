@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Map, Value};
 
-use crate::error::Cause;
+use crate::error::{Cause, Error};
 use crate::os;
 
 /// The maximum length of a line in bytes, without its newline. A pipe takes PIPE_BUF bytes (4096) at once.
@@ -66,7 +66,7 @@ impl LineFormat {
 struct Round {
     /// Those of the round before; `None` in the first one.
     previous: Option<Vec<u64>>,
-    /// Those of this round, also where they were left out.
+    /// Those of this round, including those that were left out.
     current: Vec<u64>,
 }
 
@@ -89,6 +89,17 @@ impl Event {
     pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Event {
         self.facts.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// A message about an error, with its cause and facts.
+    pub fn about(error: &Error, message: String) -> Event {
+        let mut event = Event::new(message)
+            .fact("cause", error.cause.name())
+            .fact("code", error.cause.exit_code());
+        for (name, value) in &error.facts {
+            event = event.fact(name, value.as_str());
+        }
+        event
     }
 }
 
@@ -168,6 +179,9 @@ fn is_repeated(event: &Event) -> bool {
 
 /// Writes the error that ends the process, with its hint.
 pub fn error(event: Event, hint: Option<&str>) {
+    // Other threads may still be at work, and nothing is to follow the error.
+    IS_VERBOSE.store(false, Ordering::Relaxed);
+    IS_QUIET.store(true, Ordering::Relaxed);
     write_with_hint("error", "error: ", event, hint);
 }
 

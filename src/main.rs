@@ -66,11 +66,11 @@ fn run() -> Result<u8, Error> {
     }
     let lives_on = match arguments.command {
         "check" => true,
-        "exec" => arguments.has("--init") || !arguments.values("--init").is_empty(),
+        "exec" => arguments.is_set("--init"),
         _ => arguments.has("--every"),
     };
     if lives_on {
-        allocator::live_on();
+        allocator::disable_arenas();
     }
     match (arguments.command, arguments.has("--dry-run")) {
         ("check", _) => return commands::check::run(&arguments),
@@ -109,12 +109,7 @@ fn set_log_format(arguments: &Arguments<'_>) -> Result<(), Error> {
 
 /// Writes the error that the command has failed with.
 fn report(error: &Error) {
-    let mut event = Event::new(error.to_string())
-        .fact("cause", error.cause.name())
-        .fact("code", error.cause.exit_code());
-    for (name, value) in &error.facts {
-        event = event.fact(name, value.as_str());
-    }
+    let event = Event::about(error, error.to_string());
     log::error(event, error.hint.as_deref());
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A round is one `write`, in a process of its own. It gets what the rounds before it have left in a file in memory: the
 //! access tokens, the lines that were written, and the last failure. The first round fails as `write` does. A later one
-//! that fails leaves the files as they are, and the process goes on.
+//! that fails leaves the files as they are, and the process keeps running.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -49,24 +49,22 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
                 let seconds = wait.as_secs();
                 Event::new(format!("the next round is due in {seconds} s")).fact("next", seconds)
             });
-            if let Woken::Stopped(_) = rounds.wait_until(Instant::now() + wait) {
+            if rounds.wait_until(Instant::now() + wait) == Woken::Stopped {
                 return Ok(0);
             }
         }
-        let mut is_asked_again = false;
+        let mut is_round_requested = false;
         let new_problem = match rounds.start() {
             Ok(RoundProcess::Child) => return do_round(job, is_complete, &memory),
             Ok(RoundProcess::Parent(end)) => {
                 is_complete |= end.exit_code == 0;
-                match end.stopped_by {
-                    _ if is_complete => {}
-                    Some(signal) => return Ok(128 + signal as u8),
-                    None => return Ok(end.exit_code),
+                match (is_complete, end.stopped_by) {
+                    (true, None) => {}
+                    (true, Some(_)) => return Ok(0),
+                    (false, None) => return Ok(end.exit_code),
+                    (false, Some(signal)) => return Ok(128 + signal as u8),
                 }
-                if end.stopped_by.is_some() {
-                    return Ok(0);
-                }
-                is_asked_again = end.is_asked_again;
+                is_round_requested = end.is_round_requested;
                 let code = end.exit_code;
                 (code != 0).then(|| format!("the process of a round ended with exit code {code}"))
             }
@@ -80,7 +78,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
         }
         problem = new_problem;
         let pause = delay(interval, random(), Duration::ZERO, retry_after(&memory));
-        wait = (!is_asked_again).then_some(pause);
+        wait = (!is_round_requested).then_some(pause);
     }
 }
 
@@ -151,12 +149,7 @@ fn do_round(job: WriteJob<'_>, is_later: bool, memory: &File) -> Result<u8, Erro
 /// Writes why a round has failed.
 fn report(error: &Error, dir: &str) {
     let text = format!("{error}; the files in `{dir}` stay as they are");
-    let mut event = Event::new(text)
-        .fact("cause", error.cause.name())
-        .fact("code", error.cause.exit_code());
-    for (name, value) in &error.facts {
-        event = event.fact(name, value.as_str());
-    }
+    let event = Event::about(error, text);
     log::failure(event, error.hint.as_deref());
 }
 

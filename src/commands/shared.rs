@@ -41,10 +41,9 @@ pub fn fetch_with_tokens(
     let source = identity::select(env, &plan.settings)?.source;
     let http = HttpClient::build(env, &plan.settings)?;
     let fetched = fetch::fetch(plan, http, source, tokens)?;
-    fetched
-        .notes
-        .iter()
-        .for_each(|note| log::info(note.clone()));
+    for note in &fetched.notes {
+        log::info(note.clone());
+    }
     Ok(fetched)
 }
 

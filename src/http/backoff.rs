@@ -1,8 +1,9 @@
-//! The arithmetic of retries: how long to pause before the next attempt, and when the requests to a service that throttles
-//! them may go on. There is no clock, no source of random numbers and no I/O here: `bench/herd` simulates thousands of
+//! The arithmetic of retries: how long to pause before the next attempt, and when the requests to a service that
+//! throttles them may go on. There is no clock, no source of random numbers and no I/O here: `bench/herd` simulates thousands of
 //! processes with it.
 //!
-//! A time is a [`Duration`] since the same start. `random` is a number of which each is equally likely.
+//! A time is a [`Duration`] since the same start. `random` is uniformly distributed over all values of
+//! `u32`.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ fn part(duration: Duration, random: u32) -> Duration {
 }
 
 /// The pause after an attempt that failed, the `attempts`-th, with full jitter. A pause that the service asks for is a
-/// minimum; a shorter one than [`FIRST_PAUSE`], as by a clock that is wrong, must not cause a thousand requests a second.
+/// minimum; one shorter than [`FIRST_PAUSE`], as when a clock is wrong, must not cause a flood of requests.
 pub fn pause(attempts: u32, retry_after: Option<Duration>, random: u32) -> Duration {
     let pause = part(doubled(FIRST_PAUSE, attempts, MAX_PAUSE), random);
     match retry_after {
@@ -37,8 +38,8 @@ pub fn pause(attempts: u32, retry_after: Option<Duration>, random: u32) -> Durat
 }
 
 /// The pause after a throttled request, the `refusals`-th in a row: half of it is random. A pause that the service asks
-/// for is a minimum, and up to a quarter of it is added: a thousand processes that got the same value must not come
-/// back at once.
+/// for is a minimum, and up to a quarter of it is added: processes that got the same delay at once must not all
+/// come back at once.
 pub fn throttled_pause(refusals: u32, retry_after: Option<Duration>, random: u32) -> Duration {
     let half = doubled(FIRST_THROTTLED_PAUSE, refusals, MAX_THROTTLED_PAUSE) / 2;
     let asked = retry_after.map(|delay| delay + part(delay / 4, random));
@@ -110,8 +111,8 @@ impl Gate {
     }
 }
 
-/// When a deadline is that throttling moves, as a time since the start of the process: `timeout` after the gate opens, but
-/// at most `throttle_timeout`.
+/// The deadline after throttling has moved it, as a time since the start of the process: `timeout` after the gate
+/// opens, but at most `throttle_timeout`.
 pub fn moved_deadline(
     opens_at: Duration,
     timeout: Duration,
@@ -164,7 +165,7 @@ mod tests {
 
     /// What happens at a gate.
     enum Step {
-        /// Requests ask to pass, and each gets this answer.
+        /// Requests ask to pass, and this is the answer to each.
         Enter(&'static [Result<(), Option<u64>>]),
         /// The request that passed as the given one, counted from 0, is not throttled.
         Open(usize),
@@ -203,7 +204,7 @@ mod tests {
         let gate = run(&[
             (0, Enter(&[Ok(()), Ok(()), Ok(()), Ok(())])),
             (10, Close(0, None, 1_010)),
-            // Sent together: it neither doubles the pause, nor opens the gate, nor shortens another pause.
+            // Sent together: it neither doubles the pause, nor opens the gate, nor shortens the pause of another.
             (20, Close(1, None, 1_010)),
             (20, Open(2)),
             (30, Close(3, Some(1_100), 1_130)),

@@ -261,19 +261,22 @@ impl Deadline {
     ) -> Duration {
         let (now, random) = (self.started.elapsed(), u32::from_le_bytes(random()));
         let mut state = self.lock();
-        if state.find(service).is_none() {
+        let mut known = state.throttled.iter();
+        let known_index = known.position(|known| known.name == service);
+        let index = known_index.unwrap_or_else(|| {
             state.throttled.push(ThrottledService {
                 name: service.to_owned(),
                 gate: Gate::default(),
                 last_error: error.clone(),
             });
-        }
-        let mut opens_at = now;
-        if let Some(service) = state.find(service) {
-            let gate = &mut service.gate;
-            opens_at = gate.close(pass, now, error.retry_after, now + max_pause, random);
-            service.last_error = error.clone();
-        }
+            state.throttled.len() - 1
+        });
+        let service = &mut state.throttled[index];
+        let latest = now + max_pause;
+        let opens_at = service
+            .gate
+            .close(pass, now, error.retry_after, latest, random);
+        service.last_error = error.clone();
         drop(state);
         self.changed.notify_all();
         if error.request_failure == Some(RequestFailure::Throttled) {

@@ -3,12 +3,12 @@
 //! Small blocks come from an arena of each thread: musl has one lock for all threads, and gives memory back to the
 //! kernel only to ask for it again. A block that is freed is kept for the next one of its size, and all memory is given
 //! back at once when this process ends or becomes another one. So it is not for commands that live on, see
-//! [`live_on`]. Large blocks come from the C library, which maps them.
+//! [`disable_arenas`]. Large blocks come from the C library, which maps them.
 //!
 //! The linker has every call of `malloc` lead to `__wrap_malloc`, and of `__real_malloc` to the C library's (ld(1),
 //! `--wrap`; build.rs). std would abort: SIGABRT, and a message that is not this program's. A `#[global_allocator]` alone
-//! would not be enough, since std uses the system's allocator for what belongs to a thread. `main` declares this module, since
-//! only the program is linked in this way.
+//! would not be enough, since std uses the system's allocator for what belongs to a thread. `main` declares this module,
+//! since only the program is linked in this way.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -62,7 +62,7 @@ static ALLOCATOR: Allocator = Allocator;
 
 /// From now on, small blocks come from the C library, which gives memory back: for a command that runs for days, and for
 /// one whose threads come and go.
-pub fn live_on() {
+pub fn disable_arenas() {
     CHUNK_COUNT.fetch_max(MAX_CHUNKS, Ordering::Relaxed);
 }
 
@@ -70,7 +70,7 @@ fn is_full() -> bool {
     CHUNK_COUNT.load(Ordering::Relaxed) >= MAX_CHUNKS
 }
 
-/// The class of a block; `None` if it does not belong into an arena.
+/// The class of a block; `None` if it does not belong in an arena.
 fn class_of(layout: Layout) -> Option<usize> {
     if layout.size() > MAX_BLOCK_SIZE || layout.align() > MAX_ALIGNMENT {
         return None;
@@ -132,7 +132,7 @@ fn map_chunk() -> Option<*mut u8> {
         )
     };
     if chunk == libc::MAP_FAILED {
-        live_on();
+        disable_arenas();
         return None;
     }
     entry.store(chunk.addr(), Ordering::Relaxed);

@@ -143,9 +143,9 @@ pub fn check_not_reserved(name: &str) -> Result<(), Error> {
     Err(Error::config(reason))
 }
 
-/// Fails if execve(2) would fail with E2BIG; `targets` names the targets, for the error. `stack_limit` is the soft limit on the
-/// stack's size in bytes. A quarter of it, but at most 6 MiB, must hold argv, the environment, a pointer to each
-/// string, the path of the program (twice for a script), and the first line of a script.
+/// Fails if execve(2) would fail with E2BIG; `targets` names the targets, for the error. `stack_limit` is the soft
+/// limit on the stack's size in bytes. A quarter of it, but at most 6 MiB, must hold argv, the environment, a pointer
+/// to each string, the path of the program (twice for a script), and the first line of a script.
 pub fn check_exec_size(
     path: &Path,
     argv: &[CString],

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::request::environment::{check_not_reserved, check_value};
 use crate::request::files::{Output, check_file_name};
 use crate::request::format::{FileFormat, is_identifier};
+use crate::request::host::strip_prefix_ignore_case;
 use crate::request::many::{ManyRef, ManySource};
 use crate::request::reference::options::{IfMissing, SecretOptions, Selection};
 use crate::request::reserved::check_not_reserved_for_vault;
@@ -38,14 +39,6 @@ pub struct NameRules {
 }
 
 impl NameRules {
-    /// What a target is called in messages.
-    fn noun(&self) -> &'static str {
-        match self.outputs.is_empty() {
-            true => "variable",
-            false => "file or key",
-        }
-    }
-
     /// Fails if a name that the manifest has cannot be that of a file or key of every output.
     pub fn check_output_name(&self, name: &str) -> Result<(), Error> {
         self.check_outputs(name, |name| {
@@ -85,11 +78,17 @@ impl NameRules {
     }
 
     fn name_error(&self) -> Error {
-        let hint = match self.outputs.is_empty() {
-            true => "give it to `write`, or name each variable in the manifest",
-            false => "choose another --output, or name each file in the manifest",
+        let (noun, hint) = match self.outputs.is_empty() {
+            true => (
+                "variable",
+                "give it to `write`, or name each variable in the manifest",
+            ),
+            false => (
+                "file or key",
+                "choose another --output, or name each file in the manifest",
+            ),
         };
-        Error::config(format!("no {} can have this name", self.noun())).hint(hint)
+        Error::config(format!("no {noun} can have this name")).hint(hint)
     }
 
     /// Fails if two targets have one name, or if a variable of an expansion has a value already. `new` are the targets
@@ -132,17 +131,15 @@ impl NameRules {
 impl Expansion {
     /// Fails if no name can follow the prefix.
     pub fn check_prefix(&self, rules: &NameRules) -> Result<(), Error> {
-        match self.prefix() {
-            "" => Ok(()),
-            prefix => {
-                let checked = rules.check_outputs(&format!("{prefix}x"), |_| Ok(()));
-                let is_start = !rules.outputs.is_empty() || is_identifier(prefix);
-                checked.and(is_start.then_some(()).ok_or_else(|| {
-                    let reason = "`prefix` takes letters, digits and `_`, and no digit first";
-                    Error::config(reason)
-                }))
-            }
+        let prefix = self.prefix();
+        if prefix.is_empty() {
+            return Ok(());
         }
+        if rules.outputs.is_empty() && !is_identifier(prefix) {
+            let reason = "`prefix` takes letters, digits and `_`, and no digit first";
+            return Err(Error::config(reason));
+        }
+        rules.check_outputs(&format!("{prefix}x"), |_| Ok(()))
     }
 
     /// The text before each name; may be empty.
@@ -234,15 +231,14 @@ impl Expansion {
         let ManySource::Secrets(filter) = &self.reference.source else {
             return Ok(None);
         };
-        let (start, rest) = match secret.split_at_checked(filter.name_start.len()) {
-            Some(parts) => parts,
-            None => return Ok(None),
+        let Some(rest) = strip_prefix_ignore_case(secret, &filter.name_start) else {
+            return Ok(None);
         };
         let has_tag = filter.tag.as_ref().is_none_or(|(name, value)| {
             let found = tag(name);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| *value == found))
         });
-        if !start.eq_ignore_ascii_case(&filter.name_start) || !has_tag {
+        if !has_tag {
             return Ok(None);
         }
         let mut rest = rest.replace('-', "_");

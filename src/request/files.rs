@@ -16,7 +16,7 @@ const MAX_PATH_LEN: usize = 4_096;
 /// The mode of files without `--mode`: readable by the owner and the group, and not writable.
 const DEFAULT_MODE: u32 = 0o440;
 
-/// The minimum time between two rounds. A vault grants 400 requests a second, to all who read from it.
+/// The minimum time between two rounds. A vault allows 400 requests a second, for all its clients together.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Fails if a text cannot be the path of a file below DIR: it must be relative, and each component an ordinary name.

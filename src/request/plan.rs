@@ -144,8 +144,7 @@ impl Plan {
         let allow_override = arguments.flag("--override")?;
         let mut skipped = skipped_names(arguments, "--literal")?;
         skipped.extend(skipped_names(arguments, "--unset")?);
-        if arguments.values("--init").is_empty()
-            && !arguments.has("--init")
+        if !arguments.is_set("--init")
             && let Some((setting, _)) = arguments.values("--drain").pop()
         {
             let reason = "no effect without --init or AKV_INIT_INIT";
@@ -199,7 +198,7 @@ impl Plan {
             outputs.push(Output::Files);
         }
         let from_env = arguments.has("--from-env");
-        let has_expansions = !arguments.values("--from").is_empty();
+        let has_expansions = arguments.is_set("--from");
         if !arguments.has("--secret") && !from_env && !has_expansions {
             let reason = "nothing to write: give --secret FILE=REF, --from REF or --from-env";
             return Err(arguments.usage_error(reason));
@@ -431,18 +430,12 @@ impl Plan {
         arguments: &Arguments<'_>,
         on_error: &mut dyn FnMut(Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for references in arguments.parse_values("--from", |text| {
-            Ok(text
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>())
-        })? {
-            for text in references {
-                match self.expansion(arguments, &text) {
-                    Ok(expansion) => self.expansions.push(expansion),
-                    Err(error) if error.cause == Cause::Usage => return Err(error),
-                    Err(error) => on_error(error.context("--from"))?,
-                }
+        let values = arguments.parse_values("--from", |text| Ok(text.to_owned()))?;
+        for text in values.iter().flat_map(|value| value.split_whitespace()) {
+            match self.expansion(arguments, text) {
+                Ok(expansion) => self.expansions.push(expansion),
+                Err(error) if error.cause == Cause::Usage => return Err(error),
+                Err(error) => on_error(error.context("--from"))?,
             }
         }
         Ok(())
@@ -477,7 +470,7 @@ impl Plan {
         Ok(expansion)
     }
 
-    /// The expansions that are made of an item, each with its index.
+    /// The expansions that are made of an item.
     pub fn expansions_of(&self, item_index: usize) -> impl Iterator<Item = &Expansion> {
         let expansions = self.expansions.iter();
         expansions.filter(move |expansion| expansion.item_index == item_index)
@@ -629,7 +622,7 @@ impl Plan {
         parts.filter(move |(_, part)| part.item_index == item_index)
     }
 
-    /// The names of all targets, separated by commas, for messages. Those that a vault has named are not listed one by one.
+    /// The names of all targets, separated by commas, for messages. Those that a vault has named are not listed singly.
     pub fn all_target_names(&self) -> String {
         let targets = self.targets.iter();
         let targets = targets.filter(|target| !target.origin.is_expansion());
@@ -665,8 +658,7 @@ impl Plan {
                 }
                 PlanItem::List(vault) => format!("secret of https://{}", vault.host),
                 PlanItem::Secret(secret) => {
-                    let (host, shown) = (&secret.host, secret.name_and_version());
-                    let url = format!("https://{host}/secrets/{shown}");
+                    let url = format!("https://{}{}", secret.host, secret.path());
                     if !targets.is_empty() {
                         let line = format!("secret    {targets} <- {url} (resource {resource})");
                         lines.push(line);

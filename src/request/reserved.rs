@@ -1,13 +1,13 @@
 //! Variables that no name in a vault may become.
 //!
-//! The right to add a secret to a vault, or a field to a secret, must not be the right to decide which code runs, or where it
-//! connects to. A variable that the manifest names is the manifest's decision, so fewer names are reserved there. No
-//! such list is complete: `prefix=` keeps every name apart.
+//! The right to add a secret to a vault, or a field to a secret, must not be the right to decide which code runs, or
+//! where it connects to. A variable that the manifest names is the manifest's decision, so fewer names are reserved
+//! there. No such list is complete: `prefix=` keeps all names apart.
 
 use crate::error::Error;
 use crate::request::environment::check_not_reserved;
 
-/// Names of variables, and what each does. One that ends in `*` stands for all that begin so.
+/// Names of variables, and what each does. One that ends in `*` is a prefix.
 const RESERVED: [(&[&str], &str); 12] = [
     (
         &[

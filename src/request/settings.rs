@@ -16,7 +16,7 @@ use crate::request::suggestion::nearest;
 /// The variable with the URL of a vault, as secret-init and Azure's samples have it.
 const KEY_VAULT_URL: &str = "AZURE_KEY_VAULT_URL";
 
-/// The value of `--throttle-timeout` if neither that nor `--timeout` is set, for commands that start or prepare a container.
+/// The value of `--throttle-timeout` for `exec` and `write` if neither it nor `--timeout` is set.
 const DEFAULT_THROTTLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The kind of identity that `--identity` names.
@@ -79,7 +79,7 @@ impl Settings {
     /// or `None`.
     pub fn parse(arguments: &Arguments<'_>) -> Result<Settings, Error> {
         let duration = |name| arguments.parse_value(name, parse_duration);
-        // Those who set a deadline mean it.
+        // An explicit --timeout is a hard limit.
         let default_throttle_timeout = match arguments.command {
             "exec" | "write" if !arguments.is_set("--timeout") => DEFAULT_THROTTLE_TIMEOUT,
             _ => Duration::ZERO,

@@ -31,8 +31,8 @@ pub struct Rounds {
 pub enum Woken {
     /// A round is due, or HUP asks for one.
     Round,
-    /// By the signal with this number, which ends the process.
-    Stopped(i32),
+    /// A signal ends the process.
+    Stopped,
 }
 
 /// The process that [`Rounds::start`] has returned in.
@@ -47,8 +47,8 @@ pub enum RoundProcess {
 pub struct RoundEnd {
     /// The exit code of the child; 128 plus the number of the signal that has ended it.
     pub exit_code: u8,
-    /// Whether HUP has asked for another round during this one.
-    pub is_asked_again: bool,
+    /// Whether HUP arrived during the round, which requests another one at once.
+    pub is_round_requested: bool,
     /// The number of the signal that ends the process; `None` if there was none.
     pub stopped_by: Option<i32>,
 }
@@ -76,7 +76,7 @@ impl Rounds {
                     Ok(ROUND_SIGNAL) => return Woken::Round,
                     // The first process of a container gets the orphans of others.
                     Ok(Signal::SIGCHLD) => drop(reap(None)),
-                    _ => return Woken::Stopped(signal),
+                    _ => return Woken::Stopped,
                 }
             }
             if due <= Instant::now() {
@@ -97,11 +97,11 @@ impl Rounds {
             }
             ForkResult::Parent { child } => child.as_raw(),
         };
-        let (mut is_asked_again, mut stopped_by) = (false, None);
+        let (mut is_round_requested, mut stopped_by) = (false, None);
         loop {
             while let Some(signal) = os::next_signal(&self.signalfd) {
                 match Signal::try_from(signal) {
-                    Ok(ROUND_SIGNAL) => is_asked_again = true,
+                    Ok(ROUND_SIGNAL) => is_round_requested = true,
                     Ok(Signal::SIGCHLD) => {}
                     _ => {
                         stopped_by = Some(signal);
@@ -112,7 +112,7 @@ impl Rounds {
             if let Some(exit_code) = reap(Some(child)) {
                 return Ok(RoundProcess::Parent(RoundEnd {
                     exit_code,
-                    is_asked_again,
+                    is_round_requested,
                     stopped_by,
                 }));
             }

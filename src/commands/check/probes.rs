@@ -417,22 +417,20 @@ impl Prober {
             item_index,
             target_names,
         )?;
-        let (known, plan) = {
+        let plan = {
             let mut plan = self.lock_expanded();
-            let known = self.plan.items.len();
             for names in names {
                 plan.add_listed(item_index, names)?;
             }
-            (known, plan.clone())
+            plan.clone()
         };
-        let items = plan.items.iter().enumerate().skip(known);
+        let host = self.plan.items[item_index].host();
+        let listed = plan.items.iter().enumerate().skip(self.plan.items.len());
         let mut count = 0;
-        for (index, item) in items {
-            let is_of_list = item.host() == self.plan.items[item_index].host();
-            let PlanItem::Secret(secret) = item else {
-                continue;
-            };
-            if is_of_list {
+        for (index, item) in listed {
+            if let PlanItem::Secret(secret) = item
+                && Some(&secret.host) == host
+            {
                 count += 1;
                 let targets = plan.target_names(index);
                 self.secret_reader

@@ -60,7 +60,7 @@ pub fn check_before_fetch(options: &WriteOptions, paths: &[&str]) -> Result<DirI
     dir.id()
 }
 
-/// Writes the files to DIR, and returns how many of them were not up to date. Fails if DIR is not the directory that
+/// Writes the files to DIR, and returns what has changed. Fails if DIR is not the directory that
 /// [`check_before_fetch`] has checked.
 pub fn write(checked_dir_id: &DirId, request: &WriteRequest<'_>) -> Result<Written, Error> {
     // A limit on the size of files must be an error with a path, not the end of the process (RLIMIT_FSIZE).
