@@ -49,8 +49,8 @@ _akv_init() {
       '--ca-file=[trust only the certificates in this PEM file]:FILE:_files' \
       '--dry-run[print the planned requests, and do nothing]' \
       '--log-format=[text]:FORMAT: ' \
-      '--quiet[leave out information]' \
-      '-q[leave out information]' \
+      '--quiet[leave out information, such as what akv-init waits for or what write has written]' \
+      '-q[leave out information, such as what akv-init waits for or what write has written]' \
       '--verbose[log each step on standard error, never a secret]' \
       '-v[log each step on standard error, never a secret]' \
       '--help[print this help]' \
@@ -69,7 +69,7 @@ _akv_init() {
       '--allow-loose-mode[only warn if a file system that ignores MODE, as a share may, gives files more permissions]' \
       '--layout=[how files are replaced]:LAYOUT:(plain atomic)' \
       '--require-tmpfs[fail unless DIR is in memory]' \
-      '--every=[stay, and refresh the files every TIME]:TIME: ' \
+      '--every=[keep running, and refresh the files every TIME]:TIME: ' \
       '--keep-existing=-[while Azure cannot be reached]::AGE: ' \
       '--identity=[the kind of identity]:KIND:(managed workload service-principal cli)' \
       '--client-id=[the user-assigned identity or the application]:ID: ' \
@@ -84,8 +84,8 @@ _akv_init() {
       '--ca-file=[trust only the certificates in this PEM file]:FILE:_files' \
       '--dry-run[print the planned requests, and do nothing]' \
       '--log-format=[text]:FORMAT: ' \
-      '--quiet[leave out information]' \
-      '-q[leave out information]' \
+      '--quiet[leave out information, such as what akv-init waits for or what write has written]' \
+      '-q[leave out information, such as what akv-init waits for or what write has written]' \
       '--verbose[log each step on standard error, never a secret]' \
       '-v[log each step on standard error, never a secret]' \
       '--help[print this help]' \
@@ -117,8 +117,8 @@ _akv_init() {
       '--ca-file=[trust only the certificates in this PEM file]:FILE:_files' \
       '--format=[text]:FORMAT: ' \
       '--log-format=[text]:FORMAT: ' \
-      '--quiet[leave out information]' \
-      '-q[leave out information]' \
+      '--quiet[leave out information, such as what akv-init waits for or what write has written]' \
+      '-q[leave out information, such as what akv-init waits for or what write has written]' \
       '--verbose[log each step on standard error, never a secret]' \
       '-v[log each step on standard error, never a secret]' \
       '--help[print this help]' \
@@ -139,8 +139,8 @@ _akv_init() {
       '--vault-resource=[the resource of the token for hosts of --allow-vault]:URL: ' \
       '--ca-file=[trust only the certificates in this PEM file]:FILE:_files' \
       '--log-format=[text]:FORMAT: ' \
-      '--quiet[leave out information]' \
-      '-q[leave out information]' \
+      '--quiet[leave out information, such as what akv-init waits for or what write has written]' \
+      '-q[leave out information, such as what akv-init waits for or what write has written]' \
       '--verbose[log each step on standard error, never a secret]' \
       '-v[log each step on standard error, never a secret]' \
       '--help[print this help]' \
@@ -159,8 +159,8 @@ _akv_init() {
       '--scope=[RESOURCE followed by /]:SCOPE: ' \
       '--ca-file=[trust only the certificates in this PEM file]:FILE:_files' \
       '--log-format=[text]:FORMAT: ' \
-      '--quiet[leave out information]' \
-      '-q[leave out information]' \
+      '--quiet[leave out information, such as what akv-init waits for or what write has written]' \
+      '-q[leave out information, such as what akv-init waits for or what write has written]' \
       '--verbose[log each step on standard error, never a secret]' \
       '-v[log each step on standard error, never a secret]' \
       '--help[print this help]' \
@@ -170,8 +170,8 @@ _akv_init() {
       '1:RESOURCE: ' ;;
     install) _arguments -S \
       '--log-format=[text]:FORMAT: ' \
-      '--quiet[leave out information]' \
-      '-q[leave out information]' \
+      '--quiet[leave out information, such as what akv-init waits for or what write has written]' \
+      '-q[leave out information, such as what akv-init waits for or what write has written]' \
       '--verbose[log each step on standard error, never a secret]' \
       '-v[log each step on standard error, never a secret]' \
       '--help[print this help]' \

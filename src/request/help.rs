@@ -45,7 +45,7 @@ const COMMAND_HELPS: [CommandHelp; 6] = [
 #[rustfmt::skip]
 const EXIT_CODES: [(&str, &[&str]); 12] = [
     ("  64     usage          an unknown option, a missing or unexpected argument\n", ALL_COMMANDS),
-    ("  66     not found      no such secret or version; disabled, expired\n", SECRET_COMMANDS),
+    ("  66     not found      no such secret, version or field; disabled, expired\n", SECRET_COMMANDS),
     ("  69     unavailable    no response before the deadline; a restart may help\n", AZURE_COMMANDS),
     ("  70     internal       a bug in akv-init\n", ALL_COMMANDS),
     ("  73     cannot create  DIR, standard output or memory cannot be written\n", OUTPUT_COMMANDS),

@@ -79,7 +79,7 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
              variable NAME: for programs that take NAME_FILE"),
         option("--memfd-mode", Value("MODE"), PROGRAM_COMMANDS, "AKV_INIT_MEMFD_MODE",
             "the permissions of these files (default 0444, since many entrypoints change the user); 0400 for programs \
-             that refuse a key which others can read, such as ssh-add"),
+             that refuse a key that others can read, such as ssh-add"),
         option("--from", Values("REF"), PROGRAM_COMMANDS, "AKV_INIT_FROM",
             "put each field of a JSON secret, or each of many secrets, into a variable: akv://VAULT/NAME?prefix=APP_ or \
              akv://VAULT/START*?prefix=APP_"),
@@ -129,7 +129,7 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
             "only warn if a file system that ignores MODE, as a share may, gives files more permissions"),
         CliOption {
             choices: &[
-                ("plain", "one file after the other (the default); files of earlier runs that are no longer requested stay"),
+                ("plain", "one file after the other (the default without --every); files of earlier runs that are no longer requested stay"),
                 ("atomic", "all at once, like the kubelet: DIR/NAME is a link to ..data/NAME, and ..data is a link to \
                     a directory; files that are no longer requested are removed"),
             ],
@@ -137,13 +137,13 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
         },
         option("--require-tmpfs", Nothing, &["write"], "", "fail unless DIR is in memory (by default a warning)"),
         option("--every", Value("TIME"), &["write"], "",
-            "stay, and refresh the files every TIME (1m or more, such as 15m; 10 % more or less), and at once after \
-             SIGHUP; --layout atomic by default. The first round fails as write does; when a later one fails, the \
+            "keep running, and refresh the files every TIME (at least 1m, such as 15m; varied by up to 10 %), and at once \
+             on SIGHUP; with --layout atomic by default, and without --keep-existing. The first round fails as write does; when a later one fails, the \
              files stay as they are"),
         option("--keep-existing", Optional("AGE"), &["write"], "",
             "while Azure cannot be reached (69), keep the files of the last run that wrote the same files from the \
              same references, if that was at most AGE (such as 12h) ago. Never after Azure refused, and never with an \
-             access token"),
+             access token. Not with --from"),
     ]),
     ("Which identity", &[
         CliOption {
@@ -167,7 +167,7 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
         CliOption {
             defaults: &[(&["exec", "write"], "120s"), (&["get", "token"], "15s"), (&["check"], "10s")],
             ..option("--timeout", Value("TIME"), AZURE_COMMANDS, "AKV_INIT_TIMEOUT",
-                "from start to end: 90 or 90s, 2m, 1h; 0 makes one attempt at each request")
+                "from start to end: 90 or 90s, 2m, 1h; 0 makes one attempt at each request. check ignores the variable")
         },
         option("--wait-for-access", Value("TIME"), &["exec", "write", "get"], "AKV_INIT_WAIT_FOR_ACCESS",
             "wait up to TIME beyond --timeout while the vault denies access: a new role assignment takes up to 10 \
@@ -176,7 +176,7 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
             "accepted, without effect"),
         option("--throttle-timeout", Value("TIME"), &["exec", "write"], "AKV_INIT_THROTTLE_TIMEOUT",
             "from start to end while requests are throttled (429), if longer than --timeout (default 10m, or 0 if \
-             --timeout is set)"),
+             --timeout or AKV_INIT_TIMEOUT is set)"),
         option("--throttle-timeout", Value("TIME"), &["check"], "AKV_INIT_THROTTLE_TIMEOUT",
             "accepted, without effect"),
     ]),
@@ -202,7 +202,7 @@ pub static SECTIONS: [(&str, &[CliOption]); 7] = [
         CliOption {
             short: Some("-q"),
             ..option("--quiet", Nothing, ALL_COMMANDS, "AKV_INIT_QUIET",
-                "leave out information: what akv-init waits for, what write has written. Warnings and errors stay")
+                "leave out information, such as what akv-init waits for or what write has written. Warnings and errors stay")
         },
         CliOption {
             short: Some("-v"),
