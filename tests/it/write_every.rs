@@ -11,6 +11,7 @@ mod waits;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::ChildStderr;
+use std::thread;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -107,6 +108,13 @@ impl Sidecar {
     #[track_caller]
     fn stop(self) {
         assert_eq!(self.end(Signal::SIGTERM), (Some(0), Vec::new()));
+    }
+
+    /// Waits until it sleeps, which it does right after the line about the next round.
+    fn until_asleep(&self) {
+        while !self.status("State").starts_with('S') {
+            thread::yield_now();
+        }
     }
 
     /// The value of a field of its /proc/PID/status.

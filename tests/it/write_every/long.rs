@@ -111,7 +111,10 @@ fn many_rounds(rounds: usize) {
     });
     assert!(sets.load(Ordering::Relaxed) > 0);
     assert_eq!(count(&azure, Endpoint::Imds), 1);
-    let switches = || sidecar.status("voluntary_ctxt_switches");
+    let switches = || {
+        sidecar.until_asleep();
+        sidecar.status("voluntary_ctxt_switches")
+    };
     let before = switches();
     // A wake-up is what must not happen, and no event tells that it has not.
     thread::sleep(Duration::from_secs(1));
