@@ -92,7 +92,9 @@ fn run() -> Result<()> {
     let value = fs::read_to_string(dir.join("DB_PASSWORD"))?;
     ensure!(value == SECRET, "the file holds something else");
     say(&quoted(&run.stderr))?;
-    say("   The file DB_PASSWORD holds the secret, byte for byte.")?;
+    say(
+        "   The file DB_PASSWORD holds the secret, byte for byte. A pod has a volume in memory for it.",
+    )?;
 
     say("\nThe log showed neither a token nor the secret: that was checked, too.")?;
     say("To try it yourself: cargo run --example standin -- --shell")

@@ -274,16 +274,22 @@ pub fn set_stdout_hook(hook: fn(BorrowedFd<'_>)) {
     let _ = STDOUT_HOOK.set(hook);
 }
 
-/// Prints output that contains no value, such as a help text. Errors are ignored: a reader that has closed
-/// the pipe wants no more.
-pub fn print(text: &str) {
-    let _ = write_stdout(text.as_bytes());
+/// Prints output that contains no value, such as a help text. It is not an error if the reader has closed the pipe: it
+/// wants no more.
+pub fn print(text: &str) -> Result<(), Error> {
+    match write_stdout(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = Error::new(Cause::CannotCreate, error.to_string());
+            Err(error.context("writing to standard output"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints the lines of a plan, in which settings are quoted.
-pub fn print_lines(lines: &[String]) {
+pub fn print_lines(lines: &[String]) -> Result<(), Error> {
     let lines = lines.iter().map(|line| to_single_line(line) + "\n");
-    print(&lines.collect::<String>());
+    print(&lines.collect::<String>())
 }
 
 /// Whether standard output is a terminal.

@@ -52,11 +52,11 @@ fn run() -> Result<u8, Error> {
     let arguments = match cli::parse(std::env::args_os().skip(1).collect(), &env)? {
         Invocation::Command(arguments) => arguments,
         Invocation::Help(command) => {
-            log::print(&help::help(command));
+            log::print(&help::help(command))?;
             return Ok(0);
         }
         Invocation::Version => {
-            log::print(concat!("akv-init ", env!("AKV_INIT_VERSION"), "\n"));
+            log::print(concat!("akv-init ", env!("AKV_INIT_VERSION"), "\n"))?;
             return Ok(0);
         }
     };

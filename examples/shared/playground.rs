@@ -37,7 +37,7 @@ default vault. The command `standin` changes what the stand-in does. Try:
   akv-init exec --secret 'DB_USER=akv:///db#/user' -- printenv DB_USER
       a field of a secret that is JSON
   akv-init write --from-env --output dotenv:app.env \"$SECRETS\"; ls -l \"$SECRETS\"
-      the secret in a file instead of a variable
+      the secret in a file instead of a variable; a warning, if $SECRETS is on disk
   standin close vault; akv-init exec --timeout 7s -- true; standin open vault
       the vault is down: akv-init waits, says so, and ends with 69
   standin deny db-password; akv-init exec -- printenv DB_PASSWORD

@@ -59,6 +59,5 @@ fn print_plan(plan: &Plan, env: &Environment, last_lines: Vec<String>) -> Result
     }
     lines.extend(plan.lines());
     lines.extend(last_lines);
-    log::print_lines(&lines);
-    Ok(())
+    log::print_lines(&lines)
 }

@@ -168,12 +168,26 @@ fn from_tls(error: &TlsError) -> Error {
         UnknownProtocolVersion,
     };
     match error {
+        // Not a [`RejectedCertificate`]: this is the signature of the handshake.
+        TlsError::InvalidCertificate(CertificateError::BadSignature) => RequestFailure::Certificate
+            .error("the server's signature does not match its certificate")
+            .hint(
+                "the server has a private key that is not that of its certificate: check both in its TLS settings, or \
+                 in those of a proxy that intercepts TLS",
+            ),
         TlsError::InvalidCertificate(error) => match error {
             CertificateError::Other(other) => other.0.downcast_ref().map(from_rejected_certificate),
             _ => None,
         }
         // Another error than [`RejectedCertificate`]: the certificate could not be parsed.
-        .unwrap_or_else(|| RequestFailure::Certificate.error("the certificate is malformed")),
+        .unwrap_or_else(|| {
+            RequestFailure::Certificate
+                .error("the certificate is malformed")
+                .hint(
+                    "the server must present an X.509 certificate: check its TLS settings, or those of a proxy that \
+                     intercepts TLS",
+                )
+        }),
         TlsError::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge) => {
             unexpected_response_error("the server's certificate chain is too long")
                 .hint("the server must present only its certificate and the intermediate ones")

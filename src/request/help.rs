@@ -48,18 +48,15 @@ const EXIT_CODES: [(&str, &[&str]); 12] = [
     ("  66     not found      no such secret, version or field; disabled, expired\n", SECRET_COMMANDS),
     ("  69     unavailable    no response before the deadline; a restart may help\n", AZURE_COMMANDS),
     ("  70     internal       a bug in akv-init\n", ALL_COMMANDS),
-    ("  73     cannot create  DIR, standard output or memory cannot be written\n", OUTPUT_COMMANDS),
+    ("  73     cannot create  DIR, standard output or memory cannot be written\n", ALL_COMMANDS),
     ("  76     protocol       unexpected response, certificate that is not trusted\n", AZURE_COMMANDS),
     ("  77     denied         no access, no such identity, firewall\n", AZURE_COMMANDS),
     ("  78     config         malformed reference, two sources, incomplete credential\n", ALL_COMMANDS),
     ("  126                   COMMAND cannot be executed\n", PROGRAM_COMMANDS),
     ("  127                   COMMAND not found\n", PROGRAM_COMMANDS),
-    ("  128+N                 stopped by signal N before it was done\n", &["exec", "write", "get", "token"]),
+    ("  128+N                 stopped by signal N before it was done\n", AZURE_COMMANDS),
     ("  Any other code is that of COMMAND; with --init 128+N if signal N ended it.\n", &["exec"]),
 ];
-
-/// The commands that deliver something, to COMMAND, DIR or standard output, unlike `check`, which only reports.
-const OUTPUT_COMMANDS: &[&str] = &["exec", "write", "get", "token", "install"];
 
 /// The settings that every command reads from the environment.
 const SETTINGS_HELP: &str =

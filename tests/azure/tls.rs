@@ -46,6 +46,8 @@ pub enum Certificate {
     NotYetValid,
     /// For clients, and not for servers.
     OfAClient,
+    /// The good one, but each connection is signed with another key.
+    OtherKey,
     /// For other names.
     OtherName,
     /// The good one, but each connection after the first is signed with another key.
@@ -134,15 +136,20 @@ impl Authority {
             Arc::new(CertifiedKey::new(chain, key.expect("a P-256 key")))
         };
         let (unknown, other_key) = self.leaf(Certificate::UnknownAuthority);
-        let later = match certificate {
-            Certificate::ThenOtherKey => Some(certified(chain.clone(), other_key)),
-            Certificate::ThenUnknownAuthority => {
-                Some(certified(vec![unknown.der().clone()], other_key))
+        let (first, later) = match certificate {
+            Certificate::OtherKey => (certified(chain, other_key), None),
+            Certificate::ThenOtherKey => {
+                let first = certified(chain.clone(), key);
+                (first, Some(certified(chain, other_key)))
             }
-            _ => None,
+            Certificate::ThenUnknownAuthority => {
+                let later = certified(vec![unknown.der().clone()], other_key);
+                (certified(chain, key), Some(later))
+            }
+            _ => (certified(chain, key), None),
         };
         let resolver = Resolver {
-            first: certified(chain, key),
+            first,
             later,
             handshakes: AtomicUsize::new(0),
         };

@@ -864,7 +864,7 @@ fn options_of_other_commands_are_rejected_without_a_request() {
     assert_eq!(connections(&azure), 0);
 }
 
-/// The exit code is an answer, too: `check >/dev/null` in a script, `check | grep` by hand.
+/// The exit code is an answer, too: `check >&-` in a script, `check | grep -q` by hand.
 #[test]
 fn closed_output_still_gives_the_exit_code() {
     let (azure, target) = with_secret();
@@ -874,19 +874,49 @@ fn closed_output_still_gives_the_exit_code() {
         let closed = run()
             .with(|command| inherited::close(command, &[1]))
             .outcome();
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let full = outcome_without_stdout(run().with(|command| {
-            command.stdout(Stdio::from(full));
-        }));
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let unread = outcome_without_stdout(run().with(|command| {
             command.stdout(Stdio::from(writer));
         }));
-        for outcome in [closed, full, unread] {
+        for outcome in [closed, unread] {
             assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(code), ""));
         }
     }
+}
+
+/// What is lost there would look like an empty report of checks that all passed.
+#[test]
+fn report_that_cannot_be_written_is_an_error() {
+    let (azure, target) = with_secret();
+    let missing = format!("S=akv://{}/missing", azure.vault());
+    for (target, format) in [(&target, "text"), (&missing, "json")] {
+        let run = check(&azure, &["--format", format, "--secret", target]).json();
+        let failure = to_full_device(run).failure(73, "cannot create");
+        failure.names("standard output");
+    }
+}
+
+/// As with `check`.
+#[test]
+fn text_that_cannot_be_written_is_an_error() {
+    for words in [
+        &["--version"][..],
+        &["--help"],
+        &["check", "--help"],
+        &["exec", "--dry-run", "--", "true"],
+        &["write", "--dry-run", "--secret=a=akv://kv1/a", "/secrets"],
+    ] {
+        let failure = to_full_device(akv_init(words).json()).failure(73, "cannot create");
+        failure.names("standard output");
+    }
+}
+
+fn to_full_device(run: Run) -> Outcome {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    outcome_without_stdout(run.with(|command| {
+        command.stdout(Stdio::from(full));
+    }))
 }
 
 /// All the time that there is, whatever the manifest gives `exec`.

@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<u8, Error> {
     if let Some(plan) = plan {
         add_network_checks(arguments, plan, &mut report);
     }
-    Ok(report.finish())
+    report.finish()
 }
 
 /// Builds the plan without the variables whose reference is malformed, and reports each of those as a failed check.

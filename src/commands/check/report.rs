@@ -220,6 +220,8 @@ pub struct Report {
     is_terminal: bool,
     has_color: bool,
     width: usize,
+    /// The first error of standard output.
+    print_error: Option<Error>,
 }
 
 impl Report {
@@ -234,6 +236,7 @@ impl Report {
             // https://no-color.org
             has_color: is_terminal && env.get("NO_COLOR").is_none_or(|value| value.is_empty()),
             width: width.max(TEXT_COLUMN + MIN_TEXT_WIDTH),
+            print_error: None,
         }
     }
 
@@ -248,11 +251,15 @@ impl Report {
         self.checks.iter().any(|check| check.state == State::Failed)
     }
 
-    /// Prints the verdict. Returns the exit code that `exec` would have, or 0 if it would start COMMAND.
-    pub fn finish(self) -> u8 {
+    /// Prints the verdict. Returns the exit code that `exec` would have, or 0 if it would start COMMAND. If a part of the
+    /// report could not be printed, that is the error.
+    pub fn finish(mut self) -> Result<u8, Error> {
         let verdict = self.verdict();
         self.print(&verdict);
-        verdict.cause.map_or(0, Cause::exit_code)
+        match self.print_error {
+            Some(error) => Err(error),
+            None => Ok(verdict.cause.map_or(0, Cause::exit_code)),
+        }
     }
 
     /// The verdict, in the form of a check: the check at which `exec` would fail first, if any failed, and a summary
@@ -322,11 +329,14 @@ impl Report {
         checks.map(Check::title).collect()
     }
 
-    fn print(&self, check: &Check) {
-        log::print(&match self.format {
+    fn print(&mut self, check: &Check) {
+        let printed = log::print(&match self.format {
             log::LineFormat::Json => format!("{}\n", check.to_json()),
             log::LineFormat::Text => self.render(check),
         });
+        if let Err(error) = printed {
+            self.print_error.get_or_insert(error);
+        }
     }
 
     /// A check as text: one line, or several if it is longer than the width, and then its hint.

@@ -75,6 +75,7 @@ pub fn certificates(page: &mut Page) {
         Certificate::Ca,
         Certificate::LongChain,
         Certificate::Malformed,
+        Certificate::OtherKey,
     ] {
         let azure = Azure::builder()
             .certificate(Endpoint::Vault, certificate)

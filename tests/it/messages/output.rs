@@ -16,7 +16,7 @@ use crate::support::{Run, akv_init};
 use crate::support_identities::{Source, outcome_without_stdout};
 use crate::support_inherited as inherited;
 
-/// By `get` and `token`.
+/// By `get` and `token`, and a text.
 pub fn printed(page: &mut Page) {
     let azure = Azure::start();
     page.know(&azure);
@@ -34,7 +34,11 @@ pub fn printed(page: &mut Page) {
             .open("/dev/full")
             .expect("Linux has it")
     };
-    for run in [get(), Source::Imds.token(&azure, &[])] {
+    for run in [
+        get(),
+        Source::Imds.token(&azure, &[]),
+        akv_init(["--version"]),
+    ] {
         let run = run.with(|command| {
             command.stdout(Stdio::from(full()));
         });

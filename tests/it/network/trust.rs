@@ -38,6 +38,7 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
         Certificate::Expired,
         Certificate::NotYetValid,
         Certificate::OfAClient,
+        Certificate::OtherKey,
         Certificate::OtherName,
         Certificate::UnknownAuthority,
     ] {
@@ -61,7 +62,8 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
                 let names = "another.example.com, fd00::1 and 2 more names";
                 failure.fact("names", names).names(names)
             }
-            Certificate::Malformed => failure.names("malformed"),
+            Certificate::Malformed => failure.names("malformed").hint_names("X.509"),
+            Certificate::OtherKey => failure.names("signature").hint_names("private key"),
             Certificate::Ca => failure.hint_names("CA:FALSE"),
             Certificate::LongChain => failure.names("chain"),
             _ => &failure,
@@ -70,7 +72,6 @@ fn wrong_certificate_is_rejected_before_a_token_is_sent() {
     }
 }
 
-/// A DNS name that holds an address matches no host: addresses have a type of their own.
 /// The chain of the first connection, which is verified only once, says nothing about the others.
 #[test]
 fn later_connection_with_another_key_or_chain_is_rejected() {
@@ -94,6 +95,7 @@ fn later_connection_with_another_key_or_chain_is_rejected() {
     }
 }
 
+/// A DNS name that holds an address matches no host: addresses have a type of their own.
 #[test]
 fn address_as_dns_name_is_reported() {
     let azure = Azure::builder()
