@@ -56,6 +56,7 @@ mod support_points;
 mod support_requests;
 mod support_scratch;
 mod support_tables;
+mod support_tracer;
 mod tidy;
 mod token_command;
 mod token_proxy;

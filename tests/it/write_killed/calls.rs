@@ -103,9 +103,9 @@ pub struct Words<'a> {
 
 impl Words<'_> {
     /// The call as text, if it touches the volume; and whether it opens DIR itself, by its path.
-    pub fn of(&self, number: u64, args: &[u64; 6]) -> Option<(String, bool)> {
+    pub fn of(&self, number: libc::c_long, args: &[u64; 6]) -> Option<(String, bool)> {
         let mut calls = CALLS.iter();
-        let (_, name, shape) = calls.find(|(known, ..)| Ok(*known) == number.try_into())?;
+        let (_, name, shape) = calls.find(|(known, ..)| *known == number)?;
         let mut name = *name;
         let mut opens = false;
         let mut words = Vec::new();

@@ -1,21 +1,21 @@
-//! A small strace: it stops the main thread of a run before and after each system call that touches the volume, and a
-//! test decides how it continues (ptrace(2)).
+//! Stops the main thread of a run before and after each system call that touches the volume, and a test decides how it
+//! continues.
 //!
 //! Only calls after the fetch have an index: DIR is opened twice, and the calls before the second time only read. From
 //! then on the volume appears to be on a disk, so that `fsync` is called. Other threads are not traced.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 
+#[cfg(target_arch = "x86_64")]
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::calls::{Call, Words};
 use crate::support::{Outcome, Run};
+use crate::support_tracer::{Next, Stopped, trace};
 
 /// EXT4_SUPER_MAGIC (statfs(2)).
 const EXT4: libc::c_long = 0xEF53;
@@ -42,20 +42,7 @@ pub enum Then {
 
 /// Runs to the end; `decide` is called at each stop.
 pub fn watch(run: Run, dir: &Path, mut decide: impl FnMut(&Call) -> Then) -> Outcome {
-    // Killed and reaped if a test panics.
-    let running = run.with(trace_me).spawn();
-    let pid = Pid::from_raw(running.pid());
-    assert_eq!(
-        next_stop(pid),
-        WaitStatus::PtraceEvent(pid, Signal::SIGTRAP, 0)
-    );
-    ptrace::setoptions(
-        pid,
-        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL,
-    )
-    .expect("it has stopped at its exec");
     let mut watched = Watched {
-        pid,
         dir,
         openings: 0,
         count: 0,
@@ -64,41 +51,11 @@ pub fn watch(run: Run, dir: &Path, mut decide: impl FnMut(&Call) -> Then) -> Out
         #[cfg(target_arch = "x86_64")]
         failing: None,
     };
-    let mut signal = None;
-    loop {
-        match ptrace::syscall(pid, signal.take()) {
-            // Another thread has ended it.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => panic!("PTRACE_SYSCALL: {errno}"),
-        }
-        match next_stop(pid) {
-            WaitStatus::PtraceSyscall(_) => signal = watched.at_call(&mut decide),
-            // A signal that is about to be delivered (`waitid` does not distinguish it).
-            WaitStatus::PtraceEvent(_, other, 0) => signal = Some(other),
-            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => return running.outcome(),
-            status => panic!("an unexpected state: {status:?}"),
-        }
-    }
-}
-
-fn trace_me(command: &mut std::process::Command) {
-    // SAFETY: one system call.
-    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
-}
-
-/// Waits for a stop or the end, without reaping the process.
-fn next_stop(pid: Pid) -> WaitStatus {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
-    loop {
-        match waitid(Id::Pid(pid), flags) {
-            Err(Errno::EINTR) => {}
-            status => return status.expect("it is our child"),
-        }
-    }
+    let at_call = |stopped: &_| Next::GoOn(watched.at_call(stopped, &mut decide));
+    trace(run, Options::empty(), |_| {}, at_call)
 }
 
 struct Watched<'a> {
-    pid: Pid,
     dir: &'a Path,
     openings: usize,
     count: usize,
@@ -112,22 +69,18 @@ struct Watched<'a> {
 
 impl Watched<'_> {
     /// The signal to deliver as the process continues.
-    fn at_call(&mut self, decide: &mut impl FnMut(&Call) -> Then) -> Option<Signal> {
-        let info = match ptrace::syscall_info(self.pid) {
-            Err(Errno::ESRCH) => return None,
-            info => info.expect("PTRACE_GET_SYSCALL_INFO, of Linux 5.3"),
-        };
-        match info.op {
-            libc::PTRACE_SYSCALL_INFO_ENTRY => {
-                // SAFETY: `op` says which one of the union it is.
-                let entry = unsafe { info.u.entry };
-                let words = Words {
-                    pid: self.pid,
-                    dir: self.dir,
-                };
-                let (text, opens) = words.of(entry.nr, &entry.args)?;
+    fn at_call(
+        &mut self,
+        stopped: &Stopped,
+        decide: &mut impl FnMut(&Call) -> Then,
+    ) -> Option<Signal> {
+        let pid = stopped.pid;
+        match stopped.result {
+            None => {
+                let words = Words { pid, dir: self.dir };
+                let (text, opens) = words.of(stopped.number, &stopped.args)?;
                 self.openings += usize::from(opens);
-                self.kind_at = text.starts_with("fstatfs").then_some(entry.args[1]);
+                self.kind_at = text.starts_with("fstatfs").then_some(stopped.args[1]);
                 self.call = Some(Call {
                     index: self.index(),
                     stop: Stop::Before,
@@ -135,42 +88,39 @@ impl Watched<'_> {
                     result: 0,
                 });
             }
-            libc::PTRACE_SYSCALL_INFO_EXIT => {
-                // SAFETY: as above.
-                let result = unsafe { info.u.exit }.sval;
+            Some(result) => {
                 let call = self.call.as_mut()?;
                 call.stop = Stop::After;
                 call.result = result;
                 if let (Some(at), 0, Some(_)) = (self.kind_at.take(), result, call.index) {
                     // `f_type` is the first member of `struct statfs`.
-                    ptrace::write(self.pid, at as ptrace::AddressType, EXT4)
+                    ptrace::write(pid, at as ptrace::AddressType, EXT4)
                         .expect("the call has just written there");
                 }
                 #[cfg(target_arch = "x86_64")]
                 if let Some(errno) = self.failing.take() {
                     call.result = -i64::from(errno as i32);
-                    self.set_result(errno);
+                    set_result(pid, errno);
                 }
             }
-            op => panic!("a stop of kind {op}"),
         }
         let then = decide(self.call.as_ref()?);
-        if info.op == libc::PTRACE_SYSCALL_INFO_EXIT {
+        if stopped.result.is_some() {
             self.call = None;
         }
-        self.carry_out(then)
+        self.carry_out(pid, then)
     }
 
-    fn carry_out(&mut self, then: Then) -> Option<Signal> {
+    fn carry_out(&mut self, pid: Pid, then: Then) -> Option<Signal> {
         match then {
             #[cfg(target_arch = "x86_64")]
             Then::Fail(errno) => {
-                self.skip();
+                skip(pid);
                 self.failing = Some(errno);
             }
             Then::GoOn => {}
-            Then::Kill => kill(self.pid, Signal::SIGKILL).expect("it is there"),
-            Then::Send(signal) => kill(self.pid, signal).expect("it is there"),
+            Then::Kill => kill(pid, Signal::SIGKILL).expect("it is there"),
+            Then::Send(signal) => kill(pid, signal).expect("it is there"),
             Then::SendToThread(signal) => return Some(signal),
         }
         None
@@ -184,18 +134,17 @@ impl Watched<'_> {
     }
 }
 
+/// Replaces the call by one that does not exist.
 #[cfg(target_arch = "x86_64")]
-impl Watched<'_> {
-    /// Replaces the call by one that does not exist.
-    fn skip(&self) {
-        let mut registers = ptrace::getregs(self.pid).expect("it has stopped");
-        registers.orig_rax = u64::MAX;
-        ptrace::setregs(self.pid, registers).expect("it has stopped");
-    }
+fn skip(pid: Pid) {
+    let mut registers = ptrace::getregs(pid).expect("it has stopped");
+    registers.orig_rax = u64::MAX;
+    ptrace::setregs(pid, registers).expect("it has stopped");
+}
 
-    fn set_result(&self, errno: Errno) {
-        let mut registers = ptrace::getregs(self.pid).expect("it has stopped");
-        registers.rax = (-i64::from(errno as i32)) as u64;
-        ptrace::setregs(self.pid, registers).expect("it has stopped");
-    }
+#[cfg(target_arch = "x86_64")]
+fn set_result(pid: Pid, errno: Errno) {
+    let mut registers = ptrace::getregs(pid).expect("it has stopped");
+    registers.rax = (-i64::from(errno as i32)) as u64;
+    ptrace::setregs(pid, registers).expect("it has stopped");
 }
