@@ -2,6 +2,7 @@
 //! and knows by the line about the next one that it is over.
 
 mod changes;
+mod clock;
 mod failures;
 mod long;
 mod starts;
@@ -13,12 +14,15 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::ChildStderr;
 use std::thread;
 
+use nix::libc;
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support::{Run, Running};
 use crate::support_files::Place;
+use crate::support_tracer::Stopped;
 
 /// A secret that is not there.
 fn deleted() -> Response {
@@ -133,6 +137,23 @@ impl Sidecar {
             .map(|path| path.to_string_lossy().into_owned())
             .collect()
     }
+}
+
+/// The timeout in milliseconds of a call that waits for the next round; `None` for other calls. A wait for room in
+/// standard error has a shorter one.
+fn wait_of(call: &Stopped) -> Option<u64> {
+    const SHORTEST: u64 = 10_000;
+    let milliseconds = match call.number {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => u64::try_from(call.args[2] as i32).ok()?,
+        libc::SYS_ppoll if call.args[2] != 0 => {
+            let at = call.args[2] as ptrace::AddressType;
+            let seconds = ptrace::read(call.pid, at).expect("a timespec is there");
+            seconds.cast_unsigned() * 1_000
+        }
+        _ => return None,
+    };
+    (milliseconds > SHORTEST).then_some(milliseconds)
 }
 
 /// The number of requests at an endpoint so far.

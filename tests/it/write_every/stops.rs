@@ -1,17 +1,22 @@
 //! Signals that end it: with 0 once a round was complete, and before that as they end `write`.
 
+use std::mem;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::libc;
+use nix::sys::ptrace::Options;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Sidecar, every};
+use super::{Sidecar, every, wait_of};
 use crate::azure::{Azure, Endpoint, Response};
 use crate::support::Run;
 use crate::support_files::Place;
 use crate::support_inherited as inherited;
 use crate::support_points::{Points, at_points};
+use crate::support_tracer::{Next, trace};
+use crate::write_killed::volume::left_over;
 
 #[test]
 fn signal_before_the_first_round_is_complete_ends_it_as_it_ends_write() {
@@ -165,10 +170,10 @@ fn put(azure: &Azure, value: &str) {
     }
 }
 
-fn sidecar(place: &Place, azure: &Azure, layout: &str) -> Sidecar {
+fn run(place: &Place, azure: &Azure, layout: &str) -> Run {
     let words = ["--layout", layout, "--secret=a", "--secret=b"];
     let nested = format!("--secret=d/e=akv://{}/e", azure.vault());
-    Sidecar::start(every(place, azure, &[&words[..], &[&nested]].concat()))
+    every(place, azure, &[&words[..], &[&nested]].concat())
 }
 
 /// The value that all files have; `None` if there is none of them.
@@ -176,12 +181,22 @@ fn sidecar(place: &Place, azure: &Azure, layout: &str) -> Sidecar {
 fn value_of_all(place: &Place) -> Option<Vec<u8>> {
     let values = NAMES.map(|name| std::fs::read(place.path(name)).ok());
     assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
-    let mut names = place.names();
-    names.retain(|name| name.starts_with("..akv-init-") && name.ends_with("/ 0750"));
-    names.retain(|name| name.matches('/').count() == 1);
-    let is_atomic = place.path("..data").exists();
-    assert_eq!(names.len(), usize::from(is_atomic), "{:?}", place.names());
+    assert!(left_over(place).is_empty(), "{:?}", place.names());
     values[0].clone()
+}
+
+/// Asserts that the files are those of a process that TERM has ended in this way.
+#[track_caller]
+fn assert_whole(place: &Place, is_first: bool, code: Option<i32>, context: &str) {
+    let value = value_of_all(place);
+    match (is_first, code) {
+        (false, Some(0)) => assert!(value.is_some(), "{context}"),
+        (true, Some(0)) => assert_eq!(value.unwrap(), b"old", "{context}"),
+        (true, Some(143)) => {}
+        // Before it has blocked any signal.
+        (true, None) => assert_eq!(value, None, "{context}"),
+        _ => panic!("{context}"),
+    }
 }
 
 /// Sends TERM at one of many moments of the first round and of a later one. All files are old ones then, or all new.
@@ -190,7 +205,7 @@ fn stopped_at_each_moment(layout: &str, points: Points) {
     let round = |place: &Place, is_first: bool, wait: Option<Duration>| {
         let azure = Azure::start();
         put(&azure, "old");
-        let mut sidecar = sidecar(place, &azure, layout);
+        let mut sidecar = Sidecar::start(run(place, &azure, layout));
         if !is_first {
             sidecar.round_end();
             put(&azure, "new");
@@ -211,16 +226,72 @@ fn stopped_at_each_moment(layout: &str, points: Points) {
         points.visit(&moments, 150, |moment| {
             let place = Place::in_memory();
             let (_, (code, lines)) = round(&place, is_first, Some(*moment));
-            let value = value_of_all(&place);
             let context = format!("{layout}, first: {is_first}, {moment:?}: {code:?} {lines:?}");
-            match (is_first, code) {
-                (false, Some(0)) => assert!(value.is_some(), "{context}"),
-                (true, Some(0)) => assert_eq!(value.unwrap(), b"old", "{context}"),
-                (true, Some(143)) => {}
-                // Before it has blocked any signal.
-                (true, None) => assert_eq!(value, None, "{context}"),
-                _ => panic!("{context}"),
+            assert_whole(&place, is_first, code, &context);
+        });
+    }
+}
+
+/// Sends TERM to the process before one of the system calls of a round: its own ones, and those of the main thread of the
+/// process of the round. Returns how many there were before it. The last one is the wait after the round.
+fn stopped_at_call(layout: &str, is_first: bool, index: usize) -> usize {
+    let (azure, place) = (Azure::start(), Place::in_memory());
+    put(&azure, "old");
+    let (mut process, mut is_in_round, mut is_sent, mut is_held) = (None, is_first, false, false);
+    let mut count = 0;
+    let run = run(&place, &azure, layout);
+    let outcome = trace(
+        run,
+        Options::PTRACE_O_TRACEFORK,
+        |_| {},
+        |call| {
+            let process = *process.get_or_insert(call.pid);
+            let is_its_own = call.pid == process;
+            let waits = is_its_own && wait_of(call).is_some();
+            if call.result.is_some() {
+                let is_forwarded = is_its_own && call.number == libc::SYS_kill;
+                return match is_forwarded && mem::take(&mut is_held) {
+                    true => Next::Release,
+                    false => Next::GoOn(None),
+                };
             }
+            match (is_in_round, is_sent) {
+                (false, _) if waits => {
+                    is_in_round = true;
+                    put(&azure, "new");
+                    kill(process, Signal::SIGHUP).unwrap();
+                }
+                (true, false) if count == index || waits => {
+                    is_sent = true;
+                    kill(process, Signal::SIGTERM).unwrap();
+                    // A round that goes on could end before the signal has arrived.
+                    is_held = !is_its_own;
+                }
+                (true, false) => count += 1,
+                _ => {}
+            }
+            match is_held && !is_its_own {
+                true => Next::Hold,
+                false => Next::GoOn(None),
+            }
+        },
+    );
+    let context = format!("{layout}, first: {is_first}, call {index} of {count}: {outcome:?}");
+    assert_whole(&place, is_first, outcome.code, &context);
+    if !is_first {
+        let mut lines = outcome.json_lines();
+        lines.retain(|line| line["level"] != "debug" && line["level"] != "info");
+        assert!(lines.is_empty(), "{context}");
+    }
+    count
+}
+
+fn stopped_at_each_call(layout: &str, points: Points) {
+    for is_first in [true, false] {
+        let count = stopped_at_call(layout, is_first, usize::MAX);
+        let calls: Vec<usize> = (0..=count).collect();
+        points.visit(&calls, 150, |index| {
+            stopped_at_call(layout, is_first, *index);
         });
     }
 }
@@ -228,4 +299,6 @@ fn stopped_at_each_moment(layout: &str, points: Points) {
 at_points! {
     plain_files_are_all_old_or_all_new_when_a_round_is_stopped: |points| stopped_at_each_moment("plain", points);
     atomic_set_is_old_or_new_when_a_round_is_stopped: |points| stopped_at_each_moment("atomic", points);
+    plain_files_are_all_old_or_all_new_when_stopped_at_a_call: |points| stopped_at_each_call("plain", points);
+    atomic_set_is_old_or_new_when_stopped_at_a_call: |points| stopped_at_each_call("atomic", points);
 }
