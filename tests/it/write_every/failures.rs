@@ -141,18 +141,21 @@ fn inside(sidecar: &Sidecar, words: &[&str]) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// The same with DIR on a file system of its own.
-fn on_its_own_volume(run: Run, place: &Place, options: &'static str) -> Run {
+/// The same with DIR on a file system of its own, with these flags of mount(2).
+fn on_its_own_volume(run: Run, place: &Place, options: &str, flags: libc::c_ulong) -> Run {
     let dir = place.word();
-    run.with(move |command| cover(command, &dir, options, libc::MS_NOSUID))
+    run.with(move |command| cover(command, &dir, options, libc::MS_NOSUID | flags))
 }
 
 #[test]
 fn directory_that_becomes_read_only_is_one_warning() {
     let (azure, place) = (Azure::start(), Place::in_memory());
     azure.secret("a", "one");
-    let run = every(&place, &azure, &["--secret=a"]);
-    let (mut sidecar, _) = Sidecar::ready(on_its_own_volume(run, &place, "mode=0755"));
+    let run = || every(&place, &azure, &["--secret=a"]);
+    // In the first round it is an error.
+    let read_only = on_its_own_volume(run(), &place, "mode=0755", libc::MS_RDONLY);
+    read_only.failure(73, "cannot create");
+    let (mut sidecar, _) = Sidecar::ready(on_its_own_volume(run(), &place, "mode=0755", 0));
     let remount = |sidecar: &Sidecar, mode: &str| {
         inside(
             sidecar,
@@ -180,7 +183,7 @@ fn full_volume_is_a_warning_and_keeps_the_old_set() {
     azure.secret("a", "one");
     azure.secret("b", "one");
     let run = every(&place, &azure, &["--secret=a", "--secret=b"]);
-    let (mut sidecar, _) = Sidecar::ready(on_its_own_volume(run, &place, "size=64k,mode=0755"));
+    let (mut sidecar, _) = Sidecar::ready(on_its_own_volume(run, &place, "size=64k,mode=0755", 0));
     azure.secret("a", "two");
     azure.secret("b", &"x".repeat(25_000));
     let big = format!("c={}", "y".repeat(10));

@@ -97,6 +97,9 @@ fn what_waits_has_one_thread_and_no_connection() {
     for _ in 0..3 {
         sidecar.silent_round();
         assert_eq!(sidecar.status("Threads"), "1");
+        let memory = sidecar.status("RssAnon");
+        let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap();
+        assert!(kib <= 1_024, "{memory}");
         assert_eq!(sidecar.descriptors(), descriptors);
     }
     sidecar.stop();
