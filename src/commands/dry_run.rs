@@ -7,7 +7,8 @@ use crate::log;
 use crate::output::process;
 use crate::request::arguments::Arguments;
 use crate::request::environment::Environment;
-use crate::request::files::WriteOptions;
+use crate::request::expansion::Expansion;
+use crate::request::files::{Output, WriteOptions};
 use crate::request::format::FileFormat;
 use crate::request::plan::Plan;
 use crate::request::supervision::Supervision;
@@ -39,11 +40,15 @@ pub fn write(arguments: &Arguments<'_>) -> Result<(), Error> {
             format!("note      {name} never changes: a version in a reference is always the same")
         }));
     }
-    last_lines.extend(files.iter().map(|file| {
-        let path = options.dir.join(&file.path);
-        let format = file
-            .format
-            .map_or("the secret value only", FileFormat::name);
+    let mut paths: Vec<(String, Option<FileFormat>)> = Vec::new();
+    paths.extend(files.into_iter().map(|file| (file.path, file.format)));
+    if plan.name_rules.outputs.contains(&Output::Files) {
+        let prefixes = plan.expansions.iter().map(Expansion::prefix);
+        paths.extend(prefixes.map(|prefix| (format!("{prefix}…"), None)));
+    }
+    last_lines.extend(paths.into_iter().map(|(path, format)| {
+        let path = options.dir.join(path);
+        let format = format.map_or("the secret value only", FileFormat::name);
         let mode = options.mode;
         format!("write     {} ({format}, {mode:04o})", path.display())
     }));

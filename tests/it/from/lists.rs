@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{check, paths, reference, run, tagged, variables};
 use crate::azure::{Azure, Endpoint, Response, Stored};
-use crate::support::exec;
+use crate::support::{akv_init, exec};
 use crate::support_files::Place;
 
 fn azure() -> Azure {
@@ -297,6 +297,17 @@ fn plan_and_check_show_the_pattern() {
         ),
     ] {
         assert_eq!(dry_run(text), format!("{line} {tail}"));
+    }
+    let from = reference(&azure, "akv://kv/*?prefix=d%2F");
+    let words = ["write", "--dry-run", "--from", &from];
+    for (outputs, written) in [
+        (&["/t"][..], &["/t/d/… (the secret value only, 0440)"][..]),
+        (&["--output=json:j", "/t"], &["/t/j (json, 0440)"]),
+    ] {
+        let run = akv_init(words).args(outputs);
+        let run = run.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds());
+        let run = run.env("AKV_INIT_ALLOW_VAULT", azure.vault());
+        assert_eq!(run.outcome().planned("write"), written);
     }
     assert_eq!(azure.requests().len(), 0);
     let outcome = check(&azure, "akv://kv/app-*?prefix=P_");

@@ -301,3 +301,20 @@ fn files_of_from_come_and_go() {
     assert_eq!(place.read("x"), b"3");
     sidecar.stop();
 }
+
+/// Other runs may write files there, from the same secret.
+#[test]
+fn file_of_from_stays_in_the_plain_layout() {
+    let (azure, place) = (Azure::start(), Place::in_memory());
+    azure.secret("fields", r#"{"x":"1","y":"2"}"#);
+    let fields = format!("--from=akv://{}/fields", azure.vault());
+    let (mut sidecar, _) = Sidecar::ready(every(&place, &azure, &["--layout=plain", &fields]));
+    azure.secret("fields", r#"{"x":"3"}"#);
+    sidecar.round_with("info");
+    assert_eq!(
+        (place.read("x"), place.read("y")),
+        (b"3".into(), b"2".into())
+    );
+    sidecar.silent_round();
+    sidecar.stop();
+}
