@@ -1,6 +1,5 @@
 //! What `write` puts into a directory: paths of files, outputs, layout, mode. Pure: no file is opened here.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,9 +51,12 @@ pub fn split_path(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// Whether two paths are one on a file system that ignores case, though they differ.
-pub fn differ_in_case_only(one: &str, two: &str) -> bool {
-    one != two && one.to_lowercase() == two.to_lowercase()
+/// The names in order, each once.
+pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The first component of a path, which is the whole path if it has only one.
@@ -212,15 +214,16 @@ pub struct PlannedFile {
 
 /// Fails if two files have the same path, or if the path of one is a directory in the path of another.
 pub fn check_collisions(files: &[PlannedFile]) -> Result<(), Error> {
-    let mut paths = BTreeSet::new();
-    for file in files {
-        if !paths.insert(&*file.path) {
-            return Err(name_error(&file.path, "given twice"));
-        }
+    let mut paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    paths.sort_unstable();
+    if let Some(twice) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(name_error(twice[0], "given twice"));
     }
     for inner in &paths {
         let (parent, _) = split_path(inner);
-        if let Some(outer) = self_and_parents(parent).find(|outer| paths.contains(outer)) {
+        if let Some(outer) =
+            self_and_parents(parent).find(|outer| paths.binary_search(outer).is_ok())
+        {
             let reason =
                 format!("conflicts with `{inner}`, which needs `{outer}` to be a directory");
             return Err(name_error(outer, &reason));

@@ -5,8 +5,6 @@
 //! Links for new names are made before that rename and those for old names are removed after it: whenever the process
 //! ends, a name leads either to a file of the current set, or to nothing.
 
-use std::collections::BTreeSet;
-
 use nix::unistd::UnlinkatFlags;
 
 use super::dir::{Dir, EntryKind, TEMPORARY_PREFIX};
@@ -15,7 +13,7 @@ use super::request::{WriteRequest, Written, parent_directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::{first_component, split_path};
+use crate::request::files::{distinct, first_component, split_path};
 
 /// The name of the symbolic link in DIR that leads to the current set of files.
 pub const DATA_LINK: &str = "..data";
@@ -65,8 +63,7 @@ pub fn write(
     request: &WriteRequest<'_>,
 ) -> Result<Written, Error> {
     let dir = transaction.dir;
-    let names = request.files.iter().map(|file| first_component(file.path));
-    let link_names: BTreeSet<&str> = names.collect();
+    let link_names = distinct(request.files.iter().map(|file| first_component(file.path)));
     let mut missing_links = Vec::new();
     for name in &link_names {
         if dir.entry_kind(name)?.is_none() {
@@ -176,10 +173,11 @@ fn is_up_to_date(set: &Dir, request: &WriteRequest<'_>) -> Result<bool, Error> {
 
 /// The names of this layout's links to files that are no longer requested. Links are recognized by their targets: a
 /// run that was killed left no list of them.
-fn find_obsolete_links(dir: &Dir, link_names: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
+fn find_obsolete_links(dir: &Dir, link_names: &[&str]) -> Result<Vec<String>, Error> {
     dir.entry_names(|name| {
         let kind = dir.entry_kind(name).ok().flatten();
-        !link_names.contains(name) && kind.is_some_and(|kind| is_atomic_link(&kind, name))
+        link_names.binary_search(&name).is_err()
+            && kind.is_some_and(|kind| is_atomic_link(&kind, name))
     })
 }
 

@@ -54,7 +54,9 @@ impl Manifest {
 
     /// The content of the manifest file: JSON, with the version of the format.
     pub fn to_text(&self) -> String {
-        format!("{}\n", json!({"version": VERSION, "files": self.files}))
+        let mut json = json!({"version": VERSION});
+        json["files"] = Value::Object(self.files.clone());
+        format!("{json}\n")
     }
 
     /// Adds the entry of a file. `format` is `file` or the name of a
@@ -80,8 +82,11 @@ impl Manifest {
             };
             (name, text.into())
         });
-        let references: Map<String, Value> = references.collect();
-        let entry = json!({"format": format, "references": references, "written": written});
+        // Not collected, which is 2 KB of code for another way to build a map.
+        let mut sources = Map::new();
+        sources.extend(references);
+        let mut entry = json!({"format": format, "written": written});
+        entry["references"] = Value::Object(sources);
         self.files.insert(name.to_owned(), entry);
     }
 

@@ -16,7 +16,6 @@ mod plain;
 mod request;
 mod transaction;
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
@@ -27,9 +26,7 @@ use nix::sys::signal::Signal;
 use crate::error::{Cause, Error};
 use crate::log;
 use crate::os;
-use crate::request::files::{
-    Layout, WriteOptions, differ_in_case_only, self_and_parents, split_path,
-};
+use crate::request::files::{Layout, WriteOptions, distinct, self_and_parents, split_path};
 use crate::signals;
 
 pub use dir::OutputFile;
@@ -146,13 +143,11 @@ fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), 
 /// Fails if two of the paths, or of the directories in them, are one on a file system that ignores case or the form of
 /// Unicode (NFC, NFD). Where names could be, this is tried out in a directory with a temporary name.
 fn check_distinct(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
-    let names: BTreeSet<&str> = paths
-        .iter()
-        .flat_map(|path| self_and_parents(path))
-        .collect();
-    let find_similar = |path| names.iter().find(|name| differ_in_case_only(name, path));
-    let are_ascii = names.iter().all(|path| path.is_ascii());
-    if are_ascii && names.iter().all(|path| find_similar(path).is_none()) {
+    let names = distinct(paths.iter().flat_map(|path| self_and_parents(path)));
+    let mut without_case: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    without_case.sort_unstable();
+    let differ_more = without_case.windows(2).all(|pair| pair[0] != pair[1]);
+    if differ_more && names.iter().all(|name| name.is_ascii()) {
         return Ok(());
     }
     let trial = dir.create_directory(&Dir::temporary_name(), 0, &dir.path_of(""))?;
@@ -160,7 +155,10 @@ fn check_distinct(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
         let (parent, name) = split_path(path);
         let parent = trial.open_existing_subdirectory(parent)?;
         parent.create_private_directory(name).map_err(|errno| {
-            let other = find_similar(path).map_or("another one".to_owned(), |it| format!("`{it}`"));
+            let similar =
+                |name: &&&str| *name != path && name.to_lowercase() == path.to_lowercase();
+            let other = names.iter().find(similar);
+            let other = other.map_or("another one".to_owned(), |name| format!("`{name}`"));
             let reason = format!("the file system does not distinguish it from {other}");
             match errno {
                 Errno::EEXIST => dir

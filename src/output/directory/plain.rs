@@ -12,7 +12,7 @@ use super::request::{WriteRequest, Written, parent_directories};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::log;
-use crate::request::files::{differ_in_case_only, split_path};
+use crate::request::files::split_path;
 
 /// Fails if there is something other than a file at one of these paths, or if a directory in a path is on another
 /// volume.
@@ -79,20 +79,18 @@ pub fn write(
     }
     let has_manifest = dir.entry_kind(manifest::NAME)? == Some(EntryKind::File);
     let old_manifest = Manifest::read(dir);
-    let mut new_manifest = old_manifest.clone();
-    match request.manifest {
-        Some(manifest) => new_manifest.files.extend(manifest.files.clone()),
-        None => {
-            for file in request.files {
-                new_manifest.files.remove(file.path);
-            }
-        }
-    }
     // Where case is ignored, a file of an earlier run may be overwritten under another name.
-    let is_any = |test: &dyn Fn(&str) -> bool| request.files.iter().any(|file| test(file.path));
-    new_manifest.files.retain(|name, _| {
-        is_any(&|path| path == name) || !is_any(&|path| differ_in_case_only(path, name))
-    });
+    let paths = request.files.iter().map(|file| file.path.to_lowercase());
+    let mut paths: Vec<String> = paths.collect();
+    paths.sort_unstable();
+    let is_replaced = |name: &str| paths.binary_search(&name.to_lowercase()).is_ok();
+    let old_entries = old_manifest.files.iter();
+    let kept_entries = old_entries.filter(|(name, _)| !is_replaced(name));
+    let new_entries = request.manifest.into_iter().flat_map(|new| &new.files);
+    let entries = kept_entries.chain(new_entries);
+    let entries = entries.map(|(name, entry)| (name.clone(), entry.clone()));
+    let mut new_manifest = Manifest::default();
+    new_manifest.files.extend(entries);
     let removed = removable_files(dir, request, &old_manifest)?;
     let is_changed = !changed.is_empty() || !removed.is_empty();
     let must_set_aside_manifest = has_manifest && (is_changed || new_manifest.files.is_empty());

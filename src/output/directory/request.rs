@@ -1,10 +1,8 @@
 //! What is to be written to a directory.
 
-use std::collections::BTreeSet;
-
 use super::dir::OutputFile;
 use super::manifest::Manifest;
-use crate::request::files::{WriteOptions, self_and_parents, split_path};
+use crate::request::files::{WriteOptions, distinct, self_and_parents, split_path};
 
 /// What to write, where, and how.
 pub struct WriteRequest<'a> {
@@ -34,9 +32,7 @@ pub struct Written {
 }
 
 /// The paths of all directories that the files are in, each after its parent.
-pub fn parent_directories<'a>(
-    files: impl IntoIterator<Item = &'a OutputFile<'a>>,
-) -> BTreeSet<&'a str> {
+pub fn parent_directories<'a>(files: impl IntoIterator<Item = &'a OutputFile<'a>>) -> Vec<&'a str> {
     let parents = files.into_iter().map(|file| split_path(file.path).0);
-    parents.flat_map(self_and_parents).collect()
+    distinct(parents.flat_map(self_and_parents))
 }
