@@ -3,7 +3,6 @@
 //! An expansion is a function of an answer, and is checked in full before anything is started or written. The names of
 //! a secret's fields are a part of the secret: no message holds one that the manifest does not hold, too.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use crate::error::Error;
@@ -94,24 +93,20 @@ impl NameRules {
     /// Fails if two targets have one name, or if a variable of an expansion has a value already. `new` are the targets
     /// of expansions.
     pub fn check_distinct(&self, known: &[Target], new: &[Target]) -> Result<(), Error> {
-        let all: Vec<&Target> = known.iter().chain(new).collect();
-        let mut indices: BTreeMap<String, usize> = BTreeMap::new();
-        for (index, target) in all.iter().enumerate() {
-            let name = target.name.to_string_lossy().into_owned();
-            let other = indices.insert(name, index).map(|other| all[other]);
-            if index < known.len() {
-                continue;
-            }
-            if let Some(other) = other {
-                let reason = format!("two sources: {}, and {}", other.origin, target.origin);
-                let hint = "write another `prefix=`, or leave one of them out";
-                // The manifest may hold the name of a field, too.
-                let shown = match other.origin.is_expansion() {
-                    true => target.shown_name(),
-                    false => other.shown_name(),
-                };
-                return Err(Error::config(reason).context(shown).hint(hint));
-            }
+        let mut all: Vec<&Target> = known.iter().chain(new).collect();
+        // Targets of one name stay in this order.
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        if let Some(&[other, target]) = all.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            let reason = format!("two sources: {}, and {}", other.origin, target.origin);
+            let hint = "write another `prefix=`, or leave one of them out";
+            // The manifest may hold the name of a field, too.
+            let shown = match other.origin.is_expansion() {
+                true => target.shown_name(),
+                false => other.shown_name(),
+            };
+            return Err(Error::config(reason).context(shown).hint(hint));
+        }
+        for target in new {
             if self.skipped.contains(&target.name) {
                 let reason =
                     "cannot be set from a secret and also be given to --unset or --literal";

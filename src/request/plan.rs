@@ -4,7 +4,6 @@
 //! any request is sent.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -485,24 +484,26 @@ impl Plan {
         let PlanItem::List(vault) = self.items[list_index].clone() else {
             return Ok(());
         };
-        let mut known: BTreeMap<String, usize> = BTreeMap::new();
+        let mut known: Vec<(String, usize)> = Vec::new();
         for (index, item) in self.items.iter().enumerate() {
             if let PlanItem::Secret(secret) = item
                 && (&secret.host, &secret.version) == (&vault.host, &None)
             {
-                known.insert(secret.name.to_ascii_lowercase(), index);
+                known.push((secret.name.to_ascii_lowercase(), index));
             }
         }
+        known.sort_unstable();
         let targets = listed.into_iter().map(|(target, name)| {
-            let known = known.entry(name.to_ascii_lowercase());
-            let item_index = *known.or_insert_with(|| {
-                self.push_item(PlanItem::Secret(SecretId {
+            let lowercase = name.to_ascii_lowercase();
+            let item_index = match known.binary_search_by(|(other, _)| other.cmp(&lowercase)) {
+                Ok(position) => known[position].1,
+                Err(_) => self.push_item(PlanItem::Secret(SecretId {
                     host: vault.host.clone(),
                     resource: vault.resource.clone(),
                     name: name.clone(),
                     version: None,
-                }))
-            });
+                })),
+            };
             secret_target(target, item_index, &name)
         });
         let targets = targets.collect();
