@@ -217,13 +217,26 @@ impl<'a> Arguments<'a> {
         name: &str,
         parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let values = self.values(name).into_iter().map(|(name, value)| {
+        let mut parsed = Vec::new();
+        self.parse_each(name, &mut |text| {
+            parsed.push(parse(text)?);
+            Ok(())
+        })?;
+        Ok(parsed)
+    }
+
+    /// Not generic, so that the file contains it once.
+    fn parse_each(
+        &self,
+        name: &str,
+        parse: &mut dyn FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.values(name).into_iter().try_for_each(|(name, value)| {
             let text = value.to_str().map(unquoted);
             let text = text.ok_or_else(|| Error::config("the value is not UTF-8"));
-            text.and_then(&parse)
+            text.and_then(&mut *parse)
                 .map_err(|error| self.malformed_value_error(name, error))
-        });
-        values.collect()
+        })
     }
 
     /// The names of variables that an option takes as its values, each with the name of the option, and then those in

@@ -494,9 +494,8 @@ fn collect(run: &Arc<FetchRun>) -> Result<Vec<ItemValues>, Error> {
 /// retry cannot fix come before [`Cause::Unavailable`]. A note lists the other items that failed, or whose last
 /// attempt failed, unless they failed for lack of the same token.
 fn combined_error(run: &FetchRun, results: &[Option<ItemResult>]) -> Option<Error> {
-    // The index of each item that failed, the targets that lack it, and why.
+    // The index of each item that failed or whose last attempt failed, the targets that lack it, and why.
     let mut failed: Vec<(usize, String, Error)> = Vec::new();
-    let mut unfinished = Vec::new();
     for (index, result) in results.iter().enumerate() {
         let names = || run.plan.target_names(index);
         match result {
@@ -515,20 +514,18 @@ fn combined_error(run: &FetchRun, results: &[Option<ItemResult>]) -> Option<Erro
             None => {
                 let thread = run.reader_threads[index].get().copied();
                 let error = thread.and_then(signals::last_attempt_error);
-                unfinished.extend(error.map(|error| (index, names(), error)));
+                failed.extend(error.map(|error| (index, names(), error)));
             }
         }
     }
-    let first =
-        (0..failed.len()).min_by_key(|at| (failed[*at].2.cause == Cause::Unavailable, *at))?;
+    let ended = (0..failed.len()).filter(|at| results[failed[*at].0].is_some());
+    let first = ended.min_by_key(|at| (failed[*at].2.cause == Cause::Unavailable, *at))?;
     let (_, _, error) = failed.remove(first);
     let lacks_same_token = |other: &Error| {
         let token = resource_without_token(other);
         token.is_some() && token == resource_without_token(&error)
     };
     failed.retain(|(_, _, other)| !lacks_same_token(other));
-    failed.extend(unfinished);
-    failed.sort_by_key(|(index, ..)| *index);
     let mut others = Vec::new();
     for (index, targets, other) in failed {
         let (what, why) = (run.plan.items[index].describe(), other.code_or_cause());
