@@ -7,7 +7,8 @@
 use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -86,11 +87,10 @@ impl TokenSource for AzureCli {
         if output.status.success() || output.stdout.len() as u64 == input::MAX_SIZE {
             // `az` before 2.54 has no `expires_on`, only `expiresOn` in local time.
             let body: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            return AccessToken::from_body(json!({
-                "access_token": body["accessToken"],
-                "expires_on": body["expires_on"],
-                "expires_in": ASSUMED_LIFETIME_SECONDS,
-            }));
+            let mut token = json!({"expires_in": ASSUMED_LIFETIME_SECONDS});
+            token["access_token"] = body["accessToken"].clone();
+            token["expires_on"] = body["expires_on"].clone();
+            return AccessToken::from_body(token);
         }
         if http.deadline.remaining().is_some_and(|left| left.is_zero()) {
             let reason = "az did not finish before the deadline";
@@ -120,29 +120,27 @@ impl TokenSource for AzureCli {
 /// the process group of `az`.
 fn wait_or_kill(mut child: Child, deadline: &Deadline) -> io::Result<Output> {
     let group_id = child.id();
-    let (_ended_sender, ended) = mpsc::channel::<()>();
     if let Some(left) = deadline.remaining() {
         // Without a thread, the group is killed when this process ends.
         let _ = signals::spawn_thread(move || {
-            if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                signals::kill_child_group(group_id);
-            }
+            thread::sleep(left);
+            signals::kill_child_group(group_id);
         });
     }
-    let (stderr_sender, stderr) = mpsc::channel();
-    let stderr_pipe = child.stderr.take();
+    let stderr = Arc::new(OnceLock::new());
+    let (stderr_pipe, read_stderr) = (child.stderr.take(), stderr.clone());
+    let read = move || drop(read_stderr.set(read_start(stderr_pipe)));
     // Without a thread, there is no error output.
-    let _ = signals::spawn_thread(move || {
-        let _ = stderr_sender.send(read_start(stderr_pipe));
-    });
+    if signals::spawn_thread(read).is_err() {
+        let _ = stderr.set(Vec::new());
+    }
     let stdout = read_start(child.stdout.take());
-    let stderr = stderr.recv().unwrap_or_default();
     let status = child.wait();
     signals::forget_child_group(group_id);
     Ok(Output {
         status: status?,
         stdout,
-        stderr,
+        stderr: stderr.wait().clone(),
     })
 }
 

@@ -5,7 +5,8 @@
 //! those before it are known.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clock;
@@ -452,14 +453,22 @@ impl Prober {
 fn look_up(host: &str) -> Result<ResolvedName, Error> {
     let _wait = WaitGuard::begin(&format!("looking up {host}"), None);
     // A lookup cannot be interrupted, so it has its own thread, which goes on if it takes too long.
-    let (sender, receiver) = mpsc::channel();
-    let name = host.to_owned();
-    match spawn_thread(move || drop(sender.send(resolve(&name)))) {
-        Ok(()) => receiver.recv_timeout(ATTEMPT_TIMEOUT).unwrap_or_else(|_| {
-            let seconds = ATTEMPT_TIMEOUT.as_secs();
-            let reason = format!("no answer from the name servers within {seconds} s");
-            Err(RequestFailure::NameServerTimeout.error(reason))
-        }),
-        Err(_) => resolve(host),
+    let resolved = Arc::new(OnceLock::new());
+    let (waiting, cell, name) = (thread::current(), resolved.clone(), host.to_owned());
+    let work = move || {
+        let _ = cell.set(resolve(&name));
+        waiting.unpark();
+    };
+    if spawn_thread(work).is_err() {
+        return resolve(host);
     }
+    let end = Instant::now() + ATTEMPT_TIMEOUT;
+    while resolved.get().is_none() && Instant::now() < end {
+        thread::park_timeout(end.saturating_duration_since(Instant::now()));
+    }
+    resolved.get().cloned().unwrap_or_else(|| {
+        let seconds = ATTEMPT_TIMEOUT.as_secs();
+        let reason = format!("no answer from the name servers within {seconds} s");
+        Err(RequestFailure::NameServerTimeout.error(reason))
+    })
 }
