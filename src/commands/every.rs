@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::write::WriteJob;
 use crate::azure::identity::{AccessToken, KnownTokens, TokenRequest};
 use crate::date;
@@ -23,9 +25,9 @@ use crate::signals::{self, RoundProcess, Rounds, Woken};
 
 /// An access token is used again if it is valid for this long, in seconds.
 const MIN_TOKEN_LIFETIME: i64 = 300;
-/// Where the text of a [`State`] begins in the file, in bytes. Before it is the number of seconds that a service asks to
+/// Where a [`State`], as JSON, begins in the file, in bytes. Before it is the number of seconds that a service asks to
 /// wait, in binary: the parent reads it, and does not allocate in any round.
-const TEXT_OFFSET: u64 = 8;
+const STATE_OFFSET: u64 = 8;
 /// The maximum number of lines that are remembered.
 const MAX_LINES: usize = 1_000;
 
@@ -177,72 +179,54 @@ struct State {
 }
 
 impl State {
-    /// The state that the round before has left. A line that is malformed is left out.
+    /// The state that the round before has left.
     fn read(memory: &File) -> State {
         let size = memory.metadata().map_or(0, |status| status.len());
-        let mut text = vec![0; size.saturating_sub(TEXT_OFFSET) as usize];
-        let mut state = State::default();
-        if memory.read_exact_at(&mut text, TEXT_OFFSET).is_err() {
-            return state;
+        let mut text = vec![0; size.saturating_sub(STATE_OFFSET) as usize];
+        let _ = memory.read_exact_at(&mut text, STATE_OFFSET);
+        let state: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let lines = state["lines"].as_array().into_iter().flatten();
+        let tokens = state["tokens"].as_array().into_iter().flatten();
+        let is_valid =
+            |token: &AccessToken| date::unix_now() + MIN_TOKEN_LIFETIME < token.expires_on;
+        let tokens = tokens.filter_map(|token| {
+            let text = |name: &str| token[name].as_str().map(str::to_owned);
+            let request = TokenRequest {
+                resource: text("resource")?,
+                tenant: text("tenant"),
+                is_known_resource: token["is_known_resource"].as_bool()?,
+            };
+            let token = AccessToken {
+                value: Secret::new(text("value")?),
+                expires_on: token["expires_on"].as_i64()?,
+            };
+            is_valid(&token).then(|| (request, Arc::new(token)))
+        });
+        State {
+            failure: state["failure"].as_u64(),
+            failed_rounds: state["failed_rounds"].as_u64().unwrap_or_default(),
+            lines: lines.filter_map(Value::as_u64).collect(),
+            tokens: tokens.collect(),
         }
-        let text = String::from_utf8_lossy(&text);
-        for line in text.lines() {
-            let fields: Vec<&str> = line.split('\t').collect();
-            let number = |text: &str| text.parse::<u64>().unwrap_or_default();
-            match fields[..] {
-                ["failure", hash, count] => {
-                    (state.failure, state.failed_rounds) = (Some(number(hash)), number(count));
-                }
-                ["line", hash] => state.lines.push(number(hash)),
-                [
-                    "token",
-                    expires_on,
-                    resource,
-                    tenant,
-                    is_known_resource,
-                    value,
-                ] => {
-                    let request = TokenRequest {
-                        resource: resource.to_owned(),
-                        tenant: (!tenant.is_empty()).then(|| tenant.to_owned()),
-                        is_known_resource: is_known_resource == "true",
-                    };
-                    let token = AccessToken {
-                        value: Secret::new(value.to_owned()),
-                        expires_on: expires_on.parse().unwrap_or_default(),
-                    };
-                    if date::unix_now() + MIN_TOKEN_LIFETIME < token.expires_on {
-                        state.tokens.push((request, Arc::new(token)));
-                    }
-                }
-                _ => {}
-            }
-        }
-        state
     }
 
     /// Leaves the state for the next round.
     fn write(self, memory: &File) {
-        let mut text = String::new();
-        if let Some(hash) = self.failure {
-            text.push_str(&format!("failure\t{hash}\t{}\n", self.failed_rounds));
-        }
-        for hash in self.lines {
-            text.push_str(&format!("line\t{hash}\n"));
-        }
-        for (request, token) in self.tokens {
-            let tenant = request.tenant.unwrap_or_default();
-            text.push_str(&format!(
-                "token\t{}\t{}\t{tenant}\t{}\t{}\n",
-                token.expires_on,
-                request.resource,
-                request.is_known_resource,
-                token.value.expose()
-            ));
-        }
+        let tokens = self.tokens.into_iter().map(|(request, token)| {
+            json!({
+                "resource": request.resource,
+                "tenant": request.tenant,
+                "is_known_resource": request.is_known_resource,
+                "value": token.value.expose(),
+                "expires_on": token.expires_on,
+            })
+        });
+        let mut state = json!({"failure": self.failure, "failed_rounds": self.failed_rounds});
+        state["lines"] = self.lines.into();
+        state["tokens"] = tokens.collect();
         // Without it the next round gets its own tokens.
-        let _ = memory.set_len(TEXT_OFFSET);
-        let _ = memory.write_all_at(text.as_bytes(), TEXT_OFFSET);
+        let _ = memory.set_len(STATE_OFFSET);
+        let _ = memory.write_all_at(state.to_string().as_bytes(), STATE_OFFSET);
     }
 }
 
@@ -253,7 +237,7 @@ fn store_retry_after(memory: &File, delay: Duration) {
 
 /// How long a service asks to wait, as the last round has left it.
 fn retry_after(memory: &File) -> Duration {
-    let mut bytes = [0; TEXT_OFFSET as usize];
+    let mut bytes = [0; STATE_OFFSET as usize];
     match memory.read_exact_at(&mut bytes, 0) {
         Ok(()) => Duration::from_secs(u64::from_le_bytes(bytes)),
         Err(_) => Duration::ZERO,

@@ -55,6 +55,7 @@ const DOORS: [(&str, &[&str]); 13] = [
         &[
             "azure",
             "commands::check",
+            "commands::every",
             "http",
             "log",
             "output",
