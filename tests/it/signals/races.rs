@@ -76,12 +76,15 @@ fn ignored_signals_never_end_the_run() {
 #[test]
 fn blocked_signals_never_end_the_run() {
     let azure = Azure::start();
+    azure.next(Endpoint::Imds, Response::usual().hold());
     let running = run(&azure, &["/bin/cat", "/proc/self/status"])
         .with(|command| inherited::block(command, &super::SIGNALS))
         .spawn();
+    azure.wait_for(Endpoint::Imds, 1);
     for signal in super::SIGNALS {
         running.signal(signal);
     }
+    azure.release();
     let outcome = running.outcome();
     let mut lines = outcome.stdout_alone().lines();
     // HUP, INT and QUIT are 1 to 3, TERM is 15.
