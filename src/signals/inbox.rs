@@ -17,11 +17,16 @@ impl<T> Inbox<T> {
 
     /// Sends a message to the main thread.
     pub fn send(&self, message: T) {
+        self.send_later(message);
+        wake_main_thread();
+    }
+
+    /// Sends a message that the main thread need not receive before another one.
+    pub fn send_later(&self, message: T) {
         let messages = self.0.lock();
         messages
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(message);
-        wake_main_thread();
     }
 
     /// Waits in the main thread for the next message. Returns `None` if none arrives before the deadline. A signal

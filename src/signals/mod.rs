@@ -18,6 +18,7 @@ pub use child::{
 pub use inbox::Inbox;
 pub use reader::{
     elapsed_since_start, exit_if_pending, exit_silently, spawn_thread, start_reading, wait_until,
+    wake_main_thread,
 };
 pub use rounds::{RoundProcess, Rounds, Woken};
 pub use wait::{WaitGuard, current_wait, last_attempt_error};
