@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
+use ureq::http::HeaderValue;
 use ureq::{Agent, Proxy, RequestBuilder};
 
 use super::connection::{
@@ -41,11 +42,18 @@ pub struct HttpClient {
     proxy_settings: ProxySettings,
     /// The deadline that all requests share.
     pub deadline: Arc<Deadline>,
-    clock_skews: Arc<Mutex<ClockSkews>>,
+    dates: Arc<Mutex<Vec<ResponseDate>>>,
 }
 
-/// For each response: the service as `HOST:PORT`, and by how many seconds its clock is ahead of this machine's.
-type ClockSkews = Vec<(String, i64)>;
+/// When a service responded, by its clock and by this machine's.
+struct ResponseDate {
+    /// The service as `HOST:PORT`.
+    service: String,
+    /// The header `Date`.
+    date: HeaderValue,
+    /// In Unix seconds.
+    arrived: i64,
+}
 
 impl HttpClient {
     /// Builds the client; reads the trust store and the proxy settings.
@@ -58,7 +66,7 @@ impl HttpClient {
                 settings.wait_for_access,
                 settings.throttle_timeout,
             )),
-            clock_skews: Arc::default(),
+            dates: Arc::default(),
         })
     }
 
@@ -70,10 +78,15 @@ impl HttpClient {
         }
     }
 
-    /// The clock skews of all responses so far that had a header `Date`.
-    pub fn clock_skews(&self) -> ClockSkews {
-        let skews = self.clock_skews.lock();
-        skews.unwrap_or_else(PoisonError::into_inner).clone()
+    /// For each response so far that had a header `Date`: the service as `HOST:PORT`, and by how many seconds its clock is
+    /// ahead of this machine's.
+    pub fn clock_skews(&self) -> Vec<(String, i64)> {
+        let dates = self.dates.lock().unwrap_or_else(PoisonError::into_inner);
+        let skews = dates.iter().filter_map(|response| {
+            let date = date::parse_http_date(response.date.to_str().ok()?)?;
+            Some((response.service.clone(), date - response.arrived))
+        });
+        skews.collect()
     }
 
     /// A service outside this machine and its cluster, such as a vault: over https, and through a proxy if one is
@@ -134,16 +147,6 @@ impl HttpClient {
             .as_ref()
             .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let is_https = base_url.starts_with("https://");
-        let (input, output) = match is_https {
-            true => (
-                connection::STREAM_BUFFER_SIZE,
-                connection::STREAM_BUFFER_SIZE,
-            ),
-            false => (
-                connection::INPUT_BUFFER_SIZE,
-                connection::OUTPUT_BUFFER_SIZE,
-            ),
-        };
         let config = Agent::config_builder()
             .proxy(proxy)
             .https_only(is_https)
@@ -154,9 +157,8 @@ impl HttpClient {
             .http_status_as_error(false)
             .user_agent(USER_AGENT)
             .accept("application/json")
-            // ureq's default is 128 KiB for each buffer of a connection. With https these are the buffers under TLS.
-            .input_buffer_size(input)
-            .output_buffer_size(output)
+            .input_buffer_size(connection::STREAM_BUFFER_SIZE)
+            .output_buffer_size(connection::STREAM_BUFFER_SIZE)
             .max_response_header_size(connection::MAX_RESPONSE_HEADERS_LEN)
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
@@ -171,7 +173,7 @@ impl HttpClient {
             connections,
             base_url: base_url.to_owned(),
             proxy: proxy_address,
-            clock_skews: self.clock_skews.clone(),
+            dates: self.dates.clone(),
         }
     }
 }
@@ -184,7 +186,7 @@ pub struct Service {
     pub(super) base_url: String,
     /// The proxy as `HOST:PORT`; `None` for direct connections.
     pub(super) proxy: Option<String>,
-    clock_skews: Arc<Mutex<ClockSkews>>,
+    dates: Arc<Mutex<Vec<ResponseDate>>>,
 }
 
 impl Service {
@@ -240,7 +242,7 @@ impl Service {
         }
     }
 
-    /// Logs a request and its response, and records the clock skew.
+    /// Logs a request and its response, and records its date.
     fn record(&self, request: &Request<'_>, response: &Result<Response, Error>, started: Instant) {
         log::debug(|| {
             let path = request.target.split('?').next().unwrap_or_default();
@@ -262,18 +264,17 @@ impl Service {
                 Err(error) => event(error.to_string()),
             }
         });
-        let date = response
-            .as_ref()
-            .ok()
-            .and_then(|response| response.header("date"));
-        if let Some(date) = date.and_then(date::parse_http_date) {
-            let skews = self.clock_skews.lock();
-            let mut skews = skews.unwrap_or_else(PoisonError::into_inner);
-            skews.push((self.authority().to_owned(), date - date::unix_now()));
+        if let Some(date) = response.as_ref().ok().and_then(|it| it.headers.get("date")) {
+            let mut dates = self.dates.lock().unwrap_or_else(PoisonError::into_inner);
+            dates.push(ResponseDate {
+                service: self.authority().to_owned(),
+                date: date.clone(),
+                arrived: date::unix_now(),
+            });
         }
     }
 
-    /// Makes one attempt on one connection, without the log and the clock skew.
+    /// Makes one attempt on one connection, without the log and the date.
     fn send_once(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Response, Error> {
         let timeouts = request.timeouts;
         let url = format!("{}{}", self.base_url, request.target);

@@ -16,26 +16,29 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::Resolver;
 use ureq::unversioned::transport::time::Instant;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout,
-    TcpConnector, Transport, TransportAdapter,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector,
+    Transport, TransportAdapter,
 };
 use ureq::{Agent, Error, Timeout};
 
+use super::buffers::SparseBuffers;
 use super::dns::ServiceResolver;
 use crate::request::host::without_brackets;
 
 /// The maximum length of a header value in a request, in bytes. Azure's front ends accept tokens of about this length.
 pub const MAX_HEADER_VALUE_LEN: usize = 16 * 1024;
-/// The size of ureq's input buffer, in bytes. All headers of a response must fit into it; Entra's have about 3 KiB.
+/// The size of the input buffer, in bytes. All headers of a response must fit into it; Entra's have about 3 KiB.
 pub const INPUT_BUFFER_SIZE: usize = 16 * 1024;
 /// The maximum length of all headers of a response, in bytes. It is less than the buffer: if the buffer were full,
 /// ureq would report the end of the stream instead of headers that are too long.
 pub const MAX_RESPONSE_HEADERS_LEN: usize = INPUT_BUFFER_SIZE - 1024;
-/// The size of ureq's output buffer, in bytes. Each header of a request must fit into it.
+/// The size of the output buffer, in bytes. Each header of a request must fit into it.
 pub const OUTPUT_BUFFER_SIZE: usize = MAX_HEADER_VALUE_LEN + 512;
-/// The size of the buffers under TLS, in bytes. Only a proxy's response to CONNECT must fit into them. They are small
-/// because every buffer is zeroed, and so takes memory.
+/// The size of the buffers of a TCP connection under them, in bytes. Only a proxy's response to CONNECT must fit into
+/// them. They are small because they are ureq's own, which fills them with zeros, and so takes memory for all of them.
 pub const STREAM_BUFFER_SIZE: usize = 4 * 1024;
+/// How long after a response a connection is presumed to be open.
+const PRESUMED_OPEN: Duration = Duration::from_secs(1);
 
 /// Where the connection of a request comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,13 +166,21 @@ impl Connections {
         if is_to_origin {
             mark(&self.milestones.connected);
         }
-        let stream = match details.needs_tls() && !stream.is_tls() {
-            true => self.start_tls(details, stream)?,
-            false => stream,
+        if !is_to_origin && !details.needs_tls() {
+            return Ok(Box::new(ProxyTransport(stream)));
+        }
+        let stream = TransportAdapter::new(stream, details.current_time.clone());
+        let stream = BufferedTransport {
+            buffers: SparseBuffers::new(INPUT_BUFFER_SIZE, OUTPUT_BUFFER_SIZE),
+            stream: match details.needs_tls() {
+                true => Stream::Tls(Box::new(self.start_tls(details, stream)?)),
+                false => Stream::Plain(stream),
+            },
+            used_at: time::Instant::now(),
         };
         Ok(match is_to_origin {
-            true => stream,
-            false => Box::new(ProxyTransport(stream)),
+            true => Box::new(stream),
+            false => Box::new(ProxyTransport(Box::new(stream))),
         })
     }
 
@@ -178,14 +189,13 @@ impl Connections {
     fn start_tls(
         &self,
         details: &ConnectionDetails,
-        stream: Box<dyn Transport>,
-    ) -> Result<Box<dyn Transport>, Error> {
+        mut stream: TransportAdapter,
+    ) -> Result<StreamOwned<ClientConnection, TransportAdapter>, Error> {
         let host = details.uri.host().unwrap_or_default();
         let name = ServerName::try_from(without_brackets(host).to_owned())
             .map_err(|_| Error::BadUri(host.to_owned()))?;
         let mut connection = ClientConnection::new(self.tls_config.clone(), name)
             .map_err(|error| Error::Other(Box::new(error)))?;
-        let mut stream = TransportAdapter::new(stream, details.current_time.clone());
         stream.set_timeout(details.timeout);
         // A firewall that filters by name closes the connection at this moment.
         connection
@@ -211,10 +221,7 @@ impl Connections {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *latest = Some(handshake);
-        Ok(Box::new(TlsTransport {
-            buffers: LazyBuffers::new(INPUT_BUFFER_SIZE, OUTPUT_BUFFER_SIZE),
-            stream: StreamOwned::new(connection, stream),
-        }))
+        Ok(StreamOwned::new(connection, stream))
     }
 
     fn lock_idle(&self) -> MutexGuard<'_, Vec<Box<dyn Transport>>> {
@@ -299,44 +306,70 @@ fn schemes_in(response: &str) -> Vec<&'static str> {
     PROXY_SCHEMES.into_iter().filter(is_offered).collect()
 }
 
-/// A connection with TLS.
-struct TlsTransport {
-    buffers: LazyBuffers,
-    stream: StreamOwned<ClientConnection, TransportAdapter>,
+/// A connection with the buffers for a request and its response.
+struct BufferedTransport {
+    buffers: SparseBuffers,
+    stream: Stream,
+    /// When the last response arrived, or when the connection was opened.
+    used_at: time::Instant,
 }
 
-impl Transport for TlsTransport {
+/// A stream of bytes.
+enum Stream {
+    Plain(TransportAdapter),
+    Tls(Box<StreamOwned<ClientConnection, TransportAdapter>>),
+}
+
+impl Stream {
+    fn below_tls(&mut self) -> &mut TransportAdapter {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_mut(),
+        }
+    }
+}
+
+impl Transport for BufferedTransport {
     /// The buffers for decrypted input and output, which ureq reads and fills.
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.stream.get_mut().set_timeout(timeout);
+        self.stream.below_tls().set_timeout(timeout);
         let output = &self.buffers.output()[..amount];
-        self.stream.write_all(output)?;
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(output)?,
+            Stream::Tls(stream) => stream.write_all(output)?,
+        }
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.stream.get_mut().set_timeout(timeout);
+        self.stream.below_tls().set_timeout(timeout);
         let input = self.buffers.input_append_buf();
-        let amount = self.stream.read(input)?;
+        let amount = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(input)?,
+            Stream::Tls(stream) => stream.read(input)?,
+        };
         self.buffers.input_appended(amount);
+        self.used_at = time::Instant::now();
         Ok(amount > 0)
     }
 
+    /// ureq asks before and after each request, and each time it takes three system calls to find out. A connection that
+    /// was closed in this moment is noticed by the next request, which [`Service::send`](super::Service::send) repeats.
     fn is_open(&mut self) -> bool {
-        self.stream.get_mut().get_mut().is_open()
+        self.used_at.elapsed() < PRESUMED_OPEN || self.stream.below_tls().get_mut().is_open()
     }
 
     fn is_tls(&self) -> bool {
-        true
+        matches!(self.stream, Stream::Tls(_))
     }
 }
 
-impl fmt::Debug for TlsTransport {
+impl fmt::Debug for BufferedTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TlsTransport")
+        f.write_str("BufferedTransport")
     }
 }

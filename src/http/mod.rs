@@ -1,6 +1,7 @@
 //! HTTP for all services, with what it needs: DNS, proxies, TLS, connections and retries.
 
 mod backoff;
+mod buffers;
 pub mod certificate;
 mod client;
 mod connection;

@@ -57,7 +57,7 @@ impl WaitGuard {
             thread,
             began_at,
             is_early,
-            activity: log::to_single_line(activity),
+            activity: activity.to_owned(),
             attempts: 1,
             last_error: None,
             hint,
@@ -102,7 +102,8 @@ pub fn last_attempt_error(thread: ThreadId) -> Option<Error> {
 impl fmt::Display for WaitState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.attempts == 1 { "" } else { "s" };
-        write!(f, "{} ({} attempt{plural}", self.activity, self.attempts)?;
+        let activity = log::to_single_line(&self.activity);
+        write!(f, "{activity} ({} attempt{plural}", self.attempts)?;
         if let Some(error) = &self.last_error {
             // Without the notes, which hold the ids of requests.
             write!(f, ", last: {}", log::to_single_line(&error.reason))?;
