@@ -14,6 +14,7 @@ mod random;
 mod request;
 mod response;
 pub mod retry;
+mod roots;
 pub mod tls;
 mod url;
 mod verifier;

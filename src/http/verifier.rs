@@ -16,6 +16,7 @@ use rustls::{
 
 use super::certificate::Certificate;
 use super::crypto::SIGNATURE_ALGORITHMS;
+use super::roots::Roots;
 
 /// How long a verified chain is trusted without another look: long enough for connections that are opened together.
 const CACHE_LIFETIME: Duration = Duration::from_secs(60);
@@ -24,14 +25,14 @@ const CACHE_LIFETIME: Duration = Duration::from_secs(60);
 ///
 /// It verifies a chain once for all connections to a name that are opened together. That concerns the chain alone: that
 /// the server has the key of its certificate is verified in each handshake.
-#[derive(Debug)]
-pub struct Verifier {
-    roots: RootCertStore,
-    verified: Mutex<Vec<VerifiedChain>>,
+pub struct Verifier(Mutex<State>);
+
+struct State {
+    roots: Roots,
+    verified: Vec<VerifiedChain>,
 }
 
 /// A chain that was verified for a name.
-#[derive(Debug)]
 struct VerifiedChain {
     name: ServerName<'static>,
     /// The server's certificate, and then the intermediate ones.
@@ -41,11 +42,11 @@ struct VerifiedChain {
 
 impl Verifier {
     /// A verifier that has verified nothing yet.
-    pub fn new(roots: RootCertStore) -> Verifier {
-        Verifier {
+    pub fn new(roots: Roots) -> Verifier {
+        Verifier(Mutex::new(State {
             roots,
-            verified: Mutex::default(),
-        }
+            verified: Vec::new(),
+        }))
     }
 
     /// [`verify`], unless the same was verified a moment ago. Threads with the same chain wait for one result.
@@ -56,7 +57,8 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { roots, verified } = &mut *state;
         let chain = || std::iter::once(certificate).chain(intermediates);
         verified.retain(|known| {
             let age = now.as_secs().checked_sub(known.time.as_secs());
@@ -68,13 +70,23 @@ impl Verifier {
         {
             return Ok(());
         }
-        verify(&self.roots, certificate, intermediates, name, now)?;
+        let mut result = verify(&roots.store, certificate, intermediates, name, now);
+        if result.is_err() && roots.read_all() {
+            result = verify(&roots.store, certificate, intermediates, name, now);
+        }
+        result?;
         verified.push(VerifiedChain {
             name: name.to_owned(),
             chain: chain().map(|part| part.clone().into_owned()).collect(),
             time: now,
         });
         Ok(())
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier")
     }
 }
 
