@@ -13,12 +13,13 @@ use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll, ppoll};
 use nix::sys::stat::fstat;
+use nix::sys::time::TimeSpec;
 use nix::unistd::write;
 
 pub use caller::{
@@ -62,12 +63,9 @@ pub fn exit_at_once(code: i32) -> ! {
 
 /// Polls until one of the descriptors is ready, or until the deadline. `None` means no deadline.
 pub fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) {
-    let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Rounded up: a timeout of 0 ms just before the deadline would make the caller a busy loop.
-        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-    });
-    let _ = poll(descriptors, timeout);
+    // Not poll(2): with its milliseconds, the wait would end up to one too late.
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let _ = ppoll(descriptors, left.map(TimeSpec::from), None);
 }
 
 /// Writes one line to standard error, if there is room for it within `timeout_ms` milliseconds. Returns whether there
