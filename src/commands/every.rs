@@ -196,10 +196,8 @@ impl State {
                 tenant: text("tenant"),
                 is_known_resource: token["is_known_resource"].as_bool()?,
             };
-            let token = AccessToken {
-                value: Secret::new(text("value")?),
-                expires_on: token["expires_on"].as_i64()?,
-            };
+            let token =
+                AccessToken::new(Secret::new(text("value")?), token["expires_on"].as_i64()?);
             is_valid(&token).then(|| (request, Arc::new(token)))
         });
         State {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use ureq::http::HeaderValue;
+use ureq::http::header::AUTHORIZATION;
 use ureq::{Agent, Proxy, RequestBuilder};
 
 use super::connection::{
@@ -337,6 +338,9 @@ fn configure<B>(
 ) -> RequestBuilder<B> {
     for (name, value) in request.headers {
         builder = builder.header(*name, *value);
+    }
+    if let Some(authorization) = request.authorization {
+        builder = builder.header(AUTHORIZATION, &authorization.0);
     }
     builder
         .config()

@@ -22,6 +22,6 @@ mod verifier;
 pub use client::{HttpClient, Service};
 pub use connection::MAX_HEADER_VALUE_LEN;
 pub use random::{random, random_uuid};
-pub use request::{Request, Timeouts};
+pub use request::{Authorization, Request, Timeouts};
 pub use response::Response;
 pub use url::{split_url, with_query};

@@ -442,10 +442,10 @@ fn secrets_are_exposed_only_in_listed_files() {
         "src/azure/identity/entra.rs",
         "src/azure/identity/managed.rs",
         "src/azure/identity/token.rs",
-        "src/azure/key_vault/client.rs",
         "src/commands/every.rs",
         "src/commands/exec.rs",
         "src/commands/write.rs",
+        "src/http/request.rs",
         "src/request/environment.rs",
         "src/request/value.rs",
     ];

@@ -209,6 +209,7 @@ impl TokenSource for EntraClient {
         let request = Request {
             target: &format!("{path_prefix}{token_path}"),
             headers: &[("client-request-id", client_request_id.as_str())],
+            authorization: None,
             form: Some(&form),
             timeouts: TIMEOUTS,
         };

@@ -260,6 +260,7 @@ impl TokenSource for ManagedIdentity {
             let request = Request {
                 target: &target,
                 headers,
+                authorization: None,
                 form: form.as_deref(),
                 timeouts: self.endpoint.timeouts,
             };

@@ -4,7 +4,7 @@
 //! `expires_on` may also be a date, empty or absent
 //! (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::date;
 use crate::error::{Error, RequestFailure};
-use crate::http::MAX_HEADER_VALUE_LEN;
+use crate::http::{Authorization, MAX_HEADER_VALUE_LEN};
 use crate::request::cloud::Cloud;
 use crate::secret::Secret;
 
@@ -46,8 +46,9 @@ pub type KnownTokens = Vec<(TokenRequest, Arc<AccessToken>)>;
 
 /// An access token for one resource.
 pub struct AccessToken {
-    /// The token itself, as in `Authorization: Bearer TOKEN`.
+    /// The token itself.
     pub value: Secret,
+    authorization: OnceLock<Authorization>,
     /// When the token expires, in Unix seconds.
     pub expires_on: i64,
 }
@@ -57,6 +58,21 @@ pub const EXPIRED_TOKEN_HINT: &str =
     "check this machine's clock, and whether the token endpoint returns old tokens from a cache";
 
 impl AccessToken {
+    /// A token that expires at this time, in Unix seconds. It must be visible ASCII.
+    pub fn new(value: Secret, expires_on: i64) -> AccessToken {
+        AccessToken {
+            value,
+            authorization: OnceLock::new(),
+            expires_on,
+        }
+    }
+
+    /// The header that presents the token to a vault.
+    pub fn authorization(&self) -> &Authorization {
+        self.authorization
+            .get_or_init(|| Authorization::bearer(&self.value))
+    }
+
     /// Whether the token has expired, by this machine's clock.
     pub fn has_expired(&self) -> bool {
         self.expires_on <= date::unix_now()
@@ -84,7 +100,7 @@ impl AccessToken {
         };
         let expires_on = parse_expiry(&body)
             .ok_or_else(|| response_error("the response has no valid expires_in or expires_on"))?;
-        Ok(AccessToken { value, expires_on })
+        Ok(AccessToken::new(value, expires_on))
     }
 }
 

@@ -159,24 +159,17 @@ impl VaultClient {
         token: Option<&AccessToken>,
     ) -> Result<Response, Error> {
         let client_request_id = random_uuid();
-        let token = token.map(|token| &token.value);
-        let bearer = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
-        let mut headers = vec![("x-ms-client-request-id", client_request_id.as_str())];
-        headers.extend(
-            bearer
-                .iter()
-                .map(|bearer| ("Authorization", bearer.expose())),
-        );
+        let headers = [("x-ms-client-request-id", client_request_id.as_str())];
         let expected_status = if token.is_some() { 200 } else { 401 };
         let hint = unreachable_hint(&self.host, RequestFailure::ConnectTimeout);
         let wait = WaitGuard::begin(request.operation, hint);
         retry(&http.deadline, &self.host.to_string(), wait, || {
-            let response = self.get(http, request.path, &headers)?;
+            let response = self.get(http, request.path, &headers, token)?;
             match response.status.as_u16() == expected_status {
                 true => Ok(response),
                 false => Err(response_error(
                     &response,
-                    token,
+                    token.map(|token| &token.value),
                     self.service.address(),
                     &self.host,
                     http,
@@ -201,6 +194,7 @@ impl VaultClient {
         http: &HttpClient,
         path: &str,
         headers: &[(&str, &str)],
+        token: Option<&AccessToken>,
     ) -> Result<Response, Error> {
         let send = |version: &str| {
             let request = Request {
@@ -211,6 +205,7 @@ impl VaultClient {
                     Some(_) => format!("{path}&api-version={version}"),
                 },
                 headers,
+                authorization: token.map(AccessToken::authorization),
                 form: None,
                 timeouts: TIMEOUTS,
             };
