@@ -21,6 +21,8 @@ start_azure --secret "sql-sa-password=$secret"
 
 check "the image is an index of both architectures" equal "linux/amd64 linux/arm64" \
     "$(skopeo inspect --raw "$archive" | jq -r '[.manifests[].platform | "\(.os)/\(.architecture)"] | sort | join(" ")')"
+attempt podman load --quiet --input "$AKV_INIT_TEST_IMAGE"
+check "podman load gives it its name" equal "0 Loaded image: localhost/akv-init:$version" "$code $output"
 for pair in "amd64 x86_64" "arm64 aarch64"; do
     read -r architecture machine <<<"$pair"
     echo "# $architecture"
