@@ -185,11 +185,10 @@ impl State {
         let mut text = vec![0; size.saturating_sub(STATE_OFFSET) as usize];
         let _ = memory.read_exact_at(&mut text, STATE_OFFSET);
         let state: Value = serde_json::from_slice(&text).unwrap_or_default();
-        let lines = state["lines"].as_array().into_iter().flatten();
-        let tokens = state["tokens"].as_array().into_iter().flatten();
+        let list = |name: &str| state[name].as_array().map_or(&[][..], Vec::as_slice);
         let is_valid =
             |token: &AccessToken| date::unix_now() + MIN_TOKEN_LIFETIME < token.expires_on;
-        let tokens = tokens.filter_map(|token| {
+        let tokens = list("tokens").iter().filter_map(|token| {
             let text = |name: &str| token[name].as_str().map(str::to_owned);
             let request = TokenRequest {
                 resource: text("resource")?,
@@ -203,7 +202,7 @@ impl State {
         State {
             failure: state["failure"].as_u64(),
             failed_rounds: state["failed_rounds"].as_u64().unwrap_or_default(),
-            lines: lines.filter_map(Value::as_u64).collect(),
+            lines: list("lines").iter().filter_map(Value::as_u64).collect(),
             tokens: tokens.collect(),
         }
     }
