@@ -726,7 +726,12 @@ impl Plan {
                 0 => String::new(),
                 seconds => format!(", and {seconds} s more while access is denied"),
             };
-            lines.push(format!("deadline  {deadline}{extension}"));
+            let (timeout, throttled) = (self.settings.timeout, self.settings.throttle_timeout);
+            let throttled = match throttled > timeout && !timeout.is_zero() {
+                true => format!("; {} s while requests are throttled", throttled.as_secs()),
+                false => String::new(),
+            };
+            lines.push(format!("deadline  {deadline}{extension}{throttled}"));
         }
         lines
     }

@@ -25,9 +25,13 @@ fn dry_run(words: &[&str]) -> Run {
 fn url_and_resource(outcome: &Outcome) -> (String, String) {
     let lines = outcome.stdout_alone().lines();
     let lines: Vec<&str> = lines.filter(|line| !line.starts_with("trim ")).collect();
-    let [_, secret, "deadline  120 s", "exec      /bin/true"] = lines[..] else {
+    let [_, secret, deadline, "exec      /bin/true"] = lines[..] else {
         panic!("not the plan of one secret: {lines:?}");
     };
+    assert_eq!(
+        deadline,
+        "deadline  120 s; 600 s while requests are throttled"
+    );
     let rest = secret
         .strip_prefix("secret    S <- ")
         .expect("a secret for S");

@@ -259,6 +259,27 @@ fn duration_is_in_seconds_or_has_a_unit() {
     assert_eq!(zero("0s"), zero("0"));
 }
 
+/// Throttling moves the deadline only to a later time.
+#[test]
+fn plan_has_the_deadline_while_requests_are_throttled() {
+    for (timeout, throttle_timeout, expected) in [
+        ("7", "1m", "7 s; 60 s while requests are throttled"),
+        ("7", "7", "7 s"),
+        ("7", "0", "7 s"),
+        ("0", "7", "none; each request is sent once"),
+    ] {
+        let run = dry_run(&[
+            "--timeout",
+            timeout,
+            "--throttle-timeout",
+            throttle_timeout,
+            "--secret",
+            "A=akv://kv1/sa",
+        ]);
+        assert_eq!(run.outcome().planned("deadline"), [expected]);
+    }
+}
+
 #[test]
 fn more_than_one_identity_is_rejected() {
     let options = ["--client-id", "--object-id", "--resource-id"];
