@@ -109,6 +109,8 @@ fn secret_that_a_format_cannot_hold_is_not_printed() {
             output,
         ];
         let stderr = silent(&azure, place.write(&azure, &words).outcome(), 78);
+        // How long a request took may be the same number.
+        let stderr = stderr.replace(" ms", "ms");
         for length in [value.len(), value.chars().count()] {
             assert!(!stderr.contains(&format!(" {length} ")), "{stderr}");
         }
