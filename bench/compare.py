@@ -389,7 +389,8 @@ def judge(results):
         bars.append((f"{title}: at most {most} of Go's", f"{ours:.1f} / {go:.1f} ms = {share:.2f}", share <= most))
 
     def limit(title, value, most, unit):
-        bars.append((f"{title}: at most {most:,} {unit}", f"{value:,.1f} {unit}", value <= most))
+        shown = f"{value:,.1f}" if unit == "ms" else f"{value:,.0f}"
+        bars.append((f"{title}: at most {most:,} {unit}", f"{shown} {unit}", value <= most))
 
     for kind, title, limits in [("wall", "time", (0.55, 0.45, 0.55)), ("cpu", "CPU time", (0.60, 0.40, 0.40))]:
         for count, most in zip(COUNTS, limits):

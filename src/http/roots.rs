@@ -1,7 +1,7 @@
 //! The roots that a server's certificate may chain to, and where they come from: texts in PEM, and directories of such
 //! files.
 
-use std::fs::{self, DirEntry, Metadata};
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{io, iter, mem};
@@ -94,9 +94,7 @@ fn certificates_in_base64(pem: Vec<u8>) -> impl Iterator<Item = String> + Send {
 pub fn certificates_in_directory(
     directory: &Path,
 ) -> io::Result<impl Iterator<Item = CertificateDer<'static>> + Send + use<>> {
-    let entries = fs::read_dir(directory)?
-        .filter_map(Result::ok)
-        .filter(|entry| !is_link_to_sibling(entry));
+    let entries = fs::read_dir(directory)?.filter_map(Result::ok);
     // The device and inode of each file that was read.
     let mut files = Vec::new();
     let texts = entries.filter_map(move |entry| {
@@ -113,14 +111,6 @@ pub fn certificates_in_directory(
         })
     });
     Ok(certificates_in(texts))
-}
-
-/// Whether an entry of a directory is a symbolic link to another entry, which is read itself.
-fn is_link_to_sibling(entry: &DirEntry) -> bool {
-    entry
-        .file_type()
-        .is_ok_and(|file_type| file_type.is_symlink())
-        && fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(Path::new("")))
 }
 
 #[cfg(test)]
