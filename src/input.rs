@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::unistd::{getegid, geteuid};
 
 /// The maximum size of a file that a setting names, in bytes. The largest bundles of CAs have a quarter of it.
 pub const MAX_SIZE: u64 = 1 << 20;
@@ -61,6 +62,15 @@ fn open_as(path: &Path, metadata: &Metadata) -> io::Result<(File, Metadata)> {
     let metadata = file.metadata()?;
     check_type(&metadata)?;
     Ok((file, metadata))
+}
+
+/// The hint for a file that this process may not read.
+pub fn unreadable_hint() -> String {
+    format!(
+        "akv-init runs as {}:{}, which must be able to read the file: give it mode 0444, or run akv-init as its owner",
+        geteuid(),
+        getegid()
+    )
 }
 
 /// Fails unless the file is a regular one.

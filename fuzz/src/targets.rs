@@ -137,7 +137,7 @@ thread_local! {
     };
     static VAULT: (SecretId, VaultClient) = {
         let host = Host::parse("prod.vault.azure.net").unwrap_or_else(|error| panic!("{error}"));
-        let vault = HTTP.with(|http| VaultClient::new(http, &host));
+        let vault = HTTP.with(|http| VaultClient::new(http, &settings(&env(&[])), &host));
         let (name, version) = ("db".to_owned(), None);
         (SecretId { host, resource: None, name, version }, vault)
     };

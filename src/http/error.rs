@@ -239,7 +239,8 @@ fn from_rejected_certificate(rejected: &RejectedCertificate) -> Error {
     let error = match &rejected.reason {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => certificate_error(
             "the certificate is not trusted",
-            "behind a proxy that intercepts TLS, name its CA with SSL_CERT_FILE or --ca-file",
+            "if its issuer is a private CA, or that of a proxy that intercepts TLS, name the CA's file with SSL_CERT_FILE or \
+             --ca-file",
         ),
         CertificateError::NotValidForNameContext { expected, .. } => {
             // If the host is an IP address that the certificate has as a DNS name, that name alone explains the error.

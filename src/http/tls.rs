@@ -84,10 +84,14 @@ fn unusable_path_error(setting: &str, path: &Path, reason: &str) -> Error {
 /// Adds the certificates in a file. Fails if it contains none. `setting` is the option or variable that names the file.
 fn add_file(roots: &mut Roots, path: &Path, setting: &str) -> Result<(), Error> {
     let pem = input::read(path, input::MAX_SIZE).map_err(|error| {
-        let is_missing = error.kind() == ErrorKind::NotFound;
-        let hint = "mount the file with the certificates to trust, or remove the setting";
-        unusable_path_error(setting, path, &error.to_string())
-            .set_hint(is_missing.then(|| hint.to_owned()))
+        let hint = match error.kind() {
+            ErrorKind::NotFound => Some(
+                "mount the file with the certificates to trust, or remove the setting".to_owned(),
+            ),
+            ErrorKind::PermissionDenied => Some(input::unreadable_hint()),
+            _ => None,
+        };
+        unusable_path_error(setting, path, &error.to_string()).set_hint(hint)
     })?;
     match roots.add(certificates_in(iter::once(pem))) {
         false => Err(unusable_path_error(setting, path, NO_CERTIFICATE).hint(PEM_HINT)),

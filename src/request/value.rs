@@ -8,9 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use crate::error::{Cause, Error};
-use crate::request::reference::options::{
-    Decoding, Encoding, IfMissing, POINTER_HINT, SecretOptions, Selection,
-};
+use crate::request::reference::options::{Decoding, Encoding, IfMissing, SecretOptions, Selection};
 use crate::request::secret_id::SecretId;
 use crate::request::{pem, percent};
 use crate::secret::{Secret, SecretBytes};
@@ -135,7 +133,10 @@ fn missing_field_error(pointer: &str) -> Error {
     let reason = format!("the secret has no field `{pointer}`");
     let hint = match pointer.contains(['?', '&']) {
         true => "options are before the field: `?trim#/user/name`",
-        false => POINTER_HINT,
+        false => {
+            "check the field's name, upper and lower case included, and those of the objects that it is in; in a name, \
+             `/` is written `~1`, and `~` is `~0`"
+        }
     };
     Error::new(Cause::NotFound, reason).hint(hint)
 }

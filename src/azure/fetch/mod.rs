@@ -108,7 +108,7 @@ pub fn fetch(
     };
     tokens.retain(|(request, _)| !is_item(request));
     let vaults = plan.items_by_vault().into_iter();
-    let clients = vaults.map(|(host, _)| Arc::new(VaultClient::new(&http, host)));
+    let clients = vaults.map(|(host, _)| Arc::new(VaultClient::new(&http, &plan.settings, host)));
     let session = Arc::new(Session {
         clients: clients.collect(),
         secret_reader: SecretReader::new(source, tokens),

@@ -81,6 +81,8 @@ pub struct ErrorResponse<'a> {
     pub is_empty: bool,
     /// Whether the request's resource certainly exists, as in [`TokenRequest::is_known_resource`].
     pub is_known_resource: bool,
+    /// Whether an identity is selected.
+    pub is_selected: bool,
 }
 
 /// Gets tokens for a managed identity from its endpoint.
@@ -213,6 +215,7 @@ impl ManagedIdentity {
             is_json: !body.is_null(),
             is_empty: response.text().is_empty(),
             is_known_resource: token_request.is_known_resource,
+            is_selected: self.selected.is_some(),
         });
         // Some endpoints pass on what Entra said, with a status of their own. Hints for other credentials do not apply.
         if let Some((entra_failure, entra_hint)) =

@@ -138,8 +138,17 @@ fn app_service_error(response: &ErrorResponse<'_>) -> (RequestFailure, &'static 
     match response.status {
         400 => (
             RequestFailure::IdentityNotFound,
-            "is the identity assigned to the app? Where all are user-assigned, select one with --client-id; in \
-             Container Apps, an init container can use it only if its lifecycle setting includes Init",
+            match response.is_selected {
+                true => {
+                    "is the identity with this id assigned to the app? In Container Apps, an init container can use it \
+                     only if its lifecycle setting includes Init"
+                }
+                false => {
+                    "is an identity assigned to the app? Where all are user-assigned, select one with --client-id or \
+                     AKV_INIT_CLIENT_ID; in Container Apps, an init container can use it only if its lifecycle setting \
+                     includes Init"
+                }
+            },
         ),
         401 | 403 => (
             RequestFailure::CredentialRefused,

@@ -55,7 +55,9 @@ pub fn parse_for(host: &Host, header: &str) -> Result<TokenRequest, &'static str
         rest.is_some_and(|rest| rest.ends_with('.'))
     });
     match parent {
-        None => Err("its resource is not a parent domain of the host"),
+        None => Err(
+            "its resource is not a parent domain of the host, and may be that of another service",
+        ),
         Some(parent) if parent.port != host.port => Err("its resource has another port"),
         Some(_) => Ok(challenge),
     }

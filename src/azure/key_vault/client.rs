@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::challenge;
-use super::error::{response_error, unreachable_hint};
+use super::error::{response_error, trust_hint, unreachable_hint};
 use super::list::ListPage;
 use crate::azure::identity::{AccessToken, TokenRequest};
 use crate::error::{Error, RequestFailure};
@@ -20,6 +20,7 @@ use crate::http::{HttpClient, Request, Response, Service, Timeouts, random_uuid}
 use crate::log::{self, Event};
 use crate::request::host::Host;
 use crate::request::secret_id::SecretId;
+use crate::request::settings::Settings;
 use crate::request::value::StoredSecret;
 use crate::secret::Secret;
 use crate::signals::WaitGuard;
@@ -65,16 +66,19 @@ pub struct VaultClient {
     older_version: OnceLock<String>,
     /// The request for the token that the challenge of the vault requires; `None` until the vault has sent the challenge.
     required_token: Mutex<Option<TokenRequest>>,
+    /// The hint for a challenge that cannot be used.
+    trust_hint: String,
 }
 
 impl VaultClient {
     /// A client for the vault at `host`, which must be a host that access tokens may be sent to.
-    pub fn new(http: &HttpClient, host: &Host) -> VaultClient {
+    pub fn new(http: &HttpClient, settings: &Settings, host: &Host) -> VaultClient {
         VaultClient {
             host: host.clone(),
             service: http.remote_service(host),
             older_version: OnceLock::new(),
             required_token: Mutex::new(None),
+            trust_hint: trust_hint(host, settings),
         }
     }
 
@@ -142,10 +146,8 @@ impl VaultClient {
         challenge::parse_for(&self.host, header).map_err(|problem| {
             let quoted = log::excerpt(header, &[]);
             let reason = format!("the challenge `{quoted}` cannot be used: {problem}");
-            self.unexpected_response(&reason).hint(format!(
-                "if you trust this host, set the resource that its tokens are for: --allow-vault {} --vault-resource URL",
-                self.host
-            ))
+            self.unexpected_response(&reason)
+                .hint(self.trust_hint.as_str())
         })
     }
 

@@ -12,6 +12,7 @@ use crate::http::{HttpClient, Response};
 use crate::log;
 use crate::request::cloud::Cloud;
 use crate::request::host::{Host, is_private};
+use crate::request::settings::Settings;
 use crate::secret::Secret;
 
 /// The error for an unexpected response. `token` is the access token that the request sent; the error does not show
@@ -285,9 +286,33 @@ fn inner_code_from_message(message: &str) -> Option<&'static str> {
     .find_map(|(text, code)| message.contains(text).then_some(code))
 }
 
+/// The hint for a vault of an unknown cloud whose challenge cannot be used: how to send it tokens all the same.
+pub fn trust_hint(host: &Host, settings: &Settings) -> String {
+    let mut allowed = settings.allowed_hosts.iter();
+    let other_port = match allowed.find(|allowed| allowed.name == host.name) {
+        Some(allowed) => format!("allowed is {allowed}, not {host}; "),
+        None => String::new(),
+    };
+    let resource = match &settings.vault_resource {
+        Some(resource) => resource.clone(),
+        None => format!(
+            "{}, or for the resource that --vault-resource names",
+            settings.cloud.vault_resource()
+        ),
+    };
+    format!(
+        "{other_port}if you trust this host, set --allow-vault {host} or AKV_INIT_ALLOW_VAULT: it then gets the \
+         identity's token for {resource}"
+    )
+}
+
 /// The hint for a failed connection to the vault, or for a response that is not a vault's.
 pub fn unreachable_hint(host: &Host, failure: RequestFailure) -> Option<String> {
+    let is_azures = host.cloud().is_some();
     match failure {
+        RequestFailure::NameNotFound if !is_azures => Some(format!(
+            "is the vault's name misspelt? Does this network's DNS resolve {host}?"
+        )),
         RequestFailure::NameNotFound => Some(format!(
             "is the vault's name misspelt, or not in DNS yet? With a private endpoint: does the private DNS zone {} have a record for \
              {host}, and is it linked to this network?",
@@ -296,10 +321,23 @@ pub fn unreachable_hint(host: &Host, failure: RequestFailure) -> Option<String> 
         RequestFailure::ConnectTimeout
         | RequestFailure::DeadlineExceededWhileConnecting
         | RequestFailure::ConnectionRefused
-        | RequestFailure::NoRoute => Some(format!(
-            "{host} cannot be reached from this network: check DNS, egress rules, routes, the private endpoint's \
-             approval, and HTTPS_PROXY"
-        )),
+        | RequestFailure::NoRoute => Some(match is_azures {
+            true => format!(
+                "{host} cannot be reached from this network: check DNS, egress rules, routes, the private endpoint's \
+                 approval, and HTTPS_PROXY"
+            ),
+            false => {
+                let port = match host.port {
+                    443 => {
+                        format!("; port 443 was tried: for another, write akv://{host}:PORT/NAME")
+                    }
+                    _ => String::new(),
+                };
+                format!(
+                    "{host} cannot be reached from this network: check DNS, egress rules, routes and HTTPS_PROXY{port}"
+                )
+            }
+        }),
         RequestFailure::UnexpectedResponse => Some(format!(
             "the response is not from a vault: check DNS, proxies and gateways for {host}"
         )),

@@ -83,7 +83,7 @@ pub fn run(
         .items_by_vault()
         .into_iter()
         .map(|(host, item_indices)| Vault {
-            client: VaultClient::new(&http, host),
+            client: VaultClient::new(&http, &plan.settings, host),
             resource: plan.items[item_indices[0]].resource().cloned(),
             skip_reason: OnceLock::new(),
             order: item_indices[0] + 1,

@@ -83,8 +83,8 @@ fn hint_for(
                      (`:z` in Compose and Podman), AppArmor, and the volume's mount options"
                 ),
                 _ => format!(
-                    "{permissions}; set securityContext.fsGroup, or run akv-init as the owner: under Compose or Podman \
-                     by `user:`, or by the volume's options (`uid=`, Podman's `:U`)"
+                    "{permissions}; set securityContext.fsGroup, or run akv-init as the owner: with Compose's \
+                     `user:` or Podman's `--user`, or by the volume's options (`uid=`, Podman's `:U`)"
                 ),
             }
         }

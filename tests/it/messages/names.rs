@@ -85,9 +85,9 @@ pub fn names(page: &mut Page) {
         azure.issue("x")
     );
     program.file("az", token.as_bytes(), 0o755);
-    let run = |command: &str, words: &[&str]| {
-        let secret = "--secret=DB_PASSWORD=akv://prod-kv/sql-sa";
-        akv_init([command, secret])
+    let run_with = |vault: &str, command: &str, words: &[&str]| {
+        let secret = format!("--secret=DB_PASSWORD=akv://{vault}/sql-sa");
+        akv_init([command, &secret])
             .args(words)
             .args(["--", "/bin/true"])
             .env("PATH", &program.0)
@@ -95,6 +95,7 @@ pub fn names(page: &mut Page) {
             .env("AZURE_CLIENT_ID", APPLICATION)
             .env("AZURE_FEDERATED_TOKEN_FILE", azure.token_file())
     };
+    let run = |command: &str, words: &[&str]| run_with("prod-kv", command, words);
     let files = Files::new("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
     let searching = Files::new("nameserver 127.0.0.1\nsearch search.example\noptions ndots:5\n");
     let proxy = |run: Run| run.env("HTTPS_PROXY", "http://proxy.example.com:3128");
@@ -110,12 +111,19 @@ pub fn names(page: &mut Page) {
             runs.push(files.among(run, answering));
         }
     }
+    // The second one has an address, where nothing listens.
+    for vault in ["kv.corp.example", "kv.search.example"] {
+        let run = run_with(vault, "exec", &["--timeout=0", "--identity=cli"]);
+        runs.push(files.among(run, unknown));
+    }
     let imds = run("check", &[]).without("AZURE_FEDERATED_TOKEN_FILE").env(
         "AZURE_POD_IDENTITY_AUTHORITY_HOST",
         "http://imds.example.com",
     );
     runs.push(files.among(imds, unknown));
     runs.push(searching.among(run("check", &[]), silent));
+    let run_cli = run("exec", &["--timeout=0", "--identity=cli"]);
+    runs.push(searching.among(run_cli, unknown));
     for format in ["--format=text", "--format=json"] {
         let run = run("check", &[format, "--identity=cli"]);
         runs.push(searching.among(run, unknown));

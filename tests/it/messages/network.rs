@@ -1,15 +1,16 @@
 //! Connections, certificates and proxies.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
 use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{getegid, geteuid, mkfifo};
 
 use super::book::Page;
 use super::vault::prod_kv;
@@ -109,6 +110,12 @@ pub fn certificates(page: &mut Page) {
     fs::create_dir(&empty).expect("it is new");
     let trust = |name: &str, path: &Path| one_secret(&azure, &["--verbose"]).env(name, path);
     page.run(trust("AKV_INIT_CA_FILE", Path::new("/absent")));
+    let private = azure.dir().join("private.pem");
+    fs::write(&private, "").expect("it is new");
+    fs::set_permissions(&private, Permissions::from_mode(0o000)).expect("it is ours");
+    let user = format!("runs as {}:{}", geteuid(), getegid());
+    page.replace(&user, "runs as 65532:65532");
+    page.run(trust("SSL_CERT_FILE", &private).with(inherited::obey_permissions));
     let pipe = azure.dir().join("pipe");
     mkfifo(&pipe, Mode::S_IRUSR).expect("it is new");
     let socket = azure.dir().join("socket");

@@ -189,4 +189,11 @@ pub fn unknown(page: &mut Page) {
         let words = ["--timeout=0", "--secret", &secret, "--", "/bin/true"];
         page.run(exec(&azure, words).without("AKV_INIT_ALLOW_VAULT"));
     }
+    let secret = format!("DB_PASSWORD=akv://{}/{NAME}", azure.vault());
+    let words = ["--timeout=0", "--secret", &secret, "--", "/bin/true"];
+    page.run(
+        exec(&azure, words)
+            .env("AKV_INIT_ALLOW_VAULT", "localhost")
+            .env("AKV_INIT_VAULT_RESOURCE", "https://vault.azure.net"),
+    );
 }
