@@ -409,7 +409,7 @@ def judge(results):
         bars.append((f"{title}: not slower than the other build", f"{ours:.1f} to {other:.1f} ms", met))
     cost = figures("directory", 1, "cpu")[0] - figures("near", 1, "cpu")[0]
     limit(f"CPU time of a directory of certificates ({count_certificates()} entries)", cost, 2, "ms")
-    limit("size of the file", results["size"], 1_750_000, "bytes")
+    limit("size of the file", results["size"], 1_700_000, "bytes")
     for place, most in [("near 10", 700), ("near 50", 850), ("far 10", 1500), ("far 50", 4000)]:
         limit(f"memory, {place}", results["memory"][OURS][place]["difference"], most, "KiB")
     for distance in ("near", "far"):

@@ -1,7 +1,8 @@
 //! Simulates a herd: thousands of processes that start within seconds and read secrets of the same vault. Prints tables.
 //! `bench/herd` builds and runs it.
 //!
-//! The vault grants as many requests as fit into its window and answers 429 to all others, which do not count (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>). Each process asks for all its secrets
+//! The vault grants as many requests as fit into its window and answers 429 to all others, which do not count
+//! (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>). Each process asks for all its secrets
 //! at once. One that fails is started again by the kubelet, after 10 s, which double up to 5 minutes. The pauses of akv-init
 //! are those of its sources, not a copy. A run is the same each time: the random numbers have a fixed seed.
 

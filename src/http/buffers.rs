@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use ureq::unversioned::transport::Buffers;
 
-/// Like ureq's `LazyBuffers`, except that memory is needed only for the pages that are used: those fill all of a buffer
-/// with zeros, byte by byte.
+/// Like ureq's `LazyBuffers`, which write zeros to the whole of a buffer, but allocated as zeros: only the pages that are
+/// used take memory.
 pub struct SparseBuffers {
     input: Vec<u8>,
     /// The part of the input that is not consumed yet.

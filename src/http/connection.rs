@@ -34,10 +34,11 @@ pub const INPUT_BUFFER_SIZE: usize = 16 * 1024;
 pub const MAX_RESPONSE_HEADERS_LEN: usize = INPUT_BUFFER_SIZE - 1024;
 /// The size of the output buffer, in bytes. Each header of a request must fit into it.
 pub const OUTPUT_BUFFER_SIZE: usize = MAX_HEADER_VALUE_LEN + 512;
-/// The size of the buffers of a TCP connection under them, in bytes. Only a proxy's response to CONNECT must fit into
-/// them. They are small because they are ureq's own, which fills them with zeros, and so takes memory for all of them.
+/// The size of the buffers of the TCP connection beneath a [`BufferedTransport`], in bytes. Only a proxy's response to
+/// CONNECT must fit into them. They are small because they are ureq's own, which fills them with zeros, and so takes
+/// memory for all of them.
 pub const STREAM_BUFFER_SIZE: usize = 4 * 1024;
-/// How long after a response a connection is presumed to be open.
+/// How long after a response a connection with TLS is presumed to be open.
 const PRESUMED_OPEN: Duration = Duration::from_secs(1);
 
 /// Where the connection of a request comes from.
@@ -176,7 +177,7 @@ impl Connections {
                 true => Stream::Tls(Box::new(self.start_tls(details, stream)?)),
                 false => Stream::Plain(stream),
             },
-            used_at: time::Instant::now(),
+            used_at: Some(time::Instant::now()),
         };
         Ok(match is_to_origin {
             true => Box::new(stream),
@@ -310,8 +311,8 @@ fn schemes_in(response: &str) -> Vec<&'static str> {
 struct BufferedTransport {
     buffers: SparseBuffers,
     stream: Stream,
-    /// When the last response arrived, or when the connection was opened.
-    used_at: time::Instant,
+    /// When the last response arrived, or when the connection was opened; `None` after the end of the stream.
+    used_at: Option<time::Instant>,
 }
 
 /// A stream of bytes.
@@ -353,14 +354,18 @@ impl Transport for BufferedTransport {
             Stream::Tls(stream) => stream.read(input)?,
         };
         self.buffers.input_appended(amount);
-        self.used_at = time::Instant::now();
+        self.used_at = (amount > 0).then(time::Instant::now);
         Ok(amount > 0)
     }
 
     /// ureq asks before and after each request, and each time it takes three system calls to find out. A connection that
-    /// was closed in this moment is noticed by the next request, which [`Service::send`](super::Service::send) repeats.
+    /// was closed within [`PRESUMED_OPEN`] is noticed by the next request, which
+    /// [`Service::send`](super::Service::send) repeats. Without TLS, this also finds bytes after a response, which
+    /// would be taken for the next one.
     fn is_open(&mut self) -> bool {
-        self.used_at.elapsed() < PRESUMED_OPEN || self.stream.below_tls().get_mut().is_open()
+        let is_presumed_open =
+            self.is_tls() && self.used_at.is_some_and(|at| at.elapsed() < PRESUMED_OPEN);
+        is_presumed_open || self.stream.below_tls().get_mut().is_open()
     }
 
     fn is_tls(&self) -> bool {

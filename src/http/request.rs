@@ -24,10 +24,12 @@ pub struct Request<'a> {
 pub struct Authorization(pub(super) HeaderValue);
 
 impl Authorization {
-    /// `Bearer` and this token, which must be visible ASCII.
+    /// `Bearer` and this token, which must be printable ASCII.
     pub fn bearer(token: &Secret) -> Authorization {
         let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
-        Authorization(value.expect("a token was checked when it was received"))
+        let mut value = value.expect("a token was checked when it was received");
+        value.set_sensitive(true);
+        Authorization(value)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::request::pem;
 const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PEM_END: &str = "-----END CERTIFICATE-----";
 
-/// Root certificates. Of each source only the first one is read at once, which shows that there is one. The others are
+/// Root certificates. Of each source only the first one is read immediately, which shows that there is one. The others are
 /// read when a server's certificate does not chain to those that were: a directory takes milliseconds of CPU time, and the
 /// certificates of Azure's services chain to the built-in roots.
 pub struct Roots {

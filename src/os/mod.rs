@@ -63,7 +63,7 @@ pub fn exit_at_once(code: i32) -> ! {
 
 /// Polls until one of the descriptors is ready, or until the deadline. `None` means no deadline.
 pub fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) {
-    // Not poll(2): with its milliseconds, the wait would end up to one too late.
+    // poll(2) takes whole milliseconds, so the wait could end one millisecond late.
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let _ = ppoll(descriptors, left.map(TimeSpec::from), None);
 }

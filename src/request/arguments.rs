@@ -225,7 +225,7 @@ impl<'a> Arguments<'a> {
         Ok(parsed)
     }
 
-    /// Not generic, so that the file contains it once.
+    /// Not generic: each type would add a copy to the binary.
     fn parse_each(
         &self,
         name: &str,

@@ -17,12 +17,12 @@ impl<T> Inbox<T> {
 
     /// Sends a message to the main thread.
     pub fn send(&self, message: T) {
-        self.send_later(message);
+        self.send_without_waking(message);
         wake_main_thread();
     }
 
-    /// Sends a message that the main thread need not receive before another one.
-    pub fn send_later(&self, message: T) {
+    /// Sends a message without waking the main thread, which receives it when it wakes next.
+    pub fn send_without_waking(&self, message: T) {
         let messages = self.0.lock();
         messages
             .unwrap_or_else(PoisonError::into_inner)

@@ -218,12 +218,19 @@ fn token_without_expires_on_is_accepted() {
     assert_eq!(outcome.stdout_alone(), "opaque");
 }
 
-/// An `az` that never ends and starts a child: a PATH with it, and the FIFO into which it writes the ids of both.
-fn az_that_hangs(azure: &Azure) -> (PathBuf, PathBuf) {
+/// An `az` that starts a child: a PATH with it, and the FIFO into which it writes the ids of both. `redirection` is of
+/// the child's output, and `last` is what `az` does then.
+fn az_with_child(azure: &Azure, redirection: &str, last: &str) -> (PathBuf, PathBuf) {
     let fifo = azure.dir().join("started");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let body = format!("/bin/sleep 60 &\necho $$ $! >'{}'\nwait", fifo.display());
+    let started = fifo.display();
+    let body = format!("/bin/sleep 60 {redirection} &\necho $$ $! >'{started}'\n{last}");
     (az(azure, &body), fifo)
+}
+
+/// An `az` that never ends, nor does its child.
+fn az_that_hangs(azure: &Azure) -> (PathBuf, PathBuf) {
+    az_with_child(azure, "", "wait")
 }
 
 /// Waits until each process has ended.
@@ -244,6 +251,15 @@ fn assert_ended(ids: &str) {
 fn az_is_killed_with_its_children_at_the_deadline() {
     let azure = Azure::start();
     let (path, fifo) = az_that_hangs(&azure);
+    let ids = thread::spawn(move || fs::read_to_string(fifo).unwrap());
+    token(&path, &["--timeout", "2"]).failure(69, "unavailable");
+    assert_ended(&ids.join().unwrap());
+}
+
+#[test]
+fn child_that_holds_the_error_output_is_killed_at_the_deadline() {
+    let azure = Azure::start();
+    let (path, fifo) = az_with_child(&azure, ">/dev/null", "exit 1");
     let ids = thread::spawn(move || fs::read_to_string(fifo).unwrap());
     token(&path, &["--timeout", "2"]).failure(69, "unavailable");
     assert_ended(&ids.join().unwrap());

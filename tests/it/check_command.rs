@@ -897,7 +897,7 @@ fn report_that_cannot_be_written_is_an_error() {
     }
 }
 
-/// As with `check`.
+/// No output with exit code 0 would look like success.
 #[test]
 fn text_that_cannot_be_written_is_an_error() {
     for words in [

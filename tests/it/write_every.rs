@@ -139,21 +139,15 @@ impl Sidecar {
     }
 }
 
-/// The timeout in milliseconds of a call that waits for the next round; `None` for other calls. A wait for room in
-/// standard error has a shorter one.
+/// The timeout in seconds of a call that waits for the next round; `None` for other calls.
 fn wait_of(call: &Stopped) -> Option<u64> {
-    const SHORTEST: u64 = 10_000;
-    let milliseconds = match call.number {
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_poll => u64::try_from(call.args[2] as i32).ok()?,
-        libc::SYS_ppoll if call.args[2] != 0 => {
-            let at = call.args[2] as ptrace::AddressType;
-            let seconds = ptrace::read(call.pid, at).expect("a timespec is there");
-            seconds.cast_unsigned() * 1_000
-        }
+    const SHORTEST: u64 = 10;
+    let at = match call.number {
+        libc::SYS_ppoll if call.args[2] != 0 => call.args[2] as ptrace::AddressType,
         _ => return None,
     };
-    (milliseconds > SHORTEST).then_some(milliseconds)
+    let seconds = ptrace::read(call.pid, at).expect("a timespec is there");
+    Some(seconds.cast_unsigned()).filter(|seconds| *seconds > SHORTEST)
 }
 
 /// The number of requests at an endpoint so far.

@@ -211,7 +211,7 @@ impl FetchRun {
     /// it takes more CPU time than to parse a response.
     fn send_result(&self, index: usize, result: ItemResult) {
         let has_failed = values::errors(&result).next().is_some();
-        self.results.send_later((index, result));
+        self.results.send_without_waking((index, result));
         let sent = self.sent.fetch_add(1, Ordering::AcqRel) + 1;
         if has_failed || sent >= self.items.len() {
             signals::wake_main_thread();

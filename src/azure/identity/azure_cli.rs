@@ -135,12 +135,14 @@ fn wait_or_kill(mut child: Child, deadline: &Deadline) -> io::Result<Output> {
         let _ = stderr.set(Vec::new());
     }
     let stdout = read_start(child.stdout.take());
+    // Before the group is forgotten: a child of `az` may hold the pipe open until the group is killed.
+    let stderr = stderr.wait().clone();
     let status = child.wait();
     signals::forget_child_group(group_id);
     Ok(Output {
         status: status?,
         stdout,
-        stderr: stderr.wait().clone(),
+        stderr,
     })
 }
 

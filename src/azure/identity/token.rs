@@ -58,7 +58,7 @@ pub const EXPIRED_TOKEN_HINT: &str =
     "check this machine's clock, and whether the token endpoint returns old tokens from a cache";
 
 impl AccessToken {
-    /// A token that expires at this time, in Unix seconds. It must be visible ASCII.
+    /// A token that expires at this time, in Unix seconds. It must be printable ASCII.
     pub fn new(value: Secret, expires_on: i64) -> AccessToken {
         AccessToken {
             value,

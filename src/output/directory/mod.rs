@@ -144,10 +144,10 @@ fn check_names(dir: &Dir, options: &WriteOptions, paths: &[&str]) -> Result<(), 
 /// Unicode (NFC, NFD). Where names could be, this is tried out in a directory with a temporary name.
 fn check_distinct(dir: &Dir, paths: &[&str]) -> Result<(), Error> {
     let names = distinct(paths.iter().flat_map(|path| self_and_parents(path)));
-    let mut without_case: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
-    without_case.sort_unstable();
-    let differ_more = without_case.windows(2).all(|pair| pair[0] != pair[1]);
-    if differ_more && names.iter().all(|name| name.is_ascii()) {
+    let mut lowercase: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    lowercase.sort_unstable();
+    let differ_without_case = lowercase.windows(2).all(|pair| pair[0] != pair[1]);
+    if differ_without_case && names.iter().all(|name| name.is_ascii()) {
         return Ok(());
     }
     let trial = dir.create_directory(&Dir::temporary_name(), 0, &dir.path_of(""))?;
