@@ -78,6 +78,40 @@ fn later_pause_is_not_shorter_while_requests_are_throttled() {
     }
 }
 
+/// However long a service asks to wait, the other threads end as well.
+#[test]
+fn pause_that_a_throttled_vault_asks_for_is_a_minimum() {
+    let rows = [
+        ("0", Some(1_000)),
+        ("5", Some(5_000)),
+        ("soon", Some(1_000)),
+        ("Thu, 31 Dec 2020 23:59:50 GMT", Some(1_000)),
+        ("4294967295", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+    ];
+    in_parallel(rows, |(value, millis)| {
+        let azure = Azure::start();
+        for name in ["a", "b"] {
+            azure.secret(name, name);
+            let refusal = Response::throttled().header("Retry-After", value);
+            azure.next(Endpoint::Vault, refusal);
+        }
+        let references = ["a", "b"].map(|name| format!("akv://{}/{name}", azure.vault()));
+        let options = ["--quiet", "--throttle-timeout=10m"];
+        let run = exec(&azure, options).printing(&references);
+        let Some(millis) = millis else {
+            run.failure(69, "unavailable").names("past the deadline");
+            return;
+        };
+        let started = Instant::now();
+        assert_eq!(run.outcome().stdout_alone(), "a\nb\n", "{value}");
+        assert!(
+            started.elapsed() >= Duration::from_millis(millis),
+            "{value}"
+        );
+    });
+}
+
 /// The vault asks for a longer pause than the deadline alone allows.
 #[test]
 fn deadline_moves_while_requests_are_throttled() {
