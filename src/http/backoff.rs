@@ -17,6 +17,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(8);
 const FIRST_THROTTLED_PAUSE: Duration = Duration::from_secs(4);
 /// The maximum pause after any throttled request, unless the service asks for a longer one.
 const MAX_THROTTLED_PAUSE: Duration = Duration::from_secs(16);
+/// The maximum of what is added to a longer pause that the service asks for.
+const MAX_ADDED: Duration = Duration::from_secs(3_600);
 
 /// A random part of a duration.
 fn part(duration: Duration, random: u32) -> Duration {
@@ -53,7 +55,9 @@ pub fn throttled_pause(
             (max, max / 4 * 3)
         }
     };
-    let asked = retry_after.map(|delay| delay + part(delay / 4, random));
+    // A date can be so far away that a multiple of the time until then overflows.
+    let added = |delay: Duration| part((delay / 4).min(MAX_ADDED), random);
+    let asked = retry_after.map(|delay| delay + added(delay));
     (min + part(max - min, random)).max(asked.unwrap_or_default())
 }
 
@@ -159,7 +163,8 @@ mod tests {
             let pause = |random| pause(attempts, retry_after.map(ms), random);
             assert_range(pause, min, max, &format!("{attempts} {retry_after:?}"));
         }
-        let longest = u64::from(u32::MAX) * 1_000;
+        // Until the end of the year 9999.
+        let longest = 260_000_000_000_000;
         for (waited, retry_after, min, max) in [
             (None, None, 1_000, 4_000),
             (Some(0), None, 3_000, 4_000),
@@ -169,7 +174,7 @@ mod tests {
             (None, Some(0), 1_000, 4_000),
             (None, Some(10_000), 10_000, 12_500),
             (Some(60_000), Some(13_600), 13_600, 17_000),
-            (None, Some(longest), longest, longest / 4 * 5),
+            (None, Some(longest), longest, longest + 3_600_000),
         ] {
             let pause = |random| throttled_pause(waited.map(ms), retry_after.map(ms), random);
             assert_range(pause, min, max, &format!("{waited:?} {retry_after:?}"));
