@@ -44,7 +44,7 @@ milliseconds() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 requests() { grep -c '"endpoint":"vault"' "$work/requests.jsonl" || true; }
 
-# When the vault has more than this number of requests; after half a minute without, it is now.
+# Prints when the vault has more than $1 requests, or the current time after 30 s without one.
 first_request() {
     local poll
     for ((poll = 0; poll < 1500; poll++)); do

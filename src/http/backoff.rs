@@ -1,9 +1,8 @@
 //! The arithmetic of retries: how long to pause before the next attempt, and when the requests to a service that
-//! throttles them may go on. There is no clock, no source of random numbers and no I/O here: `bench/herd` simulates thousands of
-//! processes with it.
+//! throttles them may go on. There is no clock, no source of random numbers and no I/O here: `bench/herd` simulates
+//! thousands of processes with it.
 //!
-//! A time is a [`Duration`] since the same start. `random` is uniformly distributed over all values of
-//! `u32`.
+//! A time is a [`Duration`] since the same start. `random` is uniformly distributed over all values of `u32`.
 
 use std::time::Duration;
 
@@ -11,9 +10,10 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The maximum pause after any attempt, unless the service asks for a longer one.
 const MAX_PAUSE: Duration = Duration::from_secs(8);
-/// The maximum pause after the first throttled request, and the least maximum after a later one. Three quarters of the
-/// first pause are random: processes that start together must not come back together. It is at least 1 s, with which Key
-/// Vault's documentation begins (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>).
+/// The maximum pause after the first throttled request, and the lower bound of the maximum after a later one. Three
+/// quarters of the first pause are random: processes that start together must not come back together. It is at least
+/// 1 s, with which Key Vault's documentation begins
+/// (<https://learn.microsoft.com/azure/key-vault/general/overview-throttling>).
 const FIRST_THROTTLED_PAUSE: Duration = Duration::from_secs(4);
 /// The maximum pause after any throttled request, unless the service asks for a longer one.
 const MAX_THROTTLED_PAUSE: Duration = Duration::from_secs(16);
@@ -38,8 +38,8 @@ pub fn pause(attempts: u32, retry_after: Option<Duration>, random: u32) -> Durat
 
 /// The pause after a throttled request. `waited` is the time since the first pause ended; `None` if this is the first.
 ///
-/// It is up to three quarters of `waited`: the time that a herd needs is all that a process can learn about its size.
-/// With pauses that double, the last process of a small herd was up 1.7 to 2.5 times later than possible (`bench/herd`).
+/// The first is 1 to 4 s. Each further one is between 9/16 and 3/4 of `waited`, within 3 to 16 s: how long throttling has
+/// lasted is the only sign of how many processes compete.
 ///
 /// A pause that the service asks for is a minimum, and up to a quarter of it is added: processes that got the same delay
 /// at once must not all come back at once.
@@ -127,6 +127,9 @@ impl Gate {
         } else if let (Some(opens_at), Some(delay)) = (&mut self.opens_at, retry_after) {
             // It was sent together with the request that closed the gate, and counts as one with that.
             *opens_at = (now + delay).min(latest).max(*opens_at);
+            if self.refusals == 1 {
+                self.first_opens_at = *opens_at;
+            }
         }
         self.opens_at.unwrap_or(now)
     }
@@ -241,6 +244,17 @@ mod tests {
             (8_160, Enter(&[Ok(()), Ok(())])),
         ]);
         assert_eq!((gate.refusals, gate.opens_at), (0, None));
+    }
+
+    #[test]
+    fn time_begins_when_the_first_pause_has_ended() {
+        run(&[
+            (0, Enter(&[Ok(()), Ok(())])),
+            (0, Close(0, None, 4_000)),
+            (10, Close(1, Some(30_000), 30_010)),
+            (30_010, Enter(&[Ok(())])),
+            (30_020, Close(2, None, 34_020)),
+        ]);
     }
 
     #[test]
