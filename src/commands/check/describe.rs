@@ -195,7 +195,7 @@ pub fn failed_token_check(
 pub fn failed_secret_check(target_names: &str, item: &PlanItem, mut error: Error) -> Check {
     if let PlanItem::Secret(secret) = item {
         let name = secret.name_and_version();
-        // An access token is missing only for a vault that names its resource itself, or another tenant.
+        // An access token is missing only for a vault that names another tenant.
         if resource_without_token(&error).is_none() {
             error.context = vec![format!("`{name}` in {}", secret.host)];
         }

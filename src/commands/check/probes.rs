@@ -14,7 +14,7 @@ use super::describe::{self, ATTEMPT_TIMEOUT};
 use super::report::{Check, Phase, Report, State};
 use crate::azure::fetch::{Expanded, SecretReader, make_values, resource_without_token};
 use crate::azure::identity::{TokenRequest, TokenSource};
-use crate::azure::key_vault::VaultClient;
+use crate::azure::key_vault::{LIST_PATH, VaultClient};
 use crate::error::{Cause, Error, RequestFailure};
 use crate::http::probe::{ResolvedName, resolve};
 use crate::http::retry::with_default_hint;
@@ -142,6 +142,9 @@ fn planned_checks(prober: &Prober, timeout: Duration) -> Vec<Check> {
         let service = &vault.client.service;
         add("name", service.next_hop(), vault.order);
         add("connection", service.authority(), vault.order);
+        if vault.resource.is_none() {
+            add("token", service.authority(), vault.order);
+        }
     }
     for (_, item_index) in prober.secrets() {
         add(
@@ -219,7 +222,7 @@ impl Prober {
         for resource in &self.resources {
             let mut check = match skip_reason {
                 Some(reason) => Check::skipped("token", resource, reason),
-                None => self.probe_token(resource),
+                None => self.probe_token(&TokenRequest::new(resource)),
             };
             if check.cause == Some(Cause::Unavailable) {
                 skip_reason = Some("the same identity got no token for another resource");
@@ -251,11 +254,11 @@ impl Prober {
     }
 
     /// Requests a token, and returns the check of it.
-    fn probe_token(&self, resource: &str) -> Check {
+    fn probe_token(&self, token_request: &TokenRequest) -> Check {
         let started = Instant::now();
-        let token_request = TokenRequest::new(resource);
+        let resource = &token_request.resource;
         let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
-        let check = match self.secret_reader.token(&http, &token_request) {
+        let check = match self.secret_reader.token(&http, token_request) {
             Ok(token) => describe::token_check(resource, &token),
             Err(error) => {
                 describe::failed_token_check(resource, self.token_service.as_ref(), error)
@@ -310,7 +313,13 @@ impl Prober {
         let failed_check = self.probe_connection(&vault.client.service, vault.order, &with_hint);
         let has_token = match &vault.resource {
             Some(resource) => self.resources_with_token().contains(resource),
-            None => true,
+            None if failed_check.is_some() => {
+                let authority = vault.client.service.authority();
+                let reason = "the vault has not said which resource it is for";
+                self.send(Check::skipped("token", authority, reason), vault.order);
+                true
+            }
+            None => self.probe_challenge(vault),
         };
         if let Some(check) = failed_check {
             let phase = match has_token {
@@ -321,6 +330,40 @@ impl Prober {
             return Some("there is no connection to its vault");
         }
         (!has_token).then_some("there is no access token")
+    }
+
+    /// Requests the token that the vault's challenge requires, and sends the check of it to the main thread. Returns whether
+    /// there is one.
+    fn probe_challenge(&self, vault: &Vault) -> bool {
+        let started = Instant::now();
+        let authority = vault.client.service.authority();
+        let item_index = vault.item_indices[0];
+        let path = match &self.plan.items[item_index] {
+            PlanItem::Secret(secret) => secret.path(),
+            _ => LIST_PATH.to_owned(),
+        };
+        let http = self.http.for_one_attempt(ATTEMPT_TIMEOUT);
+        let targets = self.plan.target_names(item_index);
+        let check = match vault.client.challenge(&http, &path, &targets) {
+            Ok(mut token_request) => {
+                let can_switch_to =
+                    |tenant: &String| self.secret_reader.source.can_switch_to_tenant(tenant);
+                token_request.tenant = token_request.tenant.filter(can_switch_to);
+                let check = self.probe_token(&token_request);
+                let text = format!("for {}: {}", check.subject, check.text);
+                Check {
+                    subject: authority.to_owned(),
+                    text,
+                    ..check
+                }
+            }
+            Err(error) => {
+                describe::failed_token_check(authority, None, error).with_duration_since(started)
+            }
+        };
+        let has_token = matches!(check.state, State::Passed | State::Warning);
+        self.send(check, vault.order);
+        has_token
     }
 
     /// Reads a secret, or a list and its secrets, unless its vault cannot be used, and sends the check of it to the main

@@ -32,12 +32,24 @@ fn refused_token_is_reported_for_each_vault() {
         .env("HTTPS_PROXY", azure.proxy())
         .outcome();
     let report = report_of(&outcome, 77);
-    for target in ["S42", "S43"] {
-        let line = format!("FAILED  secret      {target}: getting an access token from IMDS");
-        assert!(report.contains(&line), "{report}");
+    for vault in ["42", "43"] {
+        let host = format!("{vault}.vault.emulator.test");
+        let token = format!("FAILED  token       {host}: for https://vault.emulator.test: from");
+        let secret = format!("skipped secret      S{vault}: there is no access token\n");
+        assert!(report.contains(&token), "{report}");
+        assert!(report.contains(&secret), "{report}");
     }
     assert!(!report.contains("timed out"), "{report}");
     assert!(started.elapsed() < Duration::from_secs(8), "{report}");
+    azure.clear(Endpoint::Imds);
+    azure.secret("sql-sa", VALUE);
+    let outcome = check(&azure, &[&secrets[0]])
+        .without("AKV_INIT_ALLOW_VAULT")
+        .env("HTTPS_PROXY", azure.proxy())
+        .outcome();
+    let report = report_of(&outcome, 0);
+    let token = "ok      token       42.vault.emulator.test: for https://vault.emulator.test:";
+    assert!(report.contains(token), "{report}");
 }
 
 /// Root has no limit on processes, so it runs as another user.
