@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::azure::APPLICATION;
+use crate::azure::{APPLICATION, Azure, Identity};
 use crate::support::{Outcome, Run, akv_init};
-use crate::support_pages::all_pages;
+use crate::support_identities::{Source, with};
+use crate::support_pages::{all_pages, blocks, page, section};
 
 /// The ENTRYPOINT of the Dockerfiles.
 const ENTRYPOINT: [&str; 3] = ["/akv-init", "exec", "--"];
@@ -306,6 +307,46 @@ fn containers_get_their_references_from_their_identity() {
             .count();
         assert_eq!(references, written, "{}", path.display());
         assert_ne!(references, 0, "{}", path.display());
+    }
+}
+
+/// With all variables of the file the secret arrives, and without any one of them it does not.
+#[test]
+fn variables_of_one_container_are_all_needed() {
+    let page = page("docs/getting-started.md");
+    let section = section(&page, "One container, without Kubernetes");
+    let azure = Azure::start();
+    azure.secret("db-password", "value");
+    let file = blocks(section, "ini").concat();
+    let file = file
+        .replace("kv.corp.example:8443", &azure.vault())
+        .replace("/ca.pem", azure.ca_file().to_str().unwrap());
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let variables: Vec<(&str, &str)> = lines.map(|line| line.split_once('=').unwrap()).collect();
+    let (_, client_id) = *variables.last().unwrap();
+    let other = "11111111-2222-4333-8444-555555555555";
+    azure.identities(&[Identity::user(client_id), Identity::user(other)]);
+    let run = |words: &[&str], variables: &[(&str, &str)]| {
+        let run = with(
+            akv_init(words).args(["--", "printenv", "DB_PASSWORD"]),
+            variables,
+        );
+        with(run, &Source::AppService.environment(&azure)).outcome()
+    };
+    let outcome = run(&["check"], &variables);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stdout);
+    let outcome = run(&["exec"], &variables);
+    assert_eq!(outcome.stdout_alone(), "value\n");
+    for (index, code) in [(1, 76), (2, 76), (3, 77)] {
+        let mut without = variables.clone();
+        let (name, _) = without.remove(index);
+        let outcome = run(&["exec", "--timeout=0"], &without);
+        assert_eq!(
+            outcome.code,
+            Some(code),
+            "without {name}: {}",
+            outcome.stderr
+        );
     }
 }
 
