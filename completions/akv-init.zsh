@@ -11,8 +11,11 @@ _akv_init() {
     'install:copy akv-init into DIR'
   )
   if ((CURRENT == 2)); then
-    _describe command subcommands
-    _arguments '(-h --help)'{-h,--help}'[print the help]' '(-V --version)'{-V,--version}'[print the version]'
+    if [[ $PREFIX == -* ]]; then
+      _arguments '(-h --help)'{-h,--help}'[print the help]' '(-V --version)'{-V,--version}'[print the version]'
+    else
+      _describe command subcommands
+    fi
     return
   fi
   local -i end=$words[(i)--]

@@ -190,9 +190,9 @@ fn zsh() -> String {
         let _ = writeln!(script, "    '{command}:{description}'");
     }
     script.push_str(
-        "  )\n  if ((CURRENT == 2)); then\n    _describe command subcommands\n    \
+        "  )\n  if ((CURRENT == 2)); then\n    if [[ $PREFIX == -* ]]; then\n      \
          _arguments '(-h --help)'{-h,--help}'[print the help]' '(-V --version)'{-V,--version}'[print the version]'\n    \
-         return\n  fi\n  local -i end=$words[(i)--]\n  if ((end < CURRENT)); then\n    shift $end words\n    ((CURRENT -= end))\n    \
+         else\n      _describe command subcommands\n    fi\n    return\n  fi\n  local -i end=$words[(i)--]\n  if ((end < CURRENT)); then\n    shift $end words\n    ((CURRENT -= end))\n    \
          _normal\n    return\n  fi\n  ((CURRENT--))\n  shift words\n  case $words[1] in\n",
     );
     for command in ALL_COMMANDS {
