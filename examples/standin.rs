@@ -95,25 +95,28 @@ const SOURCES: [Source; 8] = [
 ];
 
 fn main() -> ExitCode {
-    match run(std::env::args().skip(1).collect()) {
+    let (result, usage) = match Setup::parse(std::env::args().skip(1).collect()) {
+        Ok(setup) => (run(setup), ""),
+        Err(error) => (Err(error), USAGE),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A process that starts this one reads the reason here.
-            let _ = write!(io::stderr(), "standin: {error:#}\n{USAGE}");
+            let _ = write!(io::stderr(), "standin: {error:#}\n{usage}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: Vec<String>) -> Result<()> {
-    let setup = Setup::parse(arguments)?;
+fn run(setup: Setup) -> Result<()> {
     // Before any thread: all of them inherit the mask, and only the wait below takes the signals. A shell would inherit it
     // too.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     if !setup.shell {
         signals.thread_block()?;
     }
-    let azure = Arc::new(setup.start());
+    let azure = Arc::new(setup.start()?);
     if setup.shell {
         let delay = setup.delay;
         let weak = Arc::downgrade(&azure);
@@ -229,7 +232,7 @@ impl Setup {
         Ok(setup)
     }
 
-    fn start(&self) -> Azure {
+    fn start(&self) -> Result<Azure> {
         let mut builder: Builder = Azure::builder();
         if !self.endpoints.is_empty() {
             builder = self
@@ -262,7 +265,7 @@ impl Setup {
         if self.race.is_some() {
             builder = builder.closed(Endpoint::Imds);
         }
-        let azure = builder.start();
+        let azure = builder.try_start()?;
         self.secrets
             .iter()
             .for_each(|secret| azure.put(secret.clone()));
@@ -284,7 +287,7 @@ impl Setup {
             };
             azure.always_for(Endpoint::Vault, &path, answer);
         }
-        azure
+        Ok(azure)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -126,6 +127,15 @@ impl Builder {
     ///
     /// When an address is not available or a file cannot be written.
     pub fn start(self) -> Azure {
+        self.try_start().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same; fails when an address is not available.
+    ///
+    /// # Panics
+    ///
+    /// When a file cannot be written.
+    pub fn try_start(self) -> io::Result<Azure> {
         let keep_dir = self.dir.is_some();
         let dir = self.dir.clone().unwrap_or_else(fresh_dir);
         fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
@@ -169,10 +179,13 @@ impl Builder {
         let mut endpoints = Vec::new();
         for endpoint in Endpoint::ALL {
             if let Some(address) = self.addresses.get(&endpoint) {
-                let listener =
-                    Listener::start(&shared, endpoint, address).unwrap_or_else(|error| {
-                        panic!("the {} endpoint at {address}: {error}", endpoint.name())
-                    });
+                let listener = Listener::start(&shared, endpoint, address).map_err(|error| {
+                    let name = endpoint.name();
+                    io::Error::new(
+                        error.kind(),
+                        format!("the {name} endpoint at {address}: {error}"),
+                    )
+                })?;
                 endpoints.push(listener);
             }
         }
@@ -192,7 +205,7 @@ impl Builder {
         self.closed
             .into_iter()
             .for_each(|endpoint| azure.close(endpoint));
-        azure
+        Ok(azure)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 /// `cargo run` of an example. The variables that Cargo sets for a test would make build scripts run again.
@@ -52,6 +53,19 @@ fn demo_shows_exec_check_and_write() {
     for scene in ["1. exec: ", "2. exec: ", "3. check: ", "4. write: "] {
         assert!(stdout.contains(&format!("\n{scene}")), "{stdout}");
     }
+}
+
+#[test]
+fn standin_says_that_its_address_is_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run("standin", &["--vault", &address], "");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(
+        stderr,
+        format!("standin: the vault endpoint at {address}: Address already in use (os error 98)\n")
+    );
 }
 
 #[test]
