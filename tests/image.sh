@@ -23,6 +23,19 @@ check "the image is an index of both architectures" equal "linux/amd64 linux/arm
     "$(skopeo inspect --raw "$archive" | jq -r '[.manifests[].platform | "\(.os)/\(.architecture)"] | sort | join(" ")')"
 attempt podman load --quiet --input "$AKV_INIT_TEST_IMAGE"
 check "podman load gives it its name" equal "0 Loaded image: localhost/akv-init:$version" "$code $output"
+for architecture in amd64 arm64; do
+    podman pull --quiet --arch "$architecture" "$archive" >/dev/null
+done
+podman manifest create akv-init >/dev/null
+podman manifest add --all akv-init "$archive" >/dev/null
+printf 'FROM scratch\nCOPY --from=akv-init /akv-init /\nENTRYPOINT ["/akv-init"]\n' >"$tmp/Dockerfile"
+for pair in "amd64 x86_64" "arm64 aarch64"; do
+    read -r architecture machine <<<"$pair"
+    build "$tmp/Dockerfile" "$tmp" "copy:$architecture" --platform "linux/$architecture"
+    attempt podman run --rm --network none --platform "linux/$architecture" "localhost/copy:$architecture" --version
+    check "COPY --from=akv-init takes the file for $architecture from podman's manifest" has "$code $output" ", $machine-"
+done
+podman manifest rm akv-init >/dev/null
 for pair in "amd64 x86_64" "arm64 aarch64"; do
     read -r architecture machine <<<"$pair"
     echo "# $architecture"
@@ -32,7 +45,7 @@ for pair in "amd64 x86_64" "arm64 aarch64"; do
     }
     check "its labels name the version, the commit and the licences" equal "$version $commit MIT OR Apache-2.0" \
         "$(label version) $(label revision) $(label licenses)"
-    check "and the repository" has "$(label source)" https://
+    check "and the repository, if that is known" equal "${AKV_INIT_SOURCE:-null}" "$(label source)"
     check "it runs as a user that is not root" equal 65532:65532 "$(jq -r .config.User <<<"$config")"
     check "it starts akv-init" equal '["/akv-init"]' "$(jq -c .config.Entrypoint <<<"$config")"
 
