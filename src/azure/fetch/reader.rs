@@ -206,6 +206,20 @@ impl SecretReader {
         }
     }
 
+    /// The request for the token that a vault of an unknown cloud requires by its challenge, for a request to `path`.
+    pub fn required_token(
+        &self,
+        http: &HttpClient,
+        vault: &VaultClient,
+        path: &str,
+        targets: &str,
+    ) -> Result<TokenRequest, Error> {
+        let mut token_request = vault.challenge(http, path, targets)?;
+        let can_switch_to = |tenant: &String| self.source.can_switch_to_tenant(tenant);
+        token_request.tenant = token_request.tenant.filter(can_switch_to);
+        Ok(token_request)
+    }
+
     /// Sends a request to a vault, with an access token.
     ///
     /// The token is for the resource of the vault's cloud, or, if the cloud is unknown, for the resource and tenant in the
@@ -221,9 +235,8 @@ impl SecretReader {
         let can_switch_to = |tenant: &String| self.source.can_switch_to_tenant(tenant);
         let mut token_request = match resource {
             Some(resource) => TokenRequest::new(resource),
-            None => vault.challenge(http, request.path, request.targets)?,
+            None => self.required_token(http, vault, request.path, request.targets)?,
         };
-        token_request.tenant = token_request.tenant.filter(can_switch_to);
         let send_with = |token_request: &TokenRequest| {
             let token = self.token(http, token_request)?;
             match vault.send(http, request, Some(&token)) {
